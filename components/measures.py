@@ -1,0 +1,151 @@
+"""Analytic probability measures, each a source or a target.
+
+Coordinates are the measure's own units. `gauss25`, `gauss8` and `two_circles` have the constants of the reference code; the
+others are the usual toy sets of the generative-modelling literature.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from components.streams import normal
+
+Points = Float[np.ndarray, "n d"]
+Labels = Int[np.ndarray, " n"]
+TAU = 2 * np.pi
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A probability measure on R^dim.
+
+    Attributes:
+        dim: dimension d.
+        sample: (number of samples, generator) -> float32 samples of shape (n, d).
+        mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none; None where there are no modes.
+        mode_weights: probability of each mode; empty where there are no modes.
+    """
+
+    dim: int
+    sample: Callable[[int, np.random.Generator], Points]
+    mode_of: Callable[[Points], Labels] | None = None
+    mode_weights: tuple[float, ...] = ()
+
+
+def _standard_normal(n: int, rng: np.random.Generator, *, dim: int) -> Points:
+    return normal(rng, n, dim)
+
+
+def gaussian_moments(dim: int) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+    """Mean and covariance of the measure `gaussian`: mean (1, ..., 1), eigenvalues from 1/4 to 4, eigenvectors of the DCT-II."""
+    eigenvalues = np.geomspace(0.25, 4.0, dim) if dim > 1 else np.array([0.25])
+    grid = np.arange(dim)
+    basis = np.cos(np.pi * (grid[None, :] + 0.5) * grid[:, None] / dim)
+    basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+    return np.ones(dim), basis.T @ np.diag(eigenvalues) @ basis
+
+
+def _gaussian(n: int, rng: np.random.Generator, *, mean: np.ndarray, root: np.ndarray) -> Points:
+    return (mean + normal(rng, n, len(mean)) @ root.T).astype(np.float32)
+
+
+def _mixture(n: int, rng: np.random.Generator, *, centres: np.ndarray, std: float) -> Points:
+    return (centres[rng.integers(len(centres), size=n)] + std * normal(rng, n, 2)).astype(np.float32)
+
+
+def _nearest_centre(x: Points, *, centres: np.ndarray, std: float) -> Labels:
+    distance = np.linalg.norm(x[:, None] - centres[None], axis=2)
+    return np.where(distance.min(1) <= 3 * std, distance.argmin(1), -1)
+
+
+def _mixture_measure(centres: np.ndarray, std: float) -> Measure:
+    weights = (1 / len(centres),) * len(centres)
+    shape = {"centres": centres, "std": std}
+    return Measure(2, partial(_mixture, **shape), partial(_nearest_centre, **shape), weights)
+
+
+RADII, RING_STD = np.array([4.0, 8.0]), 0.2
+
+
+def _two_circles(n: int, rng: np.random.Generator) -> Points:
+    angle, radius = rng.uniform(0, TAU, n), RADII[rng.integers(2, size=n)]
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]
+    return (ring + RING_STD * normal(rng, n, 2)).astype(np.float32)
+
+
+def _nearest_ring(x: Points) -> Labels:
+    distance = np.abs(np.linalg.norm(x, axis=1)[:, None] - RADII)
+    return np.where(distance.min(1) <= 3 * RING_STD, distance.argmin(1), -1)
+
+
+def _moons(n: int, rng: np.random.Generator) -> Points:
+    angle, side = rng.uniform(0, np.pi, n), rng.integers(2, size=n)
+    upper = np.stack([np.cos(angle), np.sin(angle)], 1)
+    lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], 1)
+    return (np.where(side[:, None] == 0, upper, lower) + 0.05 * normal(rng, n, 2)).astype(np.float32)
+
+
+def _checkerboard(n: int, rng: np.random.Generator) -> Points:
+    """Uniform on the eight dark squares of side 1 of the 4 x 4 board on [-2, 2]^2."""
+    row = rng.integers(4, size=n)
+    column = 2 * rng.integers(2, size=n) + row % 2
+    corner = np.stack([column, row], 1) - 2.0
+    return (corner + rng.uniform(size=(n, 2))).astype(np.float32)
+
+
+def _spiral(n: int, rng: np.random.Generator) -> Points:
+    """One arm of an Archimedean spiral of one and a half turns, uniform in area, with noise 0.1."""
+    angle = 3 * np.pi * np.sqrt(rng.uniform(size=n))
+    arm = np.stack([-np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 3
+    return (arm + 0.1 * normal(rng, n, 2)).astype(np.float32)
+
+
+def _swiss_roll(n: int, rng: np.random.Generator) -> Points:
+    """The planar section of the swiss roll: angle uniform on [1.5 pi, 4.5 pi], radius = angle / 5, noise 0.1."""
+    angle = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n))
+    roll = np.stack([np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 5
+    return (roll + 0.1 * normal(rng, n, 2)).astype(np.float32)
+
+
+def _pinwheel(n: int, rng: np.random.Generator) -> Points:
+    """Five Gaussian blades bent along a logarithmic twist (Johnson et al. 2016)."""
+    blade = rng.integers(5, size=n)
+    radial, tangential = 1 + 0.3 * normal(rng, n, 1)[:, 0], 0.05 * normal(rng, n, 1)[:, 0]
+    angle = TAU * blade / 5 + 0.25 * np.exp(radial)
+    x = radial * np.cos(angle) - tangential * np.sin(angle)
+    y = radial * np.sin(angle) + tangential * np.cos(angle)
+    return (2 * np.stack([x, y], 1)).astype(np.float32)
+
+
+_GRID = np.array([(x, y) for x in (-6, -3, 0, 3, 6) for y in (-6, -3, 0, 3, 6)], dtype=np.float64)
+_OCTAGON = 12 * np.stack([np.cos(TAU * np.arange(8) / 8), np.sin(TAU * np.arange(8) / 8)], 1)
+
+PLANAR: dict[str, Measure] = {
+    "gauss8": _mixture_measure(_OCTAGON, 0.4**0.5),
+    "gauss25": _mixture_measure(_GRID, 0.0707),
+    "two_circles": Measure(2, _two_circles, _nearest_ring, (0.5, 0.5)),
+    "moons": Measure(2, _moons),
+    "checkerboard": Measure(2, _checkerboard),
+    "spiral": Measure(2, _spiral),
+    "swiss_roll": Measure(2, _swiss_roll),
+    "pinwheel": Measure(2, _pinwheel),
+}
+
+
+def measure(name: str, dim: int = 2) -> Measure:
+    """The measure called `name`: `normal` is N(0, I) and `gaussian` a correlated Gaussian, both of any dimension.
+
+    Raises:
+        ValueError: a planar measure was asked for in another dimension than 2.
+    """
+    if name == "normal":
+        return Measure(dim, partial(_standard_normal, dim=dim))
+    if name == "gaussian":
+        mean, covariance = gaussian_moments(dim)
+        return Measure(dim, partial(_gaussian, mean=mean, root=np.linalg.cholesky(covariance)))
+    if dim != 2:
+        raise ValueError(f"data.dim: {name} lies in the plane, so data.dim must be 2, not {dim}")
+    return PLANAR[name]

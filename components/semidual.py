@@ -1,0 +1,91 @@
+"""The semi-dual of one JKO step (Eq. 16-21): the loss of the potential v, the loss of the transport map T, the penalties.
+
+    L_v = E_nu[f2*(-v(y))] + E_mu[f1*(v(T(x)) - c)]      minimised over v
+    L_T = E_mu[c - v(T(x))]                              minimised over T
+
+f1 = linear leaves the source marginal fixed: S-JKO, and with one phase source-fixed UOTM. f1 = kl is UOTM (arXiv
+2305.14777), f1 = f2 = linear is OTM. `relativistic` replaces the f-divergence by the paired comparison of
+Jolicoeur-Martineau (2019), F(rho) = sup_v E[log 2 - softplus(v(T(x)) - v(y))].
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from components.costs import CostName
+from components.divergences import DIVERGENCES
+
+RELATIVISTIC = "relativistic"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one phase solves.
+
+    Attributes:
+        divergence: name in `DIVERGENCES`, or `relativistic`: F of the JKO step.
+        source_divergence: the same on the source side; `linear` keeps the source marginal fixed.
+        cost: convention of c_h, see `components.costs`.
+        h: JKO step size; `inf` drops the cost, which leaves a plain f-GAN.
+        r1: weight of the gradient penalty on target samples.
+        r2: weight of the gradient penalty on transported samples.
+    """
+
+    divergence: str
+    source_divergence: str
+    cost: CostName
+    h: float
+    r1: float
+    r2: float
+
+
+def potential_loss(
+    objective: Objective,
+    on_target: Float[Tensor, " n"],
+    on_transported: Float[Tensor, " n"],
+    cost: Float[Tensor, " n"],
+) -> Float[Tensor, ""]:
+    """L_v without penalties, from the network outputs D(y) and D(T(x)) and the cost c; 0 at v = 0 for f1 = linear.
+
+    For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence.
+    """
+    if objective.divergence == RELATIVISTIC:
+        return functional.softplus(on_transported - on_target).mean() - math.log(2.0)
+    divergence = DIVERGENCES[objective.divergence]
+    on_source_side = divergence.potential(on_transported)
+    if objective.source_divergence != "linear":  # f1 = linear: c does not depend on v and is left out
+        on_source_side = DIVERGENCES[objective.source_divergence].conjugate(on_source_side - cost)
+    return divergence.target_term(on_target).mean() + on_source_side.mean()
+
+
+def map_loss(
+    objective: Objective,
+    on_transported: Float[Tensor, " n"],
+    on_target: Float[Tensor, " n"] | None,
+    cost: Float[Tensor, " n"],
+) -> Float[Tensor, ""]:
+    """L_T from the network outputs and the cost. D(y) is needed by the relativistic pairing alone."""
+    if objective.divergence == RELATIVISTIC:
+        assert on_target is not None
+        return cost.mean() + functional.softplus(on_target - on_transported).mean()
+    return cost.mean() - DIVERGENCES[objective.divergence].map_reward(on_transported).mean()
+
+
+def gradient_penalty(
+    objective: Objective, outputs: Float[Tensor, " m"], inputs: Float[Tensor, "m *shape"], *, num_target: int
+) -> Float[Tensor, ""]:
+    """(r1 / 2) E_nu|grad D(y)|^2 + (r2 / 2) E|grad D(T(x))|^2 (R1: Mescheder et al. 2018; with R2: Huang et al. 2024).
+
+    `inputs` holds the target samples first, then the transported ones; both norms come from one backward pass, and the
+    graph is kept, since the penalty is differentiated again.
+    """
+    (gradient,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
+    squared_norm = gradient.flatten(1).square().sum(1)
+    r1 = squared_norm[:num_target].mean() * (objective.r1 / 2)
+    if objective.r2 == 0:
+        return r1
+    return r1 + squared_norm[num_target:].mean() * (objective.r2 / 2)

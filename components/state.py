@@ -1,0 +1,120 @@
+"""What changes while a flow is trained, and its form as named tensors."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from components.networks import NETWORKS
+from components.streams import stream
+
+Tensors = dict[str, Tensor]
+FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")
+
+
+@dataclass
+class State:
+    """All that a phase hands to the next.
+
+    Attributes:
+        transport_map: T_k, live weights.
+        averaged_map: their exponential moving average, the one that is evaluated and served.
+        potential: the network D of v.
+        map_optimizer, potential_optimizer: Adam of each.
+        step: optimizer steps done in this phase.
+    """
+
+    transport_map: nn.Module
+    averaged_map: nn.Module
+    potential: nn.Module
+    map_optimizer: torch.optim.Adam
+    potential_optimizer: torch.optim.Adam
+    step: int = 0
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by the name of the file that each is kept in."""
+        return {"map": self.transport_map, "averaged_map": self.averaged_map, "potential": self.potential}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What it takes to build the two networks."""
+
+    kind: str
+    sample_shape: tuple[int, ...]
+    width: int
+    depth: int
+    z_dim: int
+
+
+def build_map(shape: Shape, seed: int = 0) -> nn.Module:
+    """T with initial weights drawn for `seed`, without touching the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(stream(seed, "initial_map").integers(2**31)))
+        pair = NETWORKS[shape.kind]
+        return pair.transport_map(shape.sample_shape, width=shape.width, depth=shape.depth, z_dim=shape.z_dim)
+
+
+def build_potential(shape: Shape, seed: int = 0) -> nn.Module:
+    """The potential with initial weights drawn for `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(stream(seed, "initial_potential").integers(2**31)))
+        return NETWORKS[shape.kind].potential(shape.sample_shape, width=shape.width, depth=shape.depth)
+
+
+def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:
+    """The state before the first step of phase 0. Learning rates are set by `components.jko` at every step."""
+    transport_map, potential = build_map(shape, seed).to(device), build_potential(shape, seed).to(device)
+    averaged_map = copy.deepcopy(transport_map).requires_grad_(False)
+    return State(
+        transport_map,
+        averaged_map,
+        potential,
+        torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
+        torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
+    )
+
+
+def fresh_map(state: State, shape: Shape, *, seed: int) -> None:
+    """Replace the map, its average and its optimizer by new ones: an increment starts as the identity."""
+    device = next(state.transport_map.parameters()).device
+    betas = state.map_optimizer.param_groups[0]["betas"]
+    new = new_state(shape, seed=seed, betas=betas, device=device)
+    state.transport_map, state.averaged_map, state.map_optimizer = new.transport_map, new.averaged_map, new.map_optimizer
+
+
+def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Tensors:
+    return {
+        f"{name}/{key}": value.detach().cpu()
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in network.named_parameters():
+        entry = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
+        if entry:  # Adam's step counters stay where fused Adam wants them, beside their parameters
+            optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in entry.items()}
+
+
+def to_tensors(state: State) -> dict[str, Tensors]:
+    """Named tensors per file: the three networks and the two optimizers. The step is not among them."""
+    files = {
+        name: {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+        for name, module in state.modules().items()
+    }
+    files["map_optimizer"] = _optimizer_tensors(state.map_optimizer, state.transport_map)
+    files["potential_optimizer"] = _optimizer_tensors(state.potential_optimizer, state.potential)
+    return files
+
+
+def load_tensors(state: State, files: Mapping[str, Mapping[str, Tensor]], *, step: int) -> None:
+    """Put back what `to_tensors` gave, bit for bit."""
+    for name, module in state.modules().items():
+        module.load_state_dict(files[name])
+    _load_optimizer(state.map_optimizer, state.transport_map, files["map_optimizer"])
+    _load_optimizer(state.potential_optimizer, state.potential, files["potential_optimizer"])
+    state.step = step

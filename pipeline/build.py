@@ -1,0 +1,70 @@
+"""From a phase, which is a value, to the objects of `components` that solve it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from components.jko import Batch, Problem
+from components.semidual import Objective
+from components.state import Shape
+from components.streams import normal, stream
+from pipeline.data import Endpoints
+from pipeline.phase import Phase
+
+
+def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
+    """Sizes of the two networks."""
+    network = phase.network
+    return Shape(network.kind, endpoints.shape, network.width, network.depth, network.z_dim)
+
+
+def problem_of(phase: Phase) -> Problem:
+    """Objective and schedule of the phase."""
+    jko, training = phase.problem["jko"], phase.problem["training"]
+    objective = Objective(
+        divergence=jko["divergence"],
+        source_divergence=jko["source_divergence"],
+        cost=jko["cost"] or "squared",  # None where h is infinite and there is no cost
+        h=phase.h,
+        r1=training["r1"],
+        r2=training["r2"],
+    )
+    rates = training["map_lr"], training["potential_lr"]
+    return Problem(
+        objective=objective,
+        composed=phase.composed,
+        num_steps=phase.num_steps,
+        learning_rates=lambda step: rates,
+        ema_decay=training["ema_decay"],
+    )
+
+
+def betas_of(phase: Phase) -> tuple[float, float]:
+    """Adam's decays of both networks."""
+    return phase.problem["training"]["beta1"], phase.problem["training"]["beta2"]
+
+
+def batches_of(
+    phase: Phase, endpoints: Endpoints, *, rank: int, num_workers: int, device: torch.device
+) -> Callable[[int], Batch]:
+    """(step) -> one rank's share of the step's global batch.
+
+    Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers.
+    """
+    seed, n = phase.problem["seed"], phase.problem["training"]["batch_size"]
+    z_dim, shared = phase.network.z_dim, phase.problem["jko"]["z"] != "independent"
+    rows = slice(rank * n // num_workers, (rank + 1) * n // num_workers)
+
+    def draw(step: int) -> Batch:
+        def rng(purpose: str) -> np.random.Generator:
+            return stream(seed, purpose, phase=phase.k, step=step)
+
+        def keep(samples: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(samples[rows]).to(device)
+
+        z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
+        anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
+        return Batch(keep(endpoints.source(n, rng("source"))), keep(endpoints.target(n, rng("target"))), z, anchor_z)
+
+    return draw

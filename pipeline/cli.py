@@ -1,0 +1,202 @@
+"""The command line: a recipe's YAML is flattened into flags, so that one parser reads both and speaks with one voice.
+
+Nothing heavy is imported before the arguments are known to be right, so --help answers at once.
+"""
+
+import contextlib
+import io
+import logging
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from pipeline import cluster as clusters
+from pipeline import recipe as recipes
+from pipeline.cluster import Cluster
+from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+
+RECIPES = Path(__file__).parent / "recipes"
+USERS_MISTAKES = (ValueError, MapNotFound, RecipeMismatch)
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train a flow: every phase that is not in the store yet, then its metrics and pictures."""
+
+    recipe: tyro.conf.Positional[str]
+    """name of a recipe in pipeline/recipes, or a path ending in .yaml"""
+    data: Data = field(default_factory=Data)
+    network: Network = field(default_factory=Network)
+    jko: Jko = field(default_factory=Jko)
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+    """seed of every random number"""
+    cluster: Cluster = field(default_factory=Cluster)
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """show the resolved recipe, the fingerprints and what is already in the store; train and write nothing"""
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class List:
+    """List the flows of the store."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show the phases of a flow with their metrics."""
+
+    run: tyro.conf.Positional[str]
+    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    cluster: Cluster = field(default_factory=Cluster)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute the metrics of any published map afresh and draw its samples."""
+
+    reference: tyro.conf.Positional[str]
+    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    cluster: Cluster = field(default_factory=Cluster)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+Command = (
+    Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+)
+
+
+def flags_of(value: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A recipe's YAML as command-line flags: {"jko": {"h": 0.1}} is --jko.h 0.1."""
+    flags: list[str] = []
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            flags += flags_of(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list):
+            raise ValueError(f"{prefix}{name} must be one value, not a list")
+        else:
+            flags += [f"--{prefix}{name}".replace("_", "-"), str(inner)]
+    return flags
+
+
+def read_recipe(name: str) -> list[str]:
+    """The flags of a recipe by name or path.
+
+    Raises:
+        ValueError: there is no such recipe, or it is not a mapping.
+    """
+    if re.fullmatch(r"[a-z0-9_]+", name):
+        path = RECIPES / f"{name}.yaml"
+    elif name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        raise ValueError(f"RECIPE must be a name of pipeline/recipes or a path ending in .yaml, not {name}")
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in RECIPES.glob("*.yaml")))
+        raise ValueError(f"RECIPE must be an existing file or one of {known}, not {name}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} must be a mapping of the groups data, network, jko, training and of seed")
+    if "cluster" in content:
+        raise ValueError(f"{path}: cluster is not part of a recipe; give --cluster.* flags")
+    return flags_of(content)
+
+
+def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
+    """The command of an argument vector.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+        SystemExit: help was asked for.
+    """
+    arguments = list(arguments)
+    if len(arguments) > 1 and arguments[0] == "run" and not arguments[1].startswith("-"):
+        arguments[2:2] = read_recipe(arguments[1])
+    spoken = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(spoken):
+            return tyro.cli(Command, prog="python -m pipeline", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+    except SystemExit as stopped:
+        if stopped.code in (0, None):
+            raise
+        raise ValueError(one_line(spoken.getvalue())) from None
+
+
+def one_line(box: str) -> str:
+    """The first section of the parser's framed message as one line."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines()]
+    body = [line for line in lines if line and not line.startswith(("╭", "╰"))]
+    end = next((i for i, line in enumerate(body) if set(line) == {"─"}), len(body))
+    return " ".join(body[:end])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container ends like Ctrl-C: resumable
+    try:
+        command = parse(arguments or ["--help"])
+        clusters.validate(command.cluster)
+        if isinstance(command, Run):
+            recipe = Recipe(command.data, command.network, command.jko, command.training, command.seed)
+            recipes.validate(recipe)
+    except ValueError as error:
+        return _fail(error, 2)
+    try:
+        execute(command)
+    except FlowError as error:
+        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
+    except KeyboardInterrupt:
+        again = shlex.join(["python", "-m", "pipeline", *arguments])
+        print(f"\ninterrupted: finished phases are in the store, and the same command goes on:\n    {again}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def execute(command: Run | List | Show | Evaluate) -> None:
+    """Do what a parsed command says."""
+    from pipeline import commands  # torch, mlflow and ray: seconds that --help must not cost
+
+    for chatty in ("mlflow", "alembic", "ray"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    match command:
+        case Run():
+            recipe = Recipe(command.data, command.network, command.jko, command.training, command.seed)
+            name = Path(command.recipe).stem
+            action = commands.dry_run if command.dry_run else commands.run
+            action(recipe, name, command.cluster, command.json)
+        case List():
+            commands.list_flows(command.cluster, command.json)
+        case Show():
+            commands.show(command.run, command.cluster, command.json)
+        case Evaluate():
+            commands.evaluate_reference(command.reference, command.cluster, command.json)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,62 @@
+"""Where and how a flow runs. Nothing here is part of a phase's identity."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Workers, storage and tracking."""
+
+    num_workers: int = 0
+    """Ray Train workers per job; 0 trains in this process (Ray Train's local mode)"""
+    phases_per_job: int = 1
+    """consecutive phases trained by one Ray Train job; a job costs about ten seconds of start-up"""
+    cpus_per_worker: int = 1
+    """CPUs, and torch threads, of one worker"""
+    use_gpu: bool = False
+    """one GPU per worker"""
+    address: str | None = None
+    """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here when workers are asked for"""
+    tracking_uri: str | None = None
+    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
+    storage: str | None = None
+    """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: under $SJKO_HOME"""
+    checkpoint_every: int = 1000
+    """steps between mid-phase checkpoints of real workers; 0 for none"""
+    max_failures: int = 3
+    """how often a job may lose workers and go on from its last checkpoint"""
+
+
+def validate(cluster: Cluster) -> None:
+    """Rules that types cannot say.
+
+    Raises:
+        ValueError: the first broken rule, with the dotted field, the rule and the value.
+    """
+    minimum = {"num_workers": 0, "phases_per_job": 1, "cpus_per_worker": 1, "checkpoint_every": 0, "max_failures": 0}
+    for name, least in minimum.items():
+        if getattr(cluster, name) < least:
+            raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
+
+
+def home() -> Path:
+    """Folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change directory."""
+    return Path(os.environ.get("SJKO_HOME", ".sjko")).absolute()
+
+
+def tracking_uri(cluster: Cluster) -> str:
+    """The tracking URI with every local path made absolute."""
+    if cluster.tracking_uri is None:
+        return f"sqlite:///{home() / 'mlflow.db'}"
+    if cluster.tracking_uri.startswith("sqlite:///"):
+        return f"sqlite:///{Path(cluster.tracking_uri.removeprefix('sqlite:///')).absolute()}"
+    return cluster.tracking_uri
+
+
+def storage(cluster: Cluster) -> str:
+    """Where Ray Train keeps its checkpoints: a URL, or an absolute path."""
+    if cluster.storage is None:
+        return str(home() / "checkpoints")
+    return cluster.storage if "://" in cluster.storage else str(Path(cluster.storage).absolute())

@@ -1,0 +1,189 @@
+"""The commands behind `python -m pipeline`, after their arguments have been parsed."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import cluster as clusters
+from pipeline import figures, report
+from pipeline.cluster import Cluster
+from pipeline.evaluate import Generator, evaluate, held_out, load_generator, num_samples
+from pipeline.flow import PhaseResult, run_flow
+from pipeline.phase import phases_of
+from pipeline.recipe import Recipe
+from pipeline.store import MapRef, Store
+
+LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
+HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
+EVALUATED = "sjko.evaluated"
+EVALUATION_VERSION = "1"
+
+
+def write_json(path: Path | None, value: object) -> None:
+    """Write a file whole or not at all."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.partial")
+        temporary.write_text(json.dumps(value, indent=1))
+        temporary.replace(path)
+
+
+def open_store(cluster: Cluster) -> Store:
+    """The store that a cluster's settings name."""
+    return Store(clusters.tracking_uri(cluster))
+
+
+def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
+    """Train what is missing of a flow, evaluate every phase, draw the pictures."""
+    store = open_store(cluster)
+    phases = phases_of(recipe)
+    report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
+    rows: list[dict[str, Any]] = []
+    generators: list[Generator] = []
+    with report.Display(store, phases) as display:
+        for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
+            display.published(result.phase)
+            generator = load_generator(store, result.ref)
+            row = phase_row(store, result, generator)
+            display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
+            generators.append(generator)
+            rows.append(row)
+    flow_run_id = store.flow_run_id(phases[-1].fingerprint)
+    folder = clusters.home() / "flows" / f"{name}-{phases[-1].fingerprint[:8]}"
+    pictures = draw_flow(store, flow_run_id, folder, rows, generators)
+    summary = {"run_id": flow_run_id, "phases": rows}
+    write_json(folder / "flow.json", summary)
+    store.log_file(flow_run_id, folder / "flow.json")
+    store.log_metrics(flow_run_id, {row["k"]: {key: row["metrics"][key] for key in ("w2", "w2_floor")} for row in rows})
+    write_json(json_file, summary)
+    last = rows[-1]["metrics"]
+    report.line(f"W2 {last['w2']:.4g} = {last['w2'] / last['w2_floor']:.2f} x its floor {last['w2_floor']:.4g}")
+    report.line(f"T_{rows[-1]['k']} is {rows[-1]['map_ref']}, MLflow run {flow_run_id}")
+    for picture in pictures:
+        report.line(f"picture: {picture}")
+
+
+def phase_row(store: Store, result: PhaseResult, generator: Generator) -> dict[str, Any]:
+    """What is known of a phase, for `--json`; metrics are computed once and kept with the phase's run."""
+    metrics = evaluated(store, result.ref, generator)
+    return {
+        "k": result.phase.k,
+        "fingerprint": result.phase.fingerprint,
+        "cached": result.cached,
+        "seconds": result.seconds,
+        "losses": {name: metrics[name] for name in LOSSES if name in metrics},
+        "metrics": {name: value for name, value in metrics.items() if name not in HIDDEN},
+        "map_ref": str(result.ref),
+    }
+
+
+def evaluated(store: Store, ref: MapRef, generator: Generator) -> dict[str, float]:
+    """Metrics of a published map, from its run, or computed and logged there with a picture."""
+    run = store.run(ref.run_id)
+    if run.data.tags.get(EVALUATED) == EVALUATION_VERSION:
+        return dict(run.data.metrics)
+    metrics = evaluate(generator)
+    store.log_metrics(ref.run_id, {generator.phase.num_steps: metrics})
+    with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
+        reference = held_out(generator.endpoints, 0)
+        title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
+        figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, title)
+    store.tag(ref.run_id, EVALUATED, EVALUATION_VERSION)
+    return {**run.data.metrics, **metrics}
+
+
+def draw_flow(
+    store: Store, flow_run_id: str, folder: Path, rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
+) -> list[Path]:
+    """Samples by phase, curves and the animation, on disk and with the flow's run."""
+    endpoints = generators[0].endpoints
+    n = num_samples(endpoints)
+    source = generators[0].source(n)
+    by_phase = [source, *(generator.sample(n) for generator in generators)]
+    titles = ["source", *(f"phase {row['k']}" for row in rows)]
+    reference = held_out(endpoints, 0)
+    pictures = [folder / name for name in ("samples_by_phase.png", "curves.png", "flow.gif")]
+    figures.flow_picture(pictures[0], by_phase, reference, titles)
+    quality = {"W2": [row["metrics"]["w2"] for row in rows]}
+    figures.curves_picture(pictures[1], quality, rows[0]["metrics"]["w2_floor"], loss_curves(store, rows, generators))
+    figures.animation(pictures[2], by_phase, reference, titles)
+    for picture in pictures:
+        store.log_file(flow_run_id, picture, "pictures")
+    return pictures
+
+
+def loss_curves(
+    store: Store, rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
+) -> dict[str, list[tuple[float, float]]]:
+    """The running divergence and the transport cost over the steps of the whole flow."""
+    curves: dict[str, list[tuple[float, float]]] = {"divergence": [], "transport_cost": []}
+    before = 0
+    for row, generator in zip(rows, generators, strict=True):
+        run_id = row["map_ref"].split("/")[1]
+        for name, points in curves.items():
+            points.extend((before + step, value) for step, value in store.metric_history(run_id, name))
+        before += generator.phase.num_steps
+    return curves
+
+
+def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
+    """Show the resolved recipe, the fingerprints, and what is already in the store; write nothing."""
+    uri = clusters.tracking_uri(cluster)
+    fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    store = None if fresh else Store(uri)
+    report.line(f"# {name}\n{yaml.safe_dump(asdict(recipe), sort_keys=False)}")
+    rows = []
+    for phase in phases_of(recipe):
+        ref = store.find(phase) if store else None
+        rows.append({"k": phase.k, "fingerprint": phase.fingerprint, "cached": ref is not None, "map_ref": str(ref) if ref else None})
+    report.table("phases", ["k", "fingerprint", "in the store"], [[r["k"], r["fingerprint"], r["map_ref"] or "no"] for r in rows])
+    write_json(json_file, {"recipe": asdict(recipe), "phases": rows})
+
+
+def list_flows(cluster: Cluster, json_file: Path | None) -> None:
+    """All flows of the store, newest first."""
+    rows = [
+        {
+            "run_id": flow.info.run_id,
+            "recipe": flow.data.tags["sjko.recipe"],
+            "status": flow.info.status,
+            "num_phases": int(flow.data.params["jko.num_phases"]),
+            "w2": flow.data.metrics.get("w2"),
+            "w2_floor": flow.data.metrics.get("w2_floor"),
+        }
+        for flow in open_store(cluster).flows()
+    ]
+    write_json(json_file, {"flows": rows})
+    report.table("flows", ["run", "recipe", "status", "phases", "W2", "floor"], [["" if v is None else v for v in row.values()] for row in rows])
+
+
+def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
+    """The phases of a flow, up to the one that is referred to."""
+    store = open_store(cluster)
+    rows = []
+    for ref in store.ancestors(store.resolve(reference)):
+        run = store.run(ref.run_id)
+        rows.append({"k": ref.k, "fingerprint": ref.fingerprint, "status": run.info.status, "metrics": run.data.metrics, "map_ref": str(ref)})
+    write_json(json_file, {"phases": rows})
+    metrics = [name for name in ("w2", "w2_floor", "modes_covered", "divergence", "transport_cost", "train_seconds") if name in rows[-1]["metrics"]]
+    cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in metrics)] for row in rows]
+    report.table(f"phases of {reference}", ["k", "map", *metrics], cells)
+
+
+def evaluate_reference(reference: str, cluster: Cluster, json_file: Path | None) -> None:
+    """Compute the metrics of any published map afresh, and draw its samples."""
+    store = open_store(cluster)
+    ref = store.resolve(reference)
+    generator = load_generator(store, ref)
+    metrics = evaluate(generator)
+    path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
+    title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
+    figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), held_out(generator.endpoints, 0), title)
+    write_json(json_file, {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics})
+    report.table(str(ref), ["metric", "value"], list(metrics.items()))
+    report.line(f"picture: {path}")

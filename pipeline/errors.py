@@ -1,0 +1,53 @@
+"""What can happen to a flow. Each message says what, where and what to do."""
+
+from typing import Any
+
+
+class FlowError(Exception):
+    """Base of the errors that a command reports in one line, without a traceback."""
+
+
+class MapNotFound(FlowError):
+    """A reference names nothing that is published in the store."""
+
+
+class RecipeMismatch(FlowError):
+    """A reference names more than one thing, or a thing of another kind than was asked for."""
+
+
+class Corrupt(FlowError):
+    """A published artifact or a checkpoint does not match its manifest."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} is corrupt: {reason}")
+        self.file, self.reason = file, reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.file, self.reason)
+
+
+class Diverged(FlowError):
+    """A loss became infinite or NaN."""
+
+    def __init__(self, k: int, step: int, loss: str, last_finite: dict[str, float]) -> None:
+        last = ", ".join(f"{name} {value:.6g}" for name, value in last_finite.items()) or "none, it is the first step"
+        super().__init__(
+            f"phase {k} diverged at step {step}: {loss} is not finite (last finite values: {last}). Lower training.map_lr and "
+            "training.potential_lr, raise training.r1 and training.r2, or try another jko.divergence."
+        )
+        self.arguments = (k, step, loss, last_finite)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), self.arguments
+
+
+class StoreUnavailable(FlowError):
+    """The MLflow server does not answer."""
+
+
+class Unschedulable(FlowError):
+    """The cluster cannot give what a job asks for."""
+
+
+class TrainingFailed(FlowError):
+    """A Ray Train job failed more often than allowed."""

@@ -1,0 +1,104 @@
+"""Samples and metrics of any published T_k, by reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from components import state as states
+from components.jko import push_through
+from components.metrics import mode_statistics, sliced_w2, w2
+from components.streams import normal, stream
+from pipeline.build import shape_of
+from pipeline.data import Endpoints, Samples, load_endpoints
+from pipeline.phase import Phase
+from pipeline.recipe import Data
+from pipeline.store import MapRef, Store
+
+NUM_SAMPLES = 2000
+NUM_PAIRS = 4
+"""W2 of one pair of samples of 2000 scatters by 10-30 %: figures are means over this many independent pairs."""
+endpoints_of = lru_cache(maxsize=4)(load_endpoints)
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained T_k with its averaged weights: x ~ mu, z -> sample of mu_{k+1}, in one network evaluation.
+
+    Attributes:
+        maps: T_k alone, or all increments in order where the flow is composed.
+    """
+
+    phase: Phase
+    endpoints: Endpoints
+    maps: Sequence[nn.Module]
+
+    def source(self, n: int, draw: int = 0) -> Samples:
+        """n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
+        return self.endpoints.to_units(self.endpoints.source(n, stream(0, "evaluation_source", step=draw)))
+
+    def sample(self, n: int, draw: int = 0) -> Samples:
+        """n samples in the data's own units; equal draws give equal samples, and equal x for every phase."""
+        x = torch.from_numpy(self.endpoints.source(n, stream(0, "evaluation_source", step=draw)))
+        z_dim = self.phase.network.z_dim
+        z = torch.from_numpy(normal(stream(0, "evaluation_z", step=draw), n, z_dim)) if z_dim else None
+        return self.endpoints.to_units(push_through(self.maps, x, z).numpy())
+
+
+def load_generator(store: Store, ref: MapRef) -> Generator:
+    """The generator behind a reference.
+
+    Raises:
+        Corrupt: an artifact does not match its manifest.
+    """
+    phase = store.phase_of(ref)
+    endpoints = endpoints_of(phase.data)
+    maps = []
+    for link in store.ancestors(ref) if phase.composed else [ref]:
+        transport_map = states.build_map(shape_of(phase, endpoints))
+        transport_map.load_state_dict(store.load(link, ["averaged_map"])["averaged_map"])
+        maps.append(transport_map.eval())
+    return Generator(phase, endpoints, maps)
+
+
+def num_samples(endpoints: Endpoints) -> int:
+    """How many samples a distance is measured on: 2000, or all held-out ones where there are fewer."""
+    return min(NUM_SAMPLES, endpoints.num_held_out or NUM_SAMPLES)
+
+
+def held_out(endpoints: Endpoints, draw: int) -> Samples:
+    """Samples of the target that training never sees."""
+    return endpoints.held_out(num_samples(endpoints), stream(0, "evaluation_target", step=draw))
+
+
+@lru_cache(maxsize=4)
+def floors(data: Data) -> dict[str, float]:
+    """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
+    endpoints = endpoints_of(data)
+    rows = []
+    for draw in range(NUM_PAIRS):
+        fresh = endpoints.to_units(endpoints.target(num_samples(endpoints), stream(0, "evaluation_floor", step=draw)))
+        rows.append(distances(fresh, held_out(endpoints, draw)))
+    return {f"{name}_floor": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def distances(samples: Samples, reference: Samples) -> dict[str, float]:
+    """W2 and sliced W2 between two samples, in the data's own units."""
+    x, y = samples.reshape(len(samples), -1), reference.reshape(len(reference), -1)
+    return {"w2": w2(x, y), "sliced_w2": sliced_w2(x, y, stream(0, "projections"))}
+
+
+def evaluate(generator: Generator) -> dict[str, float]:
+    """Metrics of a generator, each distance with its floor."""
+    endpoints = generator.endpoints
+    n = num_samples(endpoints)
+    rows = [distances(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(NUM_PAIRS)]
+    metrics = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | floors(generator.phase.data)
+    if endpoints.modes is not None and endpoints.modes.mode_of is not None:
+        samples = np.concatenate([generator.sample(n, draw) for draw in range(NUM_PAIRS)])
+        metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)
+        metrics["modes"] = len(endpoints.modes.mode_weights)
+    return metrics

@@ -1,0 +1,119 @@
+"""The chain of phases: T_{-1} is the identity, each phase is found in the store or trained, the last T_k is the generator."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from pipeline import claims, jobs
+from pipeline.cluster import Cluster
+from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.phase import Phase, phases_of
+from pipeline.recipe import Recipe
+from pipeline.store import MapRef, Store
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """A phase that is in the store.
+
+    Attributes:
+        cached: it was there, trained by an earlier command or by another driver.
+        seconds: wall time until this command had it published, job start-up included; 0 where cached.
+    """
+
+    phase: Phase
+    ref: MapRef
+    cached: bool
+    seconds: float
+
+
+class Observer(Protocol):
+    """Who is told how a flow goes."""
+
+    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
+        """These phases are being trained, in these MLflow runs, until the context ends."""
+        ...
+
+    def waiting(self, phase: Phase) -> None:
+        """Another driver is training this phase."""
+        ...
+
+
+def run_flow(recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer) -> Iterator[PhaseResult]:
+    """Every phase of a recipe's flow, in order, as soon as it is in the store; what is there is not trained again.
+
+    Raises:
+        FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
+    """
+    if cluster.num_workers and recipe.training.batch_size % cluster.num_workers:
+        raise RecipeMismatch(
+            f"training.batch_size {recipe.training.batch_size} cannot be shared equally by cluster.num_workers {cluster.num_workers}"
+        )
+    phases = phases_of(recipe)
+    flow_run_id = store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
+    status = "KILLED"
+    try:
+        with contextlib.ExitStack() as stack:
+            connect = once(lambda: stack.enter_context(jobs.connected(cluster)))
+            for start in range(0, len(phases), cluster.phases_per_job):
+                group = phases[start : start + cluster.phases_per_job]
+                yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
+        status = "FINISHED"
+    except FlowError:
+        status = "FAILED"
+        raise
+    finally:
+        with contextlib.suppress(FlowError):
+            store.set_status(flow_run_id, status)
+
+
+def once(action: Callable[[], None]) -> Callable[[], None]:
+    """An action that is done at the first call only: a flow that is wholly in the store never starts Ray."""
+    pending = [action]
+    return lambda: pending.pop()() if pending else None
+
+
+def ensure_published(
+    group: Sequence[Phase],
+    flow_run_id: str,
+    connect: Callable[[], None],
+    *,
+    store: Store,
+    cluster: Cluster,
+    observer: Observer,
+) -> Iterator[PhaseResult]:
+    """The phases of one job. Those that are missing are claimed and trained; those that another driver has are waited for."""
+    drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
+    while missing := [phase for phase in group if store.find(phase) is None]:
+        runs = claim_first(missing, flow_run_id, store, drivers)
+        if not runs:
+            observer.waiting(missing[0])
+            time.sleep(1.0)
+            continue
+        connect()
+        with claims.held(store, list(runs.values())), observer.training(runs):
+            jobs.run_job(runs, name=job_name(group), cluster=cluster)
+        trained |= runs.keys()
+    seconds = (time.monotonic() - began) / max(1, len(trained))
+    for phase in group:
+        ref = store.require(phase)
+        yield PhaseResult(phase, ref, cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
+
+
+def claim_first(missing: Sequence[Phase], flow_run_id: str, store: Store, drivers: claims.Drivers) -> dict[Phase, str]:
+    """The first phases of `missing` up to one that another driver has, each with the run to train it in."""
+    runs: dict[Phase, str] = {}
+    for phase in missing:
+        run_id = claims.try_claim(store, phase, flow_run_id, drivers)
+        if run_id is None:
+            break
+        runs[phase] = run_id
+    return runs
+
+
+def job_name(group: Sequence[Phase]) -> str:
+    """Named after what it computes, so that a job started again finds its own checkpoints and never another's."""
+    first, last = group[0].fingerprint, group[-1].fingerprint
+    return first if len(group) == 1 else f"{first}-{last}"

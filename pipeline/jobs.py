@@ -1,0 +1,172 @@
+"""Ray Train jobs: start Ray where it is needed, run one TorchTrainer, turn its failures into sentences."""
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+
+import fsspec
+import pyarrow.fs
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
+from pipeline.phase import Phase
+from pipeline.worker import Job, train_loop
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAVELLING = ("MLFLOW_", "AWS_", "SJKO_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS")
+START_ATTEMPTS = 10
+"""Attempts of a minute each to place a job's workers on a cluster that may still be growing."""
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
+    if cluster.num_workers == 0 or ray.is_initialized():
+        yield
+        return
+    environment = {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
+    environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
+    runtime_env: dict[str, object] = {"env_vars": environment}
+    if cluster.address:
+        runtime_env["working_dir"] = str(ROOT)
+    else:
+        environment["PYTHONPATH"] = str(ROOT)
+    ray.init(
+        address=cluster.address or "local",
+        runtime_env=runtime_env,
+        include_dashboard=None if cluster.address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_resources(cluster: Cluster) -> None:
+    """Refuse at once what a cluster of this machine alone can never give.
+
+    Raises:
+        Unschedulable: says what is asked and what there is.
+    """
+    if cluster.num_workers and not cluster.address:
+        have = ray.cluster_resources()
+        for resource, per_worker in resources_per_worker(cluster).items():
+            if have.get(resource, 0) < per_worker * cluster.num_workers:
+                raise _unschedulable(cluster)
+
+
+def resources_per_worker(cluster: Cluster) -> dict[str, float]:
+    """What Ray reserves for one worker."""
+    return {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if cluster.use_gpu else {})}
+
+
+def _unschedulable(cluster: Cluster) -> Unschedulable:
+    have = {name: amount for name, amount in sorted(ray.cluster_resources().items()) if name in ("CPU", "GPU")}
+    return Unschedulable(
+        f"{cluster.num_workers} workers of {resources_per_worker(cluster)} were asked for and the cluster has {have}: lower "
+        "cluster.num_workers, cluster.cpus_per_worker or cluster.use_gpu, or add nodes"
+    )
+
+
+def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
+    """Ray Train's pair of file system and path: any fsspec URL, or a plain path for which it needs no file system."""
+    if "://" not in url:
+        return None, url
+    remote, path = fsspec.core.url_to_fs(url)
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(remote)), path
+
+
+def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
+    """Train consecutive phases in one Ray Train job, each in its MLflow run; the worker publishes them.
+
+    Args:
+        name: name of the job; with equal names a job goes on from the checkpoints of the one before.
+
+    Raises:
+        Diverged, Corrupt, StoreUnavailable: what the worker met.
+        Unschedulable: the workers could not be placed.
+        TrainingFailed: workers were lost more than `cluster.max_failures` times.
+    """
+    local = cluster.num_workers == 0
+    job = Job(
+        phases=[phase.to_json() for phase in runs],
+        run_ids=list(runs.values()),
+        tracking_uri=clusters.tracking_uri(cluster),
+        checkpoint_every=0 if local else cluster.checkpoint_every,
+        num_threads=cluster.cpus_per_worker,
+    )
+    storage_filesystem, storage_path = filesystem(clusters.storage(cluster))
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config=asdict(job),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.num_workers, use_gpu=cluster.use_gpu, resources_per_worker=resources_per_worker(cluster)
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=storage_path,
+            storage_filesystem=storage_filesystem,
+            failure_config=ray.train.FailureConfig(
+                max_failures=cluster.max_failures, controller_failure_limit=START_ATTEMPTS, max_preemption_failures=100
+            ),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    result = trainer.fit() if local else _fit_workers(trainer, cluster)
+    if result.return_value and "diverged" in result.return_value:
+        raise Diverged(*result.return_value["diverged"])
+    if not local:
+        forget_checkpoints(name, cluster)
+
+
+def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
+    """fit() in a thread, so that Ctrl-C reaches this one: in the main thread Ray Train takes SIGINT for itself."""
+    check_resources(cluster)
+    outcome: Future[ray.train.Result] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="ray-train", daemon=True).start()
+    try:
+        return outcome.result()
+    except ray.train.WorkerGroupError as error:
+        for failure in error.worker_failures.values():
+            cause = getattr(failure, "cause", failure)
+            if isinstance(cause, FlowError):
+                raise cause from error
+        raise TrainingFailed(
+            f"workers failed more than cluster.max_failures = {cluster.max_failures} times; the last failure was "
+            f"{str(error).strip().splitlines()[-1]}. The same command goes on from the last checkpoint."
+        ) from error
+    except ray.train.ControllerError as error:
+        if "timed out" in str(error).lower() or "timeout" in str(error).lower():
+            raise _unschedulable(cluster) from error
+        raise TrainingFailed(f"Ray Train could not run the job: {error}") from error
+
+
+def forget_checkpoints(name: str, cluster: Cluster) -> None:
+    """Remove the checkpoints of a job whose phases are all published."""
+    storage_filesystem, path = filesystem(clusters.storage(cluster))
+    if storage_filesystem is None:
+        shutil.rmtree(Path(path) / name, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            storage_filesystem.delete_dir(f"{path}/{name}")

@@ -1,0 +1,105 @@
+"""A phase's identity: k, its parent, and exactly the recipe fields that its result depends on."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from pipeline.recipe import Data, Network, Recipe
+
+METHOD_VERSION = 1
+"""Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What phase k computes. Equal phases have equal fingerprints and equal results, whatever machine trains them.
+
+    Attributes:
+        k: number of the phase, counted from 0.
+        parent: fingerprint of phase k - 1; None for phase 0, whose anchor T_{-1} is the identity.
+        problem: every other value that the result depends on, JSON-ready; values without influence are None.
+    """
+
+    k: int
+    parent: str | None
+    problem: dict[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, k: int, parent: str | None) -> Self:
+        """Phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
+        first = k == 0
+        jko = {name: value for name, value in asdict(recipe.jko).items() if name not in ("num_phases", "first_h")}
+        training = {name: value for name, value in asdict(recipe.training).items() if name != "first_num_steps"}
+        if first and recipe.jko.first_h is not None:
+            jko["h"] = recipe.jko.first_h
+        if first and recipe.training.first_num_steps is not None:
+            training["num_steps"] = recipe.training.first_num_steps
+        if math.isinf(jko["h"]):
+            jko |= {"h": "inf", "cost": None}
+        if first or recipe.network.z_dim == 0:  # the identity takes no z, and neither does a deterministic map
+            jko["z"] = None
+        if first:  # with one map there is nothing to compose
+            jko["parametrization"] = None
+        data = asdict(recipe.data)
+        if recipe.data.target != "gaussian":
+            data["dim"] = None
+        problem = {
+            "method_version": METHOD_VERSION,
+            "seed": recipe.seed,
+            "data": data,
+            "network": asdict(recipe.network),
+            "jko": jko,
+            "training": training,
+        }
+        return cls(k, parent, problem)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        value = json.loads(text)
+        return cls(value["k"], value["parent"], value["problem"])
+
+    def to_json(self) -> str:
+        """The canonical form that is hashed: sorted keys, no spaces, shortest exact floats."""
+        value = {"k": self.k, "parent": self.parent, "problem": self.problem}
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 80 bits of the sha256 of the canonical form, in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    @property
+    def data(self) -> Data:
+        data = self.problem["data"]
+        return Data(**(data if data["dim"] is not None else {**data, "dim": Data.dim}))
+
+    @property
+    def network(self) -> Network:
+        return Network(**self.problem["network"])
+
+    @property
+    def h(self) -> float:
+        return float(self.problem["jko"]["h"])
+
+    @property
+    def composed(self) -> bool:
+        """Whether T_k is an increment on top of phases 0, ..., k - 1."""
+        return self.problem["jko"]["parametrization"] == "composed"
+
+    @property
+    def num_steps(self) -> int:
+        return self.problem["training"]["num_steps"]
+
+
+def phases_of(recipe: Recipe) -> list[Phase]:
+    """All phases of a recipe's flow, in order."""
+    phases: list[Phase] = []
+    for k in range(recipe.jko.num_phases):
+        phases.append(Phase.of(recipe, k=k, parent=phases[-1].fingerprint if phases else None))
+    return phases

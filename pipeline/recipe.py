@@ -1,0 +1,167 @@
+"""The recipe of a flow: everything that decides *what* is computed, and nothing about where or how it runs.
+
+Importing this file costs milliseconds: choices are spelled here as literals, and a test holds them equal to the tables of
+`components`.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
+DATASETS = ("digits", "fashion_mnist")
+SourceName = Literal[
+    "normal", "gaussian", "gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel"
+]
+TargetName = Literal[
+    "gaussian",
+    "gauss8",
+    "gauss25",
+    "two_circles",
+    "moons",
+    "checkerboard",
+    "spiral",
+    "swiss_roll",
+    "pinwheel",
+    "digits",
+    "fashion_mnist",
+]
+DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
+SourceDivergenceName = Literal["linear", "kl", "chi2", "softplus"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two ends of the flow."""
+
+    source: SourceName = "normal"
+    """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in"""
+    target: TargetName = "two_circles"
+    """nu, the data"""
+    dim: int = 2
+    """dimension d, for `gaussian` targets; the others have their own"""
+    standardise: bool = True
+    """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Transport map T(x, z) and potential v."""
+
+    kind: Literal["mlp", "light"] = "mlp"
+    """`mlp`: residual multi-layer perceptrons for vectors; `light`: small convolutional pair for images"""
+    width: int = 128
+    """units of a hidden layer, or channels at full resolution"""
+    depth: int = 3
+    """hidden layers of the perceptrons, or residual blocks at the lowest resolution"""
+    z_dim: int = 0
+    """size of the latent z of a stochastic map; 0 makes T deterministic"""
+
+
+@dataclass(frozen=True)
+class Jko:
+    """The minimising-movement scheme."""
+
+    num_phases: int = 6
+    """K, the number of JKO steps"""
+    h: float = 3.0
+    """JKO step size, in squared units of the standardised space; `inf` drops the cost (a plain f-GAN)"""
+    first_h: float | None = None
+    """h of phase 0, where the anchor is the identity; None: the same as h"""
+    divergence: DivergenceName = "jsd"
+    """F of the JKO step, the divergence of model from data"""
+    source_divergence: SourceDivergenceName = "linear"
+    """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM"""
+    cost: Literal["squared", "mean_squared"] = "squared"
+    """`squared`: the true step |x - y|^2 / 2h; `mean_squared`: divided by the dimension, as the reference code does"""
+    parametrization: Literal["direct", "composed"] = "direct"
+    """`direct`: T_k maps the source to mu_{k+1}, O(K); `composed`: one increment per phase, O(K^2), for comparison"""
+    z: Literal["independent", "shared"] = "independent"
+    """draws of z for T_{k-1} and T_k, where z_dim > 0"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How each phase is solved."""
+
+    num_steps: int = 1000
+    """optimizer steps of the map per phase"""
+    first_num_steps: int | None = None
+    """steps of phase 0; None: the same as num_steps"""
+    batch_size: int = 400
+    """samples of the source, and of the target, per step, over all workers"""
+    map_lr: float = 1e-3
+    """Adam's learning rate of the map"""
+    potential_lr: float = 1e-3
+    """Adam's learning rate of the potential"""
+    beta1: float = 0.0
+    """Adam's first-moment decay, both networks"""
+    beta2: float = 0.99
+    """Adam's second-moment decay, both networks"""
+    r1: float = 0.03
+    """weight of the gradient penalty on target samples"""
+    r2: float = 0.03
+    """weight of the gradient penalty on transported samples"""
+    ema_decay: float = 0.99
+    """decay per step of the averaged map, the one that is evaluated and served"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A flow. The seed and these groups are its identity."""
+
+    data: Data = field(default_factory=Data)
+    network: Network = field(default_factory=Network)
+    jko: Jko = field(default_factory=Jko)
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+    """seed of every random number"""
+
+
+def _require(holds: bool, field_name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{field_name} must be {rule}, not {value}")
+
+
+def validate(recipe: Recipe) -> None:
+    """Rules that types cannot say.
+
+    Raises:
+        ValueError: the first broken rule, with the dotted field, the rule and the value.
+    """
+    data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
+    _require(0 <= recipe.seed < 2**63, "seed", "at least 0 and below 2^63", recipe.seed)
+    at_least_one = {
+        "data.dim": data.dim,
+        "network.width": network.width,
+        "network.depth": network.depth,
+        "jko.num_phases": jko.num_phases,
+        "training.num_steps": training.num_steps,
+        "training.first_num_steps": training.first_num_steps,
+        "training.batch_size": training.batch_size,
+    }
+    for name, number in at_least_one.items():
+        _require(number is None or number >= 1, name, "at least 1", number)
+    positive = {"jko.h": jko.h, "jko.first_h": jko.first_h}
+    for name, number in positive.items():
+        _require(number is None or number > 0, name, "above 0 (inf drops the cost)", number)
+    for name, number in {"training.map_lr": training.map_lr, "training.potential_lr": training.potential_lr}.items():
+        _require(0 < number < math.inf, name, "above 0 and finite", number)
+    for name in ("r1", "r2"):
+        _require(0 <= getattr(training, name) < math.inf, f"training.{name}", "at least 0 and finite", getattr(training, name))
+    for name in ("beta1", "beta2", "ema_decay"):
+        _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
+    _require(network.z_dim >= 0, "network.z_dim", "at least 0", network.z_dim)
+    _require_consistent(recipe)
+
+
+def _require_consistent(recipe: Recipe) -> None:
+    """Rules between fields."""
+    data, network, jko = recipe.data, recipe.network, recipe.jko
+    image = data.target in DATASETS
+    _require(image or network.kind == "mlp", "network.kind", f"mlp for the vectors of data.target {data.target}", network.kind)
+    _require(not image or data.source == "normal", "data.source", f"normal for data.target {data.target}", data.source)
+    planar_source = data.source in PLANAR and data.target == "gaussian"
+    _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
+    paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
+    _require(not paired, "jko.source_divergence", "linear when jko.divergence is relativistic", jko.source_divergence)

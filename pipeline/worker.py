@@ -1,0 +1,191 @@
+"""What a Ray Train worker does: read T_{k-1} from the store, train, write T_k there from rank 0.
+
+The same function runs in Ray Train's local mode. A job holds one or several consecutive phases; each is published before the
+next begins.
+"""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train.collective import barrier, broadcast_from_rank_zero
+from ray.train.torch import get_device
+from torch import Tensor, nn
+
+from components import state as states
+from components.jko import Losses, train_phase
+from components.state import State
+from pipeline import manifest
+from pipeline.build import batches_of, betas_of, problem_of, shape_of
+from pipeline.data import Endpoints, load_endpoints
+from pipeline.errors import Corrupt, Diverged
+from pipeline.phase import Phase
+from pipeline.recorder import Recorder
+from pipeline.store import MapRef, Store
+
+logger = logging.getLogger(__name__)
+NUM_WINDOWS = 100
+"""Step losses are averaged over a hundredth of a phase: what the curves show, and how late a divergence is noticed at most."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work of one Ray Train job, as plain values."""
+
+    phases: list[str]
+    run_ids: list[str]
+    tracking_uri: str
+    checkpoint_every: int
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This worker's place among the others."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def mean_in_place(self, tensors: Sequence[Tensor]) -> None:
+        """Average over the workers, in one collective."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+
+def train_loop(config: dict[str, Any]) -> dict[str, Any]:
+    """Train the job's phases in order.
+
+    Returns:
+        {} when all are published; {"diverged": arguments of Diverged} otherwise. A divergence is returned and not raised, since
+        Ray Train would train the phase again, to the same end.
+    """
+    job = Job(**config)
+    context = ray.train.get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size(), get_device())
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(job.num_threads)
+    try:
+        store = Store(job.tracking_uri)
+        for text, run_id in zip(job.phases, job.run_ids, strict=True):
+            phase = Phase.from_json(text)
+            published = broadcast_from_rank_zero(store.find(phase) is not None if ranks.rank == 0 else None)
+            if not published:
+                train(phase, run_id, store, ranks, job.checkpoint_every)
+    except Diverged as error:
+        return {"diverged": error.arguments}
+    finally:
+        torch.set_num_threads(threads_before)
+    return {}
+
+
+def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, checkpoint_every: int) -> None:
+    """Train one phase from its parent, or from the job's last checkpoint of this phase, and publish it."""
+    began = time.monotonic()
+    endpoints, problem = load_endpoints(phase.data), problem_of(phase)
+    parent = store.published(phase.parent) if phase.parent else None
+    state = initial_state(phase, parent, endpoints, store, ranks.device)
+    anchor = load_anchor(phase, parent, endpoints, store, ranks.device)
+    resume(state, phase)
+    draw = batches_of(phase, endpoints, rank=ranks.rank, num_workers=ranks.size, device=ranks.device)
+    recorder = Recorder(store, run_id) if ranks.rank == 0 else None
+    window_size = math.ceil(problem.num_steps / NUM_WINDOWS)
+    window: list[Losses] = []
+    last_finite: dict[str, float] = {}
+    for losses in train_phase(state, problem, anchor, draw, ranks.mean_in_place):
+        window.append(losses)
+        checkpoint = checkpoint_every > 0 and state.step % checkpoint_every == 0
+        if len(window) == window_size or checkpoint or state.step == problem.num_steps:
+            last_finite = summarise(window, phase, state.step, last_finite, ranks)
+            window.clear()
+            if recorder:
+                recorder.add(state.step, last_finite)
+        if checkpoint:
+            save_checkpoint(state, phase, ranks)
+    if ranks.rank == 0:
+        assert recorder is not None
+        recorder.add(state.step, {**last_finite, "train_seconds": time.monotonic() - began})
+        recorder.flush()
+        store.publish(run_id, phase, states.to_tensors(state))
+        store.set_status(run_id, "FINISHED")
+    barrier()  # the next phase reads what rank 0 has just written
+
+
+def initial_state(phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device) -> State:
+    """The parent's state, which phase k goes on from; new networks for phase 0 and for the map of a composed increment."""
+    shape, seed = shape_of(phase, endpoints), phase.problem["seed"]
+    state = states.new_state(shape, seed=seed, betas=betas_of(phase), device=device)
+    if parent is not None:
+        states.load_tensors(state, store.load(parent, states.FILES), step=0)
+        if phase.composed:
+            states.fresh_map(state, shape, seed=seed)
+    return state
+
+
+def load_anchor(
+    phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device
+) -> list[nn.Module]:
+    """The frozen maps that make T_{k-1}: none for phase 0, live weights of one map, or of all increments so far."""
+    if parent is None:
+        return []
+    maps = []
+    for ref in store.ancestors(parent) if phase.composed else [parent]:
+        transport_map = states.build_map(shape_of(phase, endpoints))
+        transport_map.load_state_dict(store.load(ref, ["map"])["map"])
+        maps.append(transport_map.to(device).requires_grad_(False).eval())
+    return maps
+
+
+def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], ranks: Ranks) -> dict[str, float]:
+    """Mean losses of the window's steps over all workers.
+
+    Raises:
+        Diverged: on every rank alike, at the first step of the window with a loss that is not finite.
+    """
+    rows = torch.stack([torch.stack(losses) for losses in window])
+    ranks.mean_in_place([rows])
+    for row, at in zip(rows.tolist(), range(step - len(window), step), strict=True):
+        for name, value in zip(Losses._fields, row, strict=True):
+            if not math.isfinite(value):
+                raise Diverged(phase.k, at, name, last_finite)
+        last_finite = dict(zip(Losses._fields, row, strict=True))
+    means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
+    return {**means, "divergence": -means["potential_loss"]}
+
+
+def save_checkpoint(state: State, phase: Phase, ranks: Ranks) -> None:
+    """A mid-phase checkpoint through Ray Train: a barrier over the workers, kept where `cluster.storage` says."""
+    if ranks.rank != 0:
+        ray.train.report({}, checkpoint=None)
+        return
+    with tempfile.TemporaryDirectory(prefix="sjko-") as folder:
+        manifest.write(Path(folder), states.to_tensors(state), {"fingerprint": phase.fingerprint, "step": state.step})
+        ray.train.report({"step": state.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def resume(state: State, phase: Phase) -> None:
+    """Go on from the job's last checkpoint, if it is one of this phase."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return
+    with checkpoint.as_directory() as folder:
+        try:
+            record = manifest.read_record(Path(folder))
+            if record["fingerprint"] == phase.fingerprint:
+                files = {name: manifest.read_tensors(Path(folder), name) for name in states.FILES}
+                states.load_tensors(state, files, step=int(str(record["step"])))
+        except Corrupt as error:
+            logger.warning("phase %d begins again from its first step: %s", phase.k, error)
