@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.shape import Shape
+
 LEAK = 0.2
 
 
@@ -33,13 +35,13 @@ class LightMap(nn.Module):
     z enters as a bias of every channel at the lowest resolution.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, width: int, depth: int, z_dim: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        channels = shape[0]
+        channels, width, z_dim = shape.sample_shape[0], shape.width, shape.z_dim
         self.input = _conv(channels, width)
         self.down_1, self.down_2 = _conv(width, 2 * width, stride=2), _conv(2 * width, 4 * width, stride=2)
         self.z_layer = nn.Linear(z_dim, 4 * width) if z_dim else None
-        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(shape.depth)))
         self.up_1, self.up_2 = _conv(4 * width, 2 * width), _conv(2 * width, width)
         self.output = _conv(width, channels)
         nn.init.zeros_(self.output.weight)
@@ -61,12 +63,12 @@ class LightMap(nn.Module):
 class LightPotential(nn.Module):
     """The potential's network output D(x): strided convolutions, residual blocks, then a linear layer."""
 
-    def __init__(self, shape: tuple[int, int, int], *, width: int, depth: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        channels, side, _ = shape
+        (channels, side, _), width = shape.sample_shape, shape.width
         self.input = _conv(channels, width)
         self.down_1, self.down_2 = _conv(width, 2 * width, stride=2), _conv(2 * width, 4 * width, stride=2)
-        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(shape.depth)))
         self.output = nn.Linear(4 * width * (side // 4) ** 2, 1)
 
     def forward(self, x: Float[Tensor, "n c s s"]) -> Float[Tensor, " n"]:

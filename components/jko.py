@@ -46,6 +46,7 @@ class Problem:
         composed: T_k is an increment applied to the anchor's samples.
         num_steps: optimizer steps of the phase.
         learning_rates: (step of this phase) -> learning rates of the map and of the potential.
+        penalty_every: steps between gradient penalties, each weighted by this number.
         ema_decay: decay per step of the averaged map.
     """
 
@@ -53,6 +54,7 @@ class Problem:
     composed: bool
     num_steps: int
     learning_rates: Callable[[int], tuple[float, float]]
+    penalty_every: int
     ema_decay: float
 
 
@@ -88,11 +90,11 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
 
     n = len(batch.target)
     both = torch.cat([batch.target, transported.detach()])
-    penalised = objective.r1 > 0 or objective.r2 > 0
+    penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0
     outputs = state.potential(both.requires_grad_(penalised))
     loss_v = potential_loss(objective, outputs[:n], outputs[n:], cost.detach())
     penalty = gradient_penalty(objective, outputs, both, num_target=n) if penalised else torch.zeros_like(loss_v)
-    update(state.potential_optimizer, loss_v + penalty, potential_lr, reduce)
+    update(state.potential_optimizer, loss_v + problem.penalty_every * penalty, potential_lr, reduce)
 
     on_target = None
     if objective.divergence == RELATIVISTIC:

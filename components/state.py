@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from components.networks import NETWORKS
+from components.shape import Shape
 from components.streams import stream
 
 Tensors = dict[str, Tensor]
@@ -38,30 +39,18 @@ class State:
         return {"map": self.transport_map, "averaged_map": self.averaged_map, "potential": self.potential}
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What it takes to build the two networks."""
-
-    kind: str
-    sample_shape: tuple[int, ...]
-    width: int
-    depth: int
-    z_dim: int
-
-
 def build_map(shape: Shape, seed: int = 0) -> nn.Module:
     """T with initial weights drawn for `seed`, without touching the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_map").integers(2**31)))
-        pair = NETWORKS[shape.kind]
-        return pair.transport_map(shape.sample_shape, width=shape.width, depth=shape.depth, z_dim=shape.z_dim)
+        return NETWORKS[shape.kind].transport_map(shape)
 
 
 def build_potential(shape: Shape, seed: int = 0) -> nn.Module:
     """The potential with initial weights drawn for `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_potential").integers(2**31)))
-        return NETWORKS[shape.kind].potential(shape.sample_shape, width=shape.width, depth=shape.depth)
+        return NETWORKS[shape.kind].potential(shape)
 
 
 def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:

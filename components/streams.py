@@ -21,6 +21,7 @@ PURPOSES = (
     "evaluation_floor",
     "projections",
     "standardisation",
+    "frequencies",
 )
 
 

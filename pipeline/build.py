@@ -7,7 +7,7 @@ import torch
 
 from components.jko import Batch, Problem
 from components.semidual import Objective
-from components.state import Shape
+from components.shape import Shape
 from components.streams import normal, stream
 from pipeline.data import Endpoints
 from pipeline.phase import Phase
@@ -16,7 +16,9 @@ from pipeline.phase import Phase
 def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
     """Sizes of the two networks."""
     network = phase.network
-    return Shape(network.kind, endpoints.shape, network.width, network.depth, network.z_dim)
+    return Shape(
+        network.kind, endpoints.shape, network.width, network.depth, z_dim=network.z_dim, num_frequencies=network.num_frequencies
+    )
 
 
 def problem_of(phase: Phase) -> Problem:
@@ -30,12 +32,18 @@ def problem_of(phase: Phase) -> Problem:
         r1=training["r1"],
         r2=training["r2"],
     )
-    rates = training["map_lr"], training["potential_lr"]
+    decay_steps, steps_before = float(training["lr_decay_steps"]), training["steps_before"] or 0
+
+    def learning_rates(step: int) -> tuple[float, float]:
+        factor = 1 / (1 + (steps_before + step) / decay_steps)
+        return factor * training["map_lr"], factor * training["potential_lr"]
+
     return Problem(
         objective=objective,
         composed=phase.composed,
         num_steps=phase.num_steps,
-        learning_rates=lambda step: rates,
+        learning_rates=learning_rates,
+        penalty_every=training["penalty_every"],
         ema_decay=training["ema_decay"],
     )
 

@@ -95,6 +95,8 @@ def flags_of(value: Mapping[str, Any], prefix: str = "") -> list[str]:
             flags += flags_of(inner, f"{prefix}{name}.")
         elif isinstance(inner, list):
             raise ValueError(f"{prefix}{name} must be one value, not a list")
+        elif isinstance(inner, bool):
+            flags.append(f"--{prefix}{'' if inner else 'no-'}{name}".replace("_", "-"))
         else:
             flags += [f"--{prefix}{name}".replace("_", "-"), str(inner)]
     return flags

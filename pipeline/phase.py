@@ -43,6 +43,10 @@ class Phase:
             jko["z"] = None
         if first:  # with one map there is nothing to compose
             jko["parametrization"] = None
+        first_steps = recipe.training.first_num_steps or recipe.training.num_steps
+        training["steps_before"] = 0 if first else first_steps + (k - 1) * recipe.training.num_steps
+        if math.isinf(training["lr_decay_steps"]):  # constant rates: where the phase stands in the flow has no influence
+            training |= {"lr_decay_steps": "inf", "steps_before": None}
         data = asdict(recipe.data)
         if recipe.data.target != "gaussian":
             data["dim"] = None

@@ -50,10 +50,12 @@ class Network:
 
     kind: Literal["mlp", "light"] = "mlp"
     """`mlp`: residual multi-layer perceptrons for vectors; `light`: small convolutional pair for images"""
-    width: int = 128
+    width: int = 96
     """units of a hidden layer, or channels at full resolution"""
     depth: int = 3
     """hidden layers of the perceptrons, or residual blocks at the lowest resolution"""
+    num_frequencies: int = 32
+    """random Fourier features of x that the map sees beside x (`mlp` only); 0 for none"""
     z_dim: int = 0
     """size of the latent z of a stochastic map; 0 makes T deterministic"""
 
@@ -88,12 +90,14 @@ class Training:
     """optimizer steps of the map per phase"""
     first_num_steps: int | None = None
     """steps of phase 0; None: the same as num_steps"""
-    batch_size: int = 400
+    batch_size: int = 256
     """samples of the source, and of the target, per step, over all workers"""
     map_lr: float = 1e-3
     """Adam's learning rate of the map"""
     potential_lr: float = 1e-3
     """Adam's learning rate of the potential"""
+    lr_decay_steps: float = 1500.0
+    """both rates fall as 1 / (1 + step / lr_decay_steps), steps counted over the whole flow; `inf` keeps them constant"""
     beta1: float = 0.0
     """Adam's first-moment decay, both networks"""
     beta2: float = 0.99
@@ -102,7 +106,9 @@ class Training:
     """weight of the gradient penalty on target samples"""
     r2: float = 0.03
     """weight of the gradient penalty on transported samples"""
-    ema_decay: float = 0.99
+    penalty_every: int = 4
+    """steps between gradient penalties, each with its weight times this number"""
+    ema_decay: float = 0.995
     """decay per step of the averaged map, the one that is evaluated and served"""
 
 
@@ -139,19 +145,21 @@ def validate(recipe: Recipe) -> None:
         "training.num_steps": training.num_steps,
         "training.first_num_steps": training.first_num_steps,
         "training.batch_size": training.batch_size,
+        "training.penalty_every": training.penalty_every,
     }
     for name, number in at_least_one.items():
         _require(number is None or number >= 1, name, "at least 1", number)
-    positive = {"jko.h": jko.h, "jko.first_h": jko.first_h}
+    positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
     for name, number in positive.items():
-        _require(number is None or number > 0, name, "above 0 (inf drops the cost)", number)
+        _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
     for name, number in {"training.map_lr": training.map_lr, "training.potential_lr": training.potential_lr}.items():
         _require(0 < number < math.inf, name, "above 0 and finite", number)
     for name in ("r1", "r2"):
         _require(0 <= getattr(training, name) < math.inf, f"training.{name}", "at least 0 and finite", getattr(training, name))
     for name in ("beta1", "beta2", "ema_decay"):
         _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
-    _require(network.z_dim >= 0, "network.z_dim", "at least 0", network.z_dim)
+    for name in ("z_dim", "num_frequencies"):
+        _require(getattr(network, name) >= 0, f"network.{name}", "at least 0", getattr(network, name))
     _require_consistent(recipe)
 
 
