@@ -108,7 +108,8 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
 
 def average(state: State, decay: float) -> None:
     """averaged <- decay * averaged + (1 - decay) * live."""
-    averaged, live = list(state.averaged_map.parameters()), list(state.transport_map.parameters())
+    averaged: list[Tensor] = list(state.averaged_map.parameters())
+    live: list[Tensor] = list(state.transport_map.parameters())
     with torch.no_grad():
         torch._foreach_lerp_(averaged, live, 1 - decay)
 

@@ -63,8 +63,7 @@ def _nearest_centre(x: Points, *, centres: np.ndarray, std: float) -> Labels:
 
 def _mixture_measure(centres: np.ndarray, std: float) -> Measure:
     weights = (1 / len(centres),) * len(centres)
-    shape = {"centres": centres, "std": std}
-    return Measure(2, partial(_mixture, **shape), partial(_nearest_centre, **shape), weights)
+    return Measure(2, partial(_mixture, centres=centres, std=std), partial(_nearest_centre, centres=centres, std=std), weights)
 
 
 RADII, RING_STD = np.array([4.0, 8.0]), 0.2

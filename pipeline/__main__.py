@@ -1,12 +1,12 @@
 """Train, list, show and evaluate flows.
 
-    python -m pipeline run two_circles
-    python -m pipeline run digits --jko.h 0.05 --jko.num-phases 12
-    python -m pipeline run my.yaml --cluster.num-workers 2 --cluster.tracking-uri http://mlflow:5000 --cluster.storage s3://bucket/runs
-    python -m pipeline run two_circles --dry-run
-    python -m pipeline list
-    python -m pipeline show RUN
-    python -m pipeline evaluate REF
+python -m pipeline run two_circles
+python -m pipeline run digits --jko.h 0.05 --jko.num-phases 12
+python -m pipeline run my.yaml --cluster.num-workers 2 --cluster.tracking-uri http://mlflow:5000 --cluster.storage s3://bucket/runs
+python -m pipeline run two_circles --dry-run
+python -m pipeline list
+python -m pipeline show RUN
+python -m pipeline evaluate REF
 """
 
 import sys

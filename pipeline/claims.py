@@ -43,7 +43,7 @@ class Drivers:
 
     def is_alive(self, run_id: str, owner: str, beat: str) -> bool:
         """Whether the driver that owns a run is at work."""
-        host, pid, created = (owner.split(":") + ["", "", ""])[:3]
+        host, pid, created = [*owner.split(":"), "", "", ""][:3]
         if host == socket.gethostname() and pid.isdigit():
             try:
                 return f"{psutil.Process(int(pid)).create_time():.2f}" == created

@@ -156,6 +156,11 @@ def one_line(box: str) -> str:
     return " ".join(body[:end])
 
 
+def recipe_of(command: Run) -> Recipe:
+    """The recipe that a command line resolves to."""
+    return Recipe(command.data, command.network, command.jko, command.training, command.seed)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container ends like Ctrl-C: resumable
@@ -163,8 +168,7 @@ def main(arguments: Sequence[str]) -> int:
         command = parse(arguments or ["--help"])
         clusters.validate(command.cluster)
         if isinstance(command, Run):
-            recipe = Recipe(command.data, command.network, command.jko, command.training, command.seed)
-            recipes.validate(recipe)
+            recipes.validate(recipe_of(command))
     except ValueError as error:
         return _fail(error, 2)
     try:
@@ -187,10 +191,8 @@ def execute(command: Run | List | Show | Evaluate) -> None:
 
     match command:
         case Run():
-            recipe = Recipe(command.data, command.network, command.jko, command.training, command.seed)
-            name = Path(command.recipe).stem
             action = commands.dry_run if command.dry_run else commands.run
-            action(recipe, name, command.cluster, command.json)
+            action(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
         case List():
             commands.list_flows(command.cluster, command.json)
         case Show():

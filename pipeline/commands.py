@@ -140,7 +140,9 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     rows = []
     for phase in phases_of(recipe):
         ref = store.find(phase) if store else None
-        rows.append({"k": phase.k, "fingerprint": phase.fingerprint, "cached": ref is not None, "map_ref": str(ref) if ref else None})
+        rows.append(
+            {"k": phase.k, "fingerprint": phase.fingerprint, "cached": ref is not None, "map_ref": str(ref) if ref else None}
+        )
     report.table("phases", ["k", "fingerprint", "in the store"], [[r["k"], r["fingerprint"], r["map_ref"] or "no"] for r in rows])
     write_json(json_file, {"recipe": asdict(recipe), "phases": rows})
 
@@ -159,7 +161,11 @@ def list_flows(cluster: Cluster, json_file: Path | None) -> None:
         for flow in open_store(cluster).flows()
     ]
     write_json(json_file, {"flows": rows})
-    report.table("flows", ["run", "recipe", "status", "phases", "W2", "floor"], [["" if v is None else v for v in row.values()] for row in rows])
+    report.table(
+        "flows",
+        ["run", "recipe", "status", "phases", "W2", "floor"],
+        [["" if v is None else v for v in row.values()] for row in rows],
+    )
 
 
 def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
@@ -168,9 +174,21 @@ def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
     rows = []
     for ref in store.ancestors(store.resolve(reference)):
         run = store.run(ref.run_id)
-        rows.append({"k": ref.k, "fingerprint": ref.fingerprint, "status": run.info.status, "metrics": run.data.metrics, "map_ref": str(ref)})
+        rows.append(
+            {
+                "k": ref.k,
+                "fingerprint": ref.fingerprint,
+                "status": run.info.status,
+                "metrics": run.data.metrics,
+                "map_ref": str(ref),
+            }
+        )
     write_json(json_file, {"phases": rows})
-    metrics = [name for name in ("w2", "w2_floor", "modes_covered", "divergence", "transport_cost", "train_seconds") if name in rows[-1]["metrics"]]
+    metrics = [
+        name
+        for name in ("w2", "w2_floor", "modes_covered", "divergence", "transport_cost", "train_seconds")
+        if name in rows[-1]["metrics"]
+    ]
     cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in metrics)] for row in rows]
     report.table(f"phases of {reference}", ["k", "map", *metrics], cells)
 

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pipeline.data import Samples
 
@@ -47,7 +48,9 @@ def _panel(axes: Axes, samples: Samples, reference: Samples, title: str) -> None
         return
     low, high = _limits(reference)
     axes.scatter(reference[:, 0], reference[:, 1] if reference.shape[1] > 1 else 0 * reference[:, 0], s=2, c=GREY, linewidths=0)
-    axes.scatter(samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=2, c=BLUE, linewidths=0, alpha=0.7)
+    axes.scatter(
+        samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=2, c=BLUE, linewidths=0, alpha=0.7
+    )
     axes.set_xlim(low[0], high[0])
     if samples.shape[1] > 1:
         axes.set_ylim(low[1], high[1])
@@ -107,7 +110,7 @@ def animation(path: Path, by_phase: Sequence[Samples], reference: Samples, title
     plt.close(figure)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -49,7 +49,8 @@ def run_flow(recipe: Recipe, *, name: str, store: Store, cluster: Cluster, obser
     """
     if cluster.num_workers and recipe.training.batch_size % cluster.num_workers:
         raise RecipeMismatch(
-            f"training.batch_size {recipe.training.batch_size} cannot be shared equally by cluster.num_workers {cluster.num_workers}"
+            f"training.batch_size must be a multiple of cluster.num_workers ({cluster.num_workers}), "
+            f"not {recipe.training.batch_size}"
         )
     phases = phases_of(recipe)
     flow_run_id = store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
@@ -84,7 +85,7 @@ def ensure_published(
     cluster: Cluster,
     observer: Observer,
 ) -> Iterator[PhaseResult]:
-    """The phases of one job. Those that are missing are claimed and trained; those that another driver has are waited for."""
+    """The phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
     drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
     while missing := [phase for phase in group if store.find(phase) is None]:
         runs = claim_first(missing, flow_run_id, store, drivers)

@@ -1,4 +1,7 @@
-"""Folders of safetensors and JSON that exist only when their manifest verifies. Phases and mid-phase checkpoints are such folders."""
+"""Folders of safetensors and JSON that exist only when their manifest verifies.
+
+Published phases and mid-phase checkpoints are such folders.
+"""
 
 import hashlib
 import json
@@ -76,4 +79,4 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
 
 def read_record(folder: Path) -> dict[str, object]:
     """The verified content of phase.json."""
-    return json.loads(_verified_bytes(folder, PHASE))
+    return dict(json.loads(_verified_bytes(folder, PHASE)))

@@ -94,11 +94,11 @@ class Phase:
     @property
     def composed(self) -> bool:
         """Whether T_k is an increment on top of phases 0, ..., k - 1."""
-        return self.problem["jko"]["parametrization"] == "composed"
+        return bool(self.problem["jko"]["parametrization"] == "composed")
 
     @property
     def num_steps(self) -> int:
-        return self.problem["training"]["num_steps"]
+        return int(self.problem["training"]["num_steps"])
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:

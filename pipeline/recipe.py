@@ -137,7 +137,7 @@ def validate(recipe: Recipe) -> None:
     """
     data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
     _require(0 <= recipe.seed < 2**63, "seed", "at least 0 and below 2^63", recipe.seed)
-    at_least_one = {
+    at_least_one: dict[str, int | None] = {
         "data.dim": data.dim,
         "network.width": network.width,
         "network.depth": network.depth,
@@ -147,13 +147,14 @@ def validate(recipe: Recipe) -> None:
         "training.batch_size": training.batch_size,
         "training.penalty_every": training.penalty_every,
     }
-    for name, number in at_least_one.items():
-        _require(number is None or number >= 1, name, "at least 1", number)
+    for name, count in at_least_one.items():
+        _require(count is None or count >= 1, name, "at least 1", count)
     positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
     for name, number in positive.items():
         _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
-    for name, number in {"training.map_lr": training.map_lr, "training.potential_lr": training.potential_lr}.items():
-        _require(0 < number < math.inf, name, "above 0 and finite", number)
+    for name in ("map_lr", "potential_lr"):
+        rate = getattr(training, name)
+        _require(0 < rate < math.inf, f"training.{name}", "above 0 and finite", rate)
     for name in ("r1", "r2"):
         _require(0 <= getattr(training, name) < math.inf, f"training.{name}", "at least 0 and finite", getattr(training, name))
     for name in ("beta1", "beta2", "ema_decay"):

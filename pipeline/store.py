@@ -117,13 +117,15 @@ class Store:
             if not lost:
                 raise
             raise StoreUnavailable(
-                f"MLflow at {redacted(self.uri)} does not answer. Finished phases are kept: when it is back, the same command goes on."
+                f"MLflow at {redacted(self.uri)} does not answer. Finished phases are kept, and the same command goes on when it "
+                "is back."
             ) from error
 
     def _runs(self, condition: str) -> list[Run]:
         """All runs that fulfil a condition, newest first."""
         with self._answering():
-            runs, token = [], None
+            runs: list[Run] = []
+            token: str | None = None
             while True:
                 page = self.client.search_runs([self._experiment_id], condition, order_by=["start_time DESC"], page_token=token)
                 runs.extend(page)
@@ -142,7 +144,7 @@ class Store:
     # -- phases -------------------------------------------------------------------------------------------------------------
 
     def find(self, phase: Phase) -> MapRef | None:
-        """The published T_k of a phase, verified file by file; None when it must be trained. Corrupt ones are named and skipped."""
+        """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped."""
         for run in self.runs_of(phase.fingerprint):
             ref = MapRef(run.info.run_id, phase.fingerprint, phase.k)
             if CORRUPT in run.data.tags or not self._may_be_published(run):
@@ -180,7 +182,7 @@ class Store:
         """The artifact folder on this machine, whole or only the named files; a temporary copy unless the store is local."""
         artifacts = urlparse(self.run(ref.run_id).info.artifact_uri)
         if artifacts.scheme == "file":
-            yield Path(url2pathname(artifacts.path)) / FOLDER
+            yield Path(url2pathname(str(artifacts.path))) / FOLDER
             return
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             with self._answering():
@@ -241,7 +243,7 @@ class Store:
     def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: _commit()}
         with self._answering():
-            run_id = self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id
+            run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)
             parameters = [Param(key, value) for key, value in flatten(params).items()]
             self.client.log_batch(run_id, params=parameters, tags=[RunTag(f"version.{k}", v) for k, v in versions().items()])
         return run_id
@@ -250,7 +252,7 @@ class Store:
         """The run of a flow: the one that exists for this fingerprint, opened again, or a new one."""
         for run in self.runs_of(fingerprint, "flow"):
             self.set_status(run.info.run_id, "RUNNING")
-            return run.info.run_id
+            return str(run.info.run_id)
         return self._create(name, {FINGERPRINT: fingerprint, KIND: "flow", "sjko.recipe": name}, recipe)
 
     def create_phase_run(self, phase: Phase, flow_run_id: str, owner: str) -> str:
@@ -267,14 +269,17 @@ class Store:
                 self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.from_string(status)))
 
     def delete_run(self, run_id: str) -> None:
+        """Take a run back."""
         with self._answering():
             self.client.delete_run(run_id)
 
     def tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag, cut to the length that every MLflow back end takes."""
         with self._answering():
             self.client.set_tag(run_id, key, value[:4000])
 
     def run(self, run_id: str) -> Run:
+        """A run with its parameters, tags and latest metrics."""
         with self._answering():
             return self.client.get_run(run_id)
 
@@ -291,6 +296,7 @@ class Store:
             return [(point.step, point.value) for point in self.client.get_metric_history(run_id, name)]
 
     def log_file(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Add a file to a run's artifacts."""
         with self._answering():
             self.client.log_artifact(run_id, str(path), folder)
 
@@ -304,7 +310,7 @@ class Store:
 
     def flow_run_id(self, fingerprint: str) -> str:
         """The run of the flow that ends with this phase."""
-        return self.runs_of(fingerprint, "flow")[0].info.run_id
+        return str(self.runs_of(fingerprint, "flow")[0].info.run_id)
 
     def resolve(self, reference: str) -> MapRef:
         """A map from what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a fingerprint.
@@ -313,12 +319,16 @@ class Store:
         """
         name = reference.removeprefix("runs:/").removesuffix(f"/{FOLDER}")
         if not re.fullmatch(r"[0-9a-f]{8,32}", name):
-            raise MapNotFound(f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)")
+            raise MapNotFound(
+                f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"
+            )
         runs = self._runs(f"attributes.run_id = '{name}'") or self._runs(f"tags.`{FINGERPRINT}` LIKE '{name}%'")
         if not runs:
             raise MapNotFound(f"{reference} is not in the store at {redacted(self.uri)}; see python -m pipeline list")
         if len(distinct := {run.data.tags.get(FINGERPRINT, "") for run in runs}) > 1:
-            raise RecipeMismatch(f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it")
+            raise RecipeMismatch(
+                f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it"
+            )
         return self.published(distinct.pop())
 
 

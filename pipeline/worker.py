@@ -62,7 +62,7 @@ class Ranks:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)
         flat /= self.size
-        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
 
@@ -135,9 +135,7 @@ def initial_state(phase: Phase, parent: MapRef | None, endpoints: Endpoints, sto
     return state
 
 
-def load_anchor(
-    phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device
-) -> list[nn.Module]:
+def load_anchor(phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device) -> list[nn.Module]:
     """The frozen maps that make T_{k-1}: none for phase 0, live weights of one map, or of all increments so far."""
     if parent is None:
         return []

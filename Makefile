@@ -1,0 +1,37 @@
+# `make run` and `make test` are all that a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+DEBIAN_PACKAGES := dataset-fashion-mnist postgresql
+
+.PHONY: run test lint unit system clean
+
+run: .venv/.installed ## train two_circles and say where the picture is
+	$(BIN)/python -m pipeline run two_circles
+
+test: system .venv/.installed-dev lint unit ## linters, types and all tests
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A real PostgreSQL and real images for the tests; without root the tests that need them say what is missing.
+system:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN_PACKAGES) >/dev/null; }; \
+	else echo "not installing Debian packages: $(DEBIAN_PACKAGES)"; fi
+
+clean:
+	rm -rf .venv .sjko

@@ -1,0 +1,85 @@
+"""Short constructors that the tests of `components` share; every default is the simplest case."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.jko import Batch, Problem
+from components.semidual import Objective
+from components.shape import Shape
+from components.state import State, new_state
+
+CPU = torch.device("cpu")
+VECTOR = Shape("mlp", (2,), width=16, depth=2, z_dim=3, num_frequencies=4)
+IMAGE = Shape("light", (2, 8, 8), width=4, depth=1, z_dim=3)
+BOTH_KINDS = [VECTOR, IMAGE]
+
+
+def kind_of(shape: Shape) -> str:
+    """Name of a parametrized case."""
+    return shape.kind
+
+
+def objective(divergence: str = "kl", **changes) -> Objective:
+    """A source-fixed objective without cost or penalty, but for `changes`."""
+    fields = {"source_divergence": "linear", "cost": "squared", "h": math.inf, "r1": 0.0, "r2": 0.0}
+    return Objective(divergence, **fields | changes)
+
+
+def constant(map_lr: float, potential_lr: float) -> Callable[[int], tuple[float, float]]:
+    """Learning rates that do not change."""
+    return lambda step: (map_lr, potential_lr)
+
+
+def problem(of: Objective, **changes) -> Problem:
+    """Four steps of `of` in the direct parametrisation, but for `changes`."""
+    fields = {
+        "composed": False,
+        "num_steps": 4,
+        "learning_rates": constant(1e-3, 2e-3),
+        "penalty_every": 1,
+        "ema_decay": 0.9,
+    }
+    return Problem(of, **fields | changes)
+
+
+def state_of(transport_map: nn.Module, potential: nn.Module, betas: tuple[float, float]) -> State:
+    """A state around two given networks."""
+    return State(
+        transport_map,
+        copy.deepcopy(transport_map).requires_grad_(False),
+        potential,
+        torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
+        torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
+    )
+
+
+def double_state(shape: Shape, seed: int = 0) -> State:
+    """A new state in double precision, its map moved off the identity so that every gradient is in play."""
+    state = new_state(shape, seed=seed, betas=(0.5, 0.9), device=CPU)
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for live, averaged in zip(state.transport_map.parameters(), state.averaged_map.parameters(), strict=True):
+            live += 0.1 * torch.from_numpy(rng.standard_normal(live.shape)).float()
+            averaged.copy_(live)
+    for module in state.modules().values():
+        module.double()
+    return state
+
+
+def random_batches(shape: Shape, n: int, dtype: torch.dtype = torch.float32) -> Callable[[int], Batch]:
+    """(step) -> a batch of normal numbers, target shifted by 1; a pure function of the step."""
+
+    def draw(step: int) -> Batch:
+        rng = np.random.default_rng(step)
+
+        def normal(*sizes: int) -> Tensor:
+            return torch.from_numpy(rng.standard_normal((n, *sizes))).to(dtype)
+
+        return Batch(normal(*shape.sample_shape), normal(*shape.sample_shape) + 1, normal(shape.z_dim), normal(shape.z_dim))
+
+    return draw

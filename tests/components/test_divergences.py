@@ -1,0 +1,173 @@
+"""Conjugates against Legendre transforms of generators that are written out here from the definitions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from builders import objective
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
+from torch.nn import functional
+
+from components.divergences import DIVERGENCES
+from components.semidual import potential_loss
+
+
+def forward_kl(t):
+    with np.errstate(divide="ignore"):
+        return -np.log(t) + t - 1
+
+
+# f(t) and the interval of t on which it is finite (to be searched), then an interval of slopes s on which f* is finite.
+TABLE = {
+    "linear": (lambda t: np.where(t == 1, 0.0, np.inf), (1.0, 1.0), (-6.0, 6.0)),
+    "kl": (lambda t: xlogy(t, t) - t + 1, (0.0, 60.0), (-6.0, 4.0)),
+    "chi2": (lambda t: (t - 1) ** 2, (0.0, 60.0), (-6.0, 6.0)),
+    "softplus": (lambda t: xlogy(t, t) + xlogy(2 - t, 2 - t), (0.0, 2.0), (-6.0, 6.0)),
+    "forward_kl": (forward_kl, (0.0, 60.0), (-6.0, 0.95)),
+    "jsd": (lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2), (0.0, 60.0), (-6.0, 0.67)),
+}
+EACH = pytest.mark.parametrize("name", TABLE)
+SMOOTH = pytest.mark.parametrize("name", [name for name in TABLE if name != "linear"])
+PROPERTY = settings(deadline=None, max_examples=60)
+
+
+def slopes(name, num=41):
+    low, high = TABLE[name][2]
+    return np.linspace(low, high, num)
+
+
+def tensor(values):
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def legendre(name, s):
+    """sup_t [s t - f(t)], by a bounded search for the maximum of a concave function and a look at both ends."""
+    generator, (low, high), _ = TABLE[name]
+    found = minimize_scalar(lambda t: generator(t) - s * t, bounds=(low, high), method="bounded", options={"xatol": 1e-9}).x
+    return max(float(s * t - generator(t)) for t in (low, found, high))
+
+
+def test_every_divergence_is_in_the_table():
+    assert set(DIVERGENCES) == set(TABLE)
+
+
+@EACH
+def test_the_generator_is_the_one_of_its_definition(name):
+    generator, (low, high), _ = TABLE[name]
+    t = np.append(np.linspace(low, high, 50), 1.0)
+    np.testing.assert_allclose(DIVERGENCES[name].generator(tensor(t)), generator(t), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "outside"), [("linear", 0.5), ("linear", 2.0), ("softplus", 2.001), ("softplus", 50.0)])
+def test_the_generator_is_infinite_outside_its_domain(name, outside):
+    assert DIVERGENCES[name].generator(tensor([outside])).item() == math.inf
+
+
+@EACH
+def test_the_conjugate_is_the_legendre_transform_of_the_generator(name):
+    expected = [legendre(name, s) for s in slopes(name)]
+    np.testing.assert_allclose(DIVERGENCES[name].conjugate(tensor(slopes(name))), expected, rtol=1e-8, atol=1e-8)
+
+
+@EACH
+def test_the_normalisation(name):
+    divergence, zero, one = DIVERGENCES[name], tensor([0.0]), tensor([1.0])
+    assert divergence.generator(one).item() == 0
+    assert divergence.conjugate(zero).item() == pytest.approx(0, abs=1e-15)
+    assert divergence.conjugate_gradient(zero).item() == pytest.approx(1, abs=1e-15)
+
+
+@EACH
+def test_the_conjugate_gradient_is_the_derivative_of_the_conjugate(name):
+    s = tensor(slopes(name)).requires_grad_()
+    (derivative,) = torch.autograd.grad(DIVERGENCES[name].conjugate(s).sum(), s)
+    torch.testing.assert_close(DIVERGENCES[name].conjugate_gradient(s.detach()), derivative, rtol=1e-12, atol=1e-12)
+
+
+@EACH
+def test_the_network_output_zero_stands_for_the_potential_zero(name):
+    assert DIVERGENCES[name].potential(tensor([0.0])).item() == pytest.approx(0, abs=1e-15)
+    assert DIVERGENCES[name].target_term(tensor([0.0])).item() == pytest.approx(0, abs=1e-15)
+
+
+@EACH
+def test_the_target_term_is_the_conjugate_at_minus_the_potential(name):
+    output = torch.linspace(-8, 8, 65, dtype=torch.float64)
+    divergence = DIVERGENCES[name]
+    torch.testing.assert_close(divergence.target_term(output), divergence.conjugate(-divergence.potential(output)), rtol=1e-9, atol=1e-9)
+
+
+@EACH
+@pytest.mark.parametrize("term", ["target_term", "potential", "map_reward"])
+def test_values_and_gradients_are_finite_for_outputs_up_to_80(name, term):
+    output = torch.linspace(-80, 80, 321).requires_grad_()
+    value = getattr(DIVERGENCES[name], term)(output)
+    (gradient,) = torch.autograd.grad(value.sum(), output)
+    assert value.isfinite().all()
+    assert gradient.isfinite().all()
+
+
+def test_kl_overflows_only_where_the_exponential_does():
+    output = torch.linspace(-200, 200, 801)
+    np.testing.assert_array_equal(DIVERGENCES["kl"].target_term(output).isfinite(), np.exp(-output.double().numpy()) < np.finfo(np.float32).max)
+
+
+@EACH
+@PROPERTY
+@given(data=st.data())
+def test_fenchel_young_holds_with_equality_at_the_conjugate_gradient(name, data):
+    divergence, (low, high) = DIVERGENCES[name], TABLE[name][2]
+    s = tensor([data.draw(st.floats(low, high))])
+    t = tensor([data.draw(st.floats(0, 60))])
+    bound = divergence.generator(t) + divergence.conjugate(s)
+    assert (s * t <= bound + 1e-9 * (1 + (s * t).abs())).all()
+    best = divergence.conjugate_gradient(s)
+    gap = divergence.generator(best) + divergence.conjugate(s) - s * best
+    assert gap.item() == pytest.approx(0, abs=1e-9)
+
+
+@EACH
+@PROPERTY
+@given(data=st.data())
+def test_the_conjugate_is_convex_and_not_decreasing(name, data):
+    conjugate, (low, high) = DIVERGENCES[name].conjugate, TABLE[name][2]
+    a, b = sorted([data.draw(st.floats(low, high)), data.draw(st.floats(low, high))])
+    weight = data.draw(st.floats(0, 1))
+    at_a, at_b, between = conjugate(tensor([a, b, min(b, max(a, weight * a + (1 - weight) * b))])).tolist()
+    assert between <= weight * at_a + (1 - weight) * at_b + 1e-9
+    assert at_a <= at_b + 1e-12
+
+
+@SMOOTH
+@PROPERTY
+@given(data=st.data())
+def test_the_generator_is_convex_and_not_negative(name, data):
+    generator, (low, high) = DIVERGENCES[name].generator, TABLE[name][1]
+    a, b = data.draw(st.floats(low, high)), data.draw(st.floats(low, high))
+    at_a, at_b, between = generator(tensor([a, b, (a + b) / 2])).tolist()
+    assert between <= (at_a + at_b) / 2 + 1e-9
+    assert between >= -1e-12
+
+
+@EACH
+def test_the_map_reward_increases_with_the_output(name):
+    output = torch.linspace(-20, 20, 401, dtype=torch.float64)
+    assert (DIVERGENCES[name].map_reward(output).diff() > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "jsd"])
+def test_the_map_maximises_the_potential_itself(name):
+    output = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    torch.testing.assert_close(DIVERGENCES[name].map_reward(output), DIVERGENCES[name].potential(output))
+
+
+def test_the_potential_loss_of_jsd_is_that_of_a_gan_discriminator():
+    on_target, on_transported = torch.randn(2, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 5
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    discriminator = cross_entropy(on_target, torch.ones_like(on_target)) + cross_entropy(on_transported, torch.zeros_like(on_target))
+    loss = potential_loss(objective("jsd"), on_target, on_transported, torch.zeros_like(on_target))
+    torch.testing.assert_close(loss, discriminator - 2 * math.log(2))

@@ -1,0 +1,277 @@
+"""One step and the loop of a phase, against a textbook step that is written out here from the method's two losses."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+import torch
+from builders import BOTH_KINDS, IMAGE, VECTOR, constant, double_state, kind_of, objective, problem, random_batches
+from torch import nn
+from torch.nn import functional
+
+from components.jko import Batch, push_through, train_phase, train_step, update
+
+KINDS = pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+LOSSES = {
+    "kl": (lambda y, t: (-y).exp().mean() - 1 + t.mean(), lambda y, t: -t.mean()),
+    "jsd": (
+        lambda y, t: functional.softplus(-y).mean() + functional.softplus(t).mean() - 2 * np.log(2),
+        lambda y, t: functional.softplus(-t).mean(),
+    ),
+    "relativistic": (lambda y, t: functional.softplus(t - y).mean() - np.log(2), lambda y, t: functional.softplus(y - t).mean()),
+}
+
+
+def nothing(gradients):
+    """What one worker alone does to its gradients."""
+
+
+def rates(step):
+    return 1e-3 / (1 + step), 2e-3 / (1 + step)
+
+
+def textbook_penalty(potential, x, weight):
+    """weight / 2 times the mean squared gradient norm of the potential at x."""
+    x = x.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(potential(x).sum(), x, create_graph=True)
+    return weight / 2 * gradient.square().flatten(1).sum(1).mean()
+
+
+def textbook_step(transport_map, potential, optimizers, solved, batch, anchor, step):
+    """One step, written for reading: separate forward passes, `backward`, Adam as a plain loop. Returns both gradients."""
+    of, (loss_of_v, loss_of_t) = solved.objective, LOSSES[solved.objective.divergence]
+    for optimizer, lr in zip(optimizers, solved.learning_rates(step), strict=True):
+        optimizer.param_groups[0]["lr"] = lr
+    with torch.no_grad():
+        frozen = batch.source
+        for earlier in anchor:
+            frozen = earlier(frozen, batch.anchor_z)
+    source = frozen if solved.composed else batch.source
+
+    fixed = transport_map(source, batch.z).detach()
+    loss = loss_of_v(potential(batch.target), potential(fixed))
+    if step % solved.penalty_every == 0:
+        penalty = textbook_penalty(potential, batch.target, of.r1) + textbook_penalty(potential, fixed, of.r2)
+        loss = loss + solved.penalty_every * penalty
+    potential.zero_grad()
+    loss.backward()
+    optimizers[1].step()
+    gradients = [p.grad.clone() for p in potential.parameters()]
+
+    transported = transport_map(source, batch.z)
+    cost = (frozen - transported).square().flatten(1).sum(1).mean() / (2 * of.h)
+    transport_map.zero_grad()
+    (cost + loss_of_t(potential(batch.target), potential(transported))).backward()
+    optimizers[0].step()
+    return gradients, [p.grad.clone() for p in transport_map.parameters()]
+
+
+def assert_equal_to_the_textbook(shape, solved, anchor=(), num_steps=4):
+    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+    transport_map, potential = copy.deepcopy(state.transport_map), copy.deepcopy(state.potential)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), betas=(0.5, 0.9), fused=False, foreach=False) for network in (transport_map, potential)
+    ]
+    for step in range(num_steps):
+        state.step = step
+        train_step(state, solved, draw(step), anchor, nothing)
+        gradients = textbook_step(transport_map, potential, optimizers, solved, draw(step), anchor, step)
+        networks = ((state.potential, potential), (state.transport_map, transport_map))
+        for (ours, textbook), expected in zip(networks, gradients, strict=True):
+            for (name, ours_p), p, g in zip(ours.named_parameters(), textbook.parameters(), expected, strict=True):
+                torch.testing.assert_close(ours_p.grad, g, rtol=1e-7, atol=1e-10, msg=lambda m, n=name: f"gradient of {n}: {m}")
+                torch.testing.assert_close(ours_p, p, rtol=1e-7, atol=1e-8, msg=lambda m, n=name: f"{n} after the step: {m}")
+
+
+@KINDS
+@pytest.mark.parametrize("divergence", LOSSES)
+def test_a_step_equals_the_textbook_step_without_penalties(shape, divergence):
+    assert_equal_to_the_textbook(shape, problem(objective(divergence, h=0.5), learning_rates=rates))
+
+
+@KINDS
+@pytest.mark.parametrize("penalty_every", [1, 3])
+@pytest.mark.parametrize("divergence", LOSSES)
+def test_a_step_equals_the_textbook_step_with_penalties(shape, divergence, penalty_every):
+    solved = problem(objective(divergence, h=0.5, r1=0.3, r2=0.2), learning_rates=rates, penalty_every=penalty_every)
+    assert_equal_to_the_textbook(shape, solved)
+
+
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        lambda p: (p * torch.arange(6.0).view(2, 3)).sum(),
+        lambda p: (p.t() * torch.arange(6.0).view(3, 2)).sum(),  # a gradient stored column by column
+        lambda p: p.sum(),  # a gradient of stride zero
+    ],
+    ids=["rows", "columns", "expanded"],
+)
+def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
+    ours, textbook = (nn.Parameter(torch.ones(2, 3)) for _ in range(2))
+    fused = torch.optim.Adam([ours], betas=(0.5, 0.9), fused=True)
+    plain = torch.optim.Adam([textbook], lr=1e-2, betas=(0.5, 0.9), fused=False, foreach=False)
+    for scale in (1.0, -0.3):
+        update(fused, scale * loss_of(ours), 1e-2, nothing)
+        textbook.grad = None
+        (scale * loss_of(textbook)).backward()
+        plain.step()
+    torch.testing.assert_close(ours, textbook)
+
+
+@KINDS
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_step_behind_an_anchor_equals_the_textbook_step(shape, composed):
+    anchor = [double_state(shape, seed).transport_map for seed in ((1, 2) if composed else (1,))]
+    solved = problem(objective("jsd", h=0.5), composed=composed, learning_rates=rates)
+    assert_equal_to_the_textbook(shape, solved, anchor, num_steps=2)
+
+
+@KINDS
+def test_direct_and_composed_agree_in_the_first_phase(shape):
+    draw, weights = random_batches(shape, 12, torch.float64), []
+    for composed in (False, True):
+        state = double_state(shape)
+        list(train_phase(state, problem(objective("jsd", h=0.5), composed=composed), [], draw))
+        weights.append(nn.utils.parameters_to_vector(state.transport_map.parameters()))
+    assert torch.equal(*weights)
+
+
+def test_penalties_are_reported_on_the_steps_that_have_one():
+    solved = problem(objective("jsd", r1=0.3), num_steps=7, penalty_every=3)
+    losses = list(train_phase(double_state(VECTOR), solved, [], random_batches(VECTOR, 12, torch.float64)))
+    assert [loss.gradient_penalty.item() > 0 for loss in losses] == [True, False, False, True, False, False, True]
+
+
+@KINDS
+def test_the_reported_losses_are_those_of_the_batch(shape):
+    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+    batch, before = draw(0), copy.deepcopy(state)
+    losses = train_step(state, problem(objective("kl", h=0.5)), batch, [], nothing)
+    with torch.no_grad():
+        transported = before.transport_map(batch.source, batch.z)
+        cost = (batch.source - transported).square().flatten(1).sum(1).mean() / (2 * 0.5)
+        torch.testing.assert_close(losses.transport_cost, cost)
+        loss_v = LOSSES["kl"][0](before.potential(batch.target), before.potential(transported))
+        torch.testing.assert_close(losses.potential_loss, loss_v)
+        torch.testing.assert_close(losses.map_loss, cost - state.potential(transported).mean())  # at the new potential
+    assert not any(loss.requires_grad for loss in losses)
+
+
+@KINDS
+@pytest.mark.parametrize(("map_lr", "potential_lr"), [(1e-3, 0.0), (0.0, 1e-3)])
+def test_each_update_moves_its_own_network_alone(shape, map_lr, potential_lr):
+    state = double_state(shape)
+    before = copy.deepcopy(state)
+    solved = problem(objective("jsd", h=0.5), num_steps=2, learning_rates=constant(map_lr, potential_lr))
+    list(train_phase(state, solved, [], random_batches(shape, 12, torch.float64)))
+    for network, lr in (("transport_map", map_lr), ("potential", potential_lr)):
+        vectors = [nn.utils.parameters_to_vector(getattr(s, network).parameters()) for s in (before, state)]
+        assert torch.equal(*vectors) == (lr == 0)
+
+
+class Watched(nn.Module):
+    """A map that counts its evaluations and the gradients that arrive at its output."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.num_forward, self.num_backward = inner, 0, 0
+
+    def forward(self, x, z):
+        self.num_forward += 1
+        y = self.inner(x, z)
+        y.register_hook(self.count)
+        return y
+
+    def count(self, gradient):
+        self.num_backward += 1
+
+
+@pytest.mark.parametrize("divergence", LOSSES)
+def test_the_map_is_evaluated_and_differentiated_once_per_step(divergence):
+    state = double_state(VECTOR)
+    state.transport_map = watched = Watched(state.transport_map)
+    solved = problem(objective(divergence, h=0.5, r1=0.1, r2=0.1), num_steps=3)
+    list(train_phase(state, solved, [], random_batches(VECTOR, 12, torch.float64)))
+    assert (watched.num_forward, watched.num_backward) == (3, 3)
+
+
+@KINDS
+def test_the_averaged_map_follows_its_formula(shape):
+    state, expected = double_state(shape), [p.clone() for p in double_state(shape).averaged_map.parameters()]
+    for _ in train_phase(state, problem(objective("jsd", h=0.5), ema_decay=0.8), [], random_batches(shape, 12, torch.float64)):
+        live = [p.detach() for p in state.transport_map.parameters()]
+        expected = [0.8 * old + 0.2 * new for old, new in zip(expected, live, strict=True)]
+        for ours, exact in zip(state.averaged_map.parameters(), expected, strict=True):
+            torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-14)
+            assert not ours.requires_grad
+
+
+def test_the_learning_rates_are_those_of_the_step():
+    """Rates that vanish but at step 2: the weights move there and nowhere else."""
+    state, moved = double_state(VECTOR), []
+    solved = problem(objective("jsd"), num_steps=5, learning_rates=lambda step: (1e-3, 1e-3) if step == 2 else (0.0, 0.0))
+    before = [p.clone() for network in (state.transport_map, state.potential) for p in network.parameters()]
+    for _ in train_phase(state, solved, [], random_batches(VECTOR, 12, torch.float64)):
+        after = [p.detach().clone() for network in (state.transport_map, state.potential) for p in network.parameters()]
+        moved.append([not torch.equal(a, b) for a, b in zip(before, after, strict=True)])
+        before = after
+    assert [all(at_step) for at_step in moved] == [any(at_step) for at_step in moved] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("start", [0, 2, 4, 9])
+def test_a_phase_goes_on_from_its_step_and_stops_at_its_end(start):
+    state, asked, draw = double_state(VECTOR), [], random_batches(VECTOR, 12, torch.float64)
+    state.step = start
+
+    def asking(step):
+        asked.append(step)
+        return draw(step)
+
+    assert len(list(train_phase(state, problem(objective("jsd")), [], asking))) == max(0, 4 - start)
+    assert asked == list(range(start, 4))
+    assert state.step == max(start, 4)
+
+
+def test_pushing_through_no_map_is_the_identity_and_through_several_is_their_composition():
+    first, second = (double_state(VECTOR, seed).transport_map for seed in (1, 2))
+    batch = random_batches(VECTOR, 12, torch.float64)(0)
+    assert torch.equal(push_through([], batch.source, batch.z), batch.source)
+    through = push_through([first, second], batch.source, batch.z)
+    assert torch.equal(through, second(first(batch.source, batch.z), batch.z))
+    assert not through.requires_grad
+
+
+@pytest.mark.parametrize("divergence", LOSSES)
+@pytest.mark.parametrize("shape", [VECTOR, IMAGE], ids=kind_of)
+def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, divergence):
+    """`reduce` averages in place what two threads hand in."""
+    draw, solved = random_batches(shape, 12, torch.float64), problem(objective(divergence, h=0.5), num_steps=3)
+    alone = double_state(shape)
+    list(train_phase(alone, solved, [], draw))
+
+    states, barrier, handed_in = [double_state(shape), double_state(shape)], threading.Barrier(2, timeout=60), [[], []]
+
+    def work(rank):
+        def reduce(gradients):
+            handed_in[rank] = gradients
+            barrier.wait()
+            means = [(a + b) / 2 for a, b in zip(*handed_in, strict=True)]
+            barrier.wait()
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean)
+
+        def half(step):
+            return Batch(*(part[6 * rank : 6 * (rank + 1)] for part in draw(step)))
+
+        list(train_phase(states[rank], solved, [], half, reduce))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, module in alone.modules().items():
+        for ours in states:
+            for a, b in zip(module.parameters(), ours.modules()[name].parameters(), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)

@@ -1,0 +1,177 @@
+"""Real Ray Train workers on a real local Ray: the same numbers as in this process, and nothing lost when one dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from flows import ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
+
+from pipeline import jobs
+from pipeline.cluster import Cluster
+from pipeline.errors import Diverged, TrainingFailed, Unschedulable
+from pipeline.phase import phases_of
+from pipeline.store import Store
+
+LONG = {"num_steps": 1200, "batch_size": 64, "width": 32}
+"""Long enough to be caught in the middle."""
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[None]:
+    """One Ray for the tests that do not kill it."""
+    with jobs.connected(Cluster(num_workers=2)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights that every cut and resumed run of LONG must end with."""
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('uninterrupted')}/mlflow.db")
+    (result,) = train(tiny(num_phases=1, **LONG), store, Cluster(tracking_uri=store.uri))
+    return weights(store, result.ref)
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_one_and_two_workers_and_local_mode_compute_the_same(store: Store, tmp_path: Path) -> None:
+    recipe = tiny(num_phases=2, num_steps=50, z_dim=2)
+    local = [weights(store, r.ref) for r in train(recipe, store)]
+    for num_workers in (1, 2):
+        other = Store(f"sqlite:///{tmp_path}/{num_workers}/mlflow.db")
+        cluster = Cluster(num_workers=num_workers, phases_per_job=2, tracking_uri=other.uri)
+        there = [weights(other, r.ref) for r in train(recipe, other, cluster)]
+        for a, b in zip(local, there, strict=True):
+            if num_workers == 1:
+                assert_identical(a, b)
+            else:
+                networks = [name for name in a if "optimizer" not in name]
+                assert all(torch.allclose(a[name], b[name], rtol=0, atol=1e-5) for name in networks)
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_worker_killed_in_mid_phase_is_replaced_and_goes_on_from_its_checkpoint(
+    store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
+) -> None:
+    killed: list[float] = []
+
+    def kill_after_two_checkpoints() -> None:
+        until(lambda: two_checkpoints(home))
+        (worker,) = [p for p in ray_processes() if "RayTrainWorker" in p.name() or "RayTrainWorker" in " ".join(p.cmdline())]
+        os.kill(worker.pid, signal.SIGKILL)
+        killed.append(time.time())
+
+    killer = threading.Thread(target=kill_after_two_checkpoints)
+    killer.start()
+    (result,) = train(tiny(num_phases=1, **LONG), store, Cluster(num_workers=1, checkpoint_every=100))
+    killer.join()
+    assert_identical(weights(store, result.ref), uninterrupted)
+    points = store.client.get_metric_history(result.ref.run_id, "step")
+    assert min(point.step for point in points if point.timestamp / 1000 > killed[0] + 1) > 100, "not from the beginning"
+    assert not list((home / "checkpoints").rglob("manifest.json")), "checkpoints of a published phase are removed"
+
+
+def test_a_driver_killed_in_mid_phase_goes_on_from_its_last_checkpoint(
+    store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
+) -> None:
+    recipe = tiny(num_phases=1, **LONG)
+    cluster = Cluster(num_workers=1, checkpoint_every=100)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, json.dumps(LONG)], cwd=ROOT, env=command_environment(home), start_new_session=True
+    )
+    until(lambda: two_checkpoints(home))
+    kill_tree(driver.pid)
+    driver.wait()
+    assert store.find(phases_of(recipe)[0]) is None
+    (result,) = train(recipe, store, cluster)
+    assert_identical(weights(store, result.ref), uninterrupted)
+    assert first_step(store, result.ref.run_id) > 100, "the first steps were not trained again"
+
+
+DRIVER = """
+import json, sys
+sys.path.insert(0, "tests")
+from flows import tiny, train
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.store import Store
+store = Store(clusters.tracking_uri(Cluster()))
+train(tiny(num_phases=1, **json.loads(sys.argv[1])), store, Cluster(num_workers=1, checkpoint_every=100))
+"""
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_phase_that_died_after_its_last_step_is_published_without_another_step(
+    store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
+) -> None:
+    recipe, cluster = tiny(num_phases=1, **LONG), Cluster(num_workers=1, checkpoint_every=400, max_failures=0)
+    (home / "artifacts").write_text("a file where the artifacts should go: nothing can be published")
+    with pytest.raises(TrainingFailed, match="goes on from the last checkpoint"):
+        train(recipe, store, cluster)
+    (home / "artifacts").unlink()
+    (result,) = train(recipe, store, cluster)
+    assert_identical(weights(store, result.ref), uninterrupted)
+    assert first_step(store, result.ref.run_id) == LONG["num_steps"]
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_divergence_on_workers_is_not_trained_again(store: Store) -> None:
+    with pytest.raises(Diverged, match="phase 0 diverged at step"):
+        train(tiny(num_steps=200, map_lr=1e18, potential_lr=1e18), store, Cluster(num_workers=2))
+    assert len(store.flows()) == 1
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("asked", [Cluster(num_workers=1, use_gpu=True), Cluster(num_workers=8, cpus_per_worker=64)])
+def test_a_job_that_can_never_be_scheduled_says_what_was_asked_and_what_there_is(store: Store, asked: Cluster) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unschedulable, match=r"were asked for and the cluster has \{'CPU': ") as caught:
+        train(tiny(), store, asked)
+    assert time.monotonic() - began < 30
+    assert f"{asked.num_workers} workers of {{'CPU': {asked.cpus_per_worker}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_several_phases_of_one_job_are_published_one_by_one(store: Store) -> None:
+    observer = Quiet()
+    results = train(tiny(num_phases=3), store, Cluster(num_workers=2, phases_per_job=3), observer)
+    assert observer.trained == [0, 1, 2]
+    assert [store.run(r.ref.run_id).info.status for r in results] == ["FINISHED"] * 3
+    ended = [store.run(r.ref.run_id).info.end_time for r in results]
+    assert ended == sorted(ended)
+    assert len(set(ended)) == 3
+
+
+def two_checkpoints(home: Path) -> bool:
+    """Of two checkpoints the first is surely committed: Ray Train writes its own record after the files."""
+    return len(list((home / "checkpoints").rglob("manifest.json"))) >= 2
+
+
+def first_step(store: Store, run_id: str) -> int:
+    return min(step for step, _ in store.metric_history(run_id, "step"))
+
+
+def until(condition: object, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+def ray_processes() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL a process and everything that it started."""
+    processes = [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, timeout=30)

@@ -1,0 +1,99 @@
+"""Real servers for tests, each on a free port of the loopback and ended with its test: PostgreSQL, an S3 endpoint, MLflow."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except OSError:
+            assert process.poll() is None, f"the server of {url} ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"{url} did not answer"
+            time.sleep(0.2)
+        else:
+            return
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """The URL of an empty database. The server refuses to run as root, so root starts it as the package's own user."""
+    assert BINARIES, "PostgreSQL is not installed: apt-get install postgresql"
+    binaries, data, port = BINARIES[-1], folder / "data", free_port()
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder.mkdir(parents=True)
+    if as_user:
+        for parent in (folder, *folder.parents):
+            if parent.owner() == "root" and str(parent).startswith("/tmp/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(folder, "postgres")
+    log = folder / "log"
+    subprocess.run([*as_user, binaries / "initdb", "-D", data, "-U", "sjko", "-A", "trust"], check=True, capture_output=True)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    subprocess.run(
+        [*as_user, binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start"], check=True, capture_output=True
+    )
+    try:
+        yield f"postgresql://sjko@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*as_user, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
+
+
+@contextmanager
+def process(command: list[str], url: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process that answers at a URL, and its whole group ended afterwards."""
+    with log.open("ab") as output:
+        running = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            wait_for(url, running)
+            yield running
+        finally:
+            with_group_killed(running)
+
+
+def with_group_killed(running: subprocess.Popen[bytes]) -> None:
+    if running.poll() is None:
+        os.killpg(running.pid, 9)
+    running.wait()
+
+
+@contextmanager
+def s3(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
+    """The environment of an S3 client whose endpoint holds one empty bucket."""
+    import boto3
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    folder.mkdir(parents=True)
+    with process(command, f"{url}/moto-api/", {**os.environ}, folder / "log"):
+        client = boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
+        client.create_bucket(Bucket=bucket)
+        yield {**S3_ENVIRONMENT, "AWS_ENDPOINT_URL": url}
+
+
+def mlflow_command(database: str, artifacts: str, port: int) -> list[str]:
+    """A tracking server that hands artifacts on to the object store, so that clients need no key to it."""
+    store = ["--backend-store-uri", database, "--artifacts-destination", artifacts]
+    return [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
