@@ -1,7 +1,6 @@
 """A light pair of convolutional networks for small images on few cores.
 
-Shapes are (n, channels, side, side) with a side divisible by 4. Both work at full, half and quarter resolution, where most of
-their arithmetic is done.
+Shapes are (n, channels, side, side) with a side divisible by 4.
 """
 
 from jaxtyping import Float
@@ -30,49 +29,43 @@ class _Block(nn.Module):
 
 
 class LightMap(nn.Module):
-    """T(x, z) = x + net(x, z), net a U-Net of two levels; the last layer starts at zero, so T starts as the identity.
+    """T(x, z) = x + net(x, z), net a U-Net on half and quarter resolution; T starts as the identity, its last layer being zero.
 
-    z enters as a bias of every channel at the lowest resolution.
+    Blocks of 2 x 2 pixels become channels and back (pixel shuffle), since convolutions at full resolution would cost most and
+    say least. z enters as a bias of every channel at the lowest resolution.
     """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        channels, width, z_dim = shape.sample_shape[0], shape.width, shape.z_dim
-        self.input = _conv(channels, width)
-        self.down_1, self.down_2 = _conv(width, 2 * width, stride=2), _conv(2 * width, 4 * width, stride=2)
-        self.z_layer = nn.Linear(z_dim, 4 * width) if z_dim else None
-        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(shape.depth)))
-        self.up_1, self.up_2 = _conv(4 * width, 2 * width), _conv(2 * width, width)
-        self.output = _conv(width, channels)
+        channels, width, z_dim = 4 * shape.sample_shape[0], shape.width, shape.z_dim
+        self.input, self.down = _conv(channels, width), _conv(width, 2 * width, stride=2)
+        self.z_layer = nn.Linear(z_dim, 2 * width) if z_dim else None
+        self.blocks = nn.Sequential(*(_Block(2 * width) for _ in range(shape.depth)))
+        self.up, self.output = _conv(2 * width, width), _conv(width, channels)
         nn.init.zeros_(self.output.weight)
         assert self.output.bias is not None
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Float[Tensor, "n c s s"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n c s s"]:
-        full = functional.leaky_relu(self.input(x), LEAK)
-        half = functional.leaky_relu(self.down_1(full), LEAK)
-        quarter = self.down_2(half)
+        half = functional.leaky_relu(self.input(functional.pixel_unshuffle(x, 2)), LEAK)
+        quarter = self.down(half)
         if self.z_layer is not None:
             quarter = quarter + self.z_layer(z)[:, :, None, None]
-        quarter = self.blocks(quarter)
-        half = half + functional.leaky_relu(self.up_1(functional.interpolate(quarter, scale_factor=2)), LEAK)
-        full = full + functional.leaky_relu(self.up_2(functional.interpolate(half, scale_factor=2)), LEAK)
-        return x + self.output(full)
+        raised = self.up(functional.interpolate(self.blocks(quarter), scale_factor=2))
+        return x + functional.pixel_shuffle(self.output(half + functional.leaky_relu(raised, LEAK)), 2)
 
 
 class LightPotential(nn.Module):
-    """The potential's network output D(x): strided convolutions, residual blocks, then a linear layer."""
+    """The potential's network output D(x): half and quarter resolution, residual blocks, then a linear layer."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         (channels, side, _), width = shape.sample_shape, shape.width
-        self.input = _conv(channels, width)
-        self.down_1, self.down_2 = _conv(width, 2 * width, stride=2), _conv(2 * width, 4 * width, stride=2)
-        self.blocks = nn.Sequential(*(_Block(4 * width) for _ in range(shape.depth)))
-        self.output = nn.Linear(4 * width * (side // 4) ** 2, 1)
+        self.input, self.down = _conv(4 * channels, width), _conv(width, 2 * width, stride=2)
+        self.blocks = nn.Sequential(*(_Block(2 * width) for _ in range(shape.depth)))
+        self.output = nn.Linear(2 * width * (side // 4) ** 2, 1)
 
     def forward(self, x: Float[Tensor, "n c s s"]) -> Float[Tensor, " n"]:
-        full = functional.leaky_relu(self.input(x), LEAK)
-        half = functional.leaky_relu(self.down_1(full), LEAK)
-        features = functional.leaky_relu(self.blocks(self.down_2(half)), LEAK)
+        half = functional.leaky_relu(self.input(functional.pixel_unshuffle(x, 2)), LEAK)
+        features = functional.leaky_relu(self.blocks(self.down(half)), LEAK)
         return self.output(features.flatten(1)).squeeze(1)

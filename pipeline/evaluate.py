@@ -1,6 +1,8 @@
 """Samples and metrics of any published T_k, by reference."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,11 +80,17 @@ def held_out(endpoints: Endpoints, draw: int) -> Samples:
 def floors(data: Data) -> dict[str, float]:
     """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
     endpoints = endpoints_of(data)
-    rows = []
-    for draw in range(NUM_PAIRS):
-        fresh = endpoints.to_units(endpoints.target(num_samples(endpoints), stream(0, "evaluation_floor", step=draw)))
-        rows.append(distances(fresh, held_out(endpoints, draw)))
-    return {f"{name}_floor": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    n = num_samples(endpoints)
+    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in range(NUM_PAIRS)]
+    means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in enumerate(fresh)])
+    return {f"{name}_floor": value for name, value in means.items()}
+
+
+def mean_distances(pairs: Sequence[tuple[Samples, Samples]]) -> dict[str, float]:
+    """Distances averaged over pairs of samples, one thread per core: the solver releases the interpreter's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(pool.map(lambda pair: distances(*pair), pairs))
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def distances(samples: Samples, reference: Samples) -> dict[str, float]:
@@ -95,8 +103,8 @@ def evaluate(generator: Generator) -> dict[str, float]:
     """Metrics of a generator, each distance with its floor."""
     endpoints = generator.endpoints
     n = num_samples(endpoints)
-    rows = [distances(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(NUM_PAIRS)]
-    metrics = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} | floors(generator.phase.data)
+    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(NUM_PAIRS)]
+    metrics = mean_distances(pairs) | floors(generator.phase.data)
     if endpoints.modes is not None and endpoints.modes.mode_of is not None:
         samples = np.concatenate([generator.sample(n, draw) for draw in range(NUM_PAIRS)])
         metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)

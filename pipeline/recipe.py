@@ -92,11 +92,11 @@ class Training:
     """steps of phase 0; None: the same as num_steps"""
     batch_size: int = 256
     """samples of the source, and of the target, per step, over all workers"""
-    map_lr: float = 1e-3
+    map_lr: float = 2e-3
     """Adam's learning rate of the map"""
-    potential_lr: float = 1e-3
+    potential_lr: float = 2e-3
     """Adam's learning rate of the potential"""
-    lr_decay_steps: float = 1500.0
+    lr_decay_steps: float = 700.0
     """both rates fall as 1 / (1 + step / lr_decay_steps), steps counted over the whole flow; `inf` keeps them constant"""
     beta1: float = 0.0
     """Adam's first-moment decay, both networks"""

@@ -21,6 +21,7 @@ from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # MLflow's 7 would wait for four minutes
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from filelock import FileLock
@@ -185,15 +186,26 @@ class Store:
             yield Path(url2pathname(str(artifacts.path))) / FOLDER
             return
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
+            folder = Path(temporary) / FOLDER
+            folder.mkdir()
             with self._answering():
-                for path in [FOLDER] if names is None else [f"{FOLDER}/{name}" for name in names]:
-                    try:
-                        self.client.download_artifacts(ref.run_id, path, temporary)
-                    except (OSError, MlflowException) as error:
-                        if "API request to" in str(error):
-                            raise
-                        raise Corrupt(f"runs:/{ref.run_id}/{path}", f"it cannot be read ({error})") from error
-            yield Path(temporary) / FOLDER
+                wanted: Sequence[str | None] = names or [None]
+                for name in wanted:
+                    self._download(ref, name, folder)
+            try:
+                yield folder
+            except Corrupt as error:
+                raise Corrupt(f"{ref}/{Path(error.file).name}", error.reason) from error
+
+    def _download(self, ref: MapRef, name: str | None, folder: Path) -> None:
+        """One file into the folder, or all of them: MLflow puts a file into its destination and a folder below it."""
+        path, destination = (f"{FOLDER}/{name}", folder) if name else (FOLDER, folder.parent)
+        try:
+            self.client.download_artifacts(ref.run_id, path, str(destination))
+        except (OSError, MlflowException) as error:
+            if "API request to" in str(error):
+                raise
+            raise Corrupt(f"{ref}/{name or ''}", f"it cannot be read ({error})") from error
 
     def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
         """Named groups of tensors of a phase, each verified against the manifest.

@@ -64,7 +64,7 @@ def double_state(shape: Shape, seed: int = 0) -> State:
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for live, averaged in zip(state.transport_map.parameters(), state.averaged_map.parameters(), strict=True):
-            live += 0.1 * torch.from_numpy(rng.standard_normal(live.shape)).float()
+            live.add_(0.1 * torch.from_numpy(rng.standard_normal(live.shape)).float())
             averaged.copy_(live)
     for module in state.modules().values():
         module.double()

@@ -71,7 +71,10 @@ def bures_uvp(p: Gaussian, exact: Gaussian) -> float:
 
 
 def gaussian_kl(p: Gaussian, q: Gaussian) -> float:
-    """KL(p | q) in nats (tr(S_q^-1 S_p) - d + |m_q - m_p|^2_{S_q^-1} + log det S_q / det S_p) / 2: E_p of log(dp / dq), a quadratic."""
+    """KL(p | q) in nats: E_p of log(dp / dq), which is a quadratic.
+
+    It is (tr(S_q^-1 S_p) - d + (m_q - m_p)^T S_q^-1 (m_q - m_p) + log det S_q - log det S_p) / 2.
+    """
     precision = np.linalg.inv(q[1])
     shift = q[0] - p[0]
     logdet = np.linalg.slogdet(q[1])[1] - np.linalg.slogdet(p[1])[1]

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import install_import_hook
 
-# Tests import `components` after this file, so every annotated function and dataclass of it is checked by beartype.
-install_import_hook("components", "beartype.beartype")
+# Tests import `components` after this file, so beartype checks every annotated function and dataclass of it. An int passes for
+# a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
+install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)

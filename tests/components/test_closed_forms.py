@@ -25,7 +25,9 @@ def random_gaussian(dim, seed):
 DIMS = pytest.mark.parametrize("dim", [1, 2, 4])
 
 
-@pytest.mark.parametrize(("a", "s", "m", "sigma", "h"), [(0, 1, 1, 0.6, 0.1), (-2, 0.3, 3, 2, 1), (1, 3, 1, 0.5, 5), (0, 1, 0, 1, 0.5)])
+@pytest.mark.parametrize(
+    ("a", "s", "m", "sigma", "h"), [(0, 1, 1, 0.6, 0.1), (-2, 0.3, 3, 2, 1), (1, 3, 1, 0.5, 5), (0, 1, 0, 1, 0.5)]
+)
 def test_the_general_step_agrees_with_the_scalar_formula(a, s, m, sigma, h):
     mean, covariance = gaussian_jko_step((np.array([a]), np.array([[s**2]])), (np.array([m]), np.array([[sigma**2]])), h)
     scalar_mean, scalar_std = scalar_jko_step(a, s, m, sigma, h)
@@ -37,7 +39,9 @@ def test_commuting_covariances_step_per_eigenvalue():
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     s, sigma, h = np.array([0.5, 1.0, 2.0]), np.array([2.0, 0.7, 0.4]), 0.3
     zero = np.zeros(3)
-    _, covariance = gaussian_jko_step((zero, rotation @ np.diag(s**2) @ rotation.T), (zero, rotation @ np.diag(sigma**2) @ rotation.T), h)
+    _, covariance = gaussian_jko_step(
+        (zero, rotation @ np.diag(s**2) @ rotation.T), (zero, rotation @ np.diag(sigma**2) @ rotation.T), h
+    )
     expected = [scalar_jko_step(0, a, 0, b, h)[1] ** 2 for a, b in zip(s, sigma, strict=True)]
     np.testing.assert_allclose(rotation.T @ covariance @ rotation, np.diag(expected), atol=1e-12)
 

@@ -98,7 +98,9 @@ def test_the_network_output_zero_stands_for_the_potential_zero(name):
 def test_the_target_term_is_the_conjugate_at_minus_the_potential(name):
     output = torch.linspace(-8, 8, 65, dtype=torch.float64)
     divergence = DIVERGENCES[name]
-    torch.testing.assert_close(divergence.target_term(output), divergence.conjugate(-divergence.potential(output)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        divergence.target_term(output), divergence.conjugate(-divergence.potential(output)), rtol=1e-9, atol=1e-9
+    )
 
 
 @EACH
@@ -113,7 +115,9 @@ def test_values_and_gradients_are_finite_for_outputs_up_to_80(name, term):
 
 def test_kl_overflows_only_where_the_exponential_does():
     output = torch.linspace(-200, 200, 801)
-    np.testing.assert_array_equal(DIVERGENCES["kl"].target_term(output).isfinite(), np.exp(-output.double().numpy()) < np.finfo(np.float32).max)
+    np.testing.assert_array_equal(
+        DIVERGENCES["kl"].target_term(output).isfinite(), np.exp(-output.double().numpy()) < np.finfo(np.float32).max
+    )
 
 
 @EACH
@@ -168,6 +172,8 @@ def test_the_map_maximises_the_potential_itself(name):
 def test_the_potential_loss_of_jsd_is_that_of_a_gan_discriminator():
     on_target, on_transported = torch.randn(2, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 5
     cross_entropy = functional.binary_cross_entropy_with_logits
-    discriminator = cross_entropy(on_target, torch.ones_like(on_target)) + cross_entropy(on_transported, torch.zeros_like(on_target))
+    discriminator = cross_entropy(on_target, torch.ones_like(on_target)) + cross_entropy(
+        on_transported, torch.zeros_like(on_target)
+    )
     loss = potential_loss(objective("jsd"), on_target, on_transported, torch.zeros_like(on_target))
     torch.testing.assert_close(loss, discriminator - 2 * math.log(2))

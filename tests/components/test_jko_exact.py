@@ -94,10 +94,9 @@ def test_the_exact_step_is_a_saddle_point_of_both_losses(h):
         np.testing.assert_allclose(gradient, 0, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_one_trained_phase_is_one_exact_step(seed):
-    """Real networks and sampled batches: the whole flow leaves 8.6 % of the variance unexplained before training."""
-    h, num_steps, n = 0.3, 1000, 1024
+def test_one_trained_phase_is_one_exact_step():
+    """Real networks and sampled batches; before training 8.6 % of the variance is unexplained."""
+    seed, h, num_steps, n = 0, 0.3, 1000, 1024
     mean, root = TARGET[0], np.linalg.cholesky(TARGET[1])
     state = new_state(Shape("mlp", (2,), width=32, depth=2), seed=seed, betas=(0.5, 0.999), device=CPU)
 
@@ -117,12 +116,12 @@ def test_one_trained_phase_is_one_exact_step(seed):
     with torch.no_grad():
         after = state.averaged_map(torch.from_numpy(source), None).double().numpy()
     uvp_before, uvp = bures_uvp(ORIGIN, exact), bures_uvp((after.mean(0), np.cov(after.T)), exact)
-    assert uvp < 0.02 < 8 < uvp_before, uvp
+    assert uvp_before > 8
+    assert uvp < 0.02
 
-    # The running -L_v, averaged over the last 200 steps, is KL(mu_1 | nu) up to four standard errors and a bias of 1 %.
+    # The running -L_v, averaged over the last 200 steps, is KL(mu_1 | nu) up to four standard errors.
     running = -np.array([loss.potential_loss for loss in losses[-200:]])
-    exact_kl = gaussian_kl(exact, TARGET)
-    assert abs(running.mean() - exact_kl) < 4 * running.std() / np.sqrt(len(running)) + 0.01 * exact_kl
+    assert abs(running.mean() - gaussian_kl(exact, TARGET)) < 4 * running.std() / np.sqrt(len(running))
 
 
 def test_trained_phases_converge_to_the_flow_at_first_order_in_h():
@@ -143,7 +142,9 @@ def test_trained_phases_converge_to_the_flow_at_first_order_in_h():
         h, anchor, exact = t / num_phases, [], (a, s)
         state = state_of(Affine([[1.0]], [0.0]).double(), Quadratic([[0.0]], [0.0], 0.0).double(), betas=(0.0, 0.99))
         solved = problem(
-            objective("kl", h=h), num_steps=200, learning_rates=lambda step: (0.01 * 0.1 ** (step / 200), 0.1 * 0.1 ** (step / 200))
+            objective("kl", h=h),
+            num_steps=150,
+            learning_rates=lambda step: (0.01 * 0.1 ** (step / 150), 0.1 * 0.1 ** (step / 150)),
         )
         for _ in range(num_phases):
             state.step = 0

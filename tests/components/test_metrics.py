@@ -1,0 +1,140 @@
+"""Distances between samples against closed forms, and mode statistics against counts made by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from closed_forms import bures_wasserstein, optimal_map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.metrics import mode_statistics, sliced_w2, w2
+from components.streams import stream
+
+SEEDS = st.integers(0, 2**20)
+PROPERTY = settings(deadline=None, max_examples=25)
+
+
+def cloud(seed, n=40, dim=3):
+    return np.random.default_rng(seed).normal(size=(n, dim))
+
+
+def sliced(x, y, num_projections=256):
+    return sliced_w2(x, y, stream(0, "projections"), num_projections)
+
+
+@PROPERTY
+@given(SEEDS)
+def test_w2_on_a_line_pairs_the_sorted_points(seed):
+    x, y = cloud(seed, dim=1), 2 * cloud(seed + 1, dim=1) - 1
+    expected = np.sqrt(np.mean((np.sort(x[:, 0]) - np.sort(y[:, 0])) ** 2))
+    assert w2(x, y) == pytest.approx(expected, rel=1e-9)
+    assert sliced(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+@PROPERTY
+@given(SEEDS)
+def test_w2_is_zero_on_equal_measures_and_symmetric(seed):
+    x, y = cloud(seed), cloud(seed + 1)
+    assert w2(x, np.random.default_rng(0).permutation(x)) == pytest.approx(0, abs=1e-7)
+    assert w2(x, np.concatenate([x, x])) == pytest.approx(0, abs=1e-7)
+    assert w2(x, y) == pytest.approx(w2(y, x), rel=1e-9)
+
+
+@PROPERTY
+@given(SEEDS)
+def test_w2_satisfies_the_triangle_inequality(seed):
+    x, y, z = (cloud(seed + k) for k in range(3))
+    assert w2(x, z) <= w2(x, y) + w2(y, z) + 1e-9
+
+
+@PROPERTY
+@given(SEEDS, st.floats(0.1, 10))
+def test_w2_moves_with_translations_and_scales_with_units(seed, factor):
+    x, y, shift = cloud(seed), cloud(seed + 1), cloud(seed + 2, n=1)[0]
+    assert w2(x, x + shift) == pytest.approx(np.linalg.norm(shift), rel=1e-9)
+    assert w2(factor * x, factor * y) == pytest.approx(factor * w2(x, y), rel=1e-9)
+    # A shift of one side adds |shift|^2 and twice its product with the difference of the means.
+    expected = w2(x, y) ** 2 + shift @ shift + 2 * shift @ (y.mean(0) - x.mean(0))
+    assert w2(x, y + shift) ** 2 == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_w2_of_a_cloud_and_its_optimal_image_is_the_bures_distance(dim):
+    """The image under a gradient of a convex function is an optimal pairing, for samples as for Gaussians (Brenier)."""
+    rng = np.random.default_rng(dim)
+    x, factor = rng.normal(size=(300, dim)) * np.linspace(0.5, 2, dim), rng.normal(size=(dim, dim))
+    own = x.mean(0), np.cov(x.T, bias=True).reshape(dim, dim)
+    other = rng.normal(size=dim), factor @ factor.T + 0.1 * np.eye(dim)
+    a, b = optimal_map(own, other)
+    assert w2(x, x @ a.T + b) == pytest.approx(bures_wasserstein(own, other), rel=1e-9)
+
+
+def test_w2_of_large_gaussian_samples_approaches_the_bures_distance():
+    """From above in the mean: samples add their own distance from the measure, about sqrt(log n / n) in the plane."""
+    rng, n = np.random.default_rng(0), 1500
+    factor = np.array([[1.5, 0.0], [0.5, 0.4]])
+    p, q = (np.zeros(2), np.eye(2)), (np.array([1.0, -2.0]), factor @ factor.T)
+    x, y = rng.normal(size=(n, 2)), q[0] + rng.normal(size=(n, 2)) @ factor.T
+    assert w2(x, y) == pytest.approx(bures_wasserstein(p, q), abs=3 * np.sqrt(np.log(n) / n))
+
+
+def test_single_precision_samples_are_compared_in_double():
+    x = (1000 + cloud(0)).astype(np.float32)
+    assert w2(x, x + np.float32(0.5)) == pytest.approx(0.5 * np.sqrt(3), rel=1e-4)
+    assert w2(x, x) == pytest.approx(0, abs=1e-4)
+
+
+@PROPERTY
+@given(SEEDS)
+def test_sliced_w2_is_a_lower_bound_and_symmetric(seed):
+    x, y = cloud(seed), 1 + cloud(seed + 1)
+    assert 0 < sliced(x, y) <= w2(x, y) + 1e-9
+    assert sliced(x, y) == pytest.approx(sliced(y, x), rel=1e-9)
+    assert sliced(x, x) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_sliced_w2_of_a_translation_is_its_length_over_the_root_of_the_dimension(dim):
+    """E (theta . a)^2 = |a|^2 / d for theta uniform on the sphere; its variance is below 2 |a|^4 / d^2."""
+    x, shift, num = cloud(0, dim=dim), np.full(dim, 2.0), 20_000
+    squared = shift @ shift / dim
+    assert sliced(x, x + shift, num) ** 2 == pytest.approx(squared, abs=4 * np.sqrt(2 / num) * squared)
+
+
+def test_sliced_w2_is_a_function_of_its_generator():
+    x, y = cloud(0), 1 + cloud(1)
+    assert sliced(x, y) == sliced(x, y)
+    assert sliced(x, y) != sliced_w2(x, y, stream(1, "projections"))
+
+
+LOG = math.log
+HAND_MADE = [  # labels, weights, modes covered, share on support, KL
+    ([0, 1, 2, 3], (0.25,) * 4, 4, 1.0, 0.0),
+    ([0, 0, 1, 1, -1, -1, -1, -1], (0.5, 0.5), 2, 0.5, 0.0),
+    ([0, 0, 0, 0], (0.5, 0.5), 1, 1.0, LOG(2)),
+    ([0, 0, 0, 1], (0.5, 0.5), 2, 1.0, 0.75 * LOG(1.5) + 0.25 * LOG(0.5)),
+    ([1, 1, 1, -1], (0.2, 0.8), 1, 0.75, LOG(1 / 0.8)),
+    ([0] * 19 + [1], (0.5, 0.5), 2, 1.0, 0.95 * LOG(1.9) + 0.05 * LOG(0.1)),  # exactly a tenth of its share
+    ([0] * 39 + [1], (0.5, 0.5), 1, 1.0, 0.975 * LOG(1.95) + 0.025 * LOG(0.05)),
+    ([-1, -1], (0.5, 0.5), 0, 0.0, math.inf),
+]
+
+
+@pytest.mark.parametrize(("labels", "weights", "covered", "on_support", "kl"), HAND_MADE)
+def test_mode_statistics_of_hand_made_labels(labels, weights, covered, on_support, kl):
+    statistics = mode_statistics(np.array(labels), weights)
+    assert statistics.keys() == {"modes_covered", "on_support", "mode_kl"}
+    assert statistics["modes_covered"] == covered
+    assert statistics["on_support"] == pytest.approx(on_support)
+    assert statistics["mode_kl"] == pytest.approx(kl, abs=1e-12)
+
+
+@PROPERTY
+@given(st.lists(st.integers(-1, 4), min_size=1, max_size=60), st.lists(st.floats(0.05, 1), min_size=5, max_size=5))
+def test_mode_statistics_stay_in_their_ranges(labels, weights):
+    weights = np.array(weights) / np.sum(weights)
+    statistics = mode_statistics(np.array(labels), tuple(weights.tolist()))
+    assert statistics["mode_kl"] >= -1e-12
+    assert 0 <= statistics["on_support"] <= 1
+    assert 0 <= statistics["modes_covered"] <= len(set(labels) - {-1})

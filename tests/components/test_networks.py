@@ -1,0 +1,134 @@
+"""Maps and potentials: the identity at the start, shapes, seeds and features."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from builders import CPU
+
+from components.networks import NETWORKS, FourierFeatures, perceptron
+from components.shape import Shape
+from components.state import build_map, build_potential, new_state
+
+SHAPES = [
+    Shape("mlp", (1,), width=8, depth=1),
+    Shape("mlp", (5,), width=8, depth=3, z_dim=2, num_frequencies=6),
+    Shape("mlp", (3, 4, 4), width=8, depth=2, z_dim=2),
+    Shape("light", (1, 8, 8), width=4, depth=0),
+    Shape("light", (3, 12, 12), width=4, depth=2, z_dim=5),
+    Shape("light", (1, 28, 28), width=4, depth=1, z_dim=1),
+]
+EACH = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.kind}-{shape.sample_shape}-{shape.z_dim}")
+
+
+def inputs(shape, n=5, seed=0):
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.standard_normal((n, *shape.sample_shape), dtype=np.float32))
+    return x, torch.from_numpy(rng.standard_normal((n, shape.z_dim), dtype=np.float32)) if shape.z_dim else None
+
+
+def vector(network):
+    return torch.nn.utils.parameters_to_vector(network.parameters())
+
+
+def test_every_kind_of_network_is_tried_here():
+    assert {shape.kind for shape in SHAPES} == set(NETWORKS)
+
+
+@EACH
+def test_the_map_is_the_identity_before_training(shape):
+    x, z = inputs(shape)
+    assert torch.equal(build_map(shape, seed=3)(x, z), x)
+
+
+@EACH
+def test_the_map_leaves_the_identity_as_soon_as_its_last_layer_moves(shape):
+    x, z = inputs(shape)
+    transport_map = build_map(shape)
+    (gradient,) = torch.autograd.grad(transport_map(x, z).square().sum(), list(transport_map.parameters())[-1])
+    assert gradient.abs().max() > 0
+
+
+@EACH
+def test_the_potential_gives_one_number_per_sample_whatever_the_others_are(shape):
+    x, _ = inputs(shape)
+    potential = build_potential(shape)
+    outputs = potential(x)
+    assert outputs.shape == (5,)
+    torch.testing.assert_close(outputs, torch.cat([potential(one) for one in x.split(1)]), rtol=1e-5, atol=1e-6)
+    assert len(set(outputs.tolist())) == 5
+
+
+@EACH
+def test_a_map_sends_each_sample_on_its_own_way(shape):
+    x, z = inputs(shape)
+    transport_map = build_map(shape)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for p in transport_map.parameters():
+            p.add_(0.1 * torch.from_numpy(rng.standard_normal(p.shape)).float())
+        together = transport_map(x, z)
+        alone = [transport_map(one, None if z is None else z[i : i + 1]) for i, one in enumerate(x.split(1))]
+    assert together.shape == x.shape
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+    if z is not None:
+        assert (transport_map(x, z + 1) - together).abs().flatten(1).amax(1).min() > 0  # z is in use
+
+
+@EACH
+def test_equal_seeds_give_equal_weights_whatever_the_global_generator_did(shape):
+    first = build_map(shape, seed=1), build_potential(shape, seed=1)
+    torch.rand(7)
+    second = build_map(shape, seed=1), build_potential(shape, seed=1)
+    other = build_map(shape, seed=2), build_potential(shape, seed=2)
+    for a, b, c in zip(first, second, other, strict=True):
+        assert torch.equal(vector(a), vector(b))
+        assert not torch.equal(vector(a), vector(c))
+
+
+@EACH
+def test_building_networks_leaves_the_global_generators_alone(shape):
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    new_state(shape, seed=1, betas=(0.5, 0.9), device=CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.z_dim], ids=lambda shape: shape.kind)
+def test_a_map_that_has_a_latent_refuses_to_go_without(shape):
+    x, _ = inputs(shape)
+    with pytest.raises((RuntimeError, TypeError)):
+        build_map(shape)(x, None)
+
+
+def test_a_map_and_its_potential_have_different_weights():
+    shape = Shape("mlp", (4,), width=8, depth=2)
+    first_of_map, first_of_potential = (next(build(shape).parameters()) for build in (build_map, build_potential))
+    assert first_of_map.shape == first_of_potential.shape
+    assert not torch.equal(first_of_map, first_of_potential)
+
+
+@pytest.mark.parametrize(("in_dim", "width", "depth", "out_dim"), [(3, 8, 1, 2), (2, 16, 4, 1)])
+def test_a_perceptron_has_the_layers_that_were_asked_for(in_dim, width, depth, out_dim):
+    network = perceptron(in_dim, width, depth, out_dim)
+    expected = (in_dim + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * out_dim
+    assert sum(p.numel() for p in network.parameters()) == expected
+    assert network(torch.zeros(7, in_dim)).shape == (7, out_dim)
+
+
+def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_frequencies():
+    first, second = FourierFeatures(3, 5), FourierFeatures(3, 5)
+    x, _ = inputs(Shape("mlp", (3,), 1, 1))
+    features, phase = first(x), x @ first.frequencies
+    assert torch.equal(features, torch.cat([x, torch.sin(phase), torch.cos(phase)], 1))
+    assert torch.equal(first.frequencies, second.frequencies)
+    assert not list(first.parameters())
+    wide = FourierFeatures(64, 500).frequencies
+    assert wide.mean().item() == pytest.approx(0, abs=4 / math.sqrt(wide.numel()))
+    assert wide.std().item() == pytest.approx(1, abs=4 / math.sqrt(2 * wide.numel()))
+
+
+def test_features_are_optional():
+    x, _ = inputs(Shape("mlp", (3,), 1, 1))
+    assert torch.equal(FourierFeatures(3, 0)(x), x)

@@ -1,0 +1,144 @@
+"""State as named tensors: what is kept comes back bit for bit, and a phase that is cut goes on as if it had not been."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from builders import BOTH_KINDS, CPU, kind_of, objective, problem, random_batches
+from safetensors import torch as safetensors
+
+from components.jko import train_phase
+from components.state import FILES, fresh_map, load_tensors, new_state, to_tensors
+
+KINDS = pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+SOLVED = problem(objective("jsd", h=0.5, r1=0.1, r2=0.1), num_steps=6, penalty_every=2)
+
+
+def started(shape, seed=0):
+    return new_state(shape, seed=seed, betas=(0.5, 0.9), device=CPU)
+
+
+def trained(shape, seed=0, num_steps=6):
+    """A state after `num_steps` of the phase's six steps."""
+    state = started(shape, seed)
+    for _ in itertools.islice(train_phase(state, SOLVED, [], random_batches(shape, 8)), num_steps):
+        pass
+    return state
+
+
+def through_files(state):
+    """The state's tensors, through the bytes of one safetensors file each."""
+    return {name: safetensors.load(safetensors.save(tensors)) for name, tensors in to_tensors(state).items()}
+
+
+def assert_same_tensors(ours, others):
+    assert ours.keys() == others.keys() == set(FILES)
+    for name, tensors in ours.items():
+        assert tensors.keys() == others[name].keys()
+        for key, tensor in tensors.items():
+            assert tensor.dtype == others[name][key].dtype
+            assert torch.equal(tensor, others[name][key]), f"{name}: {key}"
+
+
+@KINDS
+@pytest.mark.parametrize("num_steps", [0, 3, 6])
+def test_tensors_come_back_bit_for_bit(shape, num_steps):
+    state = trained(shape, num_steps=num_steps)
+    other = started(shape, seed=5)
+    load_tensors(other, through_files(state), step=state.step)
+    assert_same_tensors(to_tensors(state), to_tensors(other))
+    assert other.step == state.step == num_steps
+
+
+@KINDS
+@pytest.mark.parametrize("num_steps", [0, 3])
+def test_tensors_come_back_into_a_state_that_was_trained_further(shape, num_steps):
+    state, other = trained(shape, num_steps=num_steps), trained(shape, seed=5)
+    load_tensors(other, through_files(state), step=state.step)
+    assert_same_tensors(to_tensors(state), to_tensors(other))
+
+
+@KINDS
+@pytest.mark.parametrize("cut", [0, 1, 3, 5, 6])
+def test_a_phase_that_is_cut_ends_with_the_same_weights(shape, cut):
+    """Through bytes and into a state of another seed, at every kind of place; the penalty's steps stay where they were."""
+    whole, draw = trained(shape), random_batches(shape, 8)
+    resumed, first = started(shape, seed=5), trained(shape, num_steps=cut)
+    load_tensors(resumed, through_files(first), step=first.step)
+    rest = list(train_phase(resumed, SOLVED, [], draw))
+    assert len(rest) == 6 - cut
+    assert_same_tensors(to_tensors(whole), to_tensors(resumed))
+
+
+@KINDS
+def test_the_same_seed_trains_to_the_same_weights_and_another_does_not(shape):
+    assert_same_tensors(to_tensors(trained(shape)), to_tensors(trained(shape)))
+    other = to_tensors(trained(shape, seed=1))["map"]
+    assert not all(torch.equal(tensor, other[key]) for key, tensor in to_tensors(trained(shape))["map"].items())
+
+
+@KINDS
+def test_tensors_are_named_after_parameters_and_hold_all_of_adam(shape):
+    state = trained(shape)
+    files = to_tensors(state)
+    for network, module in (("map", state.transport_map), ("potential", state.potential)):
+        parameters = dict(module.named_parameters())
+        assert files[network].keys() == module.state_dict().keys()
+        expected = {f"{name}/{key}" for name in parameters for key in ("step", "exp_avg", "exp_avg_sq")}
+        assert files[f"{network}_optimizer"].keys() == expected
+        for name, parameter in parameters.items():
+            assert files[f"{network}_optimizer"][f"{name}/step"].item() == 6
+            assert files[f"{network}_optimizer"][f"{name}/exp_avg"].shape == parameter.shape
+
+
+@KINDS
+def test_no_two_tensors_of_a_state_share_memory(shape):
+    tensors = [tensor for file in to_tensors(trained(shape)).values() for tensor in file.values() if tensor.numel()]
+    assert len({tensor.data_ptr() for tensor in tensors}) == len(tensors)
+    assert all(tensor.is_contiguous() for tensor in tensors)
+
+
+@KINDS
+def test_loaded_tensors_are_copies(shape):
+    """Training goes on in place, and must not write into what was loaded."""
+    files = through_files(trained(shape, num_steps=3))
+    kept, state = copy.deepcopy(files), started(shape)
+    load_tensors(state, files, step=3)
+    list(train_phase(state, SOLVED, [], random_batches(shape, 8)))
+    assert_same_tensors(files, kept)
+
+
+@KINDS
+def test_the_average_starts_at_the_map_and_is_not_trained(shape):
+    state = started(shape)
+    for live, averaged in zip(state.transport_map.parameters(), state.averaged_map.parameters(), strict=True):
+        assert torch.equal(live, averaged)
+        assert live.data_ptr() != averaged.data_ptr()
+        assert live.requires_grad
+        assert not averaged.requires_grad
+
+
+@KINDS
+def test_a_fresh_map_is_the_identity_and_leaves_the_potential_as_it_was(shape):
+    state = trained(shape)
+    before = copy.deepcopy(to_tensors(state))
+    fresh_map(state, shape, seed=7)
+    after = to_tensors(state)
+    batch = random_batches(shape, 8)(0)
+    for transport_map in (state.transport_map, state.averaged_map):
+        assert torch.equal(transport_map(batch.source, batch.z), batch.source)
+    assert after["map_optimizer"] == {}
+    assert state.map_optimizer.param_groups[0]["betas"] == (0.5, 0.9)
+    assert list(state.transport_map.parameters()) == state.map_optimizer.param_groups[0]["params"]
+    for name in ("potential", "potential_optimizer"):
+        assert all(torch.equal(tensor, after[name][key]) for key, tensor in before[name].items())
+
+
+@KINDS
+def test_each_optimizer_holds_its_own_network_in_order(shape):
+    state = started(shape)
+    for network, optimizer in ((state.transport_map, state.map_optimizer), (state.potential, state.potential_optimizer)):
+        (group,) = optimizer.param_groups
+        assert all(a is b for a, b in zip(network.parameters(), group["params"], strict=True))
+        assert group["betas"] == (0.5, 0.9)
