@@ -1,20 +1,20 @@
-"""Transport maps T(x, z) and potentials for vectors, and the table of all pairs."""
+"""Transport maps T(x, z) and potentials for vectors; images are taken as vectors of their pixels."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from components.image_networks import LightMap, LightPotential
 from components.shape import Shape
 from components.streams import stream
 
 LEAK = 0.2
 """LeakyReLU: its second derivative is zero, which makes the double backward of the gradient penalties cheap."""
+
+GATE_RATE = 10.0
+"""Learning rate of the gate relative to the other weights: under Adam it would need a step per 1 / rate to close."""
 
 
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
@@ -40,7 +40,11 @@ class FourierFeatures(nn.Module):
 
 
 class PerceptronMap(nn.Module):
-    """T(x, z) = x + net(x, z); the last layer starts at zero, so T is exactly the identity before training."""
+    """T(x, z) = gate * x + net(x, z), where net starts at zero and the gate at one: exactly the identity before training.
+
+    The gate, one number per coordinate, closes where the data are thinner than the source: with a fixed skip the network would
+    have to cancel x itself, which it cannot where it is narrower than d.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -52,10 +56,12 @@ class PerceptronMap(nn.Module):
         assert isinstance(head, nn.Linear)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
+        self.closed = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
         flat = x.flatten(1) if z is None else torch.cat([x.flatten(1), z], 1)
-        return x + self.net(self.features(flat)).view_as(x)
+        gate = (1 - GATE_RATE * self.closed).view(x.shape[1:])
+        return gate * x + self.net(self.features(flat)).view_as(x)
 
 
 class PerceptronPotential(nn.Module):
@@ -67,17 +73,3 @@ class PerceptronPotential(nn.Module):
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         return self.net(x.flatten(1)).squeeze(1)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Constructors of a map and of its potential."""
-
-    transport_map: Callable[[Shape], nn.Module]
-    potential: Callable[[Shape], nn.Module]
-
-
-NETWORKS: dict[str, Pair] = {
-    "mlp": Pair(PerceptronMap, PerceptronPotential),
-    "light": Pair(LightMap, LightPotential),
-}

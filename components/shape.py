@@ -8,15 +8,13 @@ class Shape:
     """Sizes of a transport map and of its potential.
 
     Attributes:
-        kind: name in `components.networks.NETWORKS`.
         sample_shape: of one sample: (d,) or (channels, side, side).
-        width: units of a hidden layer, or channels at full resolution.
-        depth: hidden layers, or residual blocks at the lowest resolution.
+        width: units of a hidden layer.
+        depth: hidden layers.
         z_dim: size of the latent z; 0 for a deterministic map.
         num_frequencies: random Fourier features of the map's input.
     """
 
-    kind: str
     sample_shape: tuple[int, ...]
     width: int
     depth: int

@@ -16,9 +16,7 @@ from pipeline.phase import Phase
 def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
     """Sizes of the two networks."""
     network = phase.network
-    return Shape(
-        network.kind, endpoints.shape, network.width, network.depth, z_dim=network.z_dim, num_frequencies=network.num_frequencies
-    )
+    return Shape(endpoints.shape, network.width, network.depth, z_dim=network.z_dim, num_frequencies=network.num_frequencies)
 
 
 def problem_of(phase: Phase) -> Problem:

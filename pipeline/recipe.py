@@ -46,16 +46,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """Transport map T(x, z) and potential v."""
+    """Transport map T(x, z) and potential v, both perceptrons."""
 
-    kind: Literal["mlp", "light"] = "mlp"
-    """`mlp`: residual multi-layer perceptrons for vectors; `light`: small convolutional pair for images"""
     width: int = 96
-    """units of a hidden layer, or channels at full resolution"""
+    """units of a hidden layer"""
     depth: int = 3
-    """hidden layers of the perceptrons, or residual blocks at the lowest resolution"""
+    """number of hidden layers"""
     num_frequencies: int = 32
-    """random Fourier features of x that the map sees beside x (`mlp` only); 0 for none"""
+    """random Fourier features of x that the map sees beside x; 0 for none"""
     z_dim: int = 0
     """size of the latent z of a stochastic map; 0 makes T deterministic"""
 
@@ -166,9 +164,8 @@ def validate(recipe: Recipe) -> None:
 
 def _require_consistent(recipe: Recipe) -> None:
     """Rules between fields."""
-    data, network, jko = recipe.data, recipe.network, recipe.jko
+    data, jko = recipe.data, recipe.jko
     image = data.target in DATASETS
-    _require(image or network.kind == "mlp", "network.kind", f"mlp for the vectors of data.target {data.target}", network.kind)
     _require(not image or data.source == "normal", "data.source", f"normal for data.target {data.target}", data.source)
     planar_source = data.source in PLANAR and data.target == "gaussian"
     _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)

@@ -14,14 +14,14 @@ from components.shape import Shape
 from components.state import State, new_state
 
 CPU = torch.device("cpu")
-VECTOR = Shape("mlp", (2,), width=16, depth=2, z_dim=3, num_frequencies=4)
-IMAGE = Shape("light", (2, 8, 8), width=4, depth=1, z_dim=3)
-BOTH_KINDS = [VECTOR, IMAGE]
+VECTOR = Shape((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
+IMAGE = Shape((2, 4, 4), width=16, depth=2, z_dim=3)
+BOTH_SHAPES = [VECTOR, IMAGE]
 
 
-def kind_of(shape: Shape) -> str:
+def name_of(shape: Shape) -> str:
     """Name of a parametrized case."""
-    return shape.kind
+    return "image" if len(shape.sample_shape) > 1 else "vector"
 
 
 def objective(divergence: str = "kl", **changes) -> Objective:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from builders import BOTH_KINDS, kind_of, objective
+from builders import BOTH_SHAPES, name_of, objective
 
 from components.semidual import gradient_penalty
 from components.state import build_potential
@@ -32,7 +32,7 @@ def test_the_penalty_of_a_quadratic_potential(r1, r2):
 
 
 @WEIGHTS
-@pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+@pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 def test_the_penalty_equals_the_mean_of_gradients_taken_sample_by_sample(shape, r1, r2):
     potential = build_potential(shape).double()
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(7, *shape.sample_shape)))
@@ -44,7 +44,7 @@ def test_the_penalty_equals_the_mean_of_gradients_taken_sample_by_sample(shape, 
     assert penalty_of(potential, x.clone(), 4, r1, r2).item() == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+@pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 def test_the_penalty_can_be_differentiated_in_the_weights(shape):
     """Along a random direction of all weights, against a central difference; LeakyReLU is smooth away from its kinks."""
     potential = build_potential(shape).double()

@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 import torch
-from builders import BOTH_KINDS, CPU, kind_of, objective, problem, random_batches
+from builders import BOTH_SHAPES, CPU, name_of, objective, problem, random_batches
 from safetensors import torch as safetensors
 
 from components.jko import train_phase
 from components.state import FILES, fresh_map, load_tensors, new_state, to_tensors
 
-KINDS = pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 SOLVED = problem(objective("jsd", h=0.5, r1=0.1, r2=0.1), num_steps=6, penalty_every=2)
 
 
@@ -41,7 +41,7 @@ def assert_same_tensors(ours, others):
             assert torch.equal(tensor, others[name][key]), f"{name}: {key}"
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize("num_steps", [0, 3, 6])
 def test_tensors_come_back_bit_for_bit(shape, num_steps):
     state = trained(shape, num_steps=num_steps)
@@ -51,7 +51,7 @@ def test_tensors_come_back_bit_for_bit(shape, num_steps):
     assert other.step == state.step == num_steps
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize("num_steps", [0, 3])
 def test_tensors_come_back_into_a_state_that_was_trained_further(shape, num_steps):
     state, other = trained(shape, num_steps=num_steps), trained(shape, seed=5)
@@ -59,7 +59,7 @@ def test_tensors_come_back_into_a_state_that_was_trained_further(shape, num_step
     assert_same_tensors(to_tensors(state), to_tensors(other))
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize("cut", [0, 1, 3, 5, 6])
 def test_a_phase_that_is_cut_ends_with_the_same_weights(shape, cut):
     """Through bytes and into a state of another seed, at every kind of place; the penalty's steps stay where they were."""
@@ -71,14 +71,14 @@ def test_a_phase_that_is_cut_ends_with_the_same_weights(shape, cut):
     assert_same_tensors(to_tensors(whole), to_tensors(resumed))
 
 
-@KINDS
+@EACH_SHAPE
 def test_the_same_seed_trains_to_the_same_weights_and_another_does_not(shape):
     assert_same_tensors(to_tensors(trained(shape)), to_tensors(trained(shape)))
     other = to_tensors(trained(shape, seed=1))["map"]
     assert not all(torch.equal(tensor, other[key]) for key, tensor in to_tensors(trained(shape))["map"].items())
 
 
-@KINDS
+@EACH_SHAPE
 def test_tensors_are_named_after_parameters_and_hold_all_of_adam(shape):
     state = trained(shape)
     files = to_tensors(state)
@@ -92,14 +92,14 @@ def test_tensors_are_named_after_parameters_and_hold_all_of_adam(shape):
             assert files[f"{network}_optimizer"][f"{name}/exp_avg"].shape == parameter.shape
 
 
-@KINDS
+@EACH_SHAPE
 def test_no_two_tensors_of_a_state_share_memory(shape):
     tensors = [tensor for file in to_tensors(trained(shape)).values() for tensor in file.values() if tensor.numel()]
     assert len({tensor.data_ptr() for tensor in tensors}) == len(tensors)
     assert all(tensor.is_contiguous() for tensor in tensors)
 
 
-@KINDS
+@EACH_SHAPE
 def test_loaded_tensors_are_copies(shape):
     """Training goes on in place, and must not write into what was loaded."""
     files = through_files(trained(shape, num_steps=3))
@@ -109,7 +109,7 @@ def test_loaded_tensors_are_copies(shape):
     assert_same_tensors(files, kept)
 
 
-@KINDS
+@EACH_SHAPE
 def test_the_average_starts_at_the_map_and_is_not_trained(shape):
     state = started(shape)
     for live, averaged in zip(state.transport_map.parameters(), state.averaged_map.parameters(), strict=True):
@@ -119,7 +119,7 @@ def test_the_average_starts_at_the_map_and_is_not_trained(shape):
         assert not averaged.requires_grad
 
 
-@KINDS
+@EACH_SHAPE
 def test_a_fresh_map_is_the_identity_and_leaves_the_potential_as_it_was(shape):
     state = trained(shape)
     before = copy.deepcopy(to_tensors(state))
@@ -135,7 +135,7 @@ def test_a_fresh_map_is_the_identity_and_leaves_the_potential_as_it_was(shape):
         assert all(torch.equal(tensor, after[name][key]) for key, tensor in before[name].items())
 
 
-@KINDS
+@EACH_SHAPE
 def test_each_optimizer_holds_its_own_network_in_order(shape):
     state = started(shape)
     for network, optimizer in ((state.transport_map, state.map_optimizer), (state.potential, state.potential_optimizer)):

@@ -9,7 +9,6 @@ import yaml
 
 from components.divergences import DIVERGENCES
 from components.measures import PLANAR
-from components.networks import NETWORKS
 from components.semidual import RELATIVISTIC
 from pipeline import cli, recipe
 from pipeline.data import DATASET_READERS
@@ -37,7 +36,6 @@ def test_choices_of_the_recipe_are_the_tables_of_the_components() -> None:
     assert set(recipe.DATASETS) == set(DATASET_READERS)
     assert set(get_args(recipe.SourceName)) == {"normal", "gaussian", *PLANAR}
     assert set(get_args(recipe.TargetName)) == {"gaussian", *PLANAR, *DATASET_READERS}
-    assert set(get_args(recipe.Network.__dataclass_fields__["kind"].type)) == set(NETWORKS)
 
 
 def test_flags_override_the_yaml_and_the_yaml_overrides_the_defaults(tmp_path: Path) -> None:
@@ -70,7 +68,6 @@ MISTAKES = {
     "--training.beta2 1": ("training.beta2", "below 1", "1.0"),
     "--training.map-lr inf": ("training.map_lr", "finite", "inf"),
     "--training.r1 -0.1": ("training.r1", "at least 0", "-0.1"),
-    "--network.kind light": ("network.kind", "mlp", "light"),
     "--network.z-dim -1": ("network.z_dim", "at least 0", "-1"),
     "--data.target digits --data.source moons": ("data.source", "normal", "moons"),
     "--data.target gaussian --data.source moons --data.dim 3": ("data.dim", "2", "3"),

@@ -1,0 +1,153 @@
+"""Metrics and pictures of published maps, and every shipped recipe run short."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flows import tiny, train
+from PIL import Image
+
+from components.measures import measure
+from components.streams import stream
+from pipeline import cli, data, evaluate, figures
+from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
+from pipeline.recipe import Data, Recipe
+from pipeline.store import Store
+
+SHIPPED = sorted(path.stem for path in cli.RECIPES.glob("*.yaml"))
+
+
+def shortened(name: str) -> Recipe:
+    command = cli.parse(["run", name])
+    assert isinstance(command, cli.Run)
+    recipe = cli.recipe_of(command)
+    jko = replace(recipe.jko, num_phases=min(2, recipe.jko.num_phases))
+    return replace(recipe, jko=jko, training=replace(recipe.training, num_steps=3, batch_size=8))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_runs_shortened_and_its_map_draws_samples(name: str, store: Store) -> None:
+    results = train(shortened(name), store)
+    generator = evaluate.load_generator(store, results[-1].ref)
+    samples = generator.sample(16)
+    assert samples.shape == (16, *generator.endpoints.shape)
+    assert np.isfinite(samples).all()
+    assert np.array_equal(samples, generator.sample(16)), "equal draws give equal samples"
+    assert not np.array_equal(samples, generator.sample(16, draw=1))
+
+
+@pytest.mark.parametrize("target", ["gaussian", "gauss25", "two_circles", "digits"])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_the_space_of_the_flow_and_the_datas_units_are_related_by_one_similarity(target: str, standardise: bool) -> None:
+    endpoints = data.load_endpoints(Data(target=target, standardise=standardise))
+    inside = endpoints.target(4000, stream(0, "target"))
+    assert inside.dtype == np.float32
+    flat = inside.reshape(4000, -1)
+    if standardise:
+        assert np.abs(flat.mean(0)).max() < 0.1
+        assert flat.var(0).mean() == pytest.approx(1, rel=0.05)
+    units = endpoints.to_units(inside).reshape(4000, -1)
+    reference = endpoints.held_out(400, stream(0, "evaluation_target")).reshape(400, -1)
+    assert units.mean() == pytest.approx(reference.mean(), abs=0.15 * float(reference.std()) + 0.02)
+    assert units.std() == pytest.approx(reference.std(), rel=0.1)
+
+
+def test_a_source_measure_keeps_its_place_relative_to_the_target() -> None:
+    endpoints = data.load_endpoints(Data(source="moons", target="spiral"))
+    back = endpoints.to_units(endpoints.source(1000, stream(0, "source")))
+    assert np.allclose(back, measure("moons").sample(1000, stream(0, "source")), atol=1e-5)
+
+
+def test_held_out_images_are_never_training_images() -> None:
+    endpoints = data.load_endpoints(Data(target="digits", standardise=False))
+    train_images = {image.tobytes() for image in endpoints.target(20_000, stream(0, "target"))}
+    held = endpoints.held_out(10_000, stream(0, "evaluation_target"))
+    assert len(held) == endpoints.num_held_out == 500
+    assert len({image.tobytes() for image in held} & train_images) <= 2, "the scans themselves hold next to no duplicates"
+
+
+def test_data_of_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = np.zeros((10, 8, 8), dtype=np.uint8)
+    monkeypatch.setitem(data.DATASET_READERS, "digits", lambda: (blank, blank))
+    with pytest.raises(FlowError, match=r"data\.target: digits on this machine has sha256"):
+        data.load_endpoints(Data(target="digits"))
+
+
+def test_a_perfect_generator_is_at_the_floor_and_a_bad_one_above() -> None:
+    endpoints = data.load_endpoints(Data(target="two_circles"))
+    floor = evaluate.floors(Data(target="two_circles"))
+    target = measure("two_circles")
+    perfect = [(target.sample(2000, stream(9, "target", step=i)), evaluate.held_out(endpoints, i)) for i in range(4)]
+    ratio = evaluate.mean_distances(perfect)["w2"] / floor["w2_floor"]
+    assert 0.6 < ratio < 1.6, "the scatter of a mean of four pairs is 7 %"
+    one_ring = [(x[np.linalg.norm(x, axis=1) > 6][:900], y) for x, y in perfect]
+    assert evaluate.mean_distances(one_ring)["w2"] > 3 * floor["w2_floor"]
+
+
+def test_the_command_line_evaluates_lists_and_shows_what_was_trained(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = train(tiny(num_phases=2, target="gauss8"), store)
+    path = tmp_path / "out.json"
+    assert cli.main(["evaluate", str(results[1].ref), "--json", str(path)]) == 0
+    metrics = json.loads(path.read_text())["metrics"]
+    assert {"w2", "w2_floor", "sliced_w2", "modes_covered", "on_support", "mode_kl"} <= metrics.keys()
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert cli.main(["evaluate", results[1].ref.fingerprint[:8], "--json", str(path)]) == 0
+    assert json.loads(path.read_text())["metrics"] == metrics
+    flow = store.flows()[0].info.run_id
+    assert cli.main(["show", flow, "--json", str(path)]) == 0
+    assert [row["k"] for row in json.loads(path.read_text())["phases"]] == [0, 1]
+    assert cli.main(["list", "--json", str(path)]) == 0
+    assert [row["run_id"] for row in json.loads(path.read_text())["flows"]] == [flow]
+    assert (home / "evaluations" / f"{results[1].ref.fingerprint}.png").exists()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("reference", ["", "x", "../../etc/passwd", "0123456", "runs:/../phase", "' or 1=1 --", "%"])
+def test_a_reference_that_is_none_is_refused(reference: str, store: Store) -> None:
+    with pytest.raises(MapNotFound):
+        store.resolve(reference)
+
+
+def test_an_ambiguous_reference_is_refused_with_its_candidates(store: Store) -> None:
+    for fingerprint in ("abcdef001", "abcdef002"):
+        tags = {"sjko.fingerprint": fingerprint, "sjko.kind": "phase", "sjko.k": "0"}
+        store.client.create_run(store._experiment_id, tags=tags)
+    with pytest.raises(RecipeMismatch, match="abcdef001, abcdef002"):
+        store.resolve("abcdef00")
+
+
+def test_a_whole_run_writes_json_pictures_and_their_artifacts(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    arguments = ["run", "gauss25", "--jko.num-phases", "2", "--training.num-steps", "20", "--training.batch-size", "16", "--json"]
+    assert cli.main([*arguments, str(path)]) == 0
+    summary = json.loads(path.read_text())
+    assert summary["run_id"] == store.flows()[0].info.run_id
+    assert [set(row) for row in summary["phases"]] == [
+        {"k", "fingerprint", "cached", "seconds", "losses", "metrics", "map_ref"}
+    ] * 2
+    row = summary["phases"][1]
+    assert set(row["losses"]) == {"potential_loss", "map_loss", "transport_cost", "gradient_penalty"}
+    assert {"w2", "w2_floor", "sliced_w2", "modes_covered", "divergence", "transport_cost"} <= set(row["metrics"])
+    (folder,) = (home / "flows").iterdir()
+    for name in ("samples_by_phase.png", "curves.png", "flow.gif"):
+        with Image.open(folder / name) as picture:
+            colours = picture.convert("RGB").getcolors(maxcolors=10**6)
+            assert colours is not None
+            assert len(colours) > 20, "not blank"
+            if name == "flow.gif":
+                assert picture.n_frames >= figures.FRAMES_PER_PHASE * 2, "the frames that hold the end are one long one"
+    logged = {file.path for file in store.client.list_artifacts(summary["run_id"], "pictures")}
+    assert logged == {f"pictures/{name}" for name in ("samples_by_phase.png", "curves.png", "flow.gif")}
+    phase_run = row["map_ref"].split("/")[1]
+    assert [file.path for file in store.client.list_artifacts(phase_run, "pictures")] == ["pictures/samples.png"]
+    assert cli.main([*arguments, str(path)]) == 0
+    again = json.loads(path.read_text())
+    assert [r["cached"] for r in again["phases"]] == [True, True]
+    assert [r["metrics"] for r in again["phases"]] == [r["metrics"] for r in summary["phases"]]
+    assert "W2" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+"""The rules of the house that a script can see."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "components": {"components"},
+    "pipeline": {"components", "pipeline"},
+    "tune": {"components", "pipeline", "tune"},
+    "deploy": {"components", "pipeline", "deploy"},
+}
+PLATFORM = {"ray", "mlflow", "optuna"}
+SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers_import_downwards_only(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    assert imported(path) & set(MAY_IMPORT) <= MAY_IMPORT[package]
+    if package == "components":
+        assert not imported(path) & PLATFORM
+    if path != ROOT / "pipeline" / "store.py":
+        assert "mlflow" not in imported(path)
+
+
+def test_nothing_is_ever_pickled_or_unpickled() -> None:
+    for path in SOURCES:
+        assert not re.search(r"pickle|torch\.(load|save)\(", path.read_text()), path
+
+
+def test_help_answers_within_a_second() -> None:
+    command = [sys.executable, "-m", "pipeline", "--help"]
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 1.0
+
+
+def readme_commands() -> list[list[str]]:
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    lines = [line.split("#")[0].strip() for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m pipeline")]
+
+
+@pytest.mark.parametrize("arguments", readme_commands(), ids=" ".join)
+def test_every_command_of_the_readme_is_one(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text("data: {target: gauss25}\njko: {num_phases: 8, h: 1.0, divergence: kl}\n")
+    assert cli.parse(arguments)
+
+
+def test_the_readme_names_its_two_commands_by_line_20() -> None:
+    head = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
+    assert "make run" in head
+    assert "make test" in head
+
+
+def test_constraints_pin_every_dependency_that_pyproject_names() -> None:
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    named = re.findall(r'^    "([A-Za-z0-9_-]+)', (ROOT / "pyproject.toml").read_text().split("[tool.")[0], re.MULTILINE)
+    assert len(named) > 20
+    assert {name.lower().replace("_", "-") for name in named} <= pinned
