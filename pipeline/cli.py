@@ -184,7 +184,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def execute(command: Run | List | Show | Evaluate) -> None:
     """Do what a parsed command says."""
-    from pipeline import commands  # torch, mlflow and ray: seconds that --help must not cost
+    from rich.console import Console
+
+    with Console().status("loading torch, MLflow and Ray"):
+        from pipeline import commands  # seconds that --help must not cost
 
     for chatty in ("mlflow", "alembic", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

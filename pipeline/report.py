@@ -53,7 +53,7 @@ class Display:
     def published(self, phase: Phase) -> None:
         """The phase is done, whoever trained it."""
         self._steps_before += phase.num_steps
-        self._progress.update(self._task, completed=self._steps_before)
+        self._progress.update(self._task, completed=self._steps_before, description=f"measuring phase {phase.k}")
 
     def note(self, text: str) -> None:
         """A line above the bar that stays."""

@@ -6,13 +6,13 @@ import threading
 import numpy as np
 import pytest
 import torch
-from builders import BOTH_KINDS, IMAGE, VECTOR, constant, double_state, kind_of, objective, problem, random_batches
+from builders import BOTH_SHAPES, IMAGE, VECTOR, constant, double_state, name_of, objective, problem, random_batches
 from torch import nn
 from torch.nn import functional
 
 from components.jko import Batch, push_through, train_phase, train_step, update
 
-KINDS = pytest.mark.parametrize("shape", BOTH_KINDS, ids=kind_of)
+EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
     "kl": (lambda y, t, c: (-y).exp().mean() - 1 + t.mean(), lambda y, t: -t.mean()),
     "kl against kl": (lambda y, t, c: (-y).exp().mean() - 1 + (t - c).exp().mean() - 1, lambda y, t: -t.mean()),
@@ -101,13 +101,13 @@ def assert_equal_to_the_textbook(shape, solved, losses, anchor=(), num_steps=4):
                 torch.testing.assert_close(ours_p, p, rtol=1e-7, atol=1e-8, msg=lambda m, n=name: f"{n} after the step: {m}")
 
 
-@KINDS
+@EACH_SHAPE
 @EACH_LOSS
 def test_a_step_equals_the_textbook_step_without_penalties(shape, losses):
     assert_equal_to_the_textbook(shape, problem(objective_of(losses, h=0.5), learning_rates=rates), losses)
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize("penalty_every", [1, 3])
 @EACH_LOSS
 def test_a_step_equals_the_textbook_step_with_penalties(shape, losses, penalty_every):
@@ -136,7 +136,7 @@ def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
     torch.testing.assert_close(ours, textbook)
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize("composed", [False, True])
 def test_a_step_behind_an_anchor_equals_the_textbook_step(shape, composed):
     anchor = [double_state(shape, seed).transport_map for seed in ((1, 2) if composed else (1,))]
@@ -144,7 +144,7 @@ def test_a_step_behind_an_anchor_equals_the_textbook_step(shape, composed):
     assert_equal_to_the_textbook(shape, solved, "jsd", anchor, num_steps=2)
 
 
-@KINDS
+@EACH_SHAPE
 def test_direct_and_composed_agree_in_the_first_phase(shape):
     draw, weights = random_batches(shape, 12, torch.float64), []
     for composed in (False, True):
@@ -160,7 +160,7 @@ def test_penalties_are_reported_on_the_steps_that_have_one():
     assert [loss.gradient_penalty.item() > 0 for loss in losses] == [True, False, False, True, False, False, True]
 
 
-@KINDS
+@EACH_SHAPE
 def test_the_reported_losses_are_those_of_the_batch(shape):
     state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
     batch, before = draw(0), copy.deepcopy(state)
@@ -175,7 +175,7 @@ def test_the_reported_losses_are_those_of_the_batch(shape):
     assert not any(loss.requires_grad for loss in losses)
 
 
-@KINDS
+@EACH_SHAPE
 @pytest.mark.parametrize(("map_lr", "potential_lr"), [(1e-3, 0.0), (0.0, 1e-3)])
 def test_each_update_moves_its_own_network_alone(shape, map_lr, potential_lr):
     state = double_state(shape)
@@ -213,7 +213,7 @@ def test_the_map_is_evaluated_and_differentiated_once_per_step(losses):
     assert (watched.num_forward, watched.num_backward) == (3, 3)
 
 
-@KINDS
+@EACH_SHAPE
 def test_the_averaged_map_follows_its_formula(shape):
     state, expected = double_state(shape), [p.clone() for p in double_state(shape).averaged_map.parameters()]
     for _ in train_phase(state, problem(objective("jsd", h=0.5), ema_decay=0.8), [], random_batches(shape, 12, torch.float64)):
@@ -260,7 +260,7 @@ def test_pushing_through_no_map_is_the_identity_and_through_several_is_their_com
 
 
 @EACH_LOSS
-@pytest.mark.parametrize("shape", [VECTOR, IMAGE], ids=kind_of)
+@pytest.mark.parametrize("shape", [VECTOR, IMAGE], ids=name_of)
 def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, losses):
     """`reduce` averages in place what two threads hand in."""
     draw, solved = random_batches(shape, 12, torch.float64), problem(objective_of(losses, h=0.5), num_steps=3)

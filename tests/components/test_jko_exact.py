@@ -98,7 +98,7 @@ def test_one_trained_phase_is_one_exact_step():
     """Real networks and sampled batches; before training 8.6 % of the variance is unexplained."""
     seed, h, num_steps, n = 0, 0.3, 1000, 1024
     mean, root = TARGET[0], np.linalg.cholesky(TARGET[1])
-    state = new_state(Shape("mlp", (2,), width=32, depth=2), seed=seed, betas=(0.5, 0.999), device=CPU)
+    state = new_state(Shape((2,), width=32, depth=2), seed=seed, betas=(0.5, 0.999), device=CPU)
 
     def draw(step):
         source = normal(stream(seed, "source", step=step), n, 2)
