@@ -67,13 +67,17 @@ def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tens
 
 
 def update(optimizer: torch.optim.Adam, loss: Tensor, learning_rate: float, reduce: Reduce) -> None:
-    """One Adam step on the parameters of `optimizer` alone: the gradients of other networks are never computed."""
+    """One Adam step on the parameters of `optimizer` alone: the gradients of other networks are never computed.
+
+    `autograd.grad` returns gradients in whatever memory layout the graph ended with, and fused Adam on CPU (torch 2.14) reads
+    memory in order, strides unseen: a gradient is first put into its parameter's layout.
+    """
     (group,) = optimizer.param_groups
     group["lr"] = learning_rate
-    gradients = torch.autograd.grad(loss, group["params"])
-    reduce(gradients)
-    for parameter, gradient in zip(group["params"], gradients, strict=True):
-        parameter.grad = gradient
+    for parameter, gradient in zip(group["params"], torch.autograd.grad(loss, group["params"]), strict=True):
+        same_layout = gradient.stride() == parameter.stride()
+        parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
+    reduce([parameter.grad for parameter in group["params"]])
     optimizer.step()
 
 

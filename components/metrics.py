@@ -39,7 +39,7 @@ def mode_statistics(modes: Int[np.ndarray, " n"], weights: tuple[float, ...]) ->
     share = counts / max(1, counts.sum())
     occupied = share > 0
     return {
-        "modes_covered": int((share >= expected / 10).sum()),
+        "modes_covered": float((share >= expected / 10).sum()),
         "on_support": float((modes >= 0).mean()),
         "mode_kl": float((share[occupied] * np.log(share[occupied] / expected[occupied])).sum()) if occupied.any() else math.inf,
     }

@@ -83,6 +83,7 @@ def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Tenso
 
 
 def _load_optimizer(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    optimizer.state.clear()
     for name, parameter in network.named_parameters():
         entry = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
         if entry:  # Adam's step counters stay where fused Adam wants them, beside their parameters

@@ -93,8 +93,8 @@ def ensure_published(
             observer.waiting(missing[0])
             time.sleep(1.0)
             continue
-        connect()
         with claims.held(store, list(runs.values())), observer.training(runs):
+            connect()
             jobs.run_job(runs, name=job_name(group), cluster=cluster)
         trained |= runs.keys()
     seconds = (time.monotonic() - began) / max(1, len(trained))

@@ -43,14 +43,18 @@ def connected(cluster: Cluster) -> Iterator[None]:
         runtime_env["working_dir"] = str(ROOT)
     else:
         environment["PYTHONPATH"] = str(ROOT)
-    ray.init(
-        address=cluster.address or "local",
-        runtime_env=runtime_env,
-        include_dashboard=None if cluster.address else False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=False,
-    )
+    try:
+        ray.init(
+            address=cluster.address or "local",
+            runtime_env=runtime_env,
+            include_dashboard=None if cluster.address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise Unschedulable(f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}") from error
     try:
         yield
     finally:

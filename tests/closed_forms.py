@@ -37,7 +37,7 @@ def gaussian_jko_step(current: Gaussian, target: Gaussian, h: float) -> Gaussian
 
 
 def scalar_jko_step(a: float, s: float, m: float, sigma: float, h: float) -> tuple[float, float]:
-    """Mean and standard deviation after a KL step from N(a, s^2) to N(m, sigma^2): /work/shared/method.md, section 5.
+    """Mean and standard deviation after a KL step from N(a, s^2) to N(m, sigma^2).
 
     Derivation: in one dimension W2^2 = (a - a')^2 + (s - s')^2; setting the two derivatives of the sum to zero gives a linear
     equation for a' and a quadratic one for s'.
