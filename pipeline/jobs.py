@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -44,6 +45,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     else:
         environment["PYTHONPATH"] = str(ROOT)
     try:
+        knock(cluster.address)
         ray.init(
             address=cluster.address or "local",
             runtime_env=runtime_env,
@@ -52,13 +54,24 @@ def connected(cluster: Cluster) -> Iterator[None]:
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise Unschedulable(f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def knock(address: str | None) -> None:
+    """Open a connection to host:port and close it: Ray itself would try for minutes, deaf to Ctrl-C.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def check_resources(cluster: Cluster) -> None:

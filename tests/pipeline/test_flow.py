@@ -16,7 +16,7 @@ from components.jko import push_through
 from pipeline import cli, jobs
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.errors import Diverged, RecipeMismatch
+from pipeline.errors import Diverged, RecipeMismatch, Unschedulable
 from pipeline.evaluate import load_generator
 from pipeline.flow import run_flow
 from pipeline.phase import phases_of
@@ -231,3 +231,10 @@ def test_paths_are_absolute_whatever_the_user_wrote(monkeypatch: pytest.MonkeyPa
     assert clusters.tracking_uri(cluster) == f"sqlite:///{tmp_path}/db/mlflow.db"
     assert clusters.storage(cluster) == str(tmp_path / "runs")
     assert clusters.storage(Cluster(storage="s3://bucket/runs")) == "s3://bucket/runs"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_one_sentence_at_once(address: str) -> None:
+    cluster = Cluster(num_workers=1, address=address)
+    with pytest.raises(Unschedulable, match=f"at cluster.address {address}: .*refused"), jobs.connected(cluster):
+        pass
