@@ -7,13 +7,11 @@ tag `sjko.fingerprint`, never by name. Everything goes through explicit run ids:
 import logging
 import os
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -34,12 +32,12 @@ from torch import Tensor
 from pipeline import manifest
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase
+from pipeline.provenance import commit, flatten, redacted, versions
 
 logger = logging.getLogger(__name__)
 EXPERIMENT = "s-jko"
 FOLDER = "phase"
 FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner", "sjko.corrupt"
-VERSIONED = ("torch", "numpy", "ray", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -52,25 +50,6 @@ class MapRef:
 
     def __str__(self) -> str:
         return f"runs:/{self.run_id}/{FOLDER}"
-
-
-def redacted(uri: str) -> str:
-    """A URI without the user and password that it may carry."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
-def _commit() -> str:
-    root = Path(__file__).resolve().parent
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted names, the form of MLflow's parameters."""
-    flat: dict[str, str] = {}
-    for name, inner in value.items():
-        flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": str(inner)}
-    return flat
 
 
 class Store:
@@ -242,7 +221,7 @@ class Store:
 
     def publish(self, run_id: str, phase: Phase, tensors: Mapping[str, Mapping[str, Tensor]]) -> MapRef:
         """Write T_k: every file first, the manifest last. Before the manifest is there, T_k does not exist."""
-        record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": _commit(), "versions": versions()}
+        record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": commit(), "versions": versions()}
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._answering():
             folder = Path(temporary)
             manifest.write(folder, tensors, record)
@@ -253,7 +232,7 @@ class Store:
     # -- runs ---------------------------------------------------------------------------------------------------------------
 
     def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
-        common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: _commit()}
+        common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
         with self._answering():
             run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)
             parameters = [Param(key, value) for key, value in flatten(params).items()]
@@ -342,8 +321,3 @@ class Store:
                 f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it"
             )
         return self.published(distinct.pop())
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that results may depend on."""
-    return {name: version(name) for name in VERSIONED}

@@ -1,0 +1,37 @@
+"""Where a result comes from, in words that may be written down: commit, versions, parameters, addresses without secrets."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+VERSIONED = ("torch", "numpy", "ray", "mlflow")
+
+
+def redacted(uri: str) -> str:
+    """A URI without the user and password that it may carry."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+@cache
+def commit() -> str:
+    """The git commit of this code; `unknown` outside a repository."""
+    root = Path(__file__).resolve().parent
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names, the form of MLflow's parameters."""
+    flat: dict[str, str] = {}
+    for name, inner in value.items():
+        flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": str(inner)}
+    return flat
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on."""
+    return {name: version(name) for name in VERSIONED}
