@@ -14,7 +14,6 @@ PURPOSES = (
     "target",
     "z",
     "anchor_z",
-    "target_noise",
     "evaluation_source",
     "evaluation_z",
     "evaluation_target",

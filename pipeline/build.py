@@ -41,7 +41,7 @@ def problem_of(phase: Phase) -> Problem:
         composed=phase.composed,
         num_steps=phase.num_steps,
         learning_rates=learning_rates,
-        penalty_every=training["penalty_every"],
+        penalty_every=training["penalty_every"] or 1,
         ema_decay=training["ema_decay"],
     )
 

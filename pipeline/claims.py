@@ -65,6 +65,9 @@ def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) ->
         store.delete_run(run_id)
         time.sleep(random.uniform(0.05, 0.5))
         return None
+    if store.find(phase) is not None:  # published since the caller looked
+        store.delete_run(run_id)
+        return None
     return run_id
 
 
@@ -81,14 +84,14 @@ def _other_is_at_work(store: Store, phase: Phase, drivers: Drivers, *, own: str 
 
 @contextlib.contextmanager
 def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
-    """Keep claims alive with heartbeats from a thread; on an error, close the runs of phases that were not published."""
+    """Keep claims alive with heartbeats from a thread; in the end close the runs whose phases were not published."""
     done = threading.Event()
 
     def beat() -> None:
         count = 0
         while not done.wait(SECONDS_BETWEEN_BEATS):
             count += 1
-            with contextlib.suppress(StoreUnavailable):  # who publishes finds out, and says so
+            with contextlib.suppress(Exception):  # whatever is wrong, who publishes finds out and says so
                 for run_id in run_ids:
                     store.tag(run_id, HEARTBEAT, str(count))
 
@@ -97,7 +100,6 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
     status = "KILLED"
     try:
         yield
-        status = "FINISHED"
     except FlowError:
         status = "FAILED"
         raise

@@ -6,6 +6,7 @@ Nothing heavy is imported before the arguments are known to be right, so --help 
 import contextlib
 import io
 import logging
+import os
 import re
 import shlex
 import signal
@@ -27,6 +28,7 @@ from pipeline.recipe import Data, Jko, Network, Recipe, Training
 RECIPES = Path(__file__).parent / "recipes"
 USERS_MISTAKES = (ValueError, MapNotFound, RecipeMismatch)
 INTERRUPTED = 130
+GROUPS = ("data", "network", "jko", "training")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def flags_of(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     """A recipe's YAML as command-line flags: {"jko": {"h": 0.1}} is --jko.h 0.1."""
     flags: list[str] = []
     for name, inner in value.items():
+        if not re.fullmatch(r"[a-z0-9_]+", str(name)):
+            raise ValueError(f"{prefix}{name} must be a field's name, in lower case with underscores")
         if isinstance(inner, Mapping):
             flags += flags_of(inner, f"{prefix}{name}.")
         elif isinstance(inner, list):
@@ -119,13 +123,19 @@ def read_recipe(name: str) -> list[str]:
         raise ValueError(f"RECIPE must be an existing file or one of {known}, not {name}")
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} must be a mapping of the groups data, network, jko, training and of seed")
-    if "cluster" in content:
-        raise ValueError(f"{path}: cluster is not part of a recipe; give --cluster.* flags")
-    return flags_of(content)
+        raise ValueError(f"{path} must be a mapping of the groups {', '.join(GROUPS)} and of seed")
+    for key, inner in content.items():
+        if key not in (*GROUPS, "seed"):
+            raise ValueError(f"{path}: {key} is not part of a recipe, which has {', '.join(GROUPS)} and seed")
+        if (key in GROUPS) != isinstance(inner, Mapping):
+            raise ValueError(f"{path}: {key} must be {'a group of fields' if key in GROUPS else 'a number'}, not {inner}")
+    try:
+        return flags_of(content)
+    except RecursionError:
+        raise ValueError(f"{path} contains itself") from None
 
 
 def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
@@ -136,7 +146,9 @@ def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
         SystemExit: help was asked for.
     """
     arguments = list(arguments)
-    if len(arguments) > 1 and arguments[0] == "run" and not arguments[1].startswith("-"):
+    if arguments[0] == "run" and not {"-h", "--help"} & set(arguments):
+        if len(arguments) < 2 or arguments[1].startswith("-"):
+            raise ValueError("RECIPE must come right after `run`, before all flags")
         arguments[2:2] = read_recipe(arguments[1])
     spoken = io.StringIO()
     try:
@@ -156,6 +168,15 @@ def one_line(box: str) -> str:
     return " ".join(body[:end])
 
 
+def check_json(path: Path | None) -> None:
+    """Refuse a file that could not be written, before hours of work and not after."""
+    if path is None:
+        return
+    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if path.is_dir() or not (folder.is_dir() or folder == path.absolute()) or not os.access(folder, os.W_OK):
+        raise ValueError(f"--json must be a file that can be written, not {path}")
+
+
 def recipe_of(command: Run) -> Recipe:
     """The recipe that a command line resolves to."""
     return Recipe(command.data, command.network, command.jko, command.training, command.seed)
@@ -167,6 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command = parse(arguments or ["--help"])
         clusters.validate(command.cluster)
+        check_json(command.json)
         if isinstance(command, Run):
             recipes.validate(recipe_of(command))
     except ValueError as error:
@@ -175,6 +197,8 @@ def main(arguments: Sequence[str]) -> int:
         execute(command)
     except FlowError as error:
         return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
+    except OSError as error:  # the disk is full, $SJKO_HOME is no folder, ...
+        return _fail(error, 1)
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "pipeline", *arguments])
         print(f"\ninterrupted: finished phases are in the store, and the same command goes on:\n    {again}", file=sys.stderr)

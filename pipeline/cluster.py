@@ -4,6 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
+
+from pipeline.provenance import redacted
+
+TRACKING = ("http://", "https://", "sqlite:///", "postgresql://")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -39,6 +45,13 @@ def validate(cluster: Cluster) -> None:
     for name, least in minimum.items():
         if getattr(cluster, name) < least:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
+    if cluster.tracking_uri is not None and not cluster.tracking_uri.startswith(TRACKING):
+        raise ValueError(
+            f"cluster.tracking_uri must start with one of {', '.join(TRACKING)}, not {redacted(cluster.tracking_uri)}"
+        )
+    scheme, separator, _ = (cluster.storage or "").partition("://")
+    if separator and scheme not in fsspec.available_protocols():
+        raise ValueError(f"cluster.storage must be a path or a URL that fsspec knows, not {redacted(cluster.storage or '')}")
 
 
 def home() -> Path:

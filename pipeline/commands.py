@@ -135,11 +135,11 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     """Show the resolved recipe, the fingerprints, and what is already in the store; write nothing."""
     uri = clusters.tracking_uri(cluster)
     fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
-    store = None if fresh else Store(uri)
+    store = None if fresh else Store(uri, create=False)
     report.line(f"# {name}\n{yaml.safe_dump(asdict(recipe), sort_keys=False)}")
     rows = []
     for phase in phases_of(recipe):
-        ref = store.find(phase) if store else None
+        ref = store.find(phase, mark=False) if store else None
         rows.append(
             {"k": phase.k, "fingerprint": phase.fingerprint, "cached": ref is not None, "map_ref": str(ref) if ref else None}
         )

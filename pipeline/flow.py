@@ -88,13 +88,13 @@ def ensure_published(
     """The phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
     drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
     while missing := [phase for phase in group if store.find(phase) is None]:
+        connect()
         runs = claim_first(missing, flow_run_id, store, drivers)
         if not runs:
             observer.waiting(missing[0])
             time.sleep(1.0)
             continue
         with claims.held(store, list(runs.values())), observer.training(runs):
-            connect()
             jobs.run_job(runs, name=job_name(group), cluster=cluster)
         trained |= runs.keys()
     seconds = (time.monotonic() - began) / max(1, len(trained))

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
-from pipeline.recipe import Data, Network, Recipe
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
 
 METHOD_VERSION = 1
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
@@ -31,16 +31,19 @@ class Phase:
     def of(cls, recipe: Recipe, *, k: int, parent: str | None) -> Self:
         """Phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
         first = k == 0
-        jko = {name: value for name, value in asdict(recipe.jko).items() if name not in ("num_phases", "first_h")}
-        training = {name: value for name, value in asdict(recipe.training).items() if name != "first_num_steps"}
+        jko = {name: value for name, value in fields_of(recipe.jko).items() if name not in ("num_phases", "first_h")}
+        training = {name: value for name, value in fields_of(recipe.training).items() if name != "first_num_steps"}
         if first and recipe.jko.first_h is not None:
-            jko["h"] = recipe.jko.first_h
+            jko["h"] = float(recipe.jko.first_h)
         if first and recipe.training.first_num_steps is not None:
             training["num_steps"] = recipe.training.first_num_steps
-        if math.isinf(jko["h"]):
+        if math.isinf(jko["h"]):  # no cost: its convention has no influence
             jko |= {"h": "inf", "cost": None}
-        if first or recipe.network.z_dim == 0:  # the identity takes no z, and neither does a deterministic map
+        anchored = not first and jko["h"] != "inf"
+        if not anchored or recipe.network.z_dim == 0:  # no anchor, or one without z
             jko["z"] = None
+        if recipe.training.r1 == recipe.training.r2 == 0:
+            training["penalty_every"] = None
         if first:  # with one map there is nothing to compose
             jko["parametrization"] = None
         first_steps = recipe.training.first_num_steps or recipe.training.num_steps
@@ -99,6 +102,11 @@ class Phase:
     @property
     def num_steps(self) -> int:
         return int(self.problem["training"]["num_steps"])
+
+
+def fields_of(group: Jko | Training) -> dict[str, Any]:
+    """The fields of a group; h = 3 and h = 3.0 are one recipe."""
+    return {f.name: float(v) if f.type is float else v for f in fields(group) for v in [getattr(group, f.name)]}
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:

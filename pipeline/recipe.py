@@ -135,18 +135,19 @@ def validate(recipe: Recipe) -> None:
     """
     data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
     _require(0 <= recipe.seed < 2**63, "seed", "at least 0 and below 2^63", recipe.seed)
-    at_least_one: dict[str, int | None] = {
-        "data.dim": data.dim,
-        "network.width": network.width,
-        "network.depth": network.depth,
-        "jko.num_phases": jko.num_phases,
-        "training.num_steps": training.num_steps,
-        "training.first_num_steps": training.first_num_steps,
-        "training.batch_size": training.batch_size,
-        "training.penalty_every": training.penalty_every,
+    counts: dict[str, tuple[int | None, int]] = {
+        "data.dim": (data.dim, 10_000),
+        "network.width": (network.width, 100_000),
+        "network.depth": (network.depth, 1_000),
+        "jko.num_phases": (jko.num_phases, 10_000),
+        "training.num_steps": (training.num_steps, 10**9),
+        "training.first_num_steps": (training.first_num_steps, 10**9),
+        "training.batch_size": (training.batch_size, 10**7),
+        "training.penalty_every": (training.penalty_every, 10**9),
     }
-    for name, count in at_least_one.items():
+    for name, (count, most) in counts.items():
         _require(count is None or count >= 1, name, "at least 1", count)
+        _require(count is None or count <= most, name, f"at most {most}", count)
     positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
     for name, number in positive.items():
         _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
@@ -158,7 +159,9 @@ def validate(recipe: Recipe) -> None:
     for name in ("beta1", "beta2", "ema_decay"):
         _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
     for name in ("z_dim", "num_frequencies"):
-        _require(getattr(network, name) >= 0, f"network.{name}", "at least 0", getattr(network, name))
+        _require(
+            0 <= getattr(network, name) <= 100_000, f"network.{name}", "at least 0 and at most 100000", getattr(network, name)
+        )
     _require_consistent(recipe)
 
 
@@ -169,5 +172,7 @@ def _require_consistent(recipe: Recipe) -> None:
     _require(not image or data.source == "normal", "data.source", f"normal for data.target {data.target}", data.source)
     planar_source = data.source in PLANAR and data.target == "gaussian"
     _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
+    composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
+    _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
     _require(not paired, "jko.source_divergence", "linear when jko.divergence is relativistic", jko.source_divergence)

@@ -1,6 +1,7 @@
 """What a person looks at: the progress of a flow, tables, and the line per phase. The only module that prints."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +14,7 @@ from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.store import Store
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 class _Rate(ProgressColumn):

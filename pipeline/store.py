@@ -27,6 +27,7 @@ from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
+from sqlalchemy.exc import DatabaseError
 from torch import Tensor
 
 from pipeline import manifest
@@ -36,6 +37,8 @@ from pipeline.provenance import commit, flatten, redacted, versions
 
 logger = logging.getLogger(__name__)
 EXPERIMENT = "s-jko"
+MOST_METRICS = 1000
+"""MLflow's limit for one request."""
 FOLDER = "phase"
 FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner", "sjko.corrupt"
 
@@ -52,40 +55,55 @@ class MapRef:
         return f"runs:/{self.run_id}/{FOLDER}"
 
 
+def _local_path(uri: str) -> Path:
+    return Path(url2pathname(str(urlparse(uri).path))).resolve()
+
+
 class Store:
     """Flows and phases in one MLflow experiment.
 
     Args:
         uri: tracking URI, absolute; a sqlite database is made on first use, with its artifacts beside it.
+        create: make the experiment where there is none.
 
     Raises:
         StoreUnavailable: from every method, when the server does not answer.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, create: bool = True) -> None:
         self.uri = uri
-        with self._answering():
-            self._experiment_id = self._open()
+        try:
+            with self._answering():
+                self._experiment_id = self._open(create)
+        except DatabaseError as error:
+            raise StoreUnavailable(f"{redacted(uri)} cannot be read as MLflow's database: {error.orig}") from error
 
-    def _open(self) -> str:
+    def _open(self, create: bool) -> str:
         if not self.uri.startswith("sqlite:///"):
             self.client = MlflowClient(self.uri)
-            return self._find_or_create_experiment(None)
+            return self._experiment(None, create)
         database = Path(self.uri.removeprefix("sqlite:///"))
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):  # processes that open a fresh sqlite at once break each other's migration
             self.client = MlflowClient(self.uri)
-            return self._find_or_create_experiment((database.parent / "artifacts").as_uri())
+            return self._experiment((database.parent / "artifacts").as_uri(), create)
 
-    def _find_or_create_experiment(self, artifact_location: str | None) -> str:
+    def _experiment(self, artifact_location: str | None, create: bool) -> str:
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
+            if not create:
+                return ""
             try:
                 return self.client.create_experiment(EXPERIMENT, artifact_location)
             except MlflowException:  # another process was faster
                 experiment = self.client.get_experiment_by_name(EXPERIMENT)
         assert experiment is not None
-        return experiment.experiment_id
+        if artifact_location and _local_path(artifact_location) != _local_path(experiment.artifact_location):
+            raise StoreUnavailable(
+                f"the store at {self.uri} keeps its artifacts in {experiment.artifact_location}: move its folder back there, or "
+                "choose another $SJKO_HOME"
+            )
+        return str(experiment.experiment_id)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -105,6 +123,8 @@ class Store:
         """All runs that fulfil a condition, newest first."""
         with self._answering():
             runs: list[Run] = []
+            if not self._experiment_id:  # opened to look only, and nothing was ever trained
+                return runs
             token: str | None = None
             while True:
                 page = self.client.search_runs([self._experiment_id], condition, order_by=["start_time DESC"], page_token=token)
@@ -123,19 +143,28 @@ class Store:
 
     # -- phases -------------------------------------------------------------------------------------------------------------
 
-    def find(self, phase: Phase) -> MapRef | None:
-        """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped."""
+    def find(self, phase: Phase, *, mark: bool = True) -> MapRef | None:
+        """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped.
+
+        Args:
+            mark: tag runs that are found corrupt, and take the tag from those that verify again.
+        """
         for run in self.runs_of(phase.fingerprint):
-            ref = MapRef(run.info.run_id, phase.fingerprint, phase.k)
-            if CORRUPT in run.data.tags or not self._may_be_published(run):
+            if not self._may_be_published(run):
                 continue
+            ref = MapRef(run.info.run_id, phase.fingerprint, phase.k)
             try:
                 with self._folder(ref) as folder:
                     manifest.verify(folder)
-                    return ref
             except Corrupt as error:
-                logger.warning("phase %d is trained again: %s", phase.k, error)
-                self.tag(ref.run_id, CORRUPT, str(error))
+                logger.warning("phase %d is to be trained again: %s", phase.k, error)
+                if mark:
+                    self.tag(ref.run_id, CORRUPT, str(error))
+                continue
+            if mark and CORRUPT in run.data.tags:
+                with self._answering():
+                    self.client.delete_tag(ref.run_id, CORRUPT)
+            return ref
         return None
 
     def _may_be_published(self, run: Run) -> bool:
@@ -160,9 +189,9 @@ class Store:
     @contextmanager
     def _folder(self, ref: MapRef, names: Sequence[str] | None = None) -> Iterator[Path]:
         """The artifact folder on this machine, whole or only the named files; a temporary copy unless the store is local."""
-        artifacts = urlparse(self.run(ref.run_id).info.artifact_uri)
-        if artifacts.scheme == "file":
-            yield Path(url2pathname(str(artifacts.path))) / FOLDER
+        uri = str(self.run(ref.run_id).info.artifact_uri)
+        if uri.startswith("file:"):
+            yield _local_path(uri) / FOLDER
             return
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             folder = Path(temporary) / FOLDER
@@ -177,14 +206,18 @@ class Store:
                 raise Corrupt(f"{ref}/{Path(error.file).name}", error.reason) from error
 
     def _download(self, ref: MapRef, name: str | None, folder: Path) -> None:
-        """One file into the folder, or all of them: MLflow puts a file into its destination and a folder below it."""
+        """One file into the folder, or all of them: MLflow puts a file into its destination and a folder below it.
+
+        What is not listed is missing, hence corrupt. What is listed and does not arrive is the store's failure, not the file's.
+        """
+        listed = {Path(file.path).name for file in self.client.list_artifacts(ref.run_id, FOLDER)}
+        if (name or manifest.MANIFEST) not in listed:
+            raise Corrupt(f"{ref}/{name or manifest.MANIFEST}", "it is missing")
         path, destination = (f"{FOLDER}/{name}", folder) if name else (FOLDER, folder.parent)
         try:
             self.client.download_artifacts(ref.run_id, path, str(destination))
-        except (OSError, MlflowException) as error:
-            if "API request to" in str(error):
-                raise
-            raise Corrupt(f"{ref}/{name or ''}", f"it cannot be read ({error})") from error
+        except Exception as error:  # every object store has its own
+            raise StoreUnavailable(f"{ref}/{name or ''} cannot be read now: {error}. Nothing is lost; try again.") from error
 
     def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
         """Named groups of tensors of a phase, each verified against the manifest.
@@ -279,7 +312,8 @@ class Store:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
         with self._answering():
-            self.client.log_batch(run_id, metrics=metrics)
+            for start in range(0, len(metrics), MOST_METRICS):
+                self.client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric."""

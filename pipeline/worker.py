@@ -115,6 +115,8 @@ def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, checkpoint_ever
                 recorder.add(state.step, last_finite)
         if checkpoint:
             save_checkpoint(state, phase, ranks)
+    if not all(bool(parameter.isfinite().all()) for parameter in state.transport_map.parameters()):
+        raise Diverged(phase.k, state.step, "the map's last update", last_finite)
     if ranks.rank == 0:
         assert recorder is not None
         recorder.add(state.step, {**last_finite, "train_seconds": time.monotonic() - began})
@@ -161,7 +163,8 @@ def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[s
                 raise Diverged(phase.k, at, name, last_finite)
         last_finite = dict(zip(Losses._fields, row, strict=True))
     means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
-    return {**means, "divergence": -means["potential_loss"]}
+    source_fixed = phase.problem["jko"]["source_divergence"] == "linear"  # otherwise L_v contains the cost
+    return {**means, "divergence": -means["potential_loss"]} if source_fixed else means
 
 
 def save_checkpoint(state: State, phase: Phase, ranks: Ranks) -> None:

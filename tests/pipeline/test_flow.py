@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,10 +14,10 @@ import torch
 from flows import FILES, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
 from components.jko import push_through
-from pipeline import cli, jobs
+from pipeline import claims, cli, jobs
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.errors import Diverged, RecipeMismatch, Unschedulable
+from pipeline.errors import Diverged, RecipeMismatch, StoreUnavailable, Unschedulable
 from pipeline.evaluate import load_generator
 from pipeline.flow import run_flow
 from pipeline.phase import phases_of
@@ -204,8 +205,6 @@ def test_a_driver_killed_without_a_word_does_not_hold_its_claim(home: Path, stor
     command = cli.parse(arguments)
     assert isinstance(command, cli.Run)
     (phase,) = phases_of(cli.recipe_of(command))
-    from pipeline import claims
-
     run_id = claims.try_claim(store, phase, store.flows()[0].info.run_id, claims.Drivers())
     assert run_id is not None
     assert sorted(run.info.status for run in store.runs_of(phase.fingerprint)) == ["KILLED", "RUNNING"]
@@ -238,3 +237,62 @@ def test_a_cluster_that_does_not_answer_is_one_sentence_at_once(address: str) ->
     cluster = Cluster(num_workers=1, address=address)
     with pytest.raises(Unschedulable, match=f"at cluster.address {address}: .*refused"), jobs.connected(cluster):
         pass
+
+
+def test_a_phase_that_verifies_again_is_used_again(store: Store, home: Path) -> None:
+    (result,) = train(tiny(num_phases=1), store)
+    path = artifact(home, result.ref.run_id, "map.safetensors")
+    away = path.rename(path.with_name("away"))
+    assert store.find(result.phase, mark=False) is None
+    assert CORRUPT not in store.run(result.ref.run_id).data.tags, "who only looks changes nothing"
+    assert store.find(result.phase) is None
+    assert CORRUPT in store.run(result.ref.run_id).data.tags
+    away.rename(path)
+    assert store.find(result.phase) == result.ref
+    assert CORRUPT not in store.run(result.ref.run_id).data.tags
+
+
+def test_a_home_that_was_moved_is_refused_and_moved_back_is_whole(store: Store, home: Path, tmp_path: Path) -> None:
+    (result,) = train(tiny(num_phases=1), store)
+    moved = home.rename(tmp_path / "moved")
+    with pytest.raises(StoreUnavailable, match="move its folder back"):
+        Store(f"sqlite:///{moved / 'mlflow.db'}")
+    moved.rename(home)
+    assert Store(store.uri).find(result.phase) == result.ref
+
+
+def test_a_database_that_is_none_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"these are no pages of a database " * 100)
+    assert cli.main(["list", "--cluster.tracking-uri", f"sqlite:///{path}"]) == 1
+    error = capsys.readouterr().err
+    assert "error: " in error
+    assert "cannot be read as MLflow's database" in error
+    assert "Traceback" not in error
+
+
+def test_a_home_that_is_no_folder_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SJKO_HOME", "/dev/null/x")
+    assert cli.main(["list"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_phase_published_while_it_is_claimed_is_not_trained_again(store: Store) -> None:
+    (result,) = train(tiny(num_phases=1), store)
+    assert claims.try_claim(store, result.phase, store.flows()[0].info.run_id, claims.Drivers()) is None
+    assert len(store.runs_of(result.phase.fingerprint)) == 1
+
+
+def test_a_driver_elsewhere_is_alive_while_its_heartbeat_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    drivers, owner = claims.Drivers(), "another-host:1:2.00"
+    assert drivers.is_alive("run", owner, "1")
+    now[0] += 50
+    assert drivers.is_alive("run", owner, "2")
+    now[0] += 50
+    assert drivers.is_alive("run", owner, "2")
+    now[0] += 50
+    assert not drivers.is_alive("run", owner, "2")
+    assert not drivers.is_alive("other", f"{socket.gethostname()}:{os.getpid()}:1.00", "1"), "another process had this pid"
+    assert drivers.is_alive("other", claims.this_process(), "1")

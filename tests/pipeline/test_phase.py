@@ -69,6 +69,8 @@ def test_first_h_equal_to_h_is_no_other_flow() -> None:
 def test_what_has_no_influence_does_not_enter() -> None:
     h_infinite = float("inf")
     assert fingerprints(tiny(h=h_infinite, cost="squared")) == fingerprints(tiny(h=h_infinite, cost="mean_squared"))
+    assert fingerprints(tiny(r1=0.0, r2=0.0, penalty_every=2)) == fingerprints(tiny(r1=0.0, r2=0.0, penalty_every=3))
+    assert fingerprints(tiny(h=3)) == fingerprints(tiny(h=3.0))
     assert fingerprints(tiny(z="shared")) == fingerprints(tiny(z="independent")), "there is no z"
     assert fingerprints(tiny(parametrization="composed"))[0] == fingerprints(tiny(parametrization="direct"))[0]
 

@@ -72,6 +72,12 @@ MISTAKES = {
     "--data.target digits --data.source moons": ("data.source", "normal", "moons"),
     "--data.target gaussian --data.source moons --data.dim 3": ("data.dim", "2", "3"),
     "--jko.divergence relativistic --jko.source-divergence kl": ("jko.source_divergence", "linear", "kl"),
+    "--jko.num-phases 99999999999999999999": ("jko.num_phases", "at most 10000", "99999999999999999999"),
+    "--jko.parametrization composed --network.z-dim 2": ("network.z_dim", "0 when", "2"),
+    "--cluster.tracking-uri foo://bar": ("cluster.tracking_uri", "start with", "foo://bar"),
+    "--cluster.storage foo://bar/x": ("cluster.storage", "fsspec", "foo://bar/x"),
+    "--json /": ("--json", "can be written", "/"),
+    "--json /dev/null/x.json": ("--json", "can be written", "/dev/null/x.json"),
     "--seed -1": ("seed", "at least 0", "-1"),
     "--cluster.num-workers -1": ("cluster.num_workers", "at least 0", "-1"),
     "--cluster.phases-per-job 0": ("cluster.phases_per_job", "at least 1", "0"),
@@ -96,9 +102,18 @@ def test_a_mistake_is_one_line_with_the_field_the_rule_and_the_value(
     ("content", "parts"),
     [
         (None, ("RECIPE", "existing file", "my.yaml")),
-        ("jko: [1, 2]", ("jko", "not a list")),
+        ("jko: [1, 2]", ("jko", "group of fields", "[1, 2]")),
+        ("jko: {h: [1, 2]}", ("jko.h", "one value")),
+        ("jko:", ("jko", "group of fields", "None")),
+        ("seed: {a: 1}", ("seed", "a number")),
+        ("a: &a {b: *a}", ("not part of a recipe",)),
+        ("jko: &a {h: *a}", ("contains itself",)),
+        ("cluster.num_workers: 3", ("cluster.num_workers", "not part of a recipe")),
+        ("dry_run: true", ("dry_run", "not part of a recipe")),
+        ("help: x", ("help", "not part of a recipe")),
+        ("jko: {'h.x': 3}", ("jko.h.x", "a field's name")),
         ("just words", ("my.yaml", "mapping")),
-        ("jko: {h: ", ("my.yaml", "not YAML")),
+        ("jko: {h: ", ("my.yaml", "cannot be read as YAML")),
         ("jko: {hh: 3}", ("jko.hh",)),
         ("cluster: {num_workers: 2}", ("cluster", "not part of a recipe")),
         ("training: {num_steps: many}", ("training.num-steps", "many")),
@@ -115,6 +130,12 @@ def test_a_bad_recipe_file_is_one_line(
     assert error.count("\n") == 1
     for part in parts:
         assert part in error
+
+
+@pytest.mark.parametrize("arguments", ["run --dry-run moons", "run --jko.h 1 moons", "run -- moons", "run"])
+def test_the_recipe_comes_before_all_flags_or_is_refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments.split()) == 2
+    assert capsys.readouterr().err == "error: RECIPE must come right after `run`, before all flags\n"
 
 
 @pytest.mark.parametrize("name", ["../two_circles", "/etc/passwd", "no_such_recipe", "Two Circles"])
