@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -160,9 +160,9 @@ def first_step(store: Store, run_id: str) -> int:
     return min(step for step, _ in store.metric_history(run_id, "step"))
 
 
-def until(condition: object, seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.05)
 
