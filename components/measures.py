@@ -10,11 +10,13 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 
 from components.streams import normal
 
 Points = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, " n"]
+Quantiles = Float[np.ndarray, " n"]
 TAU = 2 * np.pi
 
 
@@ -80,11 +82,18 @@ def _nearest_ring(x: Points) -> Labels:
     return np.where(distance.min(1) <= 3 * RING_STD, distance.argmin(1), -1)
 
 
+def _upper_moon(angle: Quantiles) -> Points:
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def _lower_moon(angle: Quantiles) -> Points:
+    return np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], 1)
+
+
 def _moons(n: int, rng: np.random.Generator) -> Points:
     angle, side = rng.uniform(0, np.pi, n), rng.integers(2, size=n)
-    upper = np.stack([np.cos(angle), np.sin(angle)], 1)
-    lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], 1)
-    return (np.where(side[:, None] == 0, upper, lower) + 0.05 * normal(rng, n, 2)).astype(np.float32)
+    moon = np.where(side[:, None] == 0, _upper_moon(angle), _lower_moon(angle))
+    return (moon + 0.05 * normal(rng, n, 2)).astype(np.float32)
 
 
 def _checkerboard(n: int, rng: np.random.Generator) -> Points:
@@ -95,18 +104,24 @@ def _checkerboard(n: int, rng: np.random.Generator) -> Points:
     return (corner + rng.uniform(size=(n, 2))).astype(np.float32)
 
 
+def _spiral_arm(quantile: Quantiles) -> Points:
+    angle = 3 * np.pi * np.sqrt(quantile)
+    return np.stack([-np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 3
+
+
 def _spiral(n: int, rng: np.random.Generator) -> Points:
     """One arm of an Archimedean spiral of one and a half turns, uniform in area, with noise 0.1."""
-    angle = 3 * np.pi * np.sqrt(rng.uniform(size=n))
-    arm = np.stack([-np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 3
-    return (arm + 0.1 * normal(rng, n, 2)).astype(np.float32)
+    return (_spiral_arm(rng.uniform(size=n)) + 0.1 * normal(rng, n, 2)).astype(np.float32)
+
+
+def _swiss_roll_arm(quantile: Quantiles) -> Points:
+    angle = 1.5 * np.pi * (1 + 2 * quantile)
+    return np.stack([np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 5
 
 
 def _swiss_roll(n: int, rng: np.random.Generator) -> Points:
     """The planar section of the swiss roll: angle uniform on [1.5 pi, 4.5 pi], radius = angle / 5, noise 0.1."""
-    angle = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n))
-    roll = np.stack([np.cos(angle), np.sin(angle)], 1) * angle[:, None] / 5
-    return (roll + 0.1 * normal(rng, n, 2)).astype(np.float32)
+    return (_swiss_roll_arm(rng.uniform(size=n)) + 0.1 * normal(rng, n, 2)).astype(np.float32)
 
 
 def _pinwheel(n: int, rng: np.random.Generator) -> Points:
@@ -119,6 +134,27 @@ def _pinwheel(n: int, rng: np.random.Generator) -> Points:
     return (2 * np.stack([x, y], 1)).astype(np.float32)
 
 
+def _nearest_arc(x: Points, *, curve: Float[np.ndarray, "m 2"], arcs: Int[np.ndarray, " m"], std: float) -> Labels:
+    """Index of the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it."""
+    distance, nearest = cKDTree(curve).query(x)
+    return np.where(distance <= 3 * std, arcs[nearest], -1)
+
+
+def _curve_measure(
+    sample: Callable[[int, np.random.Generator], Points], curve: Float[np.ndarray, "m 2"], std: float, num_arcs: int
+) -> Measure:
+    """A noisy curve, given by points in order of equal probability, cut into arcs of equal probability."""
+    arcs = np.arange(len(curve)) * num_arcs // len(curve)
+    return Measure(2, sample, partial(_nearest_arc, curve=curve, arcs=arcs, std=std), (1 / num_arcs,) * num_arcs)
+
+
+def _dark_square(x: Points) -> Labels:
+    column, row = np.floor(x + 2).astype(int).T
+    inside = (column >= 0) & (column < 4) & (row >= 0) & (row < 4) & ((column - row) % 2 == 0)
+    return np.where(inside, 2 * row + column // 2, -1)
+
+
+_QUANTILES = (np.arange(6000) + 0.5) / 6000
 _GRID = np.array([(x, y) for x in (-6, -3, 0, 3, 6) for y in (-6, -3, 0, 3, 6)], dtype=np.float64)
 _OCTAGON = 12 * np.stack([np.cos(TAU * np.arange(8) / 8), np.sin(TAU * np.arange(8) / 8)], 1)
 
@@ -126,10 +162,10 @@ PLANAR: dict[str, Measure] = {
     "gauss8": _mixture_measure(_OCTAGON, 0.4**0.5),
     "gauss25": _mixture_measure(_GRID, 0.0707),
     "two_circles": Measure(2, _two_circles, _nearest_ring, (0.5, 0.5)),
-    "moons": Measure(2, _moons),
-    "checkerboard": Measure(2, _checkerboard),
-    "spiral": Measure(2, _spiral),
-    "swiss_roll": Measure(2, _swiss_roll),
+    "moons": _curve_measure(_moons, np.concatenate([_upper_moon(np.pi * _QUANTILES), _lower_moon(np.pi * _QUANTILES)]), 0.05, 2),
+    "checkerboard": Measure(2, _checkerboard, _dark_square, (1 / 8,) * 8),
+    "spiral": _curve_measure(_spiral, _spiral_arm(_QUANTILES), 0.1, 6),
+    "swiss_roll": _curve_measure(_swiss_roll, _swiss_roll_arm(_QUANTILES), 0.1, 6),
     "pinwheel": Measure(2, _pinwheel),
 }
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import ot
 from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
 
 Points = Float[np.ndarray, "n d"]
 
@@ -21,6 +22,33 @@ def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, 
     directions = rng.standard_normal((x.shape[1], num_projections))
     directions /= np.linalg.norm(directions, axis=0)
     return float(ot.sliced_wasserstein_distance(x.astype(np.float64), y.astype(np.float64), projections=directions))
+
+
+def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
+    """Unbiased squared maximum mean discrepancy (Gretton et al. 2012, Eq. 3): about 0 for equal measures, of either sign.
+
+    The kernel is Gaussian; its width is the median distance between points of y.
+    """
+    (n, m), yy = (len(x), len(y)), cdist(y, y, "sqeuclidean")
+    scale = 2 * np.median(yy[np.triu_indices(m, 1)])
+    within_x, within_y = np.exp(-cdist(x, x, "sqeuclidean") / scale), np.exp(-yy / scale)
+    across = np.exp(-cdist(x, y, "sqeuclidean") / scale).mean()
+    return float((within_x.sum() - n) / (n * (n - 1)) + (within_y.sum() - m) / (m * (m - 1)) - 2 * across)
+
+
+def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict[str, float]:
+    """Quality and diversity of samples x against data y (Kynkaanniemi et al. 2019), in the samples' own coordinates.
+
+    Precision is the share of x within the distance of some point of y to its k-th neighbour in y; recall the same with the two
+    exchanged.
+    """
+
+    def covered(points: np.ndarray, by: np.ndarray) -> float:
+        within, across = cdist(by, by), cdist(points, by)
+        radius = np.partition(within, k, axis=1)[:, k]  # the zeroth neighbour of a point is itself
+        return float((across <= radius).any(1).mean())
+
+    return {"precision": covered(x, y), "recall": covered(y, x)}
 
 
 def mode_statistics(modes: Int[np.ndarray, " n"], weights: tuple[float, ...]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Transport maps T(x, z) and potentials for vectors; images are taken as vectors of their pixels."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -16,12 +17,28 @@ LEAK = 0.2
 GATE_RATE = 10.0
 """Learning rate of the gate relative to the other weights: under Adam it would need a step per 1 / rate to close."""
 
+RIDGE = 1e-3
+"""Share of the mean variance that is added to every direction before whitening: images have pixels that never change."""
+
 
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
     """`depth` hidden layers of `width` units."""
     dims = [in_dim, *([width] * depth)]
     hidden = [layer for a, b in pairwise(dims) for layer in (nn.Linear(a, b), nn.LeakyReLU(LEAK))]
     return nn.Sequential(*hidden, nn.Linear(width, out_dim))
+
+
+def zero_last_layer(layers: Sequence[nn.Module] | nn.Sequential) -> None:
+    """What ends in this layer starts at zero."""
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+
+
+def with_z(x: Float[Tensor, "n d"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n e"]:
+    """x and z side by side."""
+    return x if z is None else torch.cat([x, z], 1)
 
 
 class FourierFeatures(nn.Module):
@@ -43,7 +60,8 @@ class PerceptronMap(nn.Module):
     """T(x, z) = gate * x + net(x, z), where net starts at zero and the gate at one: exactly the identity before training.
 
     The gate, one number per coordinate, closes where the data are thinner than the source: with a fixed skip the network would
-    have to cancel x itself, which it cannot where it is narrower than d.
+    have to cancel x itself, which it cannot where it is narrower than d. With `second_order` a learned affine map takes its
+    place: T(x, z) = x + A x + b + net(x, z), the optimal map between Gaussians when net = 0.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -52,24 +70,104 @@ class PerceptronMap(nn.Module):
         in_dim = dim + shape.z_dim
         self.features = FourierFeatures(in_dim, shape.num_frequencies)
         self.net = perceptron(in_dim + 2 * shape.num_frequencies, shape.width, shape.depth, dim)
-        head = self.net[-1]
-        assert isinstance(head, nn.Linear)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        self.closed = nn.Parameter(torch.zeros(dim))
+        zero_last_layer(self.net)
+        self.second_order = shape.second_order
+        if shape.second_order:
+            self.affine = nn.Linear(dim, dim)
+            zero_last_layer([self.affine])
+        else:
+            self.closed = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
-        flat = x.flatten(1) if z is None else torch.cat([x.flatten(1), z], 1)
-        gate = (1 - GATE_RATE * self.closed).view(x.shape[1:])
-        return gate * x + self.net(self.features(flat)).view_as(x)
+        flat = x.flatten(1)
+        skip = flat + self.affine(flat) if self.second_order else (1 - GATE_RATE * self.closed) * flat
+        return (skip + self.net(self.features(with_z(flat, z)))).view_as(x)
 
 
 class PerceptronPotential(nn.Module):
-    """The potential's network output D(x); `components.divergences` turns D into v."""
+    """The potential's network output D(x); `components.divergences` turns D into v.
+
+    With `second_order`, D(x) = w^T Q w + q^T w + net(w) at w = W (x - m), the target whitened: between Gaussians KL's potential
+    is a quadratic, and in whitened coordinates one learning rate fits all of its coefficients.
+    """
+
+    mean: Tensor
+    whitening: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.net = perceptron(math.prod(shape.sample_shape), shape.width, shape.depth, 1)
+        dim = math.prod(shape.sample_shape)
+        self.net = perceptron(dim, shape.width, shape.depth, 1)
+        self.second_order = shape.second_order
+        if shape.second_order:
+            self.quadratic = nn.Parameter(torch.zeros(dim, dim))
+            self.linear = nn.Parameter(torch.zeros(dim))
+            self.register_buffer("mean", torch.zeros(dim))
+            self.register_buffer("whitening", torch.eye(dim))
+
+    def whiten(self, samples: Float[Tensor, "m *shape"]) -> None:
+        """Take m and W from samples of the target: m their mean, W the inverse Cholesky factor of their covariance."""
+        flat = samples.flatten(1).double()
+        covariance = torch.atleast_2d(torch.cov(flat.T))
+        covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
+        self.mean.copy_(flat.mean(0))
+        self.whitening.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)))
+
+    def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
+        flat = x.flatten(1)
+        if not self.second_order:
+            return self.net(flat).squeeze(1)
+        white = (flat - self.mean) @ self.whitening.T
+        return (white @ self.quadratic * white).sum(1) + white @ self.linear + self.net(white).squeeze(1)
+
+
+class ResidualBlocks(nn.Module):
+    """x -> linear to `width` -> `depth` blocks h -> (h + block(h)) / sqrt(2), each block three times (linear, SiLU)."""
+
+    def __init__(self, dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(dim, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*[layer for _ in range(3) for layer in (nn.Linear(width, width), nn.SiLU())]) for _ in range(depth)
+        )
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n width"]:
+        hidden = self.first(x)
+        for block in self.blocks:
+            hidden = (hidden + block(hidden)) / math.sqrt(2)
+        return hidden
+
+
+class ResidualMap(nn.Module):
+    """The toy map of the reference code (182,658 weights at its sizes), as T = x + net(x, z) with net = 0 at the start."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        dim, width = math.prod(shape.sample_shape), shape.width
+        self.blocks = ResidualBlocks(dim, width, shape.depth)
+        self.latent = nn.Sequential(nn.Linear(shape.z_dim, width), nn.SiLU(), nn.Linear(width, width)) if shape.z_dim else None
+        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, dim))
+        zero_last_layer(self.head)
+
+    def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
+        hidden = self.blocks(x.flatten(1))
+        if self.latent is not None:
+            hidden = hidden + self.latent(z)
+        return x + self.head(hidden).view_as(x)
+
+
+class ResidualPotential(nn.Module):
+    """The toy potential of the reference code (165,633 weights at its sizes)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width = shape.width
+        blocks = ResidualBlocks(math.prod(shape.sample_shape), width, shape.depth)
+        self.net = nn.Sequential(blocks, nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         return self.net(x.flatten(1)).squeeze(1)
+
+
+MAPS: dict[str, type[nn.Module]] = {"perceptron": PerceptronMap, "residual": ResidualMap}
+POTENTIALS: dict[str, type[nn.Module]] = {"perceptron": PerceptronPotential, "residual": ResidualPotential}

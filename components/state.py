@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from components.networks import PerceptronMap, PerceptronPotential
+from components.networks import MAPS, POTENTIALS
 from components.shape import Shape
 from components.streams import stream
 
@@ -43,14 +43,14 @@ def build_map(shape: Shape, seed: int = 0) -> nn.Module:
     """T with initial weights drawn for `seed`, without touching the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_map").integers(2**31)))
-        return PerceptronMap(shape)
+        return MAPS[shape.kind](shape)
 
 
 def build_potential(shape: Shape, seed: int = 0) -> nn.Module:
     """The potential with initial weights drawn for `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_potential").integers(2**31)))
-        return PerceptronPotential(shape)
+        return POTENTIALS[shape.kind](shape)
 
 
 def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:

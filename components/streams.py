@@ -21,6 +21,7 @@ PURPOSES = (
     "projections",
     "standardisation",
     "frequencies",
+    "problem",
 )
 
 

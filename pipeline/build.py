@@ -5,9 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from components import state as states
 from components.jko import Batch, Problem
+from components.networks import PerceptronPotential
 from components.semidual import Objective
 from components.shape import Shape
+from components.state import State
 from components.streams import normal, stream
 from pipeline.data import Endpoints
 from pipeline.phase import Phase
@@ -16,7 +19,26 @@ from pipeline.phase import Phase
 def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
     """Sizes of the two networks."""
     network = phase.network
-    return Shape(endpoints.shape, network.width, network.depth, z_dim=network.z_dim, num_frequencies=network.num_frequencies)
+    return Shape(
+        endpoints.shape,
+        network.width,
+        network.depth,
+        z_dim=network.z_dim,
+        num_frequencies=network.num_frequencies,
+        kind=network.kind,
+        second_order=network.second_order,
+    )
+
+
+def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State:
+    """The state before the first step of phase 0."""
+    training = phase.problem["training"]
+    betas = training["beta1"], training["beta2"]
+    state = states.new_state(shape_of(phase, endpoints), seed=phase.problem["seed"], betas=betas, device=device)
+    if phase.network.second_order:
+        assert isinstance(state.potential, PerceptronPotential)
+        state.potential.whiten(torch.from_numpy(endpoints.target(65_536, stream(0, "standardisation"))))
+    return state
 
 
 def problem_of(phase: Phase) -> Problem:
@@ -29,6 +51,7 @@ def problem_of(phase: Phase) -> Problem:
         h=phase.h,
         r1=training["r1"],
         r2=training["r2"],
+        fit=jko["fit"],
     )
     decay_steps, steps_before = float(training["lr_decay_steps"]), training["steps_before"] or 0
 
@@ -44,11 +67,6 @@ def problem_of(phase: Phase) -> Problem:
         penalty_every=training["penalty_every"] or 1,
         ema_decay=training["ema_decay"],
     )
-
-
-def betas_of(phase: Phase) -> tuple[float, float]:
-    """Adam's decays of both networks."""
-    return phase.problem["training"]["beta1"], phase.problem["training"]["beta2"]
 
 
 def batches_of(

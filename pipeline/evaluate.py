@@ -77,11 +77,11 @@ def held_out(endpoints: Endpoints, draw: int) -> Samples:
 
 
 @lru_cache(maxsize=4)
-def floors(data: Data) -> dict[str, float]:
+def floors(data: Data, num_pairs: int = NUM_PAIRS) -> dict[str, float]:
     """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
     endpoints = endpoints_of(data)
     n = num_samples(endpoints)
-    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in range(NUM_PAIRS)]
+    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in range(num_pairs)]
     means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in enumerate(fresh)])
     return {f"{name}_floor": value for name, value in means.items()}
 
@@ -99,14 +99,14 @@ def distances(samples: Samples, reference: Samples) -> dict[str, float]:
     return {"w2": w2(x, y), "sliced_w2": sliced_w2(x, y, stream(0, "projections"))}
 
 
-def evaluate(generator: Generator) -> dict[str, float]:
+def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS) -> dict[str, float]:
     """Metrics of a generator, each distance with its floor."""
     endpoints = generator.endpoints
     n = num_samples(endpoints)
-    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(NUM_PAIRS)]
-    metrics = mean_distances(pairs) | floors(generator.phase.data)
+    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(num_pairs)]
+    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs)
     if endpoints.modes is not None and endpoints.modes.mode_of is not None:
-        samples = np.concatenate([generator.sample(n, draw) for draw in range(NUM_PAIRS)])
+        samples = np.concatenate([x for x, _ in pairs])
         metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)
         metrics["modes"] = len(endpoints.modes.mode_weights)
     return metrics

@@ -10,6 +10,8 @@ from typing import Literal
 
 PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
 DATASETS = ("digits", "fashion_mnist")
+LOG_RATIO = ("kl", "forward_kl")
+"""Divergences whose network output is a log density ratio; `jsd` is one as well, and its semi-dual loss is logistic already."""
 SourceName = Literal[
     "normal", "gaussian", "gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel"
 ]
@@ -27,6 +29,7 @@ TargetName = Literal[
     "fashion_mnist",
 ]
 DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
+FitName = Literal["conjugate", "logistic"]
 SourceDivergenceName = Literal["linear", "kl", "chi2", "softplus"]
 
 
@@ -46,7 +49,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """Transport map T(x, z) and potential v, both perceptrons."""
+    """Transport map T(x, z) and potential v."""
 
     width: int = 96
     """units of a hidden layer"""
@@ -56,6 +59,10 @@ class Network:
     """random Fourier features of x that the map sees beside x; 0 for none"""
     z_dim: int = 0
     """size of the latent z of a stochastic map; 0 makes T deterministic"""
+    kind: Literal["perceptron", "residual"] = "perceptron"
+    """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features"""
+    second_order: bool = False
+    """an affine part in T and a quadratic one in v, exact where source and target are Gaussian"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,9 @@ class Jko:
     """F of the JKO step, the divergence of model from data"""
     source_divergence: SourceDivergenceName = "linear"
     """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM"""
+    fit: FitName = "conjugate"
+    """how v is learned for a given T: by the semi-dual loss with f*, or by logistic regression (`kl`, `forward_kl`): the same
+    solution without the heavy tail of exp(-v)"""
     cost: Literal["squared", "mean_squared"] = "squared"
     """`squared`: the true step |x - y|^2 / 2h; `mean_squared`: divided by the dimension, as the reference code does"""
     parametrization: Literal["direct", "composed"] = "direct"
@@ -176,3 +186,12 @@ def _require_consistent(recipe: Recipe) -> None:
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
     _require(not paired, "jko.source_divergence", "linear when jko.divergence is relativistic", jko.source_divergence)
+    if jko.fit == "logistic":
+        _require(jko.divergence in LOG_RATIO, "jko.fit", f"conjugate unless jko.divergence is {' or '.join(LOG_RATIO)}", jko.fit)
+        _require(jko.source_divergence == "linear", "jko.fit", "conjugate unless jko.source_divergence is linear", jko.fit)
+    network = recipe.network
+    if network.kind == "residual":
+        _require(
+            not network.num_frequencies, "network.num_frequencies", "0 when network.kind is residual", network.num_frequencies
+        )
+        _require(not network.second_order, "network.second_order", "false when network.kind is residual", network.second_order)

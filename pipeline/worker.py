@@ -24,7 +24,7 @@ from components import state as states
 from components.jko import Losses, train_phase
 from components.state import State
 from pipeline import manifest
-from pipeline.build import batches_of, betas_of, problem_of, shape_of
+from pipeline.build import batches_of, new_state, problem_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
 from pipeline.errors import Corrupt, Diverged
 from pipeline.phase import Phase
@@ -128,12 +128,11 @@ def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, checkpoint_ever
 
 def initial_state(phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device) -> State:
     """The parent's state, which phase k goes on from; new networks for phase 0 and for the map of a composed increment."""
-    shape, seed = shape_of(phase, endpoints), phase.problem["seed"]
-    state = states.new_state(shape, seed=seed, betas=betas_of(phase), device=device)
+    state = new_state(phase, endpoints, device)
     if parent is not None:
         states.load_tensors(state, store.load(parent, states.FILES), step=0)
         if phase.composed:
-            states.fresh_map(state, shape, seed=seed)
+            states.fresh_map(state, shape_of(phase, endpoints), seed=phase.problem["seed"])
     return state
 
 

@@ -10,7 +10,7 @@ from components.streams import stream
 N = 40_000
 NAMES = ["normal", "gaussian", *PLANAR]
 EACH = pytest.mark.parametrize("name", NAMES)
-WITH_MODES = ["gauss8", "gauss25", "two_circles"]
+WITH_MODES = ["gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll"]
 DIMS = pytest.mark.parametrize("dim", [1, 2, 5, 16])
 
 
@@ -115,7 +115,8 @@ def test_the_two_circles_are_uniform_in_angle():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("gauss8", stats.chi(2).cdf(3)), ("gauss25", stats.chi(2).cdf(3)), ("two_circles", ring_share())]
+    ("name", "expected"),
+    [("gauss8", stats.chi(2).cdf(3)), ("gauss25", stats.chi(2).cdf(3)), ("two_circles", ring_share()), ("checkerboard", 1.0)],
 )
 def test_the_share_of_true_samples_within_three_sigma_of_a_mode(name, expected):
     share = (measure(name).mode_of(samples(name)) >= 0).mean()
@@ -142,11 +143,31 @@ def test_the_share_of_true_samples_within_three_sigma_of_a_mode(name, expected):
         ("two_circles", (-8.61, 0), -1),
         ("two_circles", (6, 0), -1),
         ("two_circles", (0, 0), -1),
+        ("moons", (0, 1.1), 0),
+        ("moons", (0, 1.16), -1),
+        ("moons", (1, -0.6), 1),
+        ("moons", (0.5, 0.25), -1),
+        ("checkerboard", (-1.5, -1.5), 0),
+        ("checkerboard", (1.5, 1.5), 7),
+        ("checkerboard", (-0.5, -1.5), -1),
+        ("checkerboard", (2.1, 1.5), -1),
+        ("spiral", (-0.1, 0), 0),
+        ("spiral", (3.14, 0.2), 5),
+        ("spiral", (0, -1), -1),
+        ("swiss_roll", (0, -0.94), 0),
+        ("swiss_roll", (0, 2.83), 5),
+        ("swiss_roll", (0, 0), -1),
     ],
 )
 def test_the_mode_of_a_known_point(name, point, mode):
     labels = measure(name).mode_of(np.array([point], dtype=np.float32))
     assert labels.tolist() == [mode]
+
+
+@pytest.mark.parametrize("name", ["moons", "spiral", "swiss_roll"])
+def test_noise_across_a_smooth_curve_is_normal(name):
+    """Up to the curvature and the ends: the share within three sigma is that of a normal number."""
+    assert (measure(name).mode_of(samples(name)) >= 0).mean() == pytest.approx(stats.chi(1).cdf(3), abs=2e-3)
 
 
 @pytest.mark.parametrize("name", WITH_MODES)

@@ -8,7 +8,7 @@ from closed_forms import bures_wasserstein, optimal_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.metrics import mode_statistics, sliced_w2, w2
+from components.metrics import mmd2, mode_statistics, precision_recall, sliced_w2, w2
 from components.streams import stream
 
 SEEDS = st.integers(0, 2**20)
@@ -138,3 +138,33 @@ def test_mode_statistics_stay_in_their_ranges(labels, weights):
     assert statistics["mode_kl"] >= -1e-12
     assert 0 <= statistics["on_support"] <= 1
     assert 0 <= statistics["modes_covered"] <= len(set(labels) - {-1})
+
+
+def test_mmd2_of_shifted_gaussians_is_its_closed_form():
+    """E k over N(0, (2 + s) I) differences with a Gaussian kernel of width s, dimension 1, shift 1."""
+    n = 3000
+    x, y = cloud(0, n, 1), cloud(1, n, 1) + 1
+    distances = np.abs(y - y.T)[np.triu_indices(n, 1)]
+    s = np.median(distances) ** 2
+    inside = np.sqrt(s / (s + 2))
+    expected = 2 * inside - 2 * inside * np.exp(-1 / (2 * (s + 2)))
+    assert mmd2(x, y) == pytest.approx(expected, abs=0.02)
+
+
+def test_mmd2_of_equal_measures_has_mean_zero():
+    values = [mmd2(cloud(2 * i, 100), cloud(2 * i + 1, 100)) for i in range(40)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(40)
+    assert min(values) < 0, "unbiased, so of either sign"
+
+
+def test_precision_and_recall_tell_quality_from_diversity():
+    rng = np.random.default_rng(0)
+    left, right, far = (rng.normal(size=(400, 2)) + shift for shift in ((0, 0), (20, 0), (0, 50)))
+    data = np.concatenate([left, right])
+    one_mode = precision_recall(rng.normal(size=(800, 2)), data)
+    assert one_mode["precision"] > 0.9
+    assert one_mode["recall"] == pytest.approx(0.5, abs=0.05)
+    astray = precision_recall(np.concatenate([data + rng.normal(size=data.shape) * 0.1, far, far + 1]), data)
+    assert astray["precision"] == pytest.approx(0.5, abs=0.05)
+    assert astray["recall"] > 0.9
+    assert precision_recall(data, data) == {"precision": 1.0, "recall": 1.0}

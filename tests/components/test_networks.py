@@ -18,6 +18,8 @@ SHAPES = [
     Shape((1, 8, 8), width=4, depth=1),
     Shape((1, 28, 28), width=4, depth=1, z_dim=1, num_frequencies=2),
 ]
+SECOND_ORDER = Shape((3,), width=8, depth=2, z_dim=2, num_frequencies=2, second_order=True)
+RESIDUAL = Shape((2,), width=128, depth=3, z_dim=2, kind="residual")
 EACH = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.sample_shape}-{shape.z_dim}")
 
 
@@ -31,7 +33,7 @@ def vector(network):
     return torch.nn.utils.parameters_to_vector(network.parameters())
 
 
-@EACH
+@pytest.mark.parametrize("shape", [*SHAPES, SECOND_ORDER, RESIDUAL], ids=str)
 def test_the_map_is_the_identity_before_training(shape):
     x, z = inputs(shape)
     assert torch.equal(build_map(shape, seed=3)(x, z), x)
@@ -136,3 +138,51 @@ def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_freq
 def test_features_are_optional():
     x, _ = inputs(Shape((3,), 1, 1))
     assert torch.equal(FourierFeatures(3, 0)(x), x)
+
+
+def test_the_residual_pair_has_the_reference_code_s_numbers_of_weights():
+    assert len(vector(build_map(RESIDUAL))) == 182_658
+    assert len(vector(build_potential(RESIDUAL))) == 165_633
+
+
+def test_the_residual_map_depends_on_x_and_z_once_its_last_layer_has_moved():
+    x, z = inputs(RESIDUAL)
+    transport_map = build_map(RESIDUAL)
+    with torch.no_grad():
+        transport_map.head[-1].weight.fill_(0.1)
+        moved = transport_map(x, z)
+        assert not torch.allclose(moved - x, (transport_map(x + 1, z) - x - 1))
+        assert not torch.allclose(moved, transport_map(x, z + 1))
+
+
+def test_a_second_order_map_can_be_any_affine_one():
+    x, z = inputs(SECOND_ORDER)
+    transport_map = build_map(SECOND_ORDER)
+    matrix, shift = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0, -2.0, 3.0])
+    with torch.no_grad():
+        transport_map.affine.weight.copy_(matrix - torch.eye(3))
+        transport_map.affine.bias.copy_(shift)
+        torch.testing.assert_close(transport_map(x, z), x @ matrix.T + shift)
+
+
+def test_a_second_order_potential_sees_the_target_whitened():
+    rng = np.random.default_rng(0)
+    samples = torch.from_numpy(rng.standard_normal((20_000, 3)) @ rng.standard_normal((3, 3)).T + 5).float()
+    potential = build_potential(SECOND_ORDER)
+    potential.whiten(samples)
+    white = (samples - potential.mean) @ potential.whitening.T
+    torch.testing.assert_close(white.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(white.T), torch.eye(3), atol=0.02, rtol=0)  # the ridge's part
+    with torch.no_grad():
+        for parameter in potential.net.parameters():
+            parameter.zero_()
+        potential.quadratic.copy_(torch.diag(torch.tensor([1.0, 2.0, 3.0])))
+        expected = (white.square() * torch.tensor([1.0, 2.0, 3.0])).sum(1)
+        torch.testing.assert_close(potential(samples), expected)
+
+
+def test_pixels_that_never_change_can_be_whitened():
+    potential = build_potential(SECOND_ORDER)
+    samples = torch.randn(100, 3) * torch.tensor([1.0, 2.0, 0.0])
+    potential.whiten(samples)
+    assert potential(samples).isfinite().all()

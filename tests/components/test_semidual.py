@@ -195,3 +195,27 @@ def test_an_infinite_step_leaves_the_map_loss_of_a_gan(name):
     cost = transport_cost(x, y, h=math.inf, cost="squared")
     loss = map_loss(objective(name), torch.from_numpy(on_transported), torch.from_numpy(on_target), cost)
     assert loss.item() == pytest.approx(np.mean(MAP_LOSSES[name](on_transported, on_target, 0)), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["kl", "forward_kl"])
+def test_a_logistic_fit_has_the_minimiser_of_the_semi_dual(name):
+    """By quadrature: at D = log(d nu / d rho) both losses are stationary, and the logistic one is -2 JSD there."""
+
+    def density_ratio(x):
+        return norm.pdf(x, *RHO) / norm.pdf(x, *NU)
+
+    at_target, at_transported = (torch.from_numpy(-np.log(density_ratio(mean + std * NODES))) for mean, std in (NU, RHO))
+
+    def loss(fit, scale, slope):
+        """Expectations of the loss at D = scale * D_optimal + slope * x."""
+        of = objective(name, fit=fit)
+        on_target = scale * at_target + slope * torch.from_numpy(NU[0] + NU[1] * NODES)
+        on_transported = scale * at_transported + slope * torch.from_numpy(RHO[0] + RHO[1] * NODES)
+        each = torch.vmap(lambda y, t: potential_loss(of, y[None], t[None], zeros(1)))(on_target, on_transported)
+        return WEIGHTS @ each
+
+    for fit in ("conjugate", "logistic"):
+        at = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(loss(fit, at[0], at[1]), at)
+        np.testing.assert_allclose(gradient.numpy(), 0, atol=1e-7)
+    assert -float(loss("logistic", 1.0, 0.0)) == pytest.approx(exact_divergence("jsd"), abs=1e-7)

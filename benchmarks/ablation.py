@@ -1,0 +1,135 @@
+"""What h, the divergence, K, z, R1 and the parametrization are worth at a fixed total number of steps.
+
+On two planar sets and real digits, with quality (W2 over its floor, precision) and diversity (recall). And on a Gaussian the
+order at which the flow of K trained steps of size t / K approaches the exact gradient flow at t.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.flows import train_flow
+from benchmarks.gaussian import Solver, solve
+from benchmarks.harness import Pivot, Row, main
+from components.metrics import precision_recall
+from pipeline.evaluate import evaluate, held_out, num_samples
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from tests.closed_forms import Gaussian, bures_wasserstein, gaussian_jko_step, ornstein_uhlenbeck
+
+SEEDS = (0, 1, 2)
+TOTAL_STEPS = {"spiral": 3000, "gauss25": 3000, "digits": 1800}
+DIGITS = Recipe(
+    Data(target="digits"),
+    Network(width=256, num_frequencies=0),
+    Jko(cost="mean_squared"),
+    Training(batch_size=128, map_lr=1e-3, potential_lr=1e-3, lr_decay_steps=2000, r1=2.0, r2=2.0),
+)
+DIVERGENCES, STEP_SIZES, NUMS_OF_PHASES = ("jsd", "kl"), (0.3, 3.0, float("inf")), (1, 3, 6, 12)
+BASE = {"h": 3.0, "num_phases": 6, "divergence": "jsd"}
+VARIANTS = ("composed", "z_independent", "z_shared", "no_r1", "no_penalty")
+FLOW_TIME, ORDER_PHASES = 0.5, (1, 2, 4, 8, 16)
+
+
+def cases(quick: bool) -> list[Row]:
+    """The grid, the variants of its centre, and the order in h."""
+    if quick:
+        return [
+            {"measure": "spiral", **BASE, "num_phases": 2, "variant": "base", "seed": 0, "total_steps": 200},
+            {
+                "measure": "gaussian",
+                "divergence": "kl",
+                "h": 0.25,
+                "num_phases": 2,
+                "variant": "order",
+                "seed": 0,
+                "total_steps": 400,
+            },
+        ]
+    grid = [
+        {"h": h, "num_phases": num_phases, "divergence": divergence, "variant": "base"}
+        for divergence in DIVERGENCES
+        for h in STEP_SIZES
+        for num_phases in NUMS_OF_PHASES
+        if h < float("inf") or num_phases == 6  # without a cost the steps are one long phase, whatever K is
+    ]
+    variants = [{**BASE, "variant": variant} for variant in VARIANTS]
+    order = [{"h": FLOW_TIME / k, "num_phases": k, "divergence": "kl", "variant": "order"} for k in ORDER_PHASES]
+    ends = [(name, combination) for name in TOTAL_STEPS for combination in (*grid, *variants)]
+    ends += [("gaussian", combination) for combination in order]
+    return [
+        {"measure": name, **combination, "seed": seed, "total_steps": TOTAL_STEPS.get(name, 800 * combination["num_phases"])}
+        for name, combination in ends
+        for seed in SEEDS
+    ]
+
+
+def recipe_of(case: Row) -> Recipe:
+    """The shipped recipe of the measure, altered as the case says."""
+    shipped = DIGITS if case["measure"] == "digits" else Recipe(Data(target=case["measure"]))
+    variant = case["variant"]
+    network, jko, training = shipped.network, shipped.jko, shipped.training
+    jko = replace(jko, h=case["h"], num_phases=case["num_phases"], divergence=case["divergence"])
+    training = replace(training, num_steps=case["total_steps"] // case["num_phases"])
+    if variant == "composed":
+        jko = replace(jko, parametrization="composed")
+    elif variant in ("z_independent", "z_shared"):
+        network, jko = replace(network, z_dim=2), replace(jko, z=variant.removeprefix("z_"))
+    elif variant == "no_r1":
+        training = replace(training, r1=0.0)
+    elif variant == "no_penalty":
+        training = replace(training, r1=0.0, r2=0.0)
+    return Recipe(shipped.data, network, jko, training, seed=case["seed"])
+
+
+def measure(case: Row) -> Iterator[Row]:
+    """Quality and diversity of the final map, or the error of a Gaussian flow."""
+    if case["variant"] == "order":
+        yield from order(case)
+        return
+    *_, last = train_flow(recipe_of(case))
+    metrics = evaluate(last.generator)
+    n = num_samples(last.generator.endpoints)
+    x, y = (samples.reshape(n, -1) for samples in (last.generator.sample(n), held_out(last.generator.endpoints, 0)))
+    yield {
+        "w2": metrics["w2"],
+        "w2_floor": metrics["w2_floor"],
+        "w2_ratio": metrics["w2"] / metrics["w2_floor"],
+        **precision_recall(x, y),
+        "cpu_seconds": last.cpu_seconds,
+    }
+
+
+START: Gaussian = np.zeros(2), np.array([[0.6, 0.2], [0.2, 0.5]])
+TARGET: Gaussian = np.array([1.0, -0.5]), np.array([[1.2, -0.3], [-0.3, 0.8]])
+
+
+def order(case: Row) -> Iterator[Row]:
+    """W2 between the Gaussian fit of mu_K and the exact flow at t = K h; the floor is that of exact JKO steps."""
+    *_, last = solve(
+        START,
+        TARGET,
+        case["h"],
+        case["num_phases"],
+        Solver(seed=case["seed"], num_steps=case["total_steps"] // case["num_phases"]),
+    )
+    flow, exact = ornstein_uhlenbeck(START, TARGET, FLOW_TIME), START
+    for _ in range(case["num_phases"]):
+        exact = gaussian_jko_step(exact, TARGET, case["h"])
+    yield {
+        "w2": bures_wasserstein(last.moments, flow),
+        "w2_floor": bures_wasserstein(exact, flow),
+        "cpu_seconds": last.cpu_seconds,
+    }
+
+
+PIVOTS = [
+    Pivot(("measure", "divergence", "h", "variant"), "num_phases", ("w2_ratio",), "W2 / floor by K"),
+    Pivot(
+        ("measure", "divergence", "h", "num_phases", "variant"), None, ("w2_ratio", "precision", "recall", "cpu_seconds"), "all"
+    ),
+    Pivot(("measure", "h", "num_phases"), None, ("w2", "w2_floor"), "distance to the exact flow: of ours, of exact JKO steps"),
+]
+
+if __name__ == "__main__":
+    main("ablation", __doc__, cases, measure, PIVOTS)

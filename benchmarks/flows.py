@@ -1,0 +1,75 @@
+"""A recipe's flow trained in this process, without Ray and store: the same phases and numbers as the pipeline's."""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from components import state as states
+from components.jko import train_phase
+from pipeline.build import batches_of, new_state, problem_of, shape_of
+from pipeline.data import load_endpoints
+from pipeline.evaluate import Generator
+from pipeline.phase import phases_of
+from pipeline.recipe import Recipe, validate
+
+CPU = torch.device("cpu")
+NO_LIMIT = 10**9
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A phase's generator and what it has cost since the flow began.
+
+    Attributes:
+        num_steps: optimizer steps.
+        cpu_seconds: of this process, evaluation not included.
+    """
+
+    generator: Generator
+    num_steps: int
+    cpu_seconds: float
+
+
+def train_flow(recipe: Recipe, cpu_seconds: float | None = None) -> Iterator[Trained]:
+    """Every phase of a recipe's flow, in order.
+
+    Args:
+        cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`.
+    """
+    validate(recipe)
+    endpoints = load_endpoints(recipe.data)
+    state: states.State | None = None
+    anchor: list[nn.Module] = []
+    averaged: list[nn.Module] = []
+    num_steps, spent = 0, 0.0
+    for k, identity in enumerate(phases_of(recipe)):
+        phase = identity
+        if cpu_seconds is not None:
+            training = identity.problem["training"] | {"num_steps": NO_LIMIT, "steps_before": num_steps}
+            phase = replace(identity, problem=identity.problem | {"training": training})
+        if state is None:
+            state = new_state(phase, endpoints, CPU)
+        elif phase.composed:
+            states.fresh_map(state, shape_of(phase, endpoints), seed=recipe.seed)
+        state.step = 0
+        share = None if cpu_seconds is None else cpu_seconds * (k + 1) / recipe.jko.num_phases
+        draw = batches_of(phase, endpoints, rank=0, num_workers=1, device=CPU)
+        began = time.process_time()
+        for _ in train_phase(state, problem_of(phase), anchor, draw):
+            if share is not None and spent + time.process_time() - began >= share:
+                break
+        spent += time.process_time() - began
+        num_steps += state.step
+        kept = slice(None) if phase.composed else slice(0, 0)
+        anchor = [*anchor[kept], frozen(state.transport_map)]
+        averaged = [*averaged[kept], frozen(state.averaged_map)]
+        yield Trained(Generator(phase, endpoints, averaged), num_steps, spent)
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """A copy that later steps do not change."""
+    return copy.deepcopy(module).requires_grad_(False).eval()

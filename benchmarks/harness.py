@@ -1,0 +1,170 @@
+"""What all benchmarks share: cases run one per core, rows, tables, JSON, the command line.
+
+A *case* names what is measured (`{"measure": "moons", "method": "otm", "seed": 0}`) and runs in a process of its own with one
+thread; it gives one or more *rows*, flat dictionaries that hold the case and its figures.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+Row = dict[str, Any]
+NUM_THREADS = 1
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """A table of medians over seeds, with their range.
+
+    Attributes:
+        index: fields that name a line.
+        columns: field whose values are the columns; None: the fields in `values` are.
+        values: fields to show.
+        note: what the numbers are and what is good.
+    """
+
+    index: Sequence[str]
+    columns: str | None
+    values: Sequence[str]
+    note: str
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """The rows as a table; a cell without rows stays empty."""
+        heads = unique(str(row[self.columns]) for row in rows) if self.columns else list(self.values)
+        table = Table(title=self.note, title_justify="left")
+        for head in (*self.index, *heads):
+            table.add_column(head, justify="right", no_wrap=True)
+        for line in unique(tuple(row[name] for name in self.index) for row in rows):
+            here = [row for row in rows if tuple(row[name] for name in self.index) == line]
+            if self.columns:
+                cells = [self._cell([row for row in here if str(row[self.columns]) == head], self.values) for head in heads]
+            else:
+                cells = [self._cell(here, [head]) for head in heads]
+            table.add_row(*map(str, line), *cells)
+        return table
+
+    @staticmethod
+    def _cell(rows: Sequence[Row], names: Sequence[str]) -> str:
+        return "\n".join(filter(None, (summary([row[name] for row in rows if row.get(name) is not None]) for name in names)))
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """Without repetition, in order of appearance."""
+    return list(dict.fromkeys(values))
+
+
+def summary(values: Sequence[float]) -> str:
+    """Median and range of a cell's seeds."""
+    if not values or isinstance(values[0], str):
+        return str(values[0]) if values else ""
+    median, low, high = np.median(values), min(values), max(values)
+    return f"{median:.3g}" if len(values) == 1 or low == high else f"{median:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def prepare() -> None:
+    """One thread per process, so that CPU-seconds are comparable."""
+    torch.set_num_threads(NUM_THREADS)
+
+
+def measured(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
+    """The rows of a case, in the worker's process."""
+    return [case | row for row in measure(case)]
+
+
+def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int) -> list[Row]:
+    """All rows, in the order of their cases.
+
+    Raises:
+        Exception: the first failure of a case; those that have not begun are cancelled.
+    """
+    rows: dict[int, list[Row]] = {}
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=prepare) as pool, Progress(console=errors()) as progress:
+        task = progress.add_task("cases", total=len(cases))
+        futures = {pool.submit(measured, measure, case): number for number, case in enumerate(cases)}
+        try:
+            for future in as_completed(futures):
+                rows[futures[future]] = future.result()
+                progress.advance(task)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [row for number in range(len(cases)) for row in rows[number]]
+
+
+def errors() -> Console:
+    """Progress goes to stderr, tables to stdout."""
+    return Console(stderr=True)
+
+
+def matches(row: Row, only: Sequence[tuple[str, str]]) -> bool:
+    """Whether a case or row has the wanted values; several values of one field are alternatives."""
+    wanted: dict[str, set[str]] = {}
+    for name, value in only:
+        wanted.setdefault(name, set()).add(value)
+    return all(name not in row or str(row[name]) in values for name, values in wanted.items())
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`FIELD=VALUE` of the command line."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"must be FIELD=VALUE, not {text}")
+    return name, value
+
+
+def main(
+    name: str,
+    purpose: str,
+    cases: Callable[[bool], list[Row]],
+    measure: Callable[[Row], Iterable[Row]],
+    pivots: Sequence[Pivot],
+    processes: int | None = None,
+) -> None:
+    """The command line of one benchmark.
+
+    Args:
+        cases: (quick) -> what to measure.
+        processes: side by side; None: one per core. Where seconds of wall time are measured it must be 1.
+    """
+    parser = argparse.ArgumentParser(f"python -m benchmarks.{name}", description=purpose)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every row there")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds and smaller budgets: within a minute")
+    parser.add_argument("--only", type=pair, action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
+    arguments = parser.parse_args()
+    todo = [case for case in cases(arguments.quick) if matches(case, arguments.only)]
+    if not todo:
+        parser.error(f"no case has {' '.join('='.join(pair) for pair in arguments.only)}")
+    rows = [row for row in run(todo, measure, processes or os.cpu_count() or 1) if matches(row, arguments.only)]
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for pivot in pivots:
+        console.print(pivot.table([row for row in rows if all(name in row for name in pivot.index)]))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"benchmark": name, **circumstances(), "rows": rows}, indent=1) + "\n")
+
+
+def circumstances() -> Row:
+    """Where and with what the figures were made."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
+    return {"commit": git.stdout.strip(), "machine": f"{os.cpu_count()} x {cpu}", "threads": NUM_THREADS}
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

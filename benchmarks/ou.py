@@ -1,0 +1,79 @@
+"""Ornstein-Uhlenbeck: does the flow of maps follow the true gradient flow of KL?
+
+The benchmark of Mokrov et al. (2021): start N(0, I), target N(b, A^-1) with A from scikit-learn's `make_spd_matrix` and b from
+N(0, I), JKO step 0.05; log10 of the symmetric KL between the exact marginal of the process at t = 0.5 and 0.9 and the Gaussian
+fit of 100,000 samples of ours. `floor` is the exact JKO recursion's own error: what a perfect solver of every step gets.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.datasets import make_spd_matrix
+
+from benchmarks.gaussian import Solver, solve
+from benchmarks.harness import Pivot, Row, main
+from components.streams import stream
+from tests.closed_forms import Gaussian, gaussian_jko_step, gaussian_kl, ornstein_uhlenbeck
+
+DIMS, NUM_SEEDS, H, TIMES = (2, 4, 6, 10), 15, 0.05, {0.5: 10, 0.9: 18}
+PUBLISHED = {  # log10 SymKL at t = 0.5 and 0.9, as quoted by the S-JKO paper
+    "sjko": {2: (-2.3, -2.4), 4: (-0.9, -1.2), 6: (-1.8, -0.8), 10: (-0.1, -0.1)},
+    "icnn": {2: (-2.6, -2.4), 4: (-2.1, -2.1), 6: (-1.8, -2.2), 10: (-1.8, -1.8)},
+}
+
+
+def cases(quick: bool) -> list[Row]:
+    """What to measure."""
+    dims, seeds = ((2,), range(1)) if quick else (DIMS[::-1], range(NUM_SEEDS))
+    return [{"d": d, "seed": seed} for d in dims for seed in seeds]
+
+
+def problem(dim: int, seed: int) -> tuple[Gaussian, Gaussian]:
+    """Start and target."""
+    precision = make_spd_matrix(dim, random_state=seed)
+    shift = stream(seed, "problem", phase=dim).standard_normal(dim)
+    return (np.zeros(dim), np.eye(dim)), (shift, np.linalg.inv(precision))
+
+
+def symmetric_kl(p: Gaussian, q: Gaussian) -> float:
+    """KL(p | q) + KL(q | p), nats."""
+    return gaussian_kl(p, q) + gaussian_kl(q, p)
+
+
+def measure(case: Row) -> Iterator[Row]:
+    """One row per time."""
+    start, target = problem(case["d"], case["seed"])
+    exact = start
+    for k, solved in enumerate(solve(start, target, H, max(TIMES.values()), SOLVER(case["seed"])), start=1):
+        exact = gaussian_jko_step(exact, target, H)
+        for number, (t, last) in enumerate(TIMES.items()):
+            if k == last:
+                truth = ornstein_uhlenbeck(start, target, t)
+                yield {
+                    "t": t,
+                    "log10_symkl": float(np.log10(symmetric_kl(solved.moments, truth))),
+                    "log10_symkl_floor": float(np.log10(symmetric_kl(exact, truth))),
+                    "published_sjko": PUBLISHED["sjko"][case["d"]][number],
+                    "published_icnn": PUBLISHED["icnn"][case["d"]][number],
+                    "cpu_seconds": solved.cpu_seconds,
+                }
+
+
+def SOLVER(seed):
+    import json
+    import os
+
+    return Solver(seed=seed, **json.loads(os.environ.get("SOLVER", "{}")))
+
+
+PIVOTS = [
+    Pivot(
+        ("d", "t"),
+        None,
+        ("log10_symkl", "log10_symkl_floor", "published_sjko", "published_icnn", "cpu_seconds"),
+        "log10 SymKL to the exact Ornstein-Uhlenbeck marginal; below both published columns is the goal",
+    )
+]
+
+if __name__ == "__main__":
+    main("ou", __doc__, cases, measure, PIVOTS)
