@@ -67,4 +67,4 @@ PIVOTS = [
 ]
 
 if __name__ == "__main__":
-    main("complexity", __doc__, cases, measure, PIVOTS, processes=1)
+    main("complexity", __doc__, cases=cases, measure=measure, pivots=PIVOTS, processes=1)

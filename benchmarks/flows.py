@@ -11,7 +11,7 @@ from torch import nn
 from components import state as states
 from components.jko import train_phase
 from pipeline.build import batches_of, new_state, problem_of, shape_of
-from pipeline.data import load_endpoints
+from pipeline.data import Endpoints, load_endpoints
 from pipeline.evaluate import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe, validate
@@ -27,21 +27,24 @@ class Trained:
     Attributes:
         num_steps: optimizer steps.
         cpu_seconds: of this process, evaluation not included.
+        potential: the network D of v.
     """
 
     generator: Generator
+    potential: nn.Module
     num_steps: int
     cpu_seconds: float
 
 
-def train_flow(recipe: Recipe, cpu_seconds: float | None = None) -> Iterator[Trained]:
+def train_flow(recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints | None = None) -> Iterator[Trained]:
     """Every phase of a recipe's flow, in order.
 
     Args:
         cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`.
+        ends: source and target in place of the recipe's.
     """
     validate(recipe)
-    endpoints = load_endpoints(recipe.data)
+    endpoints = ends or load_endpoints(recipe.data)
     state: states.State | None = None
     anchor: list[nn.Module] = []
     averaged: list[nn.Module] = []
@@ -67,7 +70,7 @@ def train_flow(recipe: Recipe, cpu_seconds: float | None = None) -> Iterator[Tra
         kept = slice(None) if phase.composed else slice(0, 0)
         anchor = [*anchor[kept], frozen(state.transport_map)]
         averaged = [*averaged[kept], frozen(state.averaged_map)]
-        yield Trained(Generator(phase, endpoints, averaged), num_steps, spent)
+        yield Trained(Generator(phase, endpoints, averaged), frozen(state.potential), num_steps, spent)
 
 
 def frozen(module: nn.Module) -> nn.Module:

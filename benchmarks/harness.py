@@ -68,7 +68,7 @@ def unique(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def summary(values: Sequence[float]) -> str:
+def summary(values: Sequence[Any]) -> str:
     """Median and range of a cell's seeds."""
     if not values or isinstance(values[0], str):
         return str(values[0]) if values else ""
@@ -131,6 +131,7 @@ def pair(text: str) -> tuple[str, str]:
 def main(
     name: str,
     purpose: str,
+    *,
     cases: Callable[[bool], list[Row]],
     measure: Callable[[Row], Iterable[Row]],
     pivots: Sequence[Pivot],

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from components.costs import transport_cost
+from components.networks import PerceptronPotential
 from components.semidual import RELATIVISTIC, Objective, gradient_penalty, map_loss, potential_loss
 from components.state import State
 
@@ -92,6 +93,8 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
     transported = state.transport_map(frozen if problem.composed else batch.source, batch.z)
     cost = transport_cost(frozen, transported, h=objective.h, cost=objective.cost)
 
+    if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
+        state.potential.track(transported.detach(), reduce)
     n = len(batch.target)
     both = torch.cat([batch.target, transported.detach()])
     penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0

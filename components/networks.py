@@ -1,7 +1,7 @@
 """Transport maps T(x, z) and potentials for vectors; images are taken as vectors of their pixels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -17,8 +17,11 @@ LEAK = 0.2
 GATE_RATE = 10.0
 """Learning rate of the gate relative to the other weights: under Adam it would need a step per 1 / rate to close."""
 
-RIDGE = 1e-3
-"""Share of the mean variance that is added to every direction before whitening: images have pixels that never change."""
+RIDGE = 1e-4
+"""Share of the mean variance that is added to every direction of a covariance: images have pixels that never change."""
+
+TRACKING_RATE = 0.05
+"""Weight of a batch in the running moments of the transported samples."""
 
 
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
@@ -87,12 +90,16 @@ class PerceptronMap(nn.Module):
 class PerceptronPotential(nn.Module):
     """The potential's network output D(x); `components.divergences` turns D into v.
 
-    With `second_order`, D(x) = w^T Q w + q^T w + net(w) at w = W (x - m), the target whitened: between Gaussians KL's potential
-    is a quadratic, and in whitened coordinates one learning rate fits all of its coefficients.
+    With `second_order`, D = log N(x; target) - log N(x; transported) + net, the two Gaussians with the measures' moments: KL's
+    potential between Gaussians, exact where the samples do not overlap and no classifier learns anything. The target's moments
+    are taken once, those of the transported samples are running averages (`track`). All are in coordinates w in which the
+    target is N(0, I).
     """
 
-    mean: Tensor
+    shift: Tensor
     whitening: Tensor
+    mean: Tensor
+    second_moment: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -100,25 +107,47 @@ class PerceptronPotential(nn.Module):
         self.net = perceptron(dim, shape.width, shape.depth, 1)
         self.second_order = shape.second_order
         if shape.second_order:
-            self.quadratic = nn.Parameter(torch.zeros(dim, dim))
-            self.linear = nn.Parameter(torch.zeros(dim))
-            self.register_buffer("mean", torch.zeros(dim))
-            self.register_buffer("whitening", torch.eye(dim))
+            zero_last_layer(self.net)
+            for name, start in (("shift", torch.zeros(dim)), ("whitening", torch.eye(dim))):
+                self.register_buffer(name, start)
+            for name, start in (("mean", torch.zeros(dim)), ("second_moment", torch.eye(dim))):
+                self.register_buffer(name, start)
 
-    def whiten(self, samples: Float[Tensor, "m *shape"]) -> None:
-        """Take m and W from samples of the target: m their mean, W the inverse Cholesky factor of their covariance."""
-        flat = samples.flatten(1).double()
+    def start_from(self, source: Float[Tensor, "m *shape"], target: Float[Tensor, "m *shape"]) -> None:
+        """Take the moments of both measures; T is the identity, so the source is what is transported."""
+        flat = target.flatten(1).double()
         covariance = torch.atleast_2d(torch.cov(flat.T))
         covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
-        self.mean.copy_(flat.mean(0))
+        self.shift.copy_(flat.mean(0))
         self.whitening.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)))
+        white = self.white(source)
+        self.mean.copy_(white.mean(0))
+        self.second_moment.copy_(white.T @ white / len(white))
+
+    def track(self, transported: Float[Tensor, "n *shape"], reduce: Callable[[Sequence[Tensor]], None]) -> None:
+        """Move the running moments towards those of a batch, averaged over the workers by `reduce`."""
+        white = self.white(transported)
+        moments = [white.mean(0), white.T @ white / len(white)]
+        reduce(moments)
+        self.mean.lerp_(moments[0], TRACKING_RATE)
+        self.second_moment.lerp_(moments[1], TRACKING_RATE)
+
+    def white(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
+        return (x.flatten(1) - self.shift) @ self.whitening.T
+
+    def log_ratio(self, white: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """log N(w; 0, I) - log N(w; mean, covariance)."""
+        covariance = self.second_moment - torch.outer(self.mean, self.mean)
+        covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
+        factor = torch.linalg.cholesky(covariance)
+        residual = torch.linalg.solve_triangular(factor, (white - self.mean).T, upper=False)
+        return (residual.square().sum(0) - white.square().sum(1)) / 2 + factor.diagonal().log().sum()
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-        flat = x.flatten(1)
         if not self.second_order:
-            return self.net(flat).squeeze(1)
-        white = (flat - self.mean) @ self.whitening.T
-        return (white @ self.quadratic * white).sum(1) + white @ self.linear + self.net(white).squeeze(1)
+            return self.net(x.flatten(1)).squeeze(1)
+        white = self.white(x)
+        return self.log_ratio(white) + self.net(white).squeeze(1)
 
 
 class ResidualBlocks(nn.Module):

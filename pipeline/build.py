@@ -37,7 +37,9 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
     state = states.new_state(shape_of(phase, endpoints), seed=phase.problem["seed"], betas=betas, device=device)
     if phase.network.second_order:
         assert isinstance(state.potential, PerceptronPotential)
-        state.potential.whiten(torch.from_numpy(endpoints.target(65_536, stream(0, "standardisation"))))
+        ends = enumerate((endpoints.target, endpoints.source))
+        on_target, on_source = (torch.from_numpy(end(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
+        state.potential.start_from(on_source, on_target)
     return state
 
 

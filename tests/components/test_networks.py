@@ -165,24 +165,47 @@ def test_a_second_order_map_can_be_any_affine_one():
         torch.testing.assert_close(transport_map(x, z), x @ matrix.T + shift)
 
 
-def test_a_second_order_potential_sees_the_target_whitened():
-    rng = np.random.default_rng(0)
-    samples = torch.from_numpy(rng.standard_normal((20_000, 3)) @ rng.standard_normal((3, 3)).T + 5).float()
-    potential = build_potential(SECOND_ORDER)
-    potential.whiten(samples)
-    white = (samples - potential.mean) @ potential.whitening.T
-    torch.testing.assert_close(white.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
-    torch.testing.assert_close(torch.cov(white.T), torch.eye(3), atol=0.02, rtol=0)  # the ridge's part
-    with torch.no_grad():
-        for parameter in potential.net.parameters():
-            parameter.zero_()
-        potential.quadratic.copy_(torch.diag(torch.tensor([1.0, 2.0, 3.0])))
-        expected = (white.square() * torch.tensor([1.0, 2.0, 3.0])).sum(1)
-        torch.testing.assert_close(potential(samples), expected)
+def correlated(seed, n=4000, shift=5.0):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.standard_normal((n, 3)) @ rng.standard_normal((3, 3)).T + shift).float()
 
 
-def test_pixels_that_never_change_can_be_whitened():
+def log_density(x, samples):
+    """log N(x; moments of the samples), by torch."""
+    samples = samples.double()
+    return torch.distributions.MultivariateNormal(samples.mean(0), torch.cov(samples.T)).log_prob(x.double()).float()
+
+
+def test_a_second_order_potential_starts_as_the_log_ratio_of_the_gaussian_fits():
+    source, target, potential = correlated(0), correlated(1, shift=3.0), build_potential(SECOND_ORDER)
+    potential.start_from(source, target)
+    x = correlated(2, n=50, shift=4.0)
+    expected = log_density(x, target) - log_density(x, source)
+    torch.testing.assert_close(potential(x), expected, rtol=0.02, atol=0.05)  # the ridge and n - 1 of the covariances
+
+
+def test_a_second_order_potential_follows_what_is_transported():
+    source, target, later = (correlated(seed, shift=seed) for seed in (0, 1, 2))
+    tracking, fresh = build_potential(SECOND_ORDER), build_potential(SECOND_ORDER)
+    tracking.start_from(source, target)
+    fresh.start_from(later, target)
+    for _ in range(300):
+        tracking.track(later, lambda tensors: None)
+    torch.testing.assert_close(tracking(target), fresh(target), rtol=1e-3, atol=1e-2)
+
+
+def test_moments_are_averaged_over_the_workers_before_they_are_used():
+    target, half = correlated(0), correlated(1)[:100]
     potential = build_potential(SECOND_ORDER)
-    samples = torch.randn(100, 3) * torch.tensor([1.0, 2.0, 0.0])
-    potential.whiten(samples)
-    assert potential(samples).isfinite().all()
+    potential.start_from(target, target)
+    seen = []
+    potential.track(half, lambda tensors: seen.extend(tensors) or [tensor.zero_() for tensor in tensors])
+    assert [tensor.shape for tensor in seen] == [(3,), (3, 3)]
+    torch.testing.assert_close(potential.mean, torch.zeros(3), atol=1e-5, rtol=0)
+
+
+def test_pixels_that_never_change_leave_the_potential_finite():
+    potential = build_potential(SECOND_ORDER)
+    target = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.0])
+    potential.start_from(target, target)
+    assert potential(target).isfinite().all()

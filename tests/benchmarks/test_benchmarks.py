@@ -1,0 +1,91 @@
+"""Every benchmark from its command line, shortened, with generous bounds on what it must find."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import harness
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows_of(name: str, folder: Path, *arguments: str) -> list[harness.Row]:
+    """Rows of `python -m benchmarks.NAME --quick`."""
+    path = folder / "rows.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", str(path), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "┃" in done.stdout
+    result = json.loads(path.read_text())
+    assert {"benchmark", "commit", "machine", "threads", "rows"} == result.keys()
+    assert (result["benchmark"], result["threads"]) == (name, 1)
+    for row in result["rows"]:
+        assert "seed" in row
+        assert row["cpu_seconds"] > 0
+    return result["rows"]
+
+
+def test_gaussian_flows_follow_the_exact_jko_steps(tmp_path: Path) -> None:
+    rows = rows_of("gaussian", tmp_path)
+    assert [(row["d"], row["k"]) for row in rows] == [(d, k) for d in (2, 8) for k in (1, 2, 3)]
+    for row in rows:
+        assert row["uvp_percent"] < 0.2
+        assert row["uvp_percent"] < row["uvp_of_staying"] / 10
+        assert row["potential_r2"] > 0.95
+        assert 0 < row["uvp_floor"] < 0.01
+
+
+def test_an_ornstein_uhlenbeck_flow_is_nearer_than_both_published_ones(tmp_path: Path) -> None:
+    rows = rows_of("ou", tmp_path)
+    assert [row["t"] for row in rows] == [0.5, 0.9]
+    for row in rows:
+        assert row["log10_symkl"] < min(row["published_sjko"], row["published_icnn"])
+        assert row["log10_symkl_floor"] < row["log10_symkl"] + 1
+
+
+def test_a_direct_step_costs_the_same_in_every_phase(tmp_path: Path) -> None:
+    """Generous: the machine may be busy. Composed must show its growth, or the test could not fail."""
+    rows = rows_of("complexity", tmp_path)
+    cost = {(row["parametrization"], row["k"]): row["seconds_per_step"] for row in rows}
+    assert cost["direct", 20] < 1.25 * cost["direct", 2]
+    assert cost["composed", 20] > 1.4 * cost["composed", 2]
+
+
+def test_toys_give_a_row_per_method(tmp_path: Path) -> None:
+    rows = rows_of("toys", tmp_path)
+    assert {row["method"] for row in rows} == {
+        *("sjko_kl", "sjko_jsd", "uotm_source_fixed", "uotm", "otm", "f_gan", "composed", "ot_cfm_10", "ot_cfm_100")
+    }
+    for row in rows:
+        assert row["w2_floor"] > 0
+        assert math.isfinite(row["w2"])
+        assert row["num_evaluations"] == {"composed": 6, "ot_cfm_10": 10, "ot_cfm_100": 100}.get(row["method"], 1)
+
+
+def test_the_ablation_measures_quality_diversity_and_order(tmp_path: Path) -> None:
+    toy, gaussian = rows_of("ablation", tmp_path)
+    assert 0 < toy["precision"] <= 1
+    assert 0 < toy["recall"] <= 1
+    assert 0.5 * gaussian["w2_floor"] < gaussian["w2"] < 2 * gaussian["w2_floor"]
+
+
+def test_rows_are_filtered_and_a_filter_that_leaves_nothing_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert harness.matches({"d": 2, "h": 0.3}, [("d", "2"), ("d", "8"), ("k", "1")])
+    assert not harness.matches({"d": 2}, [("d", "8")])
+    monkeypatch.setattr(sys, "argv", ["benchmarks.x", "--only", "d=3"])
+    with pytest.raises(SystemExit) as stopped:
+        harness.main("x", "nothing", cases=lambda quick: [{"d": 2}], measure=lambda case: [], pivots=[])
+    assert stopped.value.code == 2
+    assert "no case has d=3" in capsys.readouterr().err
+
+
+def test_a_table_shows_median_and_range_over_seeds() -> None:
+    assert harness.summary([1.0, 3.0, 2.0]) == "2 [1, 3]"
+    assert harness.summary([0.25]) == "0.25"
+    assert harness.summary([]) == ""
