@@ -36,12 +36,14 @@ class Pivot:
         columns: field whose values are the columns; None: the fields in `values` are.
         values: fields to show.
         note: what the numbers are and what is good.
+        ranges: show the range over seeds beside the median.
     """
 
     index: Sequence[str]
     columns: str | None
     values: Sequence[str]
     note: str
+    ranges: bool = True
 
     def table(self, rows: Sequence[Row]) -> Table:
         """The rows as a table; a cell without rows stays empty."""
@@ -58,9 +60,9 @@ class Pivot:
             table.add_row(*map(str, line), *cells)
         return table
 
-    @staticmethod
-    def _cell(rows: Sequence[Row], names: Sequence[str]) -> str:
-        return "\n".join(filter(None, (summary([row[name] for row in rows if row.get(name) is not None]) for name in names)))
+    def _cell(self, rows: Sequence[Row], names: Sequence[str]) -> str:
+        found = ([row[name] for row in rows if row.get(name) is not None] for name in names)
+        return "\n".join(filter(None, (summary(values, ranges=self.ranges) for values in found)))
 
 
 def unique(values: Iterable[Any]) -> list[Any]:
@@ -68,12 +70,12 @@ def unique(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def summary(values: Sequence[Any]) -> str:
+def summary(values: Sequence[Any], *, ranges: bool = True) -> str:
     """Median and range of a cell's seeds."""
     if not values or isinstance(values[0], str):
         return str(values[0]) if values else ""
     median, low, high = np.median(values), min(values), max(values)
-    return f"{median:.3g}" if len(values) == 1 or low == high else f"{median:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{median:.3g}" if low == high or not ranges else f"{median:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def prepare() -> None:
@@ -152,7 +154,7 @@ def main(
     if not todo:
         parser.error(f"no case has {' '.join('='.join(pair) for pair in arguments.only)}")
     rows = [row for row in run(todo, measure, processes or os.cpu_count() or 1) if matches(row, arguments.only)]
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else 240)
     for pivot in pivots:
         console.print(pivot.table([row for row in rows if all(name in row for name in pivot.index)]))
     if arguments.json:

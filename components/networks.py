@@ -139,7 +139,7 @@ class PerceptronPotential(nn.Module):
         """log N(w; 0, I) - log N(w; mean, covariance)."""
         covariance = self.second_moment - torch.outer(self.mean, self.mean)
         covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
-        factor = torch.linalg.cholesky(covariance)
+        factor, _ = torch.linalg.cholesky_ex(covariance)  # what is not finite shows in the loss, which names the step
         residual = torch.linalg.solve_triangular(factor, (white - self.mean).T, upper=False)
         return (residual.square().sum(0) - white.square().sum(1)) / 2 + factor.diagonal().log().sum()
 

@@ -150,10 +150,21 @@ def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
         if len(arguments) < 2 or arguments[1].startswith("-"):
             raise ValueError("RECIPE must come right after `run`, before all flags")
         arguments[2:2] = read_recipe(arguments[1])
+    command: Run | List | Show | Evaluate = parse_as(Command, "python -m pipeline", arguments)
+    return command
+
+
+def parse_as(commands: Any, prog: str, arguments: Sequence[str]) -> Any:
+    """One of a union of commands.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+        SystemExit: help was asked for.
+    """
     spoken = io.StringIO()
     try:
         with contextlib.redirect_stderr(spoken):
-            return tyro.cli(Command, prog="python -m pipeline", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+            return tyro.cli(commands, prog=prog, args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
     except SystemExit as stopped:
         if stopped.code in (0, None):
             raise
@@ -213,9 +224,7 @@ def execute(command: Run | List | Show | Evaluate) -> None:
     with Console().status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
 
-    for chatty in ("mlflow", "alembic", "ray"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
+    quieten()
     match command:
         case Run():
             action = commands.dry_run if command.dry_run else commands.run
@@ -226,6 +235,12 @@ def execute(command: Run | List | Show | Evaluate) -> None:
             commands.show(command.run, command.cluster, command.json)
         case Evaluate():
             commands.evaluate_reference(command.reference, command.cluster, command.json)
+
+
+def quieten() -> None:
+    """Libraries speak up for warnings only."""
+    for chatty in ("mlflow", "alembic", "ray"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _fail(error: Exception, code: int) -> int:

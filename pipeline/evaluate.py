@@ -77,12 +77,13 @@ def held_out(endpoints: Endpoints, draw: int) -> Samples:
 
 
 @lru_cache(maxsize=4)
-def floors(data: Data, num_pairs: int = NUM_PAIRS) -> dict[str, float]:
+def floors(data: Data, num_pairs: int = NUM_PAIRS, first_draw: int = 0) -> dict[str, float]:
     """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
     endpoints = endpoints_of(data)
     n = num_samples(endpoints)
-    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in range(num_pairs)]
-    means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in enumerate(fresh)])
+    draws = range(first_draw, first_draw + num_pairs)
+    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in draws]
+    means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in zip(draws, fresh, strict=True)])
     return {f"{name}_floor": value for name, value in means.items()}
 
 
@@ -99,12 +100,12 @@ def distances(samples: Samples, reference: Samples) -> dict[str, float]:
     return {"w2": w2(x, y), "sliced_w2": sliced_w2(x, y, stream(0, "projections"))}
 
 
-def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS) -> dict[str, float]:
-    """Metrics of a generator, each distance with its floor."""
+def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS, first_draw: int = 0) -> dict[str, float]:
+    """Metrics of a generator, each distance with its floor, on samples numbered from `first_draw`."""
     endpoints = generator.endpoints
     n = num_samples(endpoints)
-    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(num_pairs)]
-    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs)
+    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(first_draw, first_draw + num_pairs)]
+    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs, first_draw)
     if endpoints.modes is not None and endpoints.modes.mode_of is not None:
         samples = np.concatenate([x for x, _ in pairs])
         metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)

@@ -73,7 +73,7 @@ class Store:
     def __init__(self, uri: str, *, create: bool = True) -> None:
         self.uri = uri
         try:
-            with self._answering():
+            with self.answering():
                 self._experiment_id = self._open(create)
         except DatabaseError as error:
             raise StoreUnavailable(f"{redacted(uri)} cannot be read as MLflow's database: {error.orig}") from error
@@ -106,7 +106,7 @@ class Store:
         return str(experiment.experiment_id)
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def answering(self) -> Iterator[None]:
         """Turn a lost connection into one sentence with the address."""
         try:
             yield
@@ -121,7 +121,7 @@ class Store:
 
     def _runs(self, condition: str) -> list[Run]:
         """All runs that fulfil a condition, newest first."""
-        with self._answering():
+        with self.answering():
             runs: list[Run] = []
             if not self._experiment_id:  # opened to look only, and nothing was ever trained
                 return runs
@@ -162,7 +162,7 @@ class Store:
                     self.tag(ref.run_id, CORRUPT, str(error))
                 continue
             if mark and CORRUPT in run.data.tags:
-                with self._answering():
+                with self.answering():
                     self.client.delete_tag(ref.run_id, CORRUPT)
             return ref
         return None
@@ -171,7 +171,7 @@ class Store:
         """Ended well, or killed between its manifest and its end."""
         if run.info.status == "FINISHED":
             return True
-        with self._answering():
+        with self.answering():
             files = self.client.list_artifacts(run.info.run_id, FOLDER)
         return any(Path(file.path).name == manifest.MANIFEST for file in files)
 
@@ -196,7 +196,7 @@ class Store:
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             folder = Path(temporary) / FOLDER
             folder.mkdir()
-            with self._answering():
+            with self.answering():
                 wanted: Sequence[str | None] = names or [None]
                 for name in wanted:
                     self._download(ref, name, folder)
@@ -255,7 +255,7 @@ class Store:
     def publish(self, run_id: str, phase: Phase, tensors: Mapping[str, Mapping[str, Tensor]]) -> MapRef:
         """Write T_k: every file first, the manifest last. Before the manifest is there, T_k does not exist."""
         record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": commit(), "versions": versions()}
-        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._answering():
+        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self.answering():
             folder = Path(temporary)
             manifest.write(folder, tensors, record)
             for path in sorted(folder.iterdir(), key=lambda path: path.name == manifest.MANIFEST):
@@ -266,7 +266,7 @@ class Store:
 
     def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
-        with self._answering():
+        with self.answering():
             run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)
             parameters = [Param(key, value) for key, value in flatten(params).items()]
             self.client.log_batch(run_id, params=parameters, tags=[RunTag(f"version.{k}", v) for k, v in versions().items()])
@@ -286,7 +286,7 @@ class Store:
 
     def set_status(self, run_id: str, status: str) -> None:
         """RUNNING, FINISHED, FAILED or KILLED."""
-        with self._answering():
+        with self.answering():
             if status == "RUNNING":
                 self.client.update_run(run_id, status)
             else:
@@ -294,35 +294,35 @@ class Store:
 
     def delete_run(self, run_id: str) -> None:
         """Take a run back."""
-        with self._answering():
+        with self.answering():
             self.client.delete_run(run_id)
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag, cut to the length that every MLflow back end takes."""
-        with self._answering():
+        with self.answering():
             self.client.set_tag(run_id, key, value[:4000])
 
     def run(self, run_id: str) -> Run:
         """A run with its parameters, tags and latest metrics."""
-        with self._answering():
+        with self.answering():
             return self.client.get_run(run_id)
 
     def log_metrics(self, run_id: str, points: Mapping[int, Mapping[str, float]]) -> None:
         """Metrics by step, in one request."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
-        with self._answering():
+        with self.answering():
             for start in range(0, len(metrics), MOST_METRICS):
                 self.client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric."""
-        with self._answering():
+        with self.answering():
             return [(point.step, point.value) for point in self.client.get_metric_history(run_id, name)]
 
     def log_file(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Add a file to a run's artifacts."""
-        with self._answering():
+        with self.answering():
             self.client.log_artifact(run_id, str(path), folder)
 
     @contextmanager

@@ -17,11 +17,12 @@ CPU = torch.device("cpu")
 VECTOR = Shape((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
 IMAGE = Shape((2, 4, 4), width=16, depth=2, z_dim=3)
 BOTH_SHAPES = [VECTOR, IMAGE]
+SECOND_ORDER = Shape((2,), width=16, depth=2, second_order=True)
 
 
 def name_of(shape: Shape) -> str:
     """Name of a parametrized case."""
-    return "image" if len(shape.sample_shape) > 1 else "vector"
+    return "image" if len(shape.sample_shape) > 1 else "second order" if shape.second_order else "vector"
 
 
 def objective(divergence: str = "kl", **changes) -> Objective:

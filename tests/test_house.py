@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import cli as deploy
 from pipeline import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,7 @@ def test_layers_import_downwards_only(path: Path) -> None:
     assert imported(path) & (MAY_IMPORT.keys() | ON_TOP) <= MAY_IMPORT[package]
     if package == "components":
         assert not imported(path) & PLATFORM
-    if path != ROOT / "pipeline" / "store.py":
+    if path not in (ROOT / "pipeline" / "store.py", ROOT / "deploy" / "registry.py"):
         assert "mlflow" not in imported(path)
 
 
@@ -49,8 +50,9 @@ def test_nothing_is_ever_pickled_or_unpickled() -> None:
         assert not re.search(r"pickle|torch\.(load|save)\(", path.read_text()), path
 
 
-def test_help_answers_within_a_second() -> None:
-    command = [sys.executable, "-m", "pipeline", "--help"]
+@pytest.mark.parametrize("package", ["pipeline", "deploy"])
+def test_help_answers_within_a_second(package: str) -> None:
+    command = [sys.executable, "-m", package, "--help"]
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
@@ -62,14 +64,25 @@ def test_help_answers_within_a_second() -> None:
 def readme_commands() -> list[list[str]]:
     text = (ROOT / "README.md").read_text().replace("\\\n", " ")
     lines = [line.split("#")[0].strip() for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [shlex.split(line)[3:] for line in lines if line.startswith("python -m pipeline")]
+    return [shlex.split(line)[2:] for line in lines if line.startswith(("python -m pipeline", "python -m deploy"))]
+
+
+def test_every_benchmark_that_is_named_exists() -> None:
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/experiments.md", "docs/decisions.md")]
+    named = {name for text in texts for name in re.findall(r"python -m benchmarks\.(\w+)", text)}
+    assert named
+    assert named <= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
 
 
 @pytest.mark.parametrize("arguments", readme_commands(), ids=" ".join)
 def test_every_command_of_the_readme_is_one(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_text("data: {target: gauss25}\njko: {num_phases: 8, h: 1.0, divergence: kl}\n")
-    assert cli.parse(arguments)
+    package, *words = arguments
+    if package == "pipeline":
+        assert cli.parse(words)
+    else:
+        deploy.check(cli.parse_as(deploy.Command, "deploy", words))
 
 
 def test_the_readme_names_its_two_commands_by_line_20() -> None:

@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 import torch
-from builders import BOTH_SHAPES, CPU, name_of, objective, problem, random_batches
+from builders import BOTH_SHAPES, CPU, SECOND_ORDER, name_of, objective, problem, random_batches
 from safetensors import torch as safetensors
 
 from components.jko import train_phase
 from components.state import FILES, fresh_map, load_tensors, new_state, to_tensors
 
-EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
+EACH_SHAPE = pytest.mark.parametrize("shape", [*BOTH_SHAPES, SECOND_ORDER], ids=name_of)
 SOLVED = problem(objective("jsd", h=0.5, r1=0.1, r2=0.1), num_steps=6, penalty_every=2)
 
 

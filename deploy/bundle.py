@@ -1,0 +1,144 @@
+"""What a registered version holds: the generator as an exported graph, our own tensors and records, a card."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components import state as states
+from pipeline import figures, manifest
+from pipeline.build import shape_of
+from pipeline.errors import Corrupt
+from pipeline.evaluate import Generator, endpoints_of, held_out, num_samples
+from pipeline.phase import Phase
+from pipeline.provenance import versions
+
+FOLDER = "sjko"
+"""Inside a version: tensors of every map in safetensors, phase.json and the manifest of their sha256 sums."""
+
+
+class Sampler(nn.Module):
+    """noise -> samples in the data's own units, as one graph.
+
+    `noise` has shape (n, d + z_dim): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
+    source), then z ~ N(0, I).
+    """
+
+    shift: Tensor
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(generator.maps)
+        self.shape = generator.endpoints.shape
+        self.dim, self.z_dim = int(np.prod(self.shape)), generator.phase.network.z_dim
+        self.register_buffer("shift", torch.from_numpy(np.asarray(generator.endpoints.shift, dtype=np.float32)))
+        self.scale = float(generator.endpoints.scale)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        x = noise[:, : self.dim].reshape(-1, *self.shape)
+        z = noise[:, self.dim :] if self.z_dim else None
+        for transport_map in self.maps:
+            x = transport_map(x, z)
+        return self.shift + self.scale * x
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from: the flow's run, and the run of every phase in order."""
+
+    flow_run_id: str
+    phase_run_ids: Sequence[str]
+    commit: str
+
+
+def write(folder: Path, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> None:
+    """Our own part of a version: averaged maps, phase with its recipe, metrics and lineage, under a manifest."""
+    tensors = {
+        f"map_{number}": {key: value.detach().cpu().contiguous() for key, value in transport_map.state_dict().items()}
+        for number, transport_map in enumerate(generator.maps)
+    }
+    record = {
+        "phase": generator.phase.to_json(),
+        "fingerprint": generator.phase.fingerprint,
+        "metrics": dict(metrics),
+        "flow_run_id": lineage.flow_run_id,
+        "phase_run_ids": list(lineage.phase_run_ids),
+        "commit": lineage.commit,
+        "versions": versions(),
+    }
+    manifest.write(folder / FOLDER, tensors, record)
+
+
+def read(folder: Path) -> Generator:
+    """The generator of a version's own part, every file verified.
+
+    Raises:
+        Corrupt: names the file, or the map gives numbers that are not finite.
+    """
+    own = folder / FOLDER
+    manifest.verify(own)
+    record = manifest.read_record(own)
+    phase = Phase.from_json(str(record["phase"]))
+    endpoints = endpoints_of(phase.data)
+    maps = []
+    for number in range(sum(path.name.startswith("map_") for path in own.iterdir())):
+        transport_map = states.build_map(shape_of(phase, endpoints))
+        transport_map.load_state_dict(manifest.read_tensors(own, f"map_{number}"))
+        maps.append(transport_map.eval())
+    generator = Generator(phase, endpoints, maps)
+    if not np.isfinite(generator.sample(64)).all():
+        raise Corrupt(str(own), "its map gives numbers that are not finite")
+    return generator
+
+
+def example_of(generator: Generator) -> np.ndarray:
+    """Two rows of noise: a batch of one would fix the size of the batch in the exported graph."""
+    dim = int(np.prod(generator.endpoints.shape)) + generator.phase.network.z_dim
+    return np.random.default_rng(0).standard_normal((2, dim), dtype=np.float32)
+
+
+def picture(path: Path, generator: Generator) -> None:
+    """Samples over held-out data."""
+    reference = held_out(generator.endpoints, 0)
+    figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, f"T_{generator.phase.k}")
+
+
+def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:
+    """The model card, in Markdown."""
+    phase, endpoints = generator.phase, generator.endpoints
+    dim = int(np.prod(endpoints.shape))
+    floors = {key: value for key, value in metrics.items() if f"{key}_floor" in metrics}
+    others = {key: value for key, value in metrics.items() if key not in floors and not key.endswith("_floor")}
+    lines = [
+        f"# {name}",
+        "",
+        f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
+        f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
+        "",
+        f"Input: noise of shape (n, {dim + phase.network.z_dim}), float32, {phase.data.source} in its first {dim} columns"
+        + (f", then {phase.network.z_dim} standard normal ones" if phase.network.z_dim else "")
+        + f". Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
+        "",
+        "| metric | value | floor |",
+        "|---|---|---|",
+        *(f"| {key} | {value:.4g} | {metrics[f'{key}_floor']:.4g} |" for key, value in floors.items()),
+        *(f"| {key} | {value:.4g} | |" for key, value in others.items()),
+        "",
+        "A floor is the same distance between independent samples of the data itself.",
+        "",
+        f"Fingerprint {phase.fingerprint}, commit {lineage.commit}, flow run {lineage.flow_run_id}.",
+        "",
+        "| phase | run |",
+        "|---|---|",
+        *(f"| {k} | {run_id} |" for k, run_id in enumerate(lineage.phase_run_ids)),
+        "",
+        "```json",
+        json.dumps(phase.problem, indent=1),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

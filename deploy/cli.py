@@ -1,0 +1,159 @@
+"""The command line of registry and export. Nothing heavy is imported before the arguments are known to be right."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from deploy.rules import Rule
+from pipeline import cluster as clusters
+from pipeline.cli import USERS_MISTAKES, check_json, parse_as, quieten
+from pipeline.cluster import Cluster
+from pipeline.errors import FlowError
+
+REFUSED = 3
+
+
+@dataclass(frozen=True)
+class Store:
+    """Which MLflow."""
+
+    tracking_uri: str | None = None
+    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Register:
+    """Make a version of a trained flow's final map, under the alias @candidate."""
+
+    run: tyro.conf.Positional[str]
+    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    name: str
+    """name of the registered model"""
+    store: Store = field(default_factory=Store)
+
+
+@dataclass(frozen=True)
+class Promote:
+    """Verify a version, measure it on fresh samples, and point an alias at it; exit code 3 where the rule does not hold."""
+
+    name: tyro.conf.Positional[str]
+    """name of the registered model"""
+    version: int | None = None
+    """number of the version; None: the one that @candidate points at"""
+    alias: str = "champion"
+    """the alias to move"""
+    require: str | None = None
+    """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
+    store: Store = field(default_factory=Store)
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Point an alias back at the version before."""
+
+    name: tyro.conf.Positional[str]
+    """name of the registered model"""
+    alias: str = "champion"
+    """the alias to move"""
+    store: Store = field(default_factory=Store)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a version's generator as one file for other runtimes."""
+
+    model: tyro.conf.Positional[str]
+    """NAME@ALIAS or NAME@VERSION"""
+    to: Path
+    """the file"""
+    format: Literal["pt2", "onnx"] = "pt2"
+    """`pt2` is torch.export's; `onnx` needs the package onnxscript"""
+    store: Store = field(default_factory=Store)
+
+
+Command = (
+    Annotated[Register, tyro.conf.subcommand("register")]
+    | Annotated[Promote, tyro.conf.subcommand("promote")]
+    | Annotated[Rollback, tyro.conf.subcommand("rollback")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+)
+
+
+def model_name(text: str) -> str:
+    """A registered model's name.
+
+    Raises:
+        ValueError: it could not be part of a URI or a path.
+    """
+    if not text or not all(c.isascii() and (c.isalnum() or c in "._-") for c in text) or text.startswith("."):
+        raise ValueError(f"NAME must be letters, digits, '.', '_' and '-', not {text!r}")
+    return text
+
+
+def model_and_version(text: str) -> tuple[str, str]:
+    """NAME@ALIAS or NAME@VERSION.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, at, which = text.partition("@")
+    if not at or not which:
+        raise ValueError(f"MODEL must be NAME@ALIAS or NAME@VERSION, such as two_circles@champion, not {text!r}")
+    return model_name(name), model_name(which)
+
+
+def check(command: Any) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    clusters.validate(Cluster(tracking_uri=command.store.tracking_uri))
+    check_json(command.store.json)
+    match command:
+        case Register(name=name) | Rollback(name=name):
+            model_name(name)
+        case Promote():
+            model_name(command.name)
+            if command.require is not None:
+                Rule.parse(command.require)
+        case Export():
+            model_and_version(command.model)
+            if command.to.is_dir() or not command.to.absolute().parent.is_dir() or command.to.suffix != f".{command.format}":
+                raise ValueError(f"--to must be a file ending in .{command.format} in an existing folder, not {command.to}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit code is 2 for the user's mistakes, 3 for a refused promotion, 1 for other failures."""
+    try:
+        command = parse_as(Command, "python -m deploy", list(arguments) or ["--help"])
+        check(command)
+    except ValueError as error:
+        return _fail(error, 2)
+    from rich.console import Console
+
+    with Console().status("loading torch and MLflow"):
+        from deploy import commands  # seconds that --help must not cost
+    quieten()
+    try:
+        commands.execute(command)
+    except commands.Refused as error:
+        return _fail(error, REFUSED)
+    except ValueError as error:
+        return _fail(error, 2)
+    except FlowError as error:
+        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
+    except OSError as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line that a person sees
+    return code

@@ -1,0 +1,70 @@
+"""The commands behind `python -m deploy`, after their arguments have been parsed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy import cli
+from deploy.export import export
+from deploy.promotion import Refused, promote, rollback
+from deploy.registry import Registry
+from deploy.rules import Rule
+from pipeline import cluster as clusters
+from pipeline import report
+from pipeline.cluster import Cluster
+from pipeline.commands import write_json
+from pipeline.store import Store
+
+__all__ = ["Refused", "execute"]
+
+
+def execute(command: Any) -> None:
+    """Do what a parsed command says, and say what was done."""
+    store = Store(clusters.tracking_uri(Cluster(tracking_uri=command.store.tracking_uri)))
+    registry = Registry(store)
+    match command:
+        case cli.Register():
+            result = register(registry, store, command)
+        case cli.Promote():
+            result = promoted(registry, command)
+        case cli.Rollback():
+            current, before = rollback(registry, command.name, command.alias)
+            report.line(
+                f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}"
+            )
+            result = {"version": before.number, "instead_of": current.number}
+        case cli.Export():
+            name, which = cli.model_and_version(command.model)
+            version = registry.require(name, which)
+            export(registry.load(version), command.format, command.to)
+            report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
+            result = {"version": version.number, "file": str(command.to)}
+    write_json(command.store.json, result)
+
+
+def register(registry: Registry, store: Store, command: cli.Register) -> Mapping[str, Any]:
+    """Register the map that a reference names."""
+    version = registry.register(store.resolve(command.run), command.name)
+    metrics = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
+    report.table(f"{version} = {command.name}@candidate", ["metric", "value"], list(metrics.items()))
+    report.line(f"next: python -m deploy promote {command.name} --require 'w2 <= 1.0 * champion'")
+    return {"name": command.name, "version": version.number, "metrics": metrics}
+
+
+def promoted(registry: Registry, command: cli.Promote) -> Mapping[str, Any]:
+    """Promote a version."""
+    rule = Rule.parse(command.require) if command.require else None
+    number = None if command.version is None else str(command.version)
+    done = promote(registry, command.name, number, command.alias, rule)
+    before = "unset" if done.before is None else f"version {done.before.number}"
+    report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {before}")
+    if rule is not None and done.bound is None:
+        report.line(f"there was no @{command.alias} to compare with: {rule.metric} is {done.value:.6g}")
+    elif rule is not None:
+        report.line(f"{rule.metric} {done.value:.6g} {rule.comparison} {done.bound:.6g}, on fresh samples")
+    return {
+        "version": done.version.number,
+        "before": None if done.before is None else done.before.number,
+        "value": done.value,
+        "bound": done.bound,
+        "metrics": dict(done.metrics),
+    }

@@ -1,0 +1,79 @@
+"""Promotion and rollback: verify, load, measure on fresh samples, compare, then move the alias in one update."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy.registry import CANDIDATE, Registry, Version
+from deploy.rules import Rule
+from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.evaluate import evaluate
+
+
+class Refused(FlowError):
+    """The candidate does not fulfil the rule. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What was measured, and what the alias points at now.
+
+    Attributes:
+        value, bound: the rule's two numbers; None without a rule, and `bound` None where there was no champion.
+    """
+
+    version: Version
+    before: Version | None
+    metrics: Mapping[str, float]
+    value: float | None
+    bound: float | None
+
+
+def promote(registry: Registry, name: str, number: str | None, alias: str, rule: Rule | None) -> Promotion:
+    """Point `alias` at a version, if it is whole and fulfils the rule.
+
+    Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen.
+
+    Raises:
+        MapNotFound: no such version.
+        Corrupt: a file of the version does not match its manifest, or its samples are not finite.
+        Refused: the rule does not hold.
+    """
+    version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
+    first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
+    generator = registry.load(version)
+    metrics = evaluate(generator, first_draw=first_draw)
+    value = bound = None
+    if rule is not None:
+        champion = None
+        if before is not None and rule.reference == "champion":
+            other = registry.load(before)
+            if other.phase.data != generator.phase.data:
+                raise RecipeMismatch(
+                    f"{version} and {before} were trained on different data, so their metrics cannot be compared"
+                )
+            champion = evaluate(other, first_draw=first_draw)
+        bound = rule.bound(metrics, champion)
+        value = metrics[rule.metric]
+        if bound is not None and not rule.holds(value, bound):
+            raise Refused(
+                f"{version} is not promoted: {rule.metric} {value:.6g} must be {rule.comparison} {bound:.6g}"
+                + (f" = {rule.number:g} x {rule.reference}" if rule.reference else "")
+                + f". @{alias} stays {'unset' if before is None else f'version {before.number}'}."
+            )
+    note = {f"fresh.{key}": f"{figure:.6g}" for key, figure in metrics.items()} | {"fresh.first_draw": str(first_draw)}
+    registry.move(version, alias, note)
+    return Promotion(version, before, metrics, value, bound)
+
+
+def rollback(registry: Registry, name: str, alias: str) -> tuple[Version, Version]:
+    """Point `alias` back at the version before; it is verified and loaded first.
+
+    Returns:
+        The version that was in use, and the one that is now.
+    """
+    current = registry.require(name, alias)
+    before = registry.before(current, alias)
+    registry.load(before)
+    registry.restore(before, alias, current)
+    return current, before

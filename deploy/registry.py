@@ -1,0 +1,196 @@
+"""Versions of a generator in MLflow's model registry, and the aliases that say which one is in use.
+
+Versions are written once and never changed; an alias is one row of a database, so moving it is the promotion. Beside
+`pipeline.store` the only file that imports mlflow.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow.pytorch
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from deploy import bundle
+from deploy.bundle import Lineage, Sampler
+from pipeline.errors import MapNotFound, StoreUnavailable
+from pipeline.evaluate import Generator, evaluate, load_generator
+from pipeline.provenance import commit, redacted, versions
+from pipeline.store import MapRef, Store
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+REQUIREMENTS = ("mlflow", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered generator."""
+
+    name: str
+    number: int
+    tags: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.number}"
+
+
+class Registry:
+    """Registered generators of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._client = store, store.client
+
+    # -- reading ------------------------------------------------------------------------------------------------------------
+
+    def find(self, name: str, which: str) -> Version | None:
+        """A version by number or alias; None where there is none."""
+        with self._store.answering():
+            try:
+                if which.isdigit():
+                    return _version(self._client.get_model_version(name, which))
+                return _version(self._client.get_model_version_by_alias(name, which))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def require(self, name: str, which: str) -> Version:
+        """A version by number or alias.
+
+        Raises:
+            MapNotFound: there is none; says what there is.
+        """
+        found = self.find(name, which)
+        if found is None:
+            raise MapNotFound(
+                f"{name}@{which} is not in the registry at {redacted(self._store.uri)}, which has {self._known(name)}"
+            )
+        return found
+
+    def _known(self, name: str) -> str:
+        with self._store.answering():
+            models = {str(model.name): model for model in self._client.search_registered_models()}
+        if name not in models:
+            return (
+                f"the models {', '.join(sorted(models))}"
+                if models
+                else "no models yet: python -m deploy register RUN --name NAME"
+            )
+        aliases = [f"@{alias} = {number}" for alias, number in sorted(models[name].aliases.items())]
+        return f"of {name} the aliases {', '.join(aliases)}" if aliases else f"no alias of {name}"
+
+    @contextmanager
+    def folder(self, version: Version) -> Iterator[Path]:
+        """All files of a version, on this machine."""
+        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
+            try:
+                yield Path(mlflow.artifacts.download_artifacts(**self._source(version), dst_path=temporary))
+            except MlflowException as error:
+                raise StoreUnavailable(f"the files of {version} cannot be read: {error}") from error
+
+    def _source(self, version: Version) -> dict[str, str]:
+        with self._store.answering():
+            uri = self._client.get_model_version_download_uri(version.name, str(version.number))
+        return {"artifact_uri": uri, "tracking_uri": self._store.uri}
+
+    def load(self, version: Version) -> Generator:
+        """The generator of a version, every file of our own part verified.
+
+        Raises:
+            Corrupt: names the file.
+        """
+        with self.folder(version) as folder:
+            return bundle.read(folder)
+
+    # -- writing ------------------------------------------------------------------------------------------------------------
+
+    def register(self, ref: MapRef, name: str) -> Version:
+        """A new version from a published map, under the alias @candidate. The version appears when all its files are there."""
+        generator = load_generator(self._store, ref)
+        metrics = evaluate(generator)
+        phases = [link.run_id for link in self._store.ancestors(ref)]
+        flow = self._store.run(ref.run_id).data.tags.get("mlflow.parentRunId", ref.run_id)
+        lineage = Lineage(flow, phases, commit())
+        path = f"generator-{ref.fingerprint}-{time.time_ns()}"
+        card = bundle.card(name, generator, metrics, lineage)
+        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._store.answering():
+            folder = Path(temporary) / path
+            _write_flavour(folder, generator)
+            (folder / "README.md").write_text(card)
+            bundle.picture(folder / "samples.png", generator)
+            bundle.write(folder, generator, metrics, lineage)
+            self._client.log_artifacts(ref.run_id, str(folder), path)
+            self._create_model(name)
+            tags = {"sjko.fingerprint": ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
+            tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
+            uri = f"{self._store.run(ref.run_id).info.artifact_uri}/{path}"
+            made = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
+            self._client.set_registered_model_alias(name, CANDIDATE, str(made.number))
+        return made
+
+    def _create_model(self, name: str) -> None:
+        try:
+            self._client.create_registered_model(name, {"sjko": "generator"})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def move(self, version: Version, alias: str, note: Mapping[str, str]) -> None:
+        """Point an alias at a version. What it pointed at before is written down first, so that nothing is lost in between."""
+        before = self.find(version.name, alias)
+        with self._store.answering():
+            for key, value in note.items():
+                self._client.set_model_version_tag(version.name, str(version.number), key, value[:4000])
+            if before is not None and before.number != version.number:
+                self._client.set_model_version_tag(version.name, str(version.number), f"sjko.before.{alias}", str(before.number))
+            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+
+    def restore(self, version: Version, alias: str, instead_of: Version) -> None:
+        """Point an alias back; what the version itself came after stays as it was."""
+        with self._store.answering():
+            key = f"sjko.rolled_back.{alias}"
+            self._client.set_model_version_tag(instead_of.name, str(instead_of.number), key, f"to version {version.number}")
+            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+
+    def before(self, version: Version, alias: str) -> Version:
+        """The version that an alias pointed at before this one.
+
+        Raises:
+            MapNotFound: this one was the first.
+        """
+        number = version.tags.get(f"sjko.before.{alias}")
+        if number is None:
+            raise MapNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
+        return self.require(version.name, number)
+
+
+def _version(entity: ModelVersion) -> Version:
+    return Version(str(entity.name), int(entity.version), dict(entity.tags))
+
+
+def _write_flavour(folder: Path, generator: Generator) -> None:
+    """MLflow's own pytorch flavour as an exported graph: it loads where this project is not installed."""
+    example = bundle.example_of(generator)
+    shape = generator.endpoints.shape
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, example.shape[1]))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]),
+    )
+    pinned = versions()
+    mlflow.pytorch.save_model(
+        Sampler(generator).eval(),
+        str(folder),
+        signature=signature,
+        input_example=example,
+        pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
+        serialization_format="pt2",
+        metadata={"format": json.dumps({"fingerprint": generator.phase.fingerprint})},
+    )

@@ -1,0 +1,205 @@
+"""Registry, promotion, rollback and export on a real MLflow, through the command line where a person would use it."""
+
+import json
+import subprocess
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flows import tiny, train
+
+from deploy import bundle
+from deploy.cli import main
+from deploy.registry import Registry, Version
+from pipeline.evaluate import Generator, load_generator
+from pipeline.store import MapRef, Store
+
+SITE_PACKAGES = Path(torch.__file__).parents[1]
+
+
+def trained(store: Store, num_steps: int, **changes: object) -> MapRef:
+    return train(tiny(num_steps=num_steps, **changes), store)[-1].ref
+
+
+def expected(generator: Generator, noise: np.ndarray) -> np.ndarray:
+    """T of the noise in the data's units, layer by layer as the pipeline does it."""
+    with torch.no_grad():
+        return generator.endpoints.to_units(generator.maps[-1](torch.from_numpy(noise), None).numpy())
+
+
+def files_of(home: Path, name: str) -> list[Path]:
+    return sorted((home / "artifacts").rglob(name), key=lambda path: path.stat().st_mtime)
+
+
+def result_of(tmp_path: Path, *arguments: str) -> dict:
+    path = tmp_path / "result.json"
+    assert main([*arguments, "--store.json", str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+def test_a_version_loads_where_this_project_is_not_installed(store: Store, home: Path, tmp_path: Path) -> None:
+    ref = trained(store, 12)
+    result_of(tmp_path, "register", ref.run_id, "--name", "moons")
+    result_of(tmp_path, "promote", "moons")
+    folder = tmp_path / "elsewhere"
+    venv.create(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text(f"{SITE_PACKAGES}\n")
+    noise = np.random.default_rng(0).standard_normal((7, 2), dtype=np.float32)
+    np.save(tmp_path / "noise.npy", noise)
+    script = f"""
+import mlflow, numpy as np, sys
+try:
+    import components
+except ImportError:
+    pass
+else:
+    raise SystemExit("the project is there")
+mlflow.set_tracking_uri({store.uri!r})
+model = mlflow.pyfunc.load_model("models:/moons@champion")
+np.save({str(tmp_path / "samples.npy")!r}, model.predict(np.load({str(tmp_path / "noise.npy")!r})))
+requirements = mlflow.pyfunc.get_model_dependencies("models:/moons@champion")
+print([line.strip() for line in open(requirements)])
+"""
+    done = subprocess.run([folder / "bin/python", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"'{name}==" in done.stdout for name in ("torch", "numpy", "mlflow"))
+    np.testing.assert_allclose(
+        np.load(tmp_path / "samples.npy"), expected(load_generator(store, ref), noise), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse, better = trained(store, 1), trained(store, 150)
+    registry, rule = Registry(store), ("--require", "w2 <= 1.0 * champion")
+    for ref, number in ((worse, 1), (better, 2)):
+        assert result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"] == number
+        done = result_of(tmp_path, "promote", "moons", *rule)
+        assert (done["version"], done["before"]) == (number, number - 1 or None)
+    assert done["value"] < done["bound"]
+
+    capsys.readouterr()
+    assert main(["promote", "moons", "--version", "1", *rule]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "must be <= " in error
+    assert "@champion stays version 2" in error
+    assert registry.require("moons", "champion").number == 2
+
+    assert result_of(tmp_path, "rollback", "moons") == {"version": 1, "instead_of": 2}
+    assert registry.require("moons", "champion").number == 1
+    assert registry.require("moons", "2").tags["sjko.rolled_back.champion"] == "to version 1"
+    assert main(["rollback", "moons"]) == 2
+    assert "there is none to go back to" in capsys.readouterr().err
+
+
+def test_a_version_holds_card_picture_tensors_and_lineage(store: Store, tmp_path: Path) -> None:
+    ref = trained(store, 12)
+    result_of(tmp_path, "register", ref.run_id, "--name", "moons")
+    registry = Registry(store)
+    version = registry.require("moons", "candidate")
+    with registry.folder(version) as folder:
+        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert {
+            "MLmodel",
+            "README.md",
+            "samples.png",
+            "requirements.txt",
+            "sjko/manifest.json",
+            "sjko/map_0.safetensors",
+        } <= names
+        assert not [name for name in names if name.endswith((".pkl", ".pth"))]
+        card = (folder / "README.md").read_text()
+    for part in (ref.fingerprint, "| w2 |", '"target": "moons"', *(link.run_id for link in store.ancestors(ref))):
+        assert part in card
+    generator = registry.load(version)
+    np.testing.assert_array_equal(generator.sample(32), load_generator(store, ref).sample(32))
+
+
+def corrupted(home: Path, name: str) -> None:
+    path = files_of(home, name)[-1]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_version_with_a_flipped_bit_is_not_promoted(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result_of(tmp_path, "register", trained(store, 12).run_id, "--name", "moons")
+    result_of(tmp_path, "promote", "moons")
+    result_of(tmp_path, "register", trained(store, 13).run_id, "--name", "moons")
+    corrupted(home, "map_0.safetensors")
+    assert main(["promote", "moons"]) == 1
+    assert "map_0.safetensors is corrupt" in capsys.readouterr().err
+    assert Registry(store).require("moons", "champion").number == 1
+
+
+def test_a_map_that_gives_nan_is_not_promoted(store: Store, tmp_path: Path) -> None:
+    ref = trained(store, 12)
+    generator = load_generator(store, ref)
+    with torch.no_grad():
+        next(generator.maps[0].parameters()).fill_(torch.nan)
+    bundle.write(tmp_path / "broken", generator, {}, bundle.Lineage("flow", ["phase"], "commit"))
+    with pytest.raises(bundle.Corrupt, match="not finite"):
+        bundle.read(tmp_path / "broken")
+
+
+def test_a_stochastic_map_and_a_composed_flow_can_be_registered(store: Store, tmp_path: Path) -> None:
+    for changes in ({"z_dim": 3}, {"parametrization": "composed"}):
+        ref = trained(store, 12, **changes)
+        number = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"]
+        generator = Registry(store).load(Version("moons", number, {}))
+        np.testing.assert_array_equal(generator.sample(16), load_generator(store, ref).sample(16))
+
+
+def test_an_exported_graph_gives_the_same_numbers_at_any_batch_size(store: Store, tmp_path: Path) -> None:
+    ref = trained(store, 12)
+    result_of(tmp_path, "register", ref.run_id, "--name", "moons")
+    path = tmp_path / "moons.pt2"
+    result_of(tmp_path, "export", "moons@candidate", "--to", str(path))
+    module = torch.export.load(path).module()
+    for n in (1, 2, 33):
+        noise = np.random.default_rng(n).standard_normal((n, 2), dtype=np.float32)
+        with torch.no_grad():
+            samples = module(torch.from_numpy(noise)).numpy()
+        np.testing.assert_allclose(samples, expected(load_generator(store, ref), noise), rtol=1e-5, atol=1e-6)
+    assert [file.name for file in tmp_path.glob("*partial*")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["register", "abcdef12", "--name", "../x"], ("NAME must be", "../x")),
+        (["register", "abcdef12", "--name", "moons"], ("abcdef12 is not in the store",)),
+        (["promote", "moons"], ("moons@candidate is not in the registry", "no models yet")),
+        (["promote", "moons", "--require", "w2 is good"], ("--require must be like", "w2 is good")),
+        (["promote", "moons", "--version", "x"], ("version", "x")),
+        (["export", "moons", "--to", "m.pt2"], ("NAME@ALIAS", "moons")),
+        (["export", "moons@champion", "--to", "m.bin"], ("--to must be a file ending in .pt2", "m.bin")),
+        (["export", "moons@champion", "--to", "/no/such/m.pt2"], ("--to must be a file", "/no/such")),
+        (["rollback", "moons", "--store.tracking-uri", "foo://x"], ("tracking_uri", "foo://x")),
+        (["sell", "moons"], ("sell",)),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], parts: tuple[str, ...], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("error: ")
+    for part in parts:
+        assert part in error
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("register", "promote", "rollback", "export"))
