@@ -18,7 +18,7 @@ from pipeline.recipe import Data, FitName, Jko, Network, Recipe, Training
 from tests.closed_forms import Gaussian, bures_wasserstein, gaussian_jko_step, ornstein_uhlenbeck
 
 SEEDS = (0, 1, 2)
-TOTAL_STEPS = {"spiral": 2000, "gauss25": 2000, "digits": 1200}
+TOTAL_STEPS = {"spiral": 1500, "gauss25": 1500, "digits": 900}
 DIGITS = Recipe(
     Data(target="digits"),
     Network(width=256, num_frequencies=0),
