@@ -22,6 +22,8 @@ PURPOSES = (
     "standardisation",
     "frequencies",
     "problem",
+    "generation_source",
+    "generation_z",
 )
 
 

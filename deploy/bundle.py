@@ -95,6 +95,14 @@ def read(folder: Path) -> Generator:
     return generator
 
 
+def read_lineage(folder: Path) -> Lineage:
+    """The lineage that a version's own part records."""
+    record = manifest.read_record(folder / FOLDER)
+    runs = record["phase_run_ids"]
+    assert isinstance(runs, list)
+    return Lineage(str(record["flow_run_id"]), runs, str(record["commit"]))
+
+
 def example_of(generator: Generator) -> np.ndarray:
     """Two rows of noise: a batch of one would fix the size of the batch in the exported graph."""
     dim = int(np.prod(generator.endpoints.shape)) + generator.phase.network.z_dim

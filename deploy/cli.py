@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import fsspec
 import tyro
 
 from deploy.rules import Rule
@@ -13,6 +14,7 @@ from pipeline import cluster as clusters
 from pipeline.cli import USERS_MISTAKES, check_json, parse_as, quieten
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
+from pipeline.provenance import redacted
 
 REFUSED = 3
 
@@ -65,6 +67,27 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Generate:
+    """Draw many samples with Ray Data and write them as Parquet; started again, it goes on with what is missing."""
+
+    model: tyro.conf.Positional[str]
+    """NAME@ALIAS or NAME@VERSION"""
+    num_samples: int
+    """how many"""
+    to: str
+    """folder: a path, or any URL that fsspec knows, such as s3://bucket/out"""
+    phase: int | None = None
+    """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
+    seed: int = 0
+    """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
+    workers: int = 1
+    """Ray workers, of one CPU each"""
+    address: str | None = None
+    """address of a running Ray cluster; None starts Ray here"""
+    store: Store = field(default_factory=Store)
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a version's generator as one file for other runtimes."""
 
@@ -81,6 +104,7 @@ Command = (
     Annotated[Register, tyro.conf.subcommand("register")]
     | Annotated[Promote, tyro.conf.subcommand("promote")]
     | Annotated[Rollback, tyro.conf.subcommand("rollback")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )
 
@@ -123,6 +147,15 @@ def check(command: Any) -> None:
             model_name(command.name)
             if command.require is not None:
                 Rule.parse(command.require)
+        case Generate():
+            model_and_version(command.model)
+            for name, least in (("num_samples", 1), ("workers", 1), ("seed", 0), ("phase", 0)):
+                value = getattr(command, name)
+                if value is not None and value < least:
+                    raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+            scheme, separator, _ = command.to.partition("://")
+            if separator and scheme not in fsspec.available_protocols():
+                raise ValueError(f"--to must be a path or a URL that fsspec knows, not {redacted(command.to)}")
         case Export():
             model_and_version(command.model)
             if command.to.is_dir() or not command.to.absolute().parent.is_dir() or command.to.suffix != f".{command.format}":

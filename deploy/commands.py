@@ -1,6 +1,7 @@
 """The commands behind `python -m deploy`, after their arguments have been parsed."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deploy import cli
@@ -12,6 +13,9 @@ from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.cluster import Cluster
 from pipeline.commands import write_json
+from pipeline.evaluate import load_generator
+from pipeline.jobs import connected
+from pipeline.provenance import redacted
 from pipeline.store import Store
 
 __all__ = ["Refused", "execute"]
@@ -32,6 +36,8 @@ def execute(command: Any) -> None:
                 f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}"
             )
             result = {"version": before.number, "instead_of": current.number}
+        case cli.Generate():
+            result = generated(registry, store, command)
         case cli.Export():
             name, which = cli.model_and_version(command.model)
             version = registry.require(name, which)
@@ -39,6 +45,26 @@ def execute(command: Any) -> None:
             report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
             result = {"version": version.number, "file": str(command.to)}
     write_json(command.store.json, result)
+
+
+def generated(registry: Registry, store: Store, command: cli.Generate) -> Mapping[str, Any]:
+    """Write the samples that a command asks for."""
+    from deploy.generate import generate, job_of
+
+    version = registry.require(*cli.model_and_version(command.model))
+    generator = registry.load(version)
+    if command.phase is not None:
+        runs = registry.lineage(version).phase_run_ids
+        if command.phase >= len(runs):
+            raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
+        generator = load_generator(store, store.resolve(runs[command.phase]))
+    url = command.to if "://" in command.to else str(Path(command.to).absolute())
+    job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=url)
+    with connected(Cluster(num_workers=command.workers, address=command.address)), report.progress("samples") as show:
+        for done, total in generate(job, command.workers):
+            show(done * command.num_samples // total, command.num_samples)
+    report.line(f"{command.num_samples:,} samples of {version} in {job.num_parts} files: {redacted(url)}")
+    return {"version": version.number, "num_samples": command.num_samples, "files": job.num_parts}
 
 
 def register(registry: Registry, store: Store, command: cli.Register) -> Mapping[str, Any]:

@@ -110,6 +110,11 @@ class Registry:
         with self.folder(version) as folder:
             return bundle.read(folder)
 
+    def lineage(self, version: Version) -> Lineage:
+        """Where a version comes from."""
+        with self.folder(version) as folder:
+            return bundle.read_lineage(folder)
+
     # -- writing ------------------------------------------------------------------------------------------------------------
 
     def register(self, ref: MapRef, name: str) -> Version:

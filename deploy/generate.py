@@ -1,0 +1,195 @@
+"""Many samples as Parquet, through Ray Data: in parts that are pure functions of (map, seed, part number).
+
+Parts are written whole or not at all, wherever they are; a command that is started again goes on with the missing ones. The
+number of workers changes nothing but the time.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+import torch
+
+from components import state as states
+from components.jko import push_through
+from components.streams import normal, stream
+from pipeline.build import shape_of
+from pipeline.data import Samples
+from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.evaluate import Generator, endpoints_of
+from pipeline.phase import Phase
+
+MANIFEST = "_samples.json"
+PART_BYTES = 32 * 2**20
+"""Most bytes of samples in one part: what a worker holds at a time."""
+MOST_PER_PART = 65_536
+IDENTITY = b"sjko"
+"""Key of a part's metadata in its Parquet footer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is generated and where.
+
+    Attributes:
+        phase: JSON of the phase.
+        maps: weights of its map, or of all increments, as numpy arrays.
+        url: folder, any URL that fsspec knows.
+    """
+
+    phase: str
+    maps: tuple[Mapping[str, np.ndarray], ...]
+    seed: int
+    num_samples: int
+    url: str
+
+    @property
+    def per_part(self) -> int:
+        """Samples of a part: a function of their size alone, so that parts never depend on the machine."""
+        dim = int(np.prod(endpoints_of(Phase.from_json(self.phase).data).shape))
+        return max(1, min(MOST_PER_PART, PART_BYTES // (4 * dim)))
+
+    @property
+    def num_parts(self) -> int:
+        return -(-self.num_samples // self.per_part)
+
+    def identity(self, part: int) -> dict[str, Any]:
+        """What part number `part` holds."""
+        fingerprint = Phase.from_json(self.phase).fingerprint
+        count = min(self.per_part, self.num_samples - part * self.per_part)
+        return {"fingerprint": fingerprint, "seed": self.seed, "part": part, "num_samples": count}
+
+
+def job_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Job:
+    """The job that draws from a generator."""
+    maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
+    return Job(generator.phase.to_json(), maps, seed, num_samples, url)
+
+
+def generator_of(job: Job) -> Generator:
+    """The generator in a worker."""
+    phase = Phase.from_json(job.phase)
+    endpoints = endpoints_of(phase.data)
+    maps = []
+    for weights in job.maps:
+        transport_map = states.build_map(shape_of(phase, endpoints))
+        transport_map.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights.items()})
+        maps.append(transport_map.eval())
+    return Generator(phase, endpoints, maps)
+
+
+def draw(generator: Generator, seed: int, part: int, n: int) -> Samples:
+    """The samples of a part, in the data's own units."""
+    x = generator.endpoints.source(n, stream(seed, "generation_source", step=part))
+    z_dim = generator.phase.network.z_dim
+    z = torch.from_numpy(normal(stream(seed, "generation_z", step=part), n, z_dim)) if z_dim else None
+    return generator.endpoints.to_units(push_through(generator.maps, torch.from_numpy(x), z).numpy())
+
+
+def path_of(root: str, part: int) -> str:
+    """Where a part lies; names in order of their numbers."""
+    return f"{root}/part-{part:06d}.parquet"
+
+
+class PartWriter:
+    """A worker's own copy of the generator; a part at a time."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(1)
+        self.job, self.generator = job, generator_of(job)
+        self.files, self.root = fsspec.core.url_to_fs(job.url)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        parts = [int(part) for part in batch["id"]]
+        return {"part": parts, "digest": [self.write(part) for part in parts]}
+
+    def write(self, part: int) -> str:
+        """Write one part, and give the sha256 of its numbers."""
+        identity = self.job.identity(part)
+        samples = np.ascontiguousarray(draw(self.generator, self.job.seed, part, identity["num_samples"]), dtype="<f4")
+        digest = hashlib.sha256(samples.tobytes()).hexdigest()
+        flat = samples.reshape(len(samples), -1)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+        metadata = {IDENTITY: json.dumps(identity | {"shape": samples.shape[1:], "sha256": digest}).encode()}
+        content = io.BytesIO()
+        pq.write_table(pa.table({"sample": column}).replace_schema_metadata(metadata), content)
+        put(self.files, path_of(self.root, part), content.getvalue())
+        return digest
+
+
+def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
+    local = "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
+    if not local:
+        files.pipe_file(path, content)
+        return
+    files.makedirs(os.path.dirname(path), exist_ok=True)
+    files.pipe_file(f"{path}.partial", content)
+    os.replace(f"{path}.partial", path)
+
+
+def finished(job: Job) -> dict[int, str]:
+    """Digests of the parts that are there.
+
+    Raises:
+        RecipeMismatch: the folder holds samples of something else.
+    """
+    files, root = fsspec.core.url_to_fs(job.url)
+    files.invalidate_cache()
+    digests: dict[int, str] = {}
+    for path in sorted(files.glob(f"{root}/part-*.parquet")):
+        with files.open(path) as file:
+            try:
+                found = json.loads(pq.read_schema(file).metadata[IDENTITY])
+            except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
+                found = {}
+        part = found.get("part", -1)
+        if part not in range(job.num_parts) or {key: found[key] for key in job.identity(part)} != job.identity(part):
+            raise RecipeMismatch(
+                f"{job.url} already holds {path.rpartition('/')[2]} of another map, seed or number: choose another folder"
+            )
+        digests[part] = found["sha256"]
+    return digests
+
+
+def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:
+    """Write what is missing, and at the end the manifest; (parts done, parts in all) as it goes on.
+
+    Raises:
+        FlowError: the folder cannot be written.
+    """
+    digests = finished(job)
+    yield len(digests), job.num_parts
+    missing = [{"id": part} for part in range(job.num_parts) if part not in digests]
+    if missing:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        written = ray.data.from_items(missing, override_num_blocks=len(missing)).map_batches(
+            PartWriter, fn_constructor_args=(job,), batch_size=1, concurrency=min(num_workers, len(missing)), num_cpus=1
+        )
+        try:
+            for row in written.iter_rows():
+                digests[int(row["part"])] = str(row["digest"])
+                yield len(digests), job.num_parts
+        except ray.exceptions.RayError as error:
+            raise FlowError(
+                f"{job.url} could not be written: {str(error).strip().splitlines()[-1]}. The same command goes on."
+            ) from error
+    files, root = fsspec.core.url_to_fs(job.url)
+    put(files, f"{root}/{MANIFEST}", json.dumps(manifest_of(job, digests), indent=1).encode())
+
+
+def manifest_of(job: Job, digests: Mapping[int, str]) -> dict[str, Any]:
+    """Whose samples these are, and one digest over all of them in order."""
+    in_order = "".join(digests[part] for part in range(job.num_parts))
+    identity = {key: value for key, value in job.identity(0).items() if key in ("fingerprint", "seed")}
+    digest = hashlib.sha256(in_order.encode()).hexdigest()
+    return {**identity, "num_samples": job.num_samples, "num_parts": job.num_parts, "sha256": digest}

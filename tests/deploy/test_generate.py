@@ -1,0 +1,112 @@
+"""A million samples as Parquet: the same numbers whatever the workers, resumable, readable by pyarrow alone, on S3 as well."""
+
+import json
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from flows import tiny, train
+from s3fs import S3FileSystem
+from services import s3
+
+from deploy.cli import main
+from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_of, job_of
+from pipeline.errors import RecipeMismatch
+from pipeline.evaluate import load_generator
+from pipeline.store import MapRef, Store
+
+
+@pytest.fixture
+def registered(store: Store) -> MapRef:
+    ref = train(tiny(num_steps=12), store)[-1].ref
+    assert main(["register", ref.run_id, "--name", "moons"]) == 0
+    return ref
+
+
+def samples_of(folder: Path) -> np.ndarray:
+    column = pq.read_table(folder, columns=["sample"]).column("sample").combine_chunks()
+    return np.asarray(column.flatten()).reshape(-1, column.type.list_size)
+
+
+def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: Store, tmp_path: Path) -> None:
+    two, one = tmp_path / "two", tmp_path / "one"
+    command = ["generate", "moons@candidate", "--num-samples", "1000000"]
+    assert main([*command, "--to", str(two), "--workers", "2"]) == 0
+    samples = samples_of(two)
+    assert samples.shape == (1_000_000, 2)
+    assert np.isfinite(samples).all()
+    first = draw(load_generator(store, registered), 0, 0, MOST_PER_PART)
+    np.testing.assert_array_equal(samples[:MOST_PER_PART], first)
+    assert len(np.unique(samples, axis=0)) > 999_000, "no part repeats another"
+
+    for path in sorted(two.glob("part-*"))[3:]:
+        path.unlink()
+    (two / MANIFEST).rename(tmp_path / MANIFEST)
+    kept = {path: path.stat().st_mtime_ns for path in two.glob("part-*")}
+    assert main([*command, "--to", str(two)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "parts that are there are not written again"
+    assert (two / MANIFEST).read_text() == (tmp_path / MANIFEST).read_text()
+    assert not list(two.glob("*.partial"))
+
+    assert main(["generate", "moons@candidate", "--num-samples", "1000000", "--to", str(one), "--seed", "1"]) == 0
+    assert json.loads((one / MANIFEST).read_text())["sha256"] != json.loads((two / MANIFEST).read_text())["sha256"]
+    assert [pq.read_metadata(path).num_rows for path in sorted(one.glob("part-*"))] == [MOST_PER_PART] * 15 + [16_960]
+
+
+def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tmp_path: Path) -> None:
+    command = ["generate", "moons@candidate", "--num-samples", "500", "--to", str(tmp_path / "out")]
+    assert main([*command, "--phase", "0"]) == 0
+    first = store.ancestors(registered)[0]
+    np.testing.assert_array_equal(samples_of(tmp_path / "out"), draw(load_generator(store, first), 0, 0, 500))
+    assert main([*command, "--phase", "2"]) == 2
+
+
+def test_samples_go_to_s3(registered: MapRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = "samples"
+    with s3(tmp_path / "s3", bucket) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        assert main(["generate", "moons@candidate", "--num-samples", "70000", "--to", f"s3://{bucket}/out"]) == 0
+        files = fsspec.filesystem("s3")
+        names = sorted(path.rpartition("/")[2] for path in files.ls(f"{bucket}/out"))
+        assert names == [MANIFEST, "part-000000.parquet", "part-000001.parquet"]
+        with files.open(f"{bucket}/out/part-000001.parquet") as file:
+            assert pq.read_table(file).num_rows == 70_000 - MOST_PER_PART
+
+
+def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store, tmp_path: Path) -> None:
+    generator = load_generator(store, registered)
+    job = job_of(generator, seed=0, num_samples=100, url=str(tmp_path))
+    assert finished(job) == {}
+    (tmp_path / "part-000000.parquet").write_bytes(b"something else")
+    with pytest.raises(RecipeMismatch, match=r"already holds part-000000\.parquet of another map, seed or number"):
+        finished(job)
+
+
+def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) -> None:
+    job = job_of(load_generator(store, registered), seed=3, num_samples=150_000, url="x")
+    assert (job.per_part, job.num_parts) == (65_536, 3)
+    assert [job.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
+    again = generator_of(Job(**vars(job)))
+    np.testing.assert_array_equal(draw(again, 3, 1, 10), draw(load_generator(store, registered), 3, 1, 10))
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--num-samples 0", ("--num-samples must be at least 1", "0")),
+        ("--num-samples 5 --workers 0", ("--workers", "at least 1")),
+        ("--num-samples 5 --seed -1", ("--seed", "at least 0")),
+        ("--num-samples 5 --phase -1", ("--phase", "at least 0")),
+        ("--num-samples many", ("num-samples", "many")),
+    ],
+)
+def test_a_mistake_is_one_line(flags: str, parts: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["generate", "moons@candidate", "--to", str(tmp_path), *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
