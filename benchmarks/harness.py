@@ -25,6 +25,7 @@ from rich.table import Table
 
 Row = dict[str, Any]
 NUM_THREADS = 1
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Pivot:
         values: fields to show.
         note: what the numbers are and what is good.
         ranges: show the range over seeds beside the median.
+        variants: the rows to show, by their field `variant`; None: all.
     """
 
     index: Sequence[str]
@@ -44,9 +46,16 @@ class Pivot:
     values: Sequence[str]
     note: str
     ranges: bool = True
+    variants: Callable[[str], bool] | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """Fields of a row that the table shows."""
+        return {*self.index, *self.values, *([self.columns] if self.columns else [])}
 
     def table(self, rows: Sequence[Row]) -> Table:
         """The rows as a table; a cell without rows stays empty."""
+        rows = [row for row in rows if self.variants is None or self.variants(row["variant"])]
         heads = unique(str(row[self.columns]) for row in rows) if self.columns else list(self.values)
         table = Table(title=self.note, title_justify="left")
         for head in (*self.index, *heads):
@@ -88,25 +97,26 @@ def measured(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
     return [case | row for row in measure(case)]
 
 
-def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int) -> list[Row]:
-    """All rows, in the order of their cases.
-
-    Raises:
-        Exception: the first failure of a case; those that have not begun are cancelled.
-    """
+def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int) -> tuple[list[Row], list[str]]:
+    """All rows, in the order of their cases, and a line for each case that failed."""
     rows: dict[int, list[Row]] = {}
+    failures: list[str] = []
     spawn = get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=prepare) as pool, Progress(console=errors()) as progress:
         task = progress.add_task("cases", total=len(cases))
         futures = {pool.submit(measured, measure, case): number for number, case in enumerate(cases)}
         try:
             for future in as_completed(futures):
-                rows[futures[future]] = future.result()
+                number = futures[future]
+                try:
+                    rows[number] = future.result()
+                except Exception as error:
+                    failures.append(f"{cases[number]}: {type(error).__name__}: {error}")
                 progress.advance(task)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [row for number in range(len(cases)) for row in rows[number]]
+    return [row for number in range(len(cases)) for row in rows.get(number, [])], failures
 
 
 def errors() -> Console:
@@ -115,11 +125,18 @@ def errors() -> Console:
 
 
 def matches(row: Row, only: Sequence[tuple[str, str]]) -> bool:
-    """Whether a case or row has the wanted values; several values of one field are alternatives."""
+    """Whether a row has the wanted values; several values of one field are alternatives, a field that it lacks may be anything.
+
+    A case stands for rows whose value begins with its own: `ot_cfm` for `ot_cfm_10`.
+    """
     wanted: dict[str, set[str]] = {}
     for name, value in only:
         wanted.setdefault(name, set()).add(value)
-    return all(name not in row or str(row[name]) in values for name, values in wanted.items())
+    return all(name not in row or any(_stands_for(str(row[name]), value) for value in found) for name, found in wanted.items())
+
+
+def _stands_for(have: str, value: str) -> bool:
+    return have == value or value.startswith(f"{have}_") or have.startswith(f"{value}_")
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -150,20 +167,33 @@ def main(
     parser.add_argument("--quick", action="store_true", help="fewer seeds and smaller budgets: within a minute")
     parser.add_argument("--only", type=pair, action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
     arguments = parser.parse_args()
-    todo = [case for case in cases(arguments.quick) if matches(case, arguments.only)]
+    every = cases(arguments.quick)
+    todo = [case for case in every if matches(case, arguments.only)]
     if not todo:
         parser.error(f"no case has {' '.join('='.join(pair) for pair in arguments.only)}")
-    rows = [row for row in run(todo, measure, processes or os.cpu_count() or 1) if matches(row, arguments.only)]
+    fields = {name for case in every for name in case} | {name for pivot in pivots for name in pivot.names}
+    for field, _ in arguments.only:
+        if field not in fields:
+            parser.error(f"--only must name one of {', '.join(sorted(fields))}, not {field}")
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.absolute().parent.is_dir()):
+        parser.error(f"--json must be a file in an existing folder, not {arguments.json}")
+    where = circumstances()  # before the run: what is committed meanwhile made none of its figures
+    rows, failures = run(todo, measure, processes or os.cpu_count() or 1)
+    rows = [row for row in rows if matches(row, arguments.only)]
     console = Console(width=None if sys.stdout.isatty() else 240)
     for pivot in pivots:
         console.print(pivot.table([row for row in rows if all(name in row for name in pivot.index)]))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"benchmark": name, **circumstances(), "rows": rows}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"benchmark": name, **where, "rows": rows}, indent=1) + "\n")
+    for failure in failures:
+        errors().print(f"failed: {failure}", style="red", markup=False, highlight=False)
+    if failures:
+        sys.exit(1)
 
 
 def circumstances() -> Row:
     """Where and with what the figures were made."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
     return {"commit": git.stdout.strip(), "machine": f"{os.cpu_count()} x {cpu}", "threads": NUM_THREADS}
 

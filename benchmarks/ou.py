@@ -2,7 +2,8 @@
 
 The benchmark of Mokrov et al. (2021): start N(0, I), target N(b, A^-1) with A from scikit-learn's `make_spd_matrix` and b from
 N(0, I), JKO step 0.05; log10 of the symmetric KL between the exact marginal of the process at t = 0.5 and 0.9 and the Gaussian
-fit of 100,000 samples of ours. `floor` is the exact JKO recursion's own error: what a perfect solver of every step gets.
+fit of 100,000 samples of ours. `floor` is the exact JKO recursion's own error; a fit of that many samples adds about 6e-4 at
+d = 10 to the error of a perfect solver (-3.0 instead of -3.5 at t = 0.9).
 """
 
 from collections.abc import Iterator

@@ -135,9 +135,10 @@ def _pinwheel(n: int, rng: np.random.Generator) -> Points:
 
 
 def _nearest_arc(x: Points, *, curve: Float[np.ndarray, "m 2"], arcs: Int[np.ndarray, " m"], std: float) -> Labels:
-    """Index of the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it."""
-    distance, nearest = cKDTree(curve).query(x)
-    return np.where(distance <= 3 * std, arcs[nearest], -1)
+    """Index of the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it; -1 for NaN."""
+    finite = np.isfinite(x).all(1)
+    distance, nearest = cKDTree(curve).query(np.where(finite[:, None], x, 0.0))
+    return np.where(finite & (distance <= 3 * std), arcs[nearest], -1)
 
 
 def _curve_measure(
@@ -149,7 +150,7 @@ def _curve_measure(
 
 
 def _dark_square(x: Points) -> Labels:
-    column, row = np.floor(x + 2).astype(int).T
+    column, row = np.floor(np.nan_to_num(x, nan=9.0).clip(-9, 9) + 2).astype(int).T
     inside = (column >= 0) & (column < 4) & (row >= 0) & (row < 4) & ((column - row) % 2 == 0)
     return np.where(inside, 2 * row + column // 2, -1)
 

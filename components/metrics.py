@@ -11,7 +11,9 @@ Points = Float[np.ndarray, "n d"]
 
 
 def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
-    """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex)."""
+    """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return math.nan  # the solver would say 0
     cost = ot.dist(x.astype(np.float64), y.astype(np.float64), metric="sqeuclidean")
     weights = np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y))
     return math.sqrt(max(0.0, float(ot.emd2(*weights, cost, numItermax=10_000_000))))

@@ -10,6 +10,7 @@ import fsspec
 import tyro
 
 from deploy.rules import Rule
+from deploy.serving import token_of
 from pipeline import cluster as clusters
 from pipeline.cli import USERS_MISTAKES, check_json, parse_as, quieten
 from pipeline.cluster import Cluster
@@ -67,6 +68,25 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Serve samples over HTTP until Ctrl-C; an alias is followed as it moves."""
+
+    model: tyro.conf.Positional[str]
+    """NAME@ALIAS or NAME@VERSION"""
+    host: str = "127.0.0.1"
+    """address to listen on; others than this machine can be let in with a token only"""
+    port: int = 8000
+    """port to listen on"""
+    replicas: tuple[int, int] = (1, 1)
+    """least and most replicas, of one CPU each; between them the number follows the load"""
+    token_file: Path | None = None
+    """file with the bearer token, mode 600; also taken from $SJKO_TOKEN"""
+    address: str | None = None
+    """address of a running Ray cluster; None starts Ray here"""
+    store: Store = field(default_factory=Store)
+
+
+@dataclass(frozen=True)
 class Generate:
     """Draw many samples with Ray Data and write them as Parquet; started again, it goes on with what is missing."""
 
@@ -104,6 +124,7 @@ Command = (
     Annotated[Register, tyro.conf.subcommand("register")]
     | Annotated[Promote, tyro.conf.subcommand("promote")]
     | Annotated[Rollback, tyro.conf.subcommand("rollback")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )
@@ -147,6 +168,14 @@ def check(command: Any) -> None:
             model_name(command.name)
             if command.require is not None:
                 Rule.parse(command.require)
+        case Serve():
+            model_and_version(command.model)
+            least, most = command.replicas
+            if not 1 <= least <= most:
+                raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {most}")
+            if not 1 <= command.port < 65_536:
+                raise ValueError(f"--port must be from 1 to 65535, not {command.port}")
+            token_of(command.host, command.token_file)
         case Generate():
             model_and_version(command.model)
             for name, least in (("num_samples", 1), ("workers", 1), ("seed", 0), ("phase", 0)):
@@ -167,7 +196,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command = parse_as(Command, "python -m deploy", list(arguments) or ["--help"])
         check(command)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return _fail(error, 2)
     from rich.console import Console
 

@@ -36,6 +36,8 @@ def execute(command: Any) -> None:
                 f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}"
             )
             result = {"version": before.number, "instead_of": current.number}
+        case cli.Serve():
+            result = served(registry, store, command)
         case cli.Generate():
             result = generated(registry, store, command)
         case cli.Export():
@@ -45,6 +47,23 @@ def execute(command: Any) -> None:
             report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
             result = {"version": version.number, "file": str(command.to)}
     write_json(command.store.json, result)
+
+
+def served(registry: Registry, store: Store, command: cli.Serve) -> Mapping[str, Any]:
+    """Serve until the command is ended."""
+    from deploy import serving
+    from deploy.service import Settings
+
+    name, which = cli.model_and_version(command.model)
+    version = registry.require(name, which)
+    serving.check_port(command.host, command.port)
+    token = serving.token_of(command.host, command.token_file)
+    least, most = command.replicas
+    settings = Settings(store.uri, name, which, token, min_replicas=least, max_replicas=most)
+    with serving.running(settings, command.host, command.port, command.address):
+        report.line(f"{version} answers at http://{command.host}:{command.port} (/docs explains; Ctrl-C ends it)")
+        serving.wait_for_the_end()
+    return {"version": version.number}
 
 
 def generated(registry: Registry, store: Store, command: cli.Generate) -> Mapping[str, Any]:

@@ -38,7 +38,8 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
     if phase.network.second_order:
         assert isinstance(state.potential, PerceptronPotential)
         ends = enumerate((endpoints.target, endpoints.source))
-        on_target, on_source = (torch.from_numpy(end(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
+        samples = (torch.from_numpy(end(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
+        on_target, on_source = (each.to(device) for each in samples)
         state.potential.start_from(on_source, on_target)
     return state
 

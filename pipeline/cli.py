@@ -202,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
         check_json(command.json)
         if isinstance(command, Run):
             recipes.validate(recipe_of(command))
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # an OSError: no file can have such a name
         return _fail(error, 2)
     try:
         execute(command)

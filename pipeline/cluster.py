@@ -49,6 +49,9 @@ def validate(cluster: Cluster) -> None:
         raise ValueError(
             f"cluster.tracking_uri must start with one of {', '.join(TRACKING)}, not {redacted(cluster.tracking_uri)}"
         )
+    database = (cluster.tracking_uri or "").removeprefix("sqlite:///")
+    if database != (cluster.tracking_uri or "") and (not database or Path(database).is_dir()):
+        raise ValueError(f"cluster.tracking_uri must be sqlite:///FILE, not {cluster.tracking_uri}")
     scheme, separator, _ = (cluster.storage or "").partition("://")
     if separator and scheme not in fsspec.available_protocols():
         raise ValueError(f"cluster.storage must be a path or a URL that fsspec knows, not {redacted(cluster.storage or '')}")

@@ -1,5 +1,7 @@
 """Pictures of samples, phases and curves, each written to a file."""
 
+import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,6 +64,21 @@ def phase_picture(path: Path, samples: Samples, reference: Samples, title: str) 
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     _panel(axes, samples, reference, title)
     _save(figure, path)
+
+
+def png(samples: Samples) -> bytes:
+    """A sheet of images, or a scatter of the first two coordinates, as the bytes of a PNG."""
+    content = io.BytesIO()
+    if _is_image(samples):
+        rows = columns = math.isqrt(max(1, len(samples) - 1)) + 1 if len(samples) > 1 else 1
+        plt.imsave(content, _tile(samples, rows, columns), format="png")
+        return content.getvalue()
+    figure = Figure(figsize=(5, 5), layout="constrained")  # not pyplot's: that is for one thread
+    axes = figure.subplots()
+    axes.scatter(samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=3, c=BLUE, linewidths=0)
+    axes.set_aspect("equal")
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
 
 
 def flow_picture(path: Path, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:

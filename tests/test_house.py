@@ -47,7 +47,8 @@ def test_layers_import_downwards_only(path: Path) -> None:
 
 def test_nothing_is_ever_pickled_or_unpickled() -> None:
     for path in SOURCES:
-        assert not re.search(r"pickle|torch\.(load|save)\(", path.read_text()), path
+        text = path.read_text().replace("allow_pickle=False", "")
+        assert not re.search(r"pickle|torch\.(load|save)\(", text), path
 
 
 @pytest.mark.parametrize("package", ["pipeline", "deploy"])
@@ -69,7 +70,7 @@ def readme_commands() -> list[list[str]]:
 
 def test_every_benchmark_that_is_named_exists() -> None:
     texts = [(ROOT / name).read_text() for name in ("README.md", "docs/experiments.md", "docs/decisions.md")]
-    named = {name for text in texts for name in re.findall(r"python -m benchmarks\.(\w+)", text)}
+    named = {name for text in texts for name in re.findall(r"python -m benchmarks\.([a-z_]+)", text)}
     assert named
     assert named <= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
 

@@ -85,6 +85,42 @@ def test_rows_are_filtered_and_a_filter_that_leaves_nothing_is_a_mistake(
     assert "no case has d=3" in capsys.readouterr().err
 
 
+def failing(case: harness.Row) -> list[harness.Row]:
+    if case["d"] == 2:
+        raise ValueError("two is too few")
+    return [{"w2": 1.0}]
+
+
+def test_a_case_that_fails_costs_no_other_its_rows() -> None:
+    rows, failures = harness.run([{"d": 1}, {"d": 2}, {"d": 3}], failing, processes=1)
+    assert rows == [{"d": 1, "w2": 1.0}, {"d": 3, "w2": 1.0}]
+    assert failures == ["{'d': 2}: ValueError: two is too few"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--only", "typo=2"], "--only must name one of d, not typo"),
+        (["--only", "d"], "must be FIELD=VALUE, not d"),
+        (["--json", "/no/such/folder/x.json"], "--json must be a file in an existing folder"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_runs(
+    arguments: list[str], part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.x", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        harness.main("x", "nothing", cases=lambda quick: [{"d": 2}], measure=failing, pivots=[])
+    assert stopped.value.code == 2
+    assert part in capsys.readouterr().err
+
+
+def test_a_case_stands_for_rows_whose_value_begins_with_its_own() -> None:
+    assert harness.matches({"method": "ot_cfm"}, [("method", "ot_cfm_10")])
+    assert harness.matches({"method": "ot_cfm_10"}, [("method", "ot_cfm")])
+    assert not harness.matches({"method": "ot_cfm_10"}, [("method", "ot_cfm_100")])
+
+
 def test_a_table_shows_median_and_range_over_seeds() -> None:
     assert harness.summary([1.0, 3.0, 2.0]) == "2 [1, 3]"
     assert harness.summary([0.25]) == "0.25"

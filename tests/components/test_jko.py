@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from builders import BOTH_SHAPES, IMAGE, VECTOR, constant, double_state, name_of, objective, problem, random_batches
+from builders import BOTH_SHAPES, IMAGE, SECOND_ORDER, VECTOR, constant, double_state, name_of, objective, problem, random_batches
 from torch import nn
 from torch.nn import functional
 
@@ -260,7 +260,7 @@ def test_pushing_through_no_map_is_the_identity_and_through_several_is_their_com
 
 
 @EACH_LOSS
-@pytest.mark.parametrize("shape", [VECTOR, IMAGE], ids=name_of)
+@pytest.mark.parametrize("shape", [VECTOR, IMAGE, SECOND_ORDER], ids=name_of)
 def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, losses):
     """`reduce` averages in place what two threads hand in."""
     draw, solved = random_batches(shape, 12, torch.float64), problem(objective_of(losses, h=0.5), num_steps=3)

@@ -229,3 +229,11 @@ def test_the_pinwheel_has_a_five_fold_symmetry():
     harmonics = np.abs([np.mean(direction**power) for power in range(1, 6)])
     assert harmonics[:4].max() < 4 / np.sqrt(len(x))
     assert harmonics[4] > 0.2
+
+
+@pytest.mark.parametrize("name", WITH_MODES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_point_that_is_not_finite_lies_in_no_mode(name, bad):
+    points = samples(name)[:3].copy()
+    points[1, 0] = bad
+    assert measure(name).mode_of(points)[1] == -1

@@ -168,3 +168,11 @@ def test_precision_and_recall_tell_quality_from_diversity():
     assert astray["precision"] == pytest.approx(0.5, abs=0.05)
     assert astray["recall"] > 0.9
     assert precision_recall(data, data) == {"precision": 1.0, "recall": 1.0}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_at_no_distance_at_all(bad):
+    x, y = cloud(0), cloud(1)
+    x[3, 1] = bad
+    assert math.isnan(w2(x, y))
+    assert math.isnan(w2(y, x))

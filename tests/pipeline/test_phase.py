@@ -6,7 +6,7 @@ import pytest
 from flows import tiny
 
 from pipeline.phase import Phase, phases_of
-from pipeline.recipe import Recipe
+from pipeline.recipe import Network, Recipe
 
 GROUPS = ("data", "network", "jko", "training")
 OTHER = {
@@ -89,3 +89,8 @@ def test_a_phase_survives_its_json() -> None:
 def test_the_fingerprint_of_the_default_recipe_is_what_it_was() -> None:
     """Changes only on purpose, together with METHOD_VERSION or a recipe field: stores out there depend on it."""
     assert fingerprints(Recipe())[0] == "44084618957b2a69f2e2"
+
+
+def test_the_fingerprint_of_a_second_order_recipe_is_what_it_was() -> None:
+    recipe = replace(tiny(divergence="kl", fit="logistic"), network=Network(second_order=True, num_frequencies=0))
+    assert fingerprints(recipe)[0] == "8343ff6adabfae07b920"

@@ -1,0 +1,105 @@
+"""Start the service on this machine or on a cluster, and end it with the command."""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import FlowError
+
+if TYPE_CHECKING:
+    from deploy.service import Settings
+
+SHORTEST_TOKEN = 16
+PATIENCE = {
+    "RAY_worker_niceness": "0",  # 15 by default: any other process of this machine would go first
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 by default, which a busy machine misses
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def token_of(host: str, token_file: Path | None) -> str | None:
+    """The bearer token from a file or from $SJKO_TOKEN; one is required as soon as others can reach the host.
+
+    Raises:
+        ValueError: there is none where one is required, it is too short, or others can read the file.
+    """
+    token = os.environ.get("SJKO_TOKEN", "").strip()
+    if token_file is not None:
+        if not token_file.is_file():
+            raise ValueError(f"--token-file must be an existing file, not {token_file}")
+        if token_file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ValueError(f"--token-file must be readable by its owner alone: chmod 600 {token_file}")
+        token = token_file.read_text().strip()
+    if not token and not is_loopback(host):
+        raise ValueError(f"--token-file or $SJKO_TOKEN is required with --host {host}, which others can reach")
+    if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+        example = secrets.token_urlsafe(24)
+        raise ValueError(f"the token must have {SHORTEST_TOKEN} or more printable ASCII characters, such as {example}")
+    return token or None
+
+
+def check_port(host: str, port: int) -> None:
+    """
+    Raises:
+        FlowError: something else listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise FlowError(f"--host {host} --port {port} cannot be listened on: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def running(settings: "Settings", host: str, port: int, address: str | None) -> Iterator[None]:
+    """The service, for the time of the context."""
+    os.environ.update({name: value for name, value in PATIENCE.items() if name not in os.environ})
+    import ray
+    from ray import serve
+
+    from deploy.service import build
+    from pipeline.cluster import Cluster
+    from pipeline.jobs import connected
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    with connected(Cluster(num_workers=1, address=address)):
+        serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
+        try:
+            try:
+                serve.run(build(settings), name="generator", route_prefix="/")
+            except RuntimeError as error:
+                raise FlowError(f"the service did not start: {str(error).strip().splitlines()[-1]}") from error
+            yield
+        finally:
+            with contextlib.suppress(ray.exceptions.RayError):
+                serve.delete("generator") if address else serve.shutdown()
+
+
+def wait_for_the_end() -> None:
+    """Until Ctrl-C or SIGTERM."""
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    while not done.wait(1.0):
+        pass

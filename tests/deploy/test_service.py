@@ -1,0 +1,327 @@
+"""The service through HTTP: formats, seeds, refusals, and promotions under load without a failed request."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import requests
+from flows import ROOT, command_environment, tiny, train
+from PIL import Image
+from services import free_port
+
+from deploy import wire
+from deploy.cli import main
+from deploy.models import Models, Order, draw
+from deploy.serving import is_loopback, token_of
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.evaluate import load_generator
+from pipeline.store import Store
+
+TOKEN = "a-token-for-tests-only"
+WRONG_HEADERS = [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"]
+
+
+@dataclass
+class Service:
+    """A running `python -m deploy serve`."""
+
+    url: str
+    home: Path
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def post(self, body: object, **headers: str) -> requests.Response:
+        return self.session.post(f"{self.url}/v1/samples", json=body, headers=headers, timeout=30)
+
+    def get(self, path: str) -> requests.Response:
+        return self.session.get(f"{self.url}{path}", timeout=30)
+
+    def samples(self, **body: object) -> np.ndarray:
+        response = self.post({**body, "format": "npy"})
+        assert response.status_code == 200, response.text
+        return np.load(io.BytesIO(response.content), allow_pickle=False)
+
+
+@pytest.fixture(scope="module")
+def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The command, with a champion of two phases, in a home that the tests of this file share."""
+    home = tmp_path_factory.mktemp("service") / "home"
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(migrated.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SJKO_HOME", str(home))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        store = Store(clusters.tracking_uri(Cluster()))
+        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        assert main(["promote", "moons"]) == 0
+        port = free_port()
+        command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
+        environment = {**command_environment(home), "SJKO_TOKEN": TOKEN}
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        running = Service(f"http://127.0.0.1:{port}", home)
+        running.session.headers["Authorization"] = f"Bearer {TOKEN}"
+        try:
+            deadline = time.monotonic() + 200
+            while not _ready(running):
+                assert process.poll() is None, (home / "log").read_text()
+                assert time.monotonic() < deadline, (home / "log").read_text()
+                time.sleep(0.5)
+            yield running
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0, (home / "log").read_text()
+            assert TOKEN not in (home / "log").read_text()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _ready(service: Service) -> bool:
+    try:
+        return service.get("/readyz").status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_every_format_holds_the_same_samples(service: Service) -> None:
+    expected = service.samples(num_samples=40, seed=5)
+    assert expected.shape == (40, 2)
+    assert expected.dtype == np.float32
+    response = service.post({"num_samples": 40, "seed": 5})
+    assert response.headers["Content-Type"] == "application/json"
+    value = response.json()
+    np.testing.assert_array_equal(np.array(value["samples"], dtype=np.float32), expected)
+    assert (value["shape"], value["seed"], value["phase"]) == ([40, 2], 5, 1)
+    response = service.post({"num_samples": 40, "seed": 5}, Accept=wire.MEDIA_TYPES["arrow"])
+    column = pa.ipc.open_stream(response.content).read_all().column("sample").combine_chunks()
+    np.testing.assert_array_equal(np.asarray(column.flatten()).reshape(-1, 2), expected)
+    picture = Image.open(io.BytesIO(service.post({"num_samples": 40, "seed": 5}, Accept="image/png").content))
+    assert picture.size == (550, 550)
+    assert len(picture.convert("RGB").getcolors(2**16) or []) > 10, "something is drawn"
+
+
+def test_equal_seeds_give_equal_samples_whatever_is_asked_beside_them(service: Service) -> None:
+    alone = {seed: service.samples(num_samples=seed % 30 + 1, seed=seed) for seed in range(60)}
+    with ThreadPoolExecutor(16) as pool:
+        together = dict(
+            zip(alone, pool.map(lambda seed: service.samples(num_samples=seed % 30 + 1, seed=seed), alone), strict=True)
+        )
+    for seed, samples in alone.items():
+        np.testing.assert_array_equal(samples, together[seed])
+    long = service.samples(num_samples=500, seed=7)
+    np.testing.assert_array_equal(long[:8], alone[7])
+    first, second = (service.post({"num_samples": 4}).json() for _ in range(2))
+    assert first["seed"] != second["seed"]
+    np.testing.assert_array_equal(service.samples(num_samples=4, seed=first["seed"]), np.float32(first["samples"]))
+
+
+def test_any_phase_can_be_drawn_from_with_the_same_x(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SJKO_HOME", str(service.home))
+    store = Store(clusters.tracking_uri(Cluster()))
+    last = Models(store.uri, "moons", "1").current.lineage.phase_run_ids
+    for k, run_id in enumerate(last):
+        expected = draw(load_generator(store, store.resolve(run_id)), [Order(20, 3, None)])[0]
+        np.testing.assert_array_equal(service.samples(num_samples=20, seed=3, phase=k), expected)
+
+
+def test_the_model_describes_itself(service: Service) -> None:
+    model = service.get("/v1/model").json()
+    assert (model["name"], model["target"], model["num_phases"], model["shape"]) == ("moons", "moons", 2, [2])
+    assert model["metrics"]["w2"] > 0
+    assert "S-JKO generator" in model["card"]
+    paths = service.get("/openapi.json").json()["paths"]
+    assert {"/v1/samples", "/v1/model", "/healthz", "/readyz"} <= paths.keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "parts"),
+    [
+        ({"num_samples": 0}, 422, ("num_samples", "greater than or equal to 1", "0")),
+        ({"num_samples": -5}, 422, ("num_samples", "-5")),
+        ({"num_samples": 1.5}, 422, ("num_samples", "1.5")),
+        ({"num_samples": "many"}, 422, ("num_samples", "many")),
+        ({"num_samples": True}, 422, ("num_samples", "True")),
+        ({"num_samples": 10**9}, 413, ("num_samples must be at most 100000", "1000000000")),
+        ({"num_samples": 10**400}, 422, ("num_samples",)),
+        ({"seed": -1}, 422, ("seed", "-1")),
+        ({"seed": 2**63}, 422, ("seed", str(2**63))),
+        ({"phase": 2}, 422, ("phase must be below 2, not 2",)),
+        ({"phase": -1}, 422, ("phase", "-1")),
+        ({"format": "exe"}, 422, ("format", "exe")),
+        ({"steps": 3}, 422, ("steps", "not permitted")),
+        ([1, 2], 422, ("body",)),
+    ],
+)
+def test_a_wrong_body_is_refused_with_one_sentence(service: Service, body: object, status: int, parts: tuple[str, ...]) -> None:
+    response = service.post(body)
+    assert response.status_code == status, response.text
+    sentence = response.json()["detail"]
+    for part in parts:
+        assert part in sentence
+
+
+def test_what_is_not_json_is_refused(service: Service) -> None:
+    def post(**arguments: object) -> requests.Response:
+        return service.session.post(f"{service.url}/v1/samples", timeout=30, **arguments)  # type: ignore[arg-type]
+
+    for content in (b"{", b"NaN", b'{"num_samples": NaN}', b"\xff"):
+        assert post(data=content, headers={"Content-Type": "application/json"}).status_code in (400, 422)
+    assert post(data=b"x" * 70_000, headers={"Content-Type": "application/json"}).status_code == 413
+    assert post(data=iter([b"{}"]), headers={"Content-Type": "application/json"}).status_code == 411
+    assert post(json={}, headers={"Accept": "text/html"}).status_code == 406
+
+
+@pytest.mark.parametrize("header", WRONG_HEADERS)
+def test_without_the_token_only_health_is_told(service: Service, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    for path in ("/v1/model", "/openapi.json", "/docs"):
+        response = requests.get(service.url + path, headers=headers, timeout=30)
+        assert response.status_code == 401
+        assert "Authorization: Bearer" in response.json()["detail"]
+    assert requests.post(f"{service.url}/v1/samples", json={}, headers=headers, timeout=30).status_code == 401
+    assert requests.get(f"{service.url}/healthz", timeout=30).status_code == 200
+
+
+class Load:
+    """Requests from several clients until told to stop: (time, seconds, version) of each, and what failed."""
+
+    def __init__(self, service: Service, num_clients: int = 4) -> None:
+        self.service, self.done = service, threading.Event()
+        self.answers: list[tuple[float, float, int]] = []
+        self.failed: list[str] = []
+        self.threads = [threading.Thread(target=self.client) for _ in range(num_clients)]
+
+    def client(self) -> None:
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {TOKEN}"
+            while not self.done.is_set():
+                began = time.monotonic()
+                try:
+                    response = session.post(f"{self.service.url}/v1/samples", json={"num_samples": 16}, timeout=30)
+                    response.raise_for_status()
+                    self.answers.append((began, time.monotonic() - began, int(response.headers["X-Version"])))
+                except requests.RequestException as error:
+                    self.failed.append(str(error))
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for(self, version: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.answers or self.answers[-1][2] != version:
+            assert time.monotonic() < deadline, f"version {version} did not answer within {seconds} s"
+            time.sleep(0.05)
+
+
+def test_promotion_and_rollback_under_load_lose_no_request_and_a_broken_version_changes_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SJKO_HOME", str(service.home))
+    store = Store(clusters.tracking_uri(Cluster()))
+    for num_steps in (60, 61):
+        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons"]) == 0
+    broken = sorted((service.home / "artifacts").rglob("map_0.safetensors"), key=lambda path: path.stat().st_mtime)[-1]
+    broken.write_bytes(broken.read_bytes()[:-1] + b"\x00")
+    with Load(service) as load:
+        load.wait_for(1, 20)
+        assert main(["promote", "moons", "--version", "2"]) == 0
+        load.wait_for(2, 20)
+        store.client.set_registered_model_alias("moons", "champion", "3")  # past our own check, as another tool might
+        deadline = time.monotonic() + 30
+        while service.get("/readyz").json()["failed"] is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        state = service.get("/readyz").json()
+        assert (state["version"], state["failed"]["version"]) == (2, 3)
+        assert "map_0.safetensors is corrupt" in state["failed"]["reason"]
+        store.client.set_registered_model_alias("moons", "champion", "2")
+        assert main(["rollback", "moons"]) == 0
+        load.wait_for(1, 20)
+    assert load.failed == []
+    assert {version for _, _, version in load.answers} == {1, 2}
+    assert len(load.answers) > 50
+    deadline = time.monotonic() + 10
+    while service.get("/readyz").json()["failed"] is not None:
+        assert time.monotonic() < deadline
+
+
+def test_hosts_that_others_can_reach_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SJKO_TOKEN", raising=False)
+    assert all(map(is_loopback, ("127.0.0.1", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "10.0.0.1", "example.org")))
+    assert token_of("127.0.0.1", None) is None
+    with pytest.raises(ValueError, match=r"required with --host 0\.0\.0\.0"):
+        token_of("0.0.0.0", None)
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="chmod 600"):
+        token_of("127.0.0.1", path)
+    path.chmod(0o600)
+    assert token_of("0.0.0.0", path) == TOKEN
+    path.write_text("short")
+    with pytest.raises(ValueError, match="16 or more printable"):
+        token_of("127.0.0.1", path)
+    with pytest.raises(ValueError, match="existing file"):
+        token_of("127.0.0.1", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        ("*/*", "json"),
+        ("", "json"),
+        ("text/html, image/png;q=0.8", "png"),
+        ("application/x-npy", "npy"),
+        ("image/*", "png"),
+        ("text/html", None),
+    ],
+)
+def test_the_accept_header_chooses_the_format(accept: str, name: str | None) -> None:
+    assert wire.format_of(accept) == name
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--host 0.0.0.0", ("--token-file or $SJKO_TOKEN is required", "0.0.0.0")),
+        ("--port 0", ("--port must be from 1 to 65535", "0")),
+        ("--replicas 2 1", ("--replicas", "2 1")),
+        ("", ("nobody@champion is not in the registry", "no models yet")),
+    ],
+)
+def test_a_service_that_cannot_start_says_why_in_one_line(
+    flags: str, parts: tuple[str, ...], store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SJKO_TOKEN", raising=False)
+    assert main(["serve", "nobody@champion", *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+
+
+def test_a_json_answer_is_what_it_says() -> None:
+    samples = np.arange(6, dtype=np.float32).reshape(3, 2)
+    value = json.loads(wire.encode(samples, "json", {"version": 1}))
+    assert value == {"version": 1, "shape": [3, 2], "samples": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]}
