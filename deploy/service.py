@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from ray.util import metrics
 
 from deploy import wire
 from deploy.models import Models, Order, draw
+from deploy.serving import token_of
 from pipeline.data import Samples
 from pipeline.errors import FlowError
 from pipeline.evaluate import Generator
@@ -245,6 +246,19 @@ def build(settings: Settings) -> serve.Application:
             return await asyncio.to_thread(draw_all, wanted)
 
     return GeneratorService.bind(**asdict(settings))  # type: ignore[attr-defined]
+
+
+def configured(arguments: dict[str, Any]) -> serve.Application:
+    """The application of a Serve configuration file, whose `args` are fields of `Settings`; the token is $SJKO_TOKEN.
+
+    Raises:
+        ValueError: an argument is not a field, one is missing, or there is no token.
+    """
+    given, known = set(arguments), {field.name for field in fields(Settings)} - {"token"}
+    required = {"tracking_uri", "name", "which"}
+    if not given <= known or not required <= given:
+        raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(known - required))}")
+    return build(Settings(**arguments, token=token_of("0.0.0.0", None)))
 
 
 def draw_all(wanted: Sequence[tuple[Generator, Order]]) -> list[Samples]:

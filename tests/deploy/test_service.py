@@ -1,5 +1,6 @@
 """The service through HTTP: formats, seeds, refusals, and promotions under load without a failed request."""
 
+import importlib
 import io
 import json
 import os
@@ -17,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import requests
+import yaml
 from flows import ROOT, command_environment, tiny, train
 from PIL import Image
+from ray.serve.schema import ServeDeploySchema
 from services import free_port
 
 from deploy import wire
@@ -325,3 +328,18 @@ def test_a_json_answer_is_what_it_says() -> None:
     samples = np.arange(6, dtype=np.float32).reshape(3, 2)
     value = json.loads(wire.encode(samples, "json", {"version": 1}))
     assert value == {"version": 1, "shape": [3, 2], "samples": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]}
+
+
+def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text()))
+    (application,) = schema.applications
+    module, _, function = application.import_path.partition(":")
+    build = getattr(importlib.import_module(module), function)
+    monkeypatch.delenv("SJKO_TOKEN", raising=False)
+    with pytest.raises(ValueError, match="SJKO_TOKEN is required"):
+        build(application.args)
+    monkeypatch.setenv("SJKO_TOKEN", TOKEN)
+    assert build(application.args)
+    for wrong in ({}, {**application.args, "token": TOKEN}, {**application.args, "colour": 1}):
+        with pytest.raises(ValueError, match="args must hold name, tracking_uri, which"):
+            build(wrong)
