@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from components import state as states
 from pipeline import figures, manifest
 from pipeline.build import shape_of
+from pipeline.data import load_source
 from pipeline.errors import Corrupt
 from pipeline.evaluate import Generator, endpoints_of, held_out, num_samples
 from pipeline.phase import Phase
@@ -64,17 +65,23 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     record = {
         "phase": generator.phase.to_json(),
         "fingerprint": generator.phase.fingerprint,
+        "shape": list(generator.endpoints.shape),
+        "scale": generator.endpoints.scale,
         "metrics": dict(metrics),
         "flow_run_id": lineage.flow_run_id,
         "phase_run_ids": list(lineage.phase_run_ids),
         "commit": lineage.commit,
         "versions": versions(),
     }
+    tensors["shift"] = {"shift": torch.from_numpy(np.array(generator.endpoints.shift, dtype=np.float32))}
     manifest.write(folder / FOLDER, tensors, record)
 
 
-def read(folder: Path) -> Generator:
+def read(folder: Path, *, with_data: bool = False) -> Generator:
     """The generator of a version's own part, every file verified.
+
+    Args:
+        with_data: load the data set as well, to measure against.
 
     Raises:
         Corrupt: names the file, or the map gives numbers that are not finite.
@@ -83,7 +90,9 @@ def read(folder: Path) -> Generator:
     manifest.verify(own)
     record = manifest.read_record(own)
     phase = Phase.from_json(str(record["phase"]))
-    endpoints = endpoints_of(phase.data)
+    shift = manifest.read_tensors(own, "shift")["shift"].numpy()
+    shape = tuple(json.loads(str(record["shape"])))
+    endpoints = endpoints_of(phase.data) if with_data else load_source(phase.data, shape, shift, float(str(record["scale"])))
     maps = []
     for number in range(sum(path.name.startswith("map_") for path in own.iterdir())):
         transport_map = states.build_map(shape_of(phase, endpoints))

@@ -76,7 +76,7 @@ def generated(registry: Registry, store: Store, command: cli.Generate) -> Mappin
         runs = registry.lineage(version).phase_run_ids
         if command.phase >= len(runs):
             raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
-        generator = load_generator(store, store.resolve(runs[command.phase]))
+        generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
     url = command.to if "://" in command.to else str(Path(command.to).absolute())
     job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=url)
     with connected(Cluster(num_workers=command.workers, address=command.address)), report.progress("samples") as show:

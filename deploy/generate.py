@@ -23,9 +23,9 @@ from components import state as states
 from components.jko import push_through
 from components.streams import normal, stream
 from pipeline.build import shape_of
-from pipeline.data import Samples
+from pipeline.data import Samples, load_source
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluate import Generator, endpoints_of
+from pipeline.evaluate import Generator
 from pipeline.phase import Phase
 
 MANIFEST = "_samples.json"
@@ -43,11 +43,15 @@ class Job:
     Attributes:
         phase: JSON of the phase.
         maps: weights of its map, or of all increments, as numpy arrays.
+        shape, shift, scale: of a sample; of the way from the space of the flow to the data's own units.
         url: folder, any URL that fsspec knows.
     """
 
     phase: str
     maps: tuple[Mapping[str, np.ndarray], ...]
+    shape: tuple[int, ...]
+    shift: np.ndarray
+    scale: float
     seed: int
     num_samples: int
     url: str
@@ -55,8 +59,7 @@ class Job:
     @property
     def per_part(self) -> int:
         """Samples of a part: a function of their size alone, so that parts never depend on the machine."""
-        dim = int(np.prod(endpoints_of(Phase.from_json(self.phase).data).shape))
-        return max(1, min(MOST_PER_PART, PART_BYTES // (4 * dim)))
+        return max(1, min(MOST_PER_PART, PART_BYTES // (4 * int(np.prod(self.shape)))))
 
     @property
     def num_parts(self) -> int:
@@ -72,13 +75,14 @@ class Job:
 def job_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Job:
     """The job that draws from a generator."""
     maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
-    return Job(generator.phase.to_json(), maps, seed, num_samples, url)
+    ends = generator.endpoints
+    return Job(generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url)
 
 
 def generator_of(job: Job) -> Generator:
     """The generator in a worker."""
     phase = Phase.from_json(job.phase)
-    endpoints = endpoints_of(phase.data)
+    endpoints = load_source(phase.data, job.shape, job.shift, job.scale)
     maps = []
     for weights in job.maps:
         transport_map = states.build_map(shape_of(phase, endpoints))

@@ -11,6 +11,7 @@ import torch
 
 from components.jko import push_through
 from components.streams import normal, stream
+from deploy import bundle
 from deploy.bundle import Lineage
 from deploy.registry import Registry, Version
 from pipeline.data import Samples
@@ -80,8 +81,7 @@ class Models:
 
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
-            card = (folder / "README.md").read_text()
-        generator, lineage = self._registry.load(version), self._registry.lineage(version)
+            card, generator, lineage = (folder / "README.md").read_text(), bundle.read(folder), bundle.read_lineage(folder)
         draw(generator, [Order(LEAST_ROWS, 0, None)])  # the first forward pass is slow
         return Loaded(version, lineage, generator, card, {len(lineage.phase_run_ids) - 1: generator})
 
@@ -116,7 +116,8 @@ class Models:
             raise IndexError(f"phase must be below {loaded.num_phases}, not {k}")
         with self._lock:
             if k not in loaded.by_phase:
-                loaded.by_phase[k] = load_generator(self._store, self._store.resolve(loaded.lineage.phase_run_ids[k]))
+                ref = self._store.resolve(loaded.lineage.phase_run_ids[k])
+                loaded.by_phase[k] = load_generator(self._store, ref, loaded.last.endpoints)
         return loaded.by_phase[k]
 
     def description(self) -> Mapping[str, Any]:

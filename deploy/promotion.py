@@ -41,13 +41,13 @@ def promote(registry: Registry, name: str, number: str | None, alias: str, rule:
     """
     version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
     first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
-    generator = registry.load(version)
+    generator = registry.load(version, with_data=True)
     metrics = evaluate(generator, first_draw=first_draw)
     value = bound = None
     if rule is not None:
         champion = None
         if before is not None and rule.reference == "champion":
-            other = registry.load(before)
+            other = registry.load(before, with_data=True)
             if other.phase.data != generator.phase.data:
                 raise RecipeMismatch(
                     f"{version} and {before} were trained on different data, so their metrics cannot be compared"

@@ -101,14 +101,14 @@ class Registry:
             uri = self._client.get_model_version_download_uri(version.name, str(version.number))
         return {"artifact_uri": uri, "tracking_uri": self._store.uri}
 
-    def load(self, version: Version) -> Generator:
-        """The generator of a version, every file of our own part verified.
+    def load(self, version: Version, *, with_data: bool = False) -> Generator:
+        """The generator of a version, every file of our own part verified; with its data set where it is to be measured.
 
         Raises:
             Corrupt: names the file.
         """
         with self.folder(version) as folder:
-            return bundle.read(folder)
+            return bundle.read(folder, with_data=with_data)
 
     def lineage(self, version: Version) -> Lineage:
         """Where a version comes from."""

@@ -63,6 +63,17 @@ def load_endpoints(data: Data) -> Endpoints:
     return _from_dataset(data) if data.target in DATASETS else _from_measure(data)
 
 
+def load_source(data: Data, shape: tuple[int, ...], shift: np.ndarray, scale: float) -> Endpoints:
+    """What drawing from a trained map needs, without the data set: who samples does not have it."""
+    if data.target not in DATASETS:
+        return load_endpoints(data)
+
+    def absent(n: int, rng: np.random.Generator) -> Samples:
+        raise FlowError(f"data.target: {data.target} was not loaded, only what drawing from its maps needs")
+
+    return Endpoints(shape, lambda n, rng: normal(rng, n, *shape), absent, absent, None, shift, scale, None)
+
+
 def _affine(samples: Samples, standardise: bool) -> tuple[np.ndarray, float]:
     """Mean per coordinate and one common standard deviation: a similarity, which scales W2 by `scale` exactly."""
     if not standardise:

@@ -50,14 +50,17 @@ class Generator:
         return self.endpoints.to_units(push_through(self.maps, x, z).numpy())
 
 
-def load_generator(store: Store, ref: MapRef) -> Generator:
+def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None) -> Generator:
     """The generator behind a reference.
+
+    Args:
+        endpoints: of its data, where they are known; loaded where they are not.
 
     Raises:
         Corrupt: an artifact does not match its manifest.
     """
     phase = store.phase_of(ref)
-    endpoints = endpoints_of(phase.data)
+    endpoints = endpoints or endpoints_of(phase.data)
     maps = []
     for link in store.ancestors(ref) if phase.composed else [ref]:
         transport_map = states.build_map(shape_of(phase, endpoints))

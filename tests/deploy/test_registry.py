@@ -13,6 +13,8 @@ from flows import tiny, train
 from deploy import bundle
 from deploy.cli import main
 from deploy.registry import Registry, Version
+from pipeline import data, evaluate
+from pipeline.errors import FlowError
 from pipeline.evaluate import Generator, load_generator
 from pipeline.store import MapRef, Store
 
@@ -169,6 +171,23 @@ def test_an_exported_graph_gives_the_same_numbers_at_any_batch_size(store: Store
             samples = module(torch.from_numpy(noise)).numpy()
         np.testing.assert_allclose(samples, expected(load_generator(store, ref), noise), rtol=1e-5, atol=1e-6)
     assert [file.name for file in tmp_path.glob("*partial*")] == []
+
+
+def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = trained(store, 3, target="digits", num_frequencies=0)
+    result_of(tmp_path, "register", ref.run_id, "--name", "digits")
+    expected_samples = load_generator(store, ref).sample(32)
+
+    def absent() -> None:
+        raise AssertionError("the data set was read")
+
+    monkeypatch.setitem(data.DATASET_READERS, "digits", absent)
+    evaluate.endpoints_of.cache_clear()
+    generator = Registry(store).load(Version("digits", 1, {}))
+    np.testing.assert_array_equal(generator.sample(32), expected_samples)
+    assert generator.endpoints.shape == (1, 8, 8)
+    with pytest.raises(FlowError, match="was not loaded"):
+        generator.endpoints.target(1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
