@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN_PACKAGES := dataset-fashion-mnist postgresql
+DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist postgresql
 
 .PHONY: run test lint unit system clean
 
@@ -27,7 +27,7 @@ unit: .venv/.installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# A real PostgreSQL and real images for the tests; without root the tests that need them say what is missing.
+# A real PostgreSQL, a real browser and real images for the tests; without root the tests that need them say what is missing.
 system:
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	    dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN_PACKAGES) >/dev/null; }; \

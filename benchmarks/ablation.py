@@ -9,22 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.flows import train_flow
-from benchmarks.gaussian import NUM_MOMENTS, OURS, moments_of, solve
+from benchmarks import gaussian
+from benchmarks.flows import shipped, train_flow
+from benchmarks.gaussian import NUM_MOMENTS, moments_of, solve
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import precision_recall
 from pipeline.evaluate import evaluate, held_out, num_samples
-from pipeline.recipe import Data, FitName, Jko, Network, Recipe, Training
+from pipeline.recipe import Data, FitName, Recipe
 from tests.closed_forms import Gaussian, bures_wasserstein, gaussian_jko_step, ornstein_uhlenbeck
 
 SEEDS = (0, 1, 2)
 TOTAL_STEPS = {"spiral": 1500, "gauss25": 1500, "digits": 900}
-DIGITS = Recipe(
-    Data(target="digits"),
-    Network(width=256, num_frequencies=0),
-    Jko(cost="mean_squared"),
-    Training(batch_size=128, map_lr=1e-3, potential_lr=1e-3, lr_decay_steps=2000, r1=2.0, r2=2.0),
-)
 DIVERGENCES, STEP_SIZES, NUMS_OF_PHASES = ("jsd", "kl"), (0.3, 3.0, float("inf")), (1, 4, 12)
 BASE = {"h": 3.0, "num_phases": 4, "divergence": "jsd"}
 VARIANTS = ("composed", "z_independent", "z_shared", "no_r1", "no_penalty", "semi_dual_fit")
@@ -57,6 +52,7 @@ def cases(quick: bool) -> list[Row]:
         {**BASE, "divergence": "kl" if name == "semi_dual_fit" else "jsd", "variant": name} for name in VARIANTS
     ]
     order: list[Row] = [{"h": FLOW_TIME / k, "num_phases": k, "divergence": "kl", "variant": "order"} for k in ORDER_PHASES]
+    per_phase = gaussian.recipe_of("ours", seed=0).training.num_steps
     ends = [(name, combination) for name in TOTAL_STEPS for combination in (*grid, *variants)]
     ends += [("gaussian", combination) for combination in order]
     return [
@@ -64,7 +60,7 @@ def cases(quick: bool) -> list[Row]:
             "measure": name,
             **combination,
             "seed": seed,
-            "total_steps": TOTAL_STEPS.get(name, OURS.training.num_steps * combination["num_phases"]),
+            "total_steps": TOTAL_STEPS.get(name, per_phase * combination["num_phases"]),
         }
         for name, combination in ends
         for seed in SEEDS
@@ -73,9 +69,9 @@ def cases(quick: bool) -> list[Row]:
 
 def recipe_of(case: Row) -> Recipe:
     """The shipped recipe of the measure, altered as the case says."""
-    shipped = DIGITS if case["measure"] == "digits" else Recipe(Data(target=case["measure"]))
+    base = shipped("digits") if case["measure"] == "digits" else Recipe(Data(target=case["measure"]))
     variant = case["variant"]
-    network, jko, training = shipped.network, shipped.jko, shipped.training
+    network, jko, training = base.network, base.jko, base.training
     fit: FitName = "logistic" if case["divergence"] == "kl" and variant != "semi_dual_fit" else "conjugate"
     jko = replace(jko, h=case["h"], num_phases=case["num_phases"], divergence=case["divergence"], fit=fit)
     training = replace(training, num_steps=case["total_steps"] // case["num_phases"])
@@ -87,7 +83,7 @@ def recipe_of(case: Row) -> Recipe:
         training = replace(training, r1=0.0)
     elif variant == "no_penalty":
         training = replace(training, r1=0.0, r2=0.0)
-    return Recipe(shipped.data, network, jko, training, seed=case["seed"])
+    return Recipe(base.data, network, jko, training, seed=case["seed"])
 
 
 def measure(case: Row) -> Iterator[Row]:
@@ -114,8 +110,7 @@ TARGET: Gaussian = np.array([1.0, -0.5]), np.array([[1.2, -0.3], [-0.3, 0.8]])
 
 def order(case: Row) -> Iterator[Row]:
     """W2 between the Gaussian fit of mu_K and the exact flow at t = K h; the floor is that of exact JKO steps."""
-    recipe = replace(OURS, seed=case["seed"])
-    *_, last = solve(START, TARGET, case["h"], case["num_phases"], recipe)
+    *_, last = solve(START, TARGET, case["h"], case["num_phases"], gaussian.recipe_of("ours", case["seed"]))
     flow, exact = ornstein_uhlenbeck(START, TARGET, FLOW_TIME), START
     for _ in range(case["num_phases"]):
         exact = gaussian_jko_step(exact, TARGET, case["h"])

@@ -10,6 +10,7 @@ from torch import nn
 
 from components import state as states
 from components.jko import train_phase
+from pipeline import cli
 from pipeline.build import batches_of, new_state, problem_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
 from pipeline.evaluate import Generator
@@ -34,6 +35,13 @@ class Trained:
     potential: nn.Module
     num_steps: int
     cpu_seconds: float
+
+
+def shipped(name: str) -> Recipe:
+    """The recipe of that name."""
+    command = cli.parse(["run", name])
+    assert isinstance(command, cli.Run)
+    return cli.recipe_of(command)
 
 
 def train_flow(recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints | None = None) -> Iterator[Trained]:

@@ -12,39 +12,29 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.flows import Trained, train_flow
+from benchmarks.flows import Trained, shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.streams import normal, stream
 from pipeline.data import Endpoints, Sampler, Samples
-from pipeline.recipe import Jko, Network, Recipe, Training
+from pipeline.recipe import Recipe
 from tests.closed_forms import Gaussian, bures_uvp, gaussian_jko_step, optimal_potential
 
 DIMS, STEP_SIZES, SEEDS, NUM_PHASES = (2, 8, 32), (0.1, 0.3, 1.0), (0, 1, 2), 10
 NUM_MOMENTS = 100_000
 """Samples that a marginal's mean and covariance are estimated from; the `floor` is what exact samples of that number give."""
 
-
-OURS = Recipe(
-    network=Network(width=64, depth=2, num_frequencies=0, second_order=True),
-    jko=Jko(divergence="kl", fit="logistic"),
-    training=Training(
-        num_steps=200,
-        batch_size=1024,
-        map_lr=3e-3,
-        potential_lr=1e-2,
-        lr_decay_steps=2000,
-        beta1=0.5,
-        r1=0.0,
-        r2=0.0,
-        ema_decay=0.98,
-    ),
-)
-VARIANTS = {
-    "ours": OURS,
-    "semi_dual_fit": replace(OURS, jko=Jko(divergence="kl")),
-    "perceptrons_only": replace(OURS, network=replace(OURS.network, second_order=False)),
-}
+VARIANTS = ("ours", "semi_dual_fit", "perceptrons_only")
 """Ours, and what its two parts give: v learned by L_v itself, and no affine and quadratic part."""
+
+
+def recipe_of(variant: str, seed: int) -> Recipe:
+    """The shipped recipe `gaussian`, altered as the variant says."""
+    ours = replace(shipped("gaussian"), seed=seed)
+    if variant == "semi_dual_fit":
+        return replace(ours, jko=replace(ours.jko, fit="conjugate"))
+    if variant == "perceptrons_only":
+        return replace(ours, network=replace(ours.network, second_order=False))
+    return ours
 
 
 def random_gaussian(dim: int, rng: np.random.Generator, *, centred: bool) -> Gaussian:
@@ -68,7 +58,7 @@ def moments_of(samples: Samples) -> Gaussian:
     return x.mean(0), np.atleast_2d(np.cov(x.T))
 
 
-def solve(source: Gaussian, target: Gaussian, h: float, num_phases: int, recipe: Recipe = OURS) -> Iterator[Trained]:
+def solve(source: Gaussian, target: Gaussian, h: float, num_phases: int, recipe: Recipe) -> Iterator[Trained]:
     """Train the flow between two Gaussians, phase by phase."""
     recipe = replace(recipe, jko=replace(recipe.jko, h=h, num_phases=num_phases))
     dim = len(source[0])
@@ -107,7 +97,7 @@ def measure(case: Row) -> Iterator[Row]:
     rng = stream(case["seed"], "problem", phase=case["d"])
     source, target = (random_gaussian(case["d"], rng, centred=centred) for centred in (True, False))
     exact = source
-    recipe = replace(VARIANTS[case["variant"]], seed=case["seed"])
+    recipe = recipe_of(case["variant"], case["seed"])
     for k, trained in enumerate(solve(source, target, case["h"], case["num_phases"], recipe), start=1):
         before, exact = exact, gaussian_jko_step(exact, target, case["h"])
         fresh = draw_from(exact, NUM_MOMENTS, stream(case["seed"], "evaluation_floor", phase=k))

@@ -110,7 +110,7 @@ def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes
                 number = futures[future]
                 try:
                     rows[number] = future.result()
-                except Exception as error:
+                except Exception as error:  # whatever it is, the other cases keep their rows
                     failures.append(f"{cases[number]}: {type(error).__name__}: {error}")
                 progress.advance(task)
         except BaseException:

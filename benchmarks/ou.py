@@ -7,12 +7,11 @@ d = 10 to the error of a perfect solver (-3.0 instead of -3.5 at t = 0.9).
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from sklearn.datasets import make_spd_matrix
 
-from benchmarks.gaussian import NUM_MOMENTS, OURS, moments_of, solve
+from benchmarks.gaussian import NUM_MOMENTS, moments_of, recipe_of, solve
 from benchmarks.harness import Pivot, Row, main
 from components.streams import stream
 from tests.closed_forms import Gaussian, gaussian_jko_step, gaussian_kl, ornstein_uhlenbeck
@@ -46,7 +45,7 @@ def measure(case: Row) -> Iterator[Row]:
     """One row per time."""
     start, target = problem(case["d"], case["seed"])
     exact = start
-    recipe = replace(OURS, seed=case["seed"])
+    recipe = recipe_of("ours", case["seed"])
     for k, trained in enumerate(solve(start, target, H, max(TIMES.values()), recipe), start=1):
         exact = gaussian_jko_step(exact, target, H)
         for number, (t, last) in enumerate(TIMES.items()):

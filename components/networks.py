@@ -31,17 +31,11 @@ def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequenti
     return nn.Sequential(*hidden, nn.Linear(width, out_dim))
 
 
-def zero_last_layer(layers: Sequence[nn.Module] | nn.Sequential) -> None:
-    """What ends in this layer starts at zero."""
-    last = layers[-1]
-    assert isinstance(last, nn.Linear)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-
-
-def with_z(x: Float[Tensor, "n d"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n e"]:
-    """x and z side by side."""
-    return x if z is None else torch.cat([x, z], 1)
+def start_at_zero(layer: nn.Module) -> None:
+    """What ends in this linear layer starts at zero."""
+    assert isinstance(layer, nn.Linear)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
 
 
 class FourierFeatures(nn.Module):
@@ -73,18 +67,19 @@ class PerceptronMap(nn.Module):
         in_dim = dim + shape.z_dim
         self.features = FourierFeatures(in_dim, shape.num_frequencies)
         self.net = perceptron(in_dim + 2 * shape.num_frequencies, shape.width, shape.depth, dim)
-        zero_last_layer(self.net)
+        start_at_zero(self.net[-1])
         self.second_order = shape.second_order
         if shape.second_order:
             self.affine = nn.Linear(dim, dim)
-            zero_last_layer([self.affine])
+            start_at_zero(self.affine)
         else:
             self.closed = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
         flat = x.flatten(1)
         skip = flat + self.affine(flat) if self.second_order else (1 - GATE_RATE * self.closed) * flat
-        return (skip + self.net(self.features(with_z(flat, z)))).view_as(x)
+        both = flat if z is None else torch.cat([flat, z], 1)
+        return (skip + self.net(self.features(both))).view_as(x)
 
 
 class PerceptronPotential(nn.Module):
@@ -107,11 +102,10 @@ class PerceptronPotential(nn.Module):
         self.net = perceptron(dim, shape.width, shape.depth, 1)
         self.second_order = shape.second_order
         if shape.second_order:
-            zero_last_layer(self.net)
-            for name, start in (("shift", torch.zeros(dim)), ("whitening", torch.eye(dim))):
-                self.register_buffer(name, start)
-            for name, start in (("mean", torch.zeros(dim)), ("second_moment", torch.eye(dim))):
-                self.register_buffer(name, start)
+            start_at_zero(self.net[-1])
+            for vector, matrix in (("shift", "whitening"), ("mean", "second_moment")):
+                self.register_buffer(vector, torch.zeros(dim))
+                self.register_buffer(matrix, torch.eye(dim))
 
     def start_from(self, source: Float[Tensor, "m *shape"], target: Float[Tensor, "m *shape"]) -> None:
         """Take the moments of both measures; T is the identity, so the source is what is transported."""
@@ -176,7 +170,7 @@ class ResidualMap(nn.Module):
         self.blocks = ResidualBlocks(dim, width, shape.depth)
         self.latent = nn.Sequential(nn.Linear(shape.z_dim, width), nn.SiLU(), nn.Linear(width, width)) if shape.z_dim else None
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, dim))
-        zero_last_layer(self.head)
+        start_at_zero(self.head[-1])
 
     def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
         hidden = self.blocks(x.flatten(1))

@@ -1,1 +1,1 @@
-"""From a trained flow to a generator that others use: registry, promotion, export."""
+"""From a trained flow to a generator that others use: registry, promotion, service, samples, export."""

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components import state as states
 from pipeline import figures, manifest
-from pipeline.build import shape_of
 from pipeline.data import load_source
 from pipeline.errors import Corrupt
-from pipeline.evaluate import Generator, endpoints_of, held_out, num_samples
+from pipeline.evaluate import Generator, endpoints_of, generator_of, held_out, num_samples
 from pipeline.phase import Phase
 from pipeline.provenance import versions
 
@@ -93,12 +91,8 @@ def read(folder: Path, *, with_data: bool = False) -> Generator:
     shift = manifest.read_tensors(own, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
     endpoints = endpoints_of(phase.data) if with_data else load_source(phase.data, shape, shift, float(str(record["scale"])))
-    maps = []
-    for number in range(sum(path.name.startswith("map_") for path in own.iterdir())):
-        transport_map = states.build_map(shape_of(phase, endpoints))
-        transport_map.load_state_dict(manifest.read_tensors(own, f"map_{number}"))
-        maps.append(transport_map.eval())
-    generator = Generator(phase, endpoints, maps)
+    num_maps = sum(path.name.startswith("map_") for path in own.iterdir())
+    generator = generator_of(phase, endpoints, (manifest.read_tensors(own, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
         raise Corrupt(str(own), "its map gives numbers that are not finite")
     return generator

@@ -1,4 +1,4 @@
-"""The command line of registry and export. Nothing heavy is imported before the arguments are known to be right."""
+"""The command line of registry, service and samples. Nothing heavy is imported before the arguments are known to be right."""
 
 import sys
 from collections.abc import Sequence
@@ -115,8 +115,8 @@ class Export:
     """NAME@ALIAS or NAME@VERSION"""
     to: Path
     """the file"""
-    format: Literal["pt2", "onnx"] = "pt2"
-    """`pt2` is torch.export's; `onnx` needs the package onnxscript"""
+    format: Literal["pt2", "onnx"] | None = None
+    """torch.export's format or ONNX; None: what the file's name ends in"""
     store: Store = field(default_factory=Store)
 
 
@@ -187,8 +187,15 @@ def check(command: Any) -> None:
                 raise ValueError(f"--to must be a path or a URL that fsspec knows, not {redacted(command.to)}")
         case Export():
             model_and_version(command.model)
-            if command.to.is_dir() or not command.to.absolute().parent.is_dir() or command.to.suffix != f".{command.format}":
-                raise ValueError(f"--to must be a file ending in .{command.format} in an existing folder, not {command.to}")
+            check_export(command)
+
+
+def check_export(command: Export) -> None:
+    """Refuse a file that cannot be written, or whose format nobody named."""
+    if command.to.is_dir() or not command.to.absolute().parent.is_dir():
+        raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
+    if command.format is None and command.to.suffix not in (".pt2", ".onnx"):
+        raise ValueError(f"--to must end in .pt2 or .onnx where there is no --format, not {command.to}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -43,7 +43,7 @@ def execute(command: Any) -> None:
         case cli.Export():
             name, which = cli.model_and_version(command.model)
             version = registry.require(name, which)
-            export(registry.load(version), command.format, command.to)
+            export(registry.load(version), command.to, command.format or command.to.suffix[1:])
             report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
             result = {"version": version.number, "file": str(command.to)}
     write_json(command.store.json, result)
@@ -61,7 +61,8 @@ def served(registry: Registry, store: Store, command: cli.Serve) -> Mapping[str,
     least, most = command.replicas
     settings = Settings(store.uri, name, which, token, min_replicas=least, max_replicas=most)
     with serving.running(settings, command.host, command.port, command.address):
-        report.line(f"{version} answers at http://{command.host}:{command.port} (/docs explains; Ctrl-C ends it)")
+        report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
+        report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
         serving.wait_for_the_end()
     return {"version": version.number}
 

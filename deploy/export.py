@@ -1,8 +1,8 @@
-"""A generator as one file for other runtimes: torch.export's pt2, or ONNX."""
+"""A generator as one file for other runtimes."""
 
-import importlib.util
+import logging
+import warnings
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -10,29 +10,33 @@ from deploy.bundle import Sampler, example_of
 from pipeline.evaluate import Generator
 
 
-def export(generator: Generator, file_format: Literal["pt2", "onnx"], path: Path) -> None:
-    """Write noise -> samples with a free batch size, whole or not at all.
-
-    Raises:
-        ValueError: ONNX was asked for and its exporter is not installed.
-    """
+def export(generator: Generator, path: Path, name: str) -> None:
+    """Write noise -> samples with a free batch size as torch.export's pt2 or as ONNX, whole or not at all."""
     sampler, example = Sampler(generator).eval(), torch.from_numpy(example_of(generator))
-    batch = {0: torch.export.Dim("n", min=1)}
     temporary = path.with_name(f".partial-{path.name}")
-    if file_format == "pt2":
-        torch.export.save(torch.export.export(sampler, (example,), dynamic_shapes=(batch,)), temporary)
-    else:
-        if importlib.util.find_spec("onnxscript") is None:
-            raise ValueError("--format onnx needs the package onnxscript: pip install onnx onnxscript")
-        program = torch.onnx.export(
+    try:
+        if name == "pt2":
+            torch.export.save(
+                torch.export.export(sampler, (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},)), temporary
+            )
+        else:
+            _onnx(sampler, example, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _onnx(sampler: Sampler, example: torch.Tensor, path: Path) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own parts
+        torch.onnx.export(
             sampler,
             (example,),
-            dynamo=True,
-            dynamic_shapes=(batch,),
+            path,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             input_names=["noise"],
             output_names=["samples"],
+            external_data=False,
             verbose=False,
         )
-        assert program is not None
-        program.save(str(temporary))
-    temporary.replace(path)

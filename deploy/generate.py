@@ -19,13 +19,10 @@ import pyarrow.parquet as pq
 import ray.data
 import torch
 
-from components import state as states
-from components.jko import push_through
-from components.streams import normal, stream
-from pipeline.build import shape_of
+from components.streams import stream
 from pipeline.data import Samples, load_source
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluate import Generator
+from pipeline.evaluate import Generator, generator_of
 from pipeline.phase import Phase
 
 MANIFEST = "_samples.json"
@@ -79,24 +76,18 @@ def job_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Jo
     return Job(generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url)
 
 
-def generator_of(job: Job) -> Generator:
+def generator_in(job: Job) -> Generator:
     """The generator in a worker."""
     phase = Phase.from_json(job.phase)
     endpoints = load_source(phase.data, job.shape, job.shift, job.scale)
-    maps = []
-    for weights in job.maps:
-        transport_map = states.build_map(shape_of(phase, endpoints))
-        transport_map.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights.items()})
-        maps.append(transport_map.eval())
-    return Generator(phase, endpoints, maps)
+    weights = ({key: torch.from_numpy(np.array(value)) for key, value in each.items()} for each in job.maps)
+    return generator_of(phase, endpoints, weights)
 
 
 def draw(generator: Generator, seed: int, part: int, n: int) -> Samples:
     """The samples of a part, in the data's own units."""
-    x = generator.endpoints.source(n, stream(seed, "generation_source", step=part))
-    z_dim = generator.phase.network.z_dim
-    z = torch.from_numpy(normal(stream(seed, "generation_z", step=part), n, z_dim)) if z_dim else None
-    return generator.endpoints.to_units(push_through(generator.maps, torch.from_numpy(x), z).numpy())
+    rngs = (stream(seed, purpose, step=part) for purpose in ("generation_source", "generation_z"))
+    return generator.push(*generator.noise(n, *rngs))
 
 
 def path_of(root: str, part: int) -> str:
@@ -109,7 +100,7 @@ class PartWriter:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
-        self.job, self.generator = job, generator_of(job)
+        self.job, self.generator = job, generator_in(job)
         self.files, self.root = fsspec.core.url_to_fs(job.url)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:

@@ -1,16 +1,14 @@
 """The generators that a replica holds: the version that an alias points at, followed as it moves; earlier phases on demand."""
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
-from components.jko import push_through
-from components.streams import normal, stream
+from components.streams import stream
 from deploy import bundle
 from deploy.bundle import Lineage
 from deploy.registry import Registry, Version
@@ -21,30 +19,26 @@ from pipeline.store import Store
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 16
 """Smallest batch of a forward pass: below it BLAS takes other kernels, whose last digits differ."""
+MOST_BESIDE = 2
+"""Versions kept in memory beside the one that is served."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What one request asks for; its samples are a function of it and of the version alone."""
+    """What one request asks of a generator; its samples are a function of both alone."""
 
     num_samples: int
     seed: int
-    phase: int | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Loaded:
-    """One version in memory.
-
-    Attributes:
-        by_phase: generators of the phases asked for so far; the last phase is there from the beginning.
-    """
+    """One version in memory, with the generator of its last phase."""
 
     version: Version
     lineage: Lineage
     last: Generator
     card: str
-    by_phase: dict[int, Generator] = field(default_factory=dict)
 
     @property
     def num_phases(self) -> int:
@@ -57,15 +51,14 @@ def draw(generator: Generator, orders: Sequence[Order]) -> list[Samples]:
     x and z of an order come from its own seed; equal seeds give equal first rows, whatever `num_samples` is, and those that
     `python -m deploy generate` writes first.
     """
-    xs = [generator.endpoints.source(order.num_samples, stream(order.seed, "generation_source")) for order in orders]
-    z_dim = generator.phase.network.z_dim
-    zs = [normal(stream(order.seed, "generation_z"), order.num_samples, z_dim) for order in orders]
-    rows = sum(map(len, xs))
-    padding = max(0, LEAST_ROWS - rows)
-    x = np.concatenate([*xs, np.zeros((padding, *xs[0].shape[1:]), dtype=np.float32)])
-    z = torch.from_numpy(np.concatenate([*zs, np.zeros((padding, z_dim), dtype=np.float32)])) if z_dim else None
-    samples = generator.endpoints.to_units(push_through(generator.maps, torch.from_numpy(x), z).numpy())
-    return np.split(samples[:rows], np.cumsum([len(each) for each in xs])[:-1])
+    noise = [
+        generator.noise(order.num_samples, stream(order.seed, "generation_source"), stream(order.seed, "generation_z"))
+        for order in orders
+    ]
+    rows = [order.num_samples for order in orders]
+    padding = max(0, LEAST_ROWS - sum(rows))
+    x, z = (np.concatenate([*parts, np.zeros((padding, *parts[0].shape[1:]), np.float32)]) for parts in zip(*noise, strict=True))
+    return np.split(generator.push(x, z)[: sum(rows)], np.cumsum(rows)[:-1])
 
 
 class Models:
@@ -75,15 +68,15 @@ class Models:
         self._store = Store(tracking_uri, create=False)
         self._registry = Registry(self._store)
         self.name, self.which = name, which
-        self._lock = threading.Lock()
         self.failed: tuple[int, str] | None = None
         self.current = self._load(self._registry.require(name, which))
+        self._beside = lru_cache(maxsize=MOST_BESIDE)(lambda number: self._load(self._registry.require(name, str(number))))
 
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
             card, generator, lineage = (folder / "README.md").read_text(), bundle.read(folder), bundle.read_lineage(folder)
-        draw(generator, [Order(LEAST_ROWS, 0, None)])  # the first forward pass is slow
-        return Loaded(version, lineage, generator, card, {len(lineage.phase_run_ids) - 1: generator})
+        draw(generator, [Order(LEAST_ROWS, 0)])  # the first forward pass is slow
+        return Loaded(version, lineage, generator, card)
 
     def follow(self) -> bool:
         """Look where the alias points, and load that version if it is another one; whether it was.
@@ -105,29 +98,33 @@ class Models:
         self.current, self.failed = loaded, None
         return True
 
-    def generator(self, loaded: Loaded, phase: int | None) -> Generator:
-        """The generator of a phase of a version, loaded from its own run when first asked for.
+    def find(self, which: str | None) -> Loaded:
+        """The version that is served, or another one by alias or number, loaded when first asked for.
 
         Raises:
-            IndexError: there is no such phase.
+            MapNotFound: there is none.
         """
-        k = loaded.num_phases - 1 if phase is None else phase
-        if not 0 <= k < loaded.num_phases:
-            raise IndexError(f"phase must be below {loaded.num_phases}, not {k}")
-        with self._lock:
-            if k not in loaded.by_phase:
-                ref = self._store.resolve(loaded.lineage.phase_run_ids[k])
-                loaded.by_phase[k] = load_generator(self._store, ref, loaded.last.endpoints)
-        return loaded.by_phase[k]
+        if which is None:
+            return self.current
+        number = int(which) if which.isdigit() else self._registry.require(self.name, which).number
+        return self.current if number == self.current.version.number else self._beside(number)
 
-    def description(self) -> Mapping[str, Any]:
+    def phase(self, loaded: Loaded, k: int) -> Generator:
+        """The generator of a phase of a version, from that phase's own run; of phase -1 the identity, which draws the noise."""
+        if k == loaded.num_phases - 1:
+            return loaded.last
+        if k == -1:
+            return replace(loaded.last, maps=[])
+        ref = self._store.resolve(loaded.lineage.phase_run_ids[k])
+        return load_generator(self._store, ref, loaded.last.endpoints)
+
+    def description(self, loaded: Loaded) -> Mapping[str, Any]:
         """What /v1/model says."""
-        loaded = self.current
         metrics = {k.removeprefix("metric."): float(v) for k, v in loaded.version.tags.items() if k.startswith("metric.")}
         return {
             "name": self.name,
-            "alias": self.which,
             "version": loaded.version.number,
+            "aliases": self._registry.aliases(self.name),
             "fingerprint": loaded.last.phase.fingerprint,
             "target": loaded.last.phase.data.target,
             "shape": list(loaded.last.endpoints.shape),

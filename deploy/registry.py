@@ -4,7 +4,6 @@ Versions are written once and never changed; an alias is one row of a database, 
 `pipeline.store` the only file that imports mlflow.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -86,6 +85,12 @@ class Registry:
             )
         aliases = [f"@{alias} = {number}" for alias, number in sorted(models[name].aliases.items())]
         return f"of {name} the aliases {', '.join(aliases)}" if aliases else f"no alias of {name}"
+
+    def aliases(self, name: str) -> Mapping[str, int]:
+        """Number of the version that each alias points at."""
+        with self._store.answering():
+            aliases = self._client.get_registered_model(name).aliases
+        return {alias: int(number) for alias, number in sorted(aliases.items())}
 
     @contextmanager
     def folder(self, version: Version) -> Iterator[Path]:
@@ -197,5 +202,5 @@ def _write_flavour(folder: Path, generator: Generator) -> None:
         input_example=example,
         pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
         serialization_format="pt2",
-        metadata={"format": json.dumps({"fingerprint": generator.phase.fingerprint})},
+        metadata={"sjko.fingerprint": generator.phase.fingerprint},
     )

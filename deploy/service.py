@@ -5,34 +5,33 @@ replica itself: a promotion touches nothing but the registry.
 """
 
 import asyncio
-import hmac
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from fastapi import Header, Response
 from ray import serve
 from ray.util import metrics
 
 from deploy import wire
-from deploy.models import Models, Order, draw
+from deploy.models import Loaded, Models, Order, draw
 from deploy.serving import token_of
+from deploy.web import RETRY_AFTER, SAMPLES_PATH, Refused, SampleRequest, Which, web_app
 from pipeline.data import Samples
-from pipeline.errors import FlowError
+from pipeline.errors import MapNotFound
 from pipeline.evaluate import Generator
 
-OPEN_PATHS = ("/healthz", "/readyz")
-MOST_BODY_BYTES = 65_536
+logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
+MOST_PHASES = 8
+"""Earlier phases that a replica keeps in memory."""
 MOST_IN_BATCH, BATCH_WAIT_SECONDS = 64, 0.002
-RETRY_AFTER = {"Retry-After": "1"}
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.MEDIA_TYPES.values()}}}
 
 
@@ -59,71 +58,6 @@ class Settings:
     max_replicas: int = 1
 
 
-class SampleRequest(BaseModel):
-    """Body of POST /v1/samples."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    num_samples: Annotated[StrictInt, Field(ge=1, le=10**9)] = 1
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = None
-    """equal seeds give equal samples of a version; None draws one, which the response tells"""
-    phase: Annotated[StrictInt, Field(ge=0)] | None = None
-    """draw from mu_{k+1} = T_k of this phase k; None: the last"""
-    format: Literal["json", "npy", "arrow", "png"] | None = None
-    """None: what the Accept header asks for"""
-
-
-class Refused(Exception):
-    """A request that is not served: status and one sentence."""
-
-    def __init__(self, status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence, self.headers = status, sentence, headers
-
-
-def refusal(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """One sentence as JSON."""
-    return JSONResponse({"detail": sentence}, status, headers)
-
-
-def sentence_of(error: RequestValidationError) -> str:
-    """The first thing that is wrong with a body: the field, the rule, the value."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-    value = repr(first.get("input"))
-    return f"{field}: {first['msg']}, not {value[:80]}"
-
-
-def web_app(settings: Settings) -> FastAPI:
-    """FastAPI with what concerns every request: the token, the size of the body, errors as one sentence."""
-    app = FastAPI(title=f"S-JKO generator {settings.name}", version="1", description="Samples in one network evaluation.")
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if settings.token is not None and request.url.path not in OPEN_PATHS:
-            given = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {settings.token}".encode()):
-                sentence = "send the token of this service as Authorization: Bearer TOKEN"
-                return refusal(HTTPStatus.UNAUTHORIZED, sentence, {"WWW-Authenticate": "Bearer"})
-        if request.method == "POST":
-            length = request.headers.get("content-length", "")
-            if not length.isdigit():
-                return refusal(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
-            if int(length) > MOST_BODY_BYTES:
-                return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
-        return await call_next(request)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence_of(error))
-
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return refusal(error.status, error.sentence, error.headers)
-
-    return app
-
-
 class Numbers:
     """What Prometheus reads, on every node's metrics port of Ray."""
 
@@ -136,9 +70,22 @@ class Numbers:
         self.broken = metrics.Gauge("sjko_broken_version", "Version that the alias points at and that cannot be served; 0: none.")
 
 
+@cache
+def numbers() -> Numbers:
+    """One per process."""
+    return Numbers()
+
+
+def count(status: int) -> None:
+    """One more request for samples."""
+    numbers().requests.inc(tags={"status": str(status)})
+    if status >= HTTPStatus.BAD_REQUEST:
+        numbers().refused.inc(tags={"reason": HTTPStatus(status).phrase})
+
+
 def build(settings: Settings) -> serve.Application:
     """The Serve application. A FastAPI object belongs to one application, so all of it is made here."""
-    app = web_app(settings)
+    app = web_app(settings.name, settings.token, count)
 
     @serve.deployment(
         name="generator",
@@ -159,19 +106,19 @@ def build(settings: Settings) -> serve.Application:
             torch.set_num_threads(1)
             self.settings = Settings(**values)
             self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which)
-            self.numbers, self.waiting = Numbers(), 0
+            self.waiting = 0
             threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
         def follow(self) -> None:
             """Keep to the alias for ever; a registry that does not answer changes nothing."""
             while True:
-                self.numbers.version.set(self.models.current.version.number)
-                self.numbers.broken.set(self.models.failed[0] if self.models.failed else 0)
+                numbers().version.set(self.models.current.version.number)
+                numbers().broken.set(self.models.failed[0] if self.models.failed else 0)
                 time.sleep(FOLLOW_EVERY_SECONDS)
                 try:
                     self.models.follow()
-                except Exception:
-                    continue
+                except Exception as error:  # an error that ended this thread would end the following for ever
+                    logger.warning("%s is not looked up now: %s", self.models.name, str(error).partition("\n")[0])
 
         @app.get("/healthz")
         async def healthz(self) -> dict[str, str]:
@@ -189,23 +136,14 @@ def build(settings: Settings) -> serve.Application:
             }
 
         @app.get("/v1/model")
-        async def model(self) -> dict[str, Any]:
-            """The served version with its metrics and card."""
-            return dict(self.models.description())
+        async def model(self, version: Which | None = None) -> dict[str, Any]:
+            """A version with its metrics and card: the one that is served, or another by alias or number."""
+            loaded = await self.version(version)
+            return dict(await asyncio.to_thread(self.models.description, loaded))
 
-        @app.post("/v1/samples", responses=RESPONSES)
+        @app.post(SAMPLES_PATH, responses=RESPONSES)
         async def samples(self, body: SampleRequest, accept: Annotated[str, Header()] = "*/*") -> Response:
             """Draw samples in one network evaluation."""
-            try:
-                response = await self.answer(body, accept)
-            except Refused as error:
-                self.numbers.refused.inc(tags={"reason": error.status.phrase})
-                self.numbers.requests.inc(tags={"status": str(int(error.status))})
-                raise
-            self.numbers.requests.inc(tags={"status": "200"})
-            return response
-
-        async def answer(self, body: SampleRequest, accept: str) -> Response:
             name = body.format or wire.format_of(accept)
             if name is None:
                 raise Refused(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
@@ -218,31 +156,44 @@ def build(settings: Settings) -> serve.Application:
             self.waiting += 1
             try:
                 async with asyncio.timeout(self.settings.time_limit_seconds):
-                    return await self.drawn(Order(body.num_samples, seed, body.phase), name)
+                    return await self.drawn(body, seed, name)
             except TimeoutError:
                 sentence = f"not done within {self.settings.time_limit_seconds:g} seconds; ask for fewer samples or try again"
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
             finally:
                 self.waiting -= 1
 
-        async def drawn(self, order: Order, name: str) -> Response:
-            loaded = self.models.current
-            try:
-                generator = await asyncio.to_thread(self.models.generator, loaded, order.phase)
-            except IndexError as error:
-                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-            except FlowError as error:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), RETRY_AFTER) from None
+        async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
+            loaded = await self.version(body.version)
+            k = loaded.num_phases - 1 if body.phase is None else body.phase
+            if k >= loaded.num_phases:
+                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
+            order = Order(body.num_samples, seed)
+            generator = loaded.last if body.phase is None else await self.phase(f"{loaded.version.number}/{k}")
             samples = await self.together((generator, order))
-            identity = {"version": loaded.version.number, "phase": generator.phase.k, "seed": order.seed}
+            identity = {"version": loaded.version.number, "phase": k, "seed": seed}
             content = await asyncio.to_thread(wire.encode, samples, name, identity)
             headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
             return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
 
+        async def version(self, which: str | None) -> Loaded:
+            if which is None:
+                return self.models.current
+            try:
+                return await asyncio.to_thread(self.models.find, which)
+            except MapNotFound:
+                sentence = f"{self.models.name} has no version {which}; GET /v1/model tells its aliases"
+                raise Refused(HTTPStatus.NOT_FOUND, sentence) from None
+
+        @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]
+        async def phase(self, model_id: str) -> Generator:
+            number, _, k = model_id.partition("/")
+            return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
+
         @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)  # type: ignore[untyped-decorator]
         async def together(self, wanted: Sequence[tuple[Generator, Order]]) -> list[Samples]:
-            self.numbers.batch.observe(len(wanted))
-            self.numbers.samples.inc(sum(order.num_samples for _, order in wanted))
+            numbers().batch.observe(len(wanted))
+            numbers().samples.inc(sum(order.num_samples for _, order in wanted))
             return await asyncio.to_thread(draw_all, wanted)
 
     return GeneratorService.bind(**asdict(settings))  # type: ignore[attr-defined]

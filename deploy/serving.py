@@ -96,6 +96,13 @@ def running(settings: "Settings", host: str, port: int, address: str | None) -> 
                 serve.delete("generator") if address else serve.shutdown()
 
 
+def metrics_urls() -> list[str]:
+    """Where every node of the cluster tells its metrics."""
+    import ray
+
+    return [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in ray.nodes() if node["Alive"]]
+
+
 def wait_for_the_end() -> None:
     """Until Ctrl-C or SIGTERM."""
     done = threading.Event()

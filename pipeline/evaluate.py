@@ -1,7 +1,7 @@
 """Samples and metrics of any published T_k, by reference."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,10 +44,26 @@ class Generator:
 
     def sample(self, n: int, draw: int = 0) -> Samples:
         """n samples in the data's own units; equal draws give equal samples, and equal x for every phase."""
-        x = torch.from_numpy(self.endpoints.source(n, stream(0, "evaluation_source", step=draw)))
-        z_dim = self.phase.network.z_dim
-        z = torch.from_numpy(normal(stream(0, "evaluation_z", step=draw), n, z_dim)) if z_dim else None
-        return self.endpoints.to_units(push_through(self.maps, x, z).numpy())
+        return self.push(*self.noise(n, stream(0, "evaluation_source", step=draw), stream(0, "evaluation_z", step=draw)))
+
+    def noise(self, n: int, of_x: np.random.Generator, of_z: np.random.Generator) -> tuple[Samples, Samples]:
+        """x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
+        return self.endpoints.source(n, of_x), normal(of_z, n, self.phase.network.z_dim)
+
+    def push(self, x: Samples, z: Samples) -> Samples:
+        """T(x, z) in the data's own units."""
+        latent = torch.from_numpy(z) if z.shape[1] else None
+        return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent).numpy())
+
+
+def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[str, torch.Tensor]]) -> Generator:
+    """The generator whose map, or increments in order, have these weights."""
+    maps = []
+    for each in weights:
+        transport_map = states.build_map(shape_of(phase, endpoints))
+        transport_map.load_state_dict(each)
+        maps.append(transport_map.eval())
+    return Generator(phase, endpoints, maps)
 
 
 def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None) -> Generator:
@@ -61,12 +77,8 @@ def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None
     """
     phase = store.phase_of(ref)
     endpoints = endpoints or endpoints_of(phase.data)
-    maps = []
-    for link in store.ancestors(ref) if phase.composed else [ref]:
-        transport_map = states.build_map(shape_of(phase, endpoints))
-        transport_map.load_state_dict(store.load(link, ["averaged_map"])["averaged_map"])
-        maps.append(transport_map.eval())
-    return Generator(phase, endpoints, maps)
+    links = store.ancestors(ref) if phase.composed else [ref]
+    return generator_of(phase, endpoints, (store.load(link, ["averaged_map"])["averaged_map"] for link in links))
 
 
 def num_samples(endpoints: Endpoints) -> int:

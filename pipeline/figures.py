@@ -70,8 +70,8 @@ def png(samples: Samples) -> bytes:
     """A sheet of images, or a scatter of the first two coordinates, as the bytes of a PNG."""
     content = io.BytesIO()
     if _is_image(samples):
-        rows = columns = math.isqrt(max(1, len(samples) - 1)) + 1 if len(samples) > 1 else 1
-        plt.imsave(content, _tile(samples, rows, columns), format="png")
+        side = math.isqrt(len(samples) - 1) + 1
+        plt.imsave(content, _tile(samples, side, side), format="png")
         return content.getvalue()
     figure = Figure(figsize=(5, 5), layout="constrained")  # not pyplot's: that is for one thread
     axes = figure.subplots()

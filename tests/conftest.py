@@ -7,4 +7,4 @@ from jaxtyping import install_import_hook
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
 install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)
-pytest_plugins = ["homes"]  # after the hook: it imports `components`
+pytest_plugins = ["homes", "live_service"]  # after the hook: it imports `components`

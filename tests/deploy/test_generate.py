@@ -12,7 +12,7 @@ from s3fs import S3FileSystem
 from services import s3
 
 from deploy.cli import main
-from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_of, job_of
+from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_in, job_of
 from pipeline.errors import RecipeMismatch
 from pipeline.evaluate import load_generator
 from pipeline.store import MapRef, Store
@@ -90,7 +90,7 @@ def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) ->
     job = job_of(load_generator(store, registered), seed=3, num_samples=150_000, url="x")
     assert (job.per_part, job.num_parts) == (65_536, 3)
     assert [job.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
-    again = generator_of(Job(**vars(job)))
+    again = generator_in(Job(**vars(job)))
     np.testing.assert_array_equal(draw(again, 3, 1, 10), draw(load_generator(store, registered), 3, 1, 10))
 
 

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from flows import tiny, train
@@ -159,18 +161,29 @@ def test_a_stochastic_map_and_a_composed_flow_can_be_registered(store: Store, tm
         np.testing.assert_array_equal(generator.sample(16), load_generator(store, ref).sample(16))
 
 
-def test_an_exported_graph_gives_the_same_numbers_at_any_batch_size(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "flags"), [("moons.pt2", []), ("moons.onnx", []), ("moons", ["--format", "onnx"])])
+def test_an_exported_graph_gives_the_same_numbers_at_any_batch_size(
+    file: str, flags: list[str], store: Store, tmp_path: Path
+) -> None:
     ref = trained(store, 12)
     result_of(tmp_path, "register", ref.run_id, "--name", "moons")
-    path = tmp_path / "moons.pt2"
-    result_of(tmp_path, "export", "moons@candidate", "--to", str(path))
-    module = torch.export.load(path).module()
+    path = tmp_path / file
+    result_of(tmp_path, "export", "moons@candidate", "--to", str(path), *flags)
+    run = torch_program(path) if path.suffix == ".pt2" else onnx_program(path)
     for n in (1, 2, 33):
         noise = np.random.default_rng(n).standard_normal((n, 2), dtype=np.float32)
-        with torch.no_grad():
-            samples = module(torch.from_numpy(noise)).numpy()
-        np.testing.assert_allclose(samples, expected(load_generator(store, ref), noise), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(run(noise), expected(load_generator(store, ref), noise), rtol=1e-5, atol=1e-6)
     assert [file.name for file in tmp_path.glob("*partial*")] == []
+
+
+def torch_program(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    module = torch.export.load(path).module()
+    return lambda noise: module(torch.from_numpy(noise)).detach().numpy()
+
+
+def onnx_program(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    return lambda noise: session.run(["samples"], {"noise": noise})[0]
 
 
 def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +212,7 @@ def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: py
         (["promote", "moons", "--require", "w2 is good"], ("--require must be like", "w2 is good")),
         (["promote", "moons", "--version", "x"], ("version", "x")),
         (["export", "moons", "--to", "m.pt2"], ("NAME@ALIAS", "moons")),
-        (["export", "moons@champion", "--to", "m.bin"], ("--to must be a file ending in .pt2", "m.bin")),
+        (["export", "moons@champion", "--to", "m.bin"], ("--to must end in .pt2 or .onnx", "m.bin")),
         (["export", "moons@champion", "--to", "/no/such/m.pt2"], ("--to must be a file", "/no/such")),
         (["rollback", "moons", "--store.tracking-uri", "foo://x"], ("tracking_uri", "foo://x")),
         (["sell", "moons"], ("sell",)),

@@ -3,15 +3,12 @@
 import importlib
 import io
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +16,10 @@ import pyarrow as pa
 import pytest
 import requests
 import yaml
-from flows import ROOT, command_environment, tiny, train
+from flows import ROOT, tiny, train
+from live_service import TOKEN, Service
 from PIL import Image
 from ray.serve.schema import ServeDeploySchema
-from services import free_port
 
 from deploy import wire
 from deploy.cli import main
@@ -33,70 +30,7 @@ from pipeline.cluster import Cluster
 from pipeline.evaluate import load_generator
 from pipeline.store import Store
 
-TOKEN = "a-token-for-tests-only"
 WRONG_HEADERS = [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"]
-
-
-@dataclass
-class Service:
-    """A running `python -m deploy serve`."""
-
-    url: str
-    home: Path
-    session: requests.Session = field(default_factory=requests.Session)
-
-    def post(self, body: object, **headers: str) -> requests.Response:
-        return self.session.post(f"{self.url}/v1/samples", json=body, headers=headers, timeout=30)
-
-    def get(self, path: str) -> requests.Response:
-        return self.session.get(f"{self.url}{path}", timeout=30)
-
-    def samples(self, **body: object) -> np.ndarray:
-        response = self.post({**body, "format": "npy"})
-        assert response.status_code == 200, response.text
-        return np.load(io.BytesIO(response.content), allow_pickle=False)
-
-
-@pytest.fixture(scope="module")
-def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The command, with a champion of two phases, in a home that the tests of this file share."""
-    home = tmp_path_factory.mktemp("service") / "home"
-    home.mkdir()
-    (home / "mlflow.db").write_bytes(migrated.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SJKO_HOME", str(home))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        store = Store(clusters.tracking_uri(Cluster()))
-        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
-        assert main(["promote", "moons"]) == 0
-        port = free_port()
-        command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
-        environment = {**command_environment(home), "SJKO_TOKEN": TOKEN}
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
-        running = Service(f"http://127.0.0.1:{port}", home)
-        running.session.headers["Authorization"] = f"Bearer {TOKEN}"
-        try:
-            deadline = time.monotonic() + 200
-            while not _ready(running):
-                assert process.poll() is None, (home / "log").read_text()
-                assert time.monotonic() < deadline, (home / "log").read_text()
-                time.sleep(0.5)
-            yield running
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0, (home / "log").read_text()
-            assert TOKEN not in (home / "log").read_text()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _ready(service: Service) -> bool:
-    try:
-        return service.get("/readyz").status_code == 200
-    except requests.ConnectionError:
-        return False
 
 
 def test_every_format_holds_the_same_samples(service: Service) -> None:
@@ -136,8 +70,21 @@ def test_any_phase_can_be_drawn_from_with_the_same_x(service: Service, monkeypat
     store = Store(clusters.tracking_uri(Cluster()))
     last = Models(store.uri, "moons", "1").current.lineage.phase_run_ids
     for k, run_id in enumerate(last):
-        expected = draw(load_generator(store, store.resolve(run_id)), [Order(20, 3, None)])[0]
+        expected = draw(load_generator(store, store.resolve(run_id)), [Order(20, 3)])[0]
         np.testing.assert_array_equal(service.samples(num_samples=20, seed=3, phase=k), expected)
+
+
+def test_the_noise_is_phase_minus_one_and_other_versions_can_be_asked_for(service: Service) -> None:
+    noise = service.samples(num_samples=20, seed=3, phase=-1)
+    assert not np.array_equal(noise, service.samples(num_samples=20, seed=3))
+    assert noise.std() < 3
+    response = service.post({"num_samples": 20, "seed": 3, "version": "candidate"})
+    assert response.headers["X-Version"] == "1"
+    for which in ("nobody", "17", "latest"):
+        for answer in (service.post({"version": which}), service.get(f"/v1/model?version={which}")):
+            expected_status = 200 if which == "latest" else 404
+            assert answer.status_code == expected_status, answer.text
+    assert service.post({"version": "nobody"}).json()["detail"] == "moons has no version nobody; GET /v1/model tells its aliases"
 
 
 def test_the_model_describes_itself(service: Service) -> None:
@@ -162,7 +109,9 @@ def test_the_model_describes_itself(service: Service) -> None:
         ({"seed": -1}, 422, ("seed", "-1")),
         ({"seed": 2**63}, 422, ("seed", str(2**63))),
         ({"phase": 2}, 422, ("phase must be below 2, not 2",)),
-        ({"phase": -1}, 422, ("phase", "-1")),
+        ({"phase": -2}, 422, ("phase", "-2")),
+        ({"version": "../x"}, 422, ("version", "../x")),
+        ({"version": 1}, 422, ("version", "string", "1")),
         ({"format": "exe"}, 422, ("format", "exe")),
         ({"steps": 3}, 422, ("steps", "not permitted")),
         ([1, 2], 422, ("body",)),
@@ -185,6 +134,31 @@ def test_what_is_not_json_is_refused(service: Service) -> None:
     assert post(data=b"x" * 70_000, headers={"Content-Type": "application/json"}).status_code == 413
     assert post(data=iter([b"{}"]), headers={"Content-Type": "application/json"}).status_code == 411
     assert post(json={}, headers={"Accept": "text/html"}).status_code == 406
+
+
+def test_prometheus_reads_requests_samples_batches_version_and_refusals(service: Service) -> None:
+    (url,) = re.findall(r"Prometheus reads (\S+)", (service.home / "log").read_text())
+    service.samples(num_samples=3)
+    service.post({"num_samples": 0})
+    service.post({"version": "nobody"})
+    wanted = ("requests_total", "samples_total", "refused_total", "batch_size_bucket", "model_version", "broken_version")
+    deadline = time.monotonic() + 60  # Ray's agent collects every few seconds
+    while not all(f"ray_sjko_{name}" in (text := requests.get(url, timeout=30).text) for name in wanted):
+        assert time.monotonic() < deadline, [line for line in text.splitlines() if "sjko" in line]
+        time.sleep(1)
+    lines = [line for line in text.splitlines() if line.startswith("ray_sjko_")]
+    assert any(line.startswith("ray_sjko_model_version") and line.endswith(" 1.0") for line in lines)
+    assert any('status="404"' in line for line in lines if line.startswith("ray_sjko_requests_total"))
+    assert any('status="422"' in line for line in lines if line.startswith("ray_sjko_requests_total"))
+
+
+def test_no_request_that_its_openapi_document_allows_or_forbids_breaks_it(service: Service) -> None:
+    checks = "not_a_server_error,content_type_conformance,response_schema_conformance,status_code_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--max-examples=60", "--seed=1"]
+    command += ["-H", f"Authorization: Bearer {TOKEN}", f"--checks={checks}", "--no-color", "--suppress-health-check=all"]
+    done = subprocess.run(command, cwd=service.home, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert service.get("/readyz").json()["ready"]
 
 
 @pytest.mark.parametrize("header", WRONG_HEADERS)

@@ -1,0 +1,188 @@
+"""The page in a real headless Chromium: drawing, sliding, comparing, the permalink, the keyboard, a phone, the token."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from flows import tiny, train
+from live_service import TOKEN, Service
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.keys import Keys
+
+from deploy.cli import main
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.store import Store
+
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    profile = tmp_path_factory.mktemp("chromium")
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", *QUIET):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Driver("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The page as a person has it."""
+
+    def __init__(self, browser: webdriver.Chrome, url: str) -> None:
+        self.browser, self.url = browser, url
+
+    def open(self, fragment: str = "") -> "Page":
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.url}/{fragment}")
+        return self
+
+    def unlock(self) -> "Page":
+        self.until(lambda: self.element("token").is_displayed())
+        self.element("token").send_keys(TOKEN, Keys.ENTER)
+        return self.until_drawn()
+
+    def element(self, name: str) -> webdriver.remote.webelement.WebElement:
+        return self.browser.find_element("id", name)
+
+    def until(self, condition: Callable[[], object], seconds: float = 30) -> "Page":
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.browser.find_element("tag name", "body").text
+            time.sleep(0.05)
+        return self
+
+    def until_drawn(self, than: str | None = None) -> "Page":
+        return self.until(lambda: self.drawing() not in (None, than))
+
+    def after(self, act: Callable[[], object]) -> "Page":
+        before = self.drawing()
+        act()
+        return self.until_drawn(before)
+
+    def drawing(self) -> str | None:
+        return self.browser.execute_script("return document.body.dataset.drawn || null")
+
+    def slide(self, phase: int) -> None:
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+        self.browser.execute_script(script, self.element("phase"), phase)
+
+    def pictures(self) -> list[str]:
+        script = "return [...document.querySelectorAll('figure:not([hidden]) canvas')].map(c => c.toDataURL())"
+        return self.browser.execute_script(script)
+
+    def text(self, name: str) -> str:
+        return self.element(name).text
+
+
+@pytest.fixture(scope="module")
+def page(service: Service, browser: webdriver.Chrome) -> Page:
+    """Unlocked, with a candidate of three phases beside the champion of two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SJKO_HOME", str(service.home))
+        store = Store(clusters.tracking_uri(Cluster()))
+        assert main(["register", train(tiny(num_phases=3), store)[-1].ref.run_id, "--name", "moons"]) == 0
+    page = Page(browser, service.url).open()
+    page.until(lambda: page.element("token").is_displayed())
+    assert "asks for its token" in page.text("subtitle")
+    page.element("token").send_keys("not the token", Keys.ENTER)
+    page.until(lambda: "send the token of this service" in page.text("alert"))
+    page.element("token").clear()
+    return page.unlock()
+
+
+def test_it_draws_the_served_version_and_says_what_it_is(page: Page) -> None:
+    page.open().until_drawn()
+    assert "moons" in page.browser.title
+    assert "version 1 @champion: 2 JKO steps towards moons" in page.text("subtitle")
+    assert "w2" in page.text("metrics")
+    assert len(page.pictures()) == 1
+    page.browser.find_element("tag name", "summary").click()
+    assert "S-JKO generator (arXiv 2402.05443)" in page.text("card")
+
+
+def test_sliding_over_the_phases_moves_the_same_points_and_comes_back(page: Page) -> None:
+    page.open("#n=300&seed=4").until_drawn()
+    seen = {}
+    for phase in (1, 0, -1, 0, 1):
+        if phase != 1 or seen:
+            page.after(lambda phase=phase: page.slide(phase))
+        picture = page.pictures()[0]
+        assert seen.setdefault(phase, picture) == picture
+    assert len(set(seen.values())) == 3
+    page.after(lambda: page.slide(-1))
+    assert page.text("k") == "none: the noise x"
+
+
+def test_the_keyboard_alone_is_enough(page: Page) -> None:
+    page.open("#n=50&seed=1").until_drawn()
+    page.element("n").click()
+    keys = webdriver.ActionChains(page.browser)
+    page.after(lambda: keys.send_keys(Keys.TAB, Keys.ARROW_UP, Keys.ENTER).perform())
+    assert "seed=2" in page.browser.current_url
+    page.element("another").send_keys(Keys.TAB)
+    assert page.browser.switch_to.active_element.get_attribute("id") == "phase"
+    page.after(lambda: page.browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT))
+    assert page.text("k") == "0 of 1"
+
+
+def test_two_versions_side_by_side_start_from_the_same_noise(page: Page) -> None:
+    page.open("#n=200&seed=4&beside=candidate").until_drawn()
+    assert len(page.pictures()) == 2
+    assert page.pictures()[0] != page.pictures()[1]
+    assert "version 2" in page.text("versions")
+    assert "version 1 @champion, its last phase 1" in page.browser.find_element("tag name", "figcaption").text
+    page.after(lambda: page.slide(-1))
+    assert page.pictures()[0] == page.pictures()[1]
+
+
+def test_a_permalink_gives_the_same_picture(page: Page) -> None:
+    page.open("#n=100").until_drawn()
+    page.after(page.element("another").click)
+    page.after(lambda: page.slide(0))
+    link, pictures = page.element("permalink").get_attribute("href"), page.pictures()
+    page.browser.get("about:blank")
+    page.browser.get(link)
+    page.until_drawn()
+    assert page.pictures() == pictures
+    assert page.browser.current_url == link
+
+
+def test_play_goes_from_the_noise_to_the_last_phase(page: Page) -> None:
+    page.open("#n=50").until_drawn()
+    page.after(page.element("play").click)
+    page.until(lambda: page.text("k") == "1 of 1" and page.text("play") == "Play from noise", 10)
+
+
+def test_what_is_refused_is_told_and_can_be_mended(page: Page) -> None:
+    for fragment, which in (("#version=77", "77"), ("#beside=nobody", "nobody")):
+        page.open(fragment)
+        page.until(lambda which=which: f"moons has no version {which}" in page.text("alert"))
+    page.element("home").click()
+    page.until_drawn()
+    assert page.text("alert") == ""
+    page.element("n").clear()
+    page.element("n").send_keys("-5", Keys.ENTER)
+    assert page.browser.execute_script("return document.querySelector('#n:invalid') !== null")
+
+
+def test_it_fits_a_phone_and_no_script_error_was_logged(page: Page) -> None:
+    page.browser.set_window_size(500, 900)
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    )
+    page.open("#beside=candidate").until_drawn()
+    wide = page.browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    small = (
+        "return [...document.querySelectorAll('button, input, select')].filter(e => e.offsetHeight && e.offsetHeight < 36).length"
+    )
+    assert page.browser.execute_script(small) == 0
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    errors = [entry for entry in page.browser.get_log("browser") if "status of 401" not in entry["message"]]
+    assert [entry for entry in errors if "status of 404" not in entry["message"]] == []
