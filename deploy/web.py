@@ -44,12 +44,22 @@ class SampleRequest(BaseModel):
     """None: what the Accept header asks for"""
 
 
+class Refusal(BaseModel):
+    """Body of every answer that is not 200."""
+
+    detail: str
+    """one sentence: what is wrong and what to do"""
+
+
 class Refused(Exception):
     """A request that is not served: status and one sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
         self.status, self.sentence, self.headers = status, sentence, headers
+
+
+STATUSES = (400, 401, 404, 406, 411, 413, 422, 429, 503)
 
 
 def refusal(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -87,7 +97,12 @@ def web_app(name: str, token: str | None, count: Callable[[int], None]) -> FastA
     Args:
         count: told the status of every request for samples.
     """
-    app = FastAPI(title=f"S-JKO generator {name}", version="1", description="Samples in one network evaluation.")
+    app = FastAPI(
+        title=f"S-JKO generator {name}",
+        version="1",
+        description="Samples in one network evaluation.",
+        responses={status: {"model": Refusal, "description": HTTPStatus(status).phrase} for status in STATUSES},
+    )
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -65,7 +65,7 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         running.session.headers["Authorization"] = f"Bearer {TOKEN}"
         try:
             deadline = time.monotonic() + 200
-            while not _ready(running):
+            while "Prometheus reads" not in (home / "log").read_text():
                 assert process.poll() is None, (home / "log").read_text()
                 assert time.monotonic() < deadline, (home / "log").read_text()
                 time.sleep(0.5)
@@ -77,10 +77,3 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _ready(service: Service) -> bool:
-    try:
-        return service.get("/readyz").status_code == 200
-    except requests.ConnectionError:
-        return False
