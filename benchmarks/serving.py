@@ -65,23 +65,13 @@ class Answer:
     version: int
 
 
-class Silent:
-    """An observer of a flow that nobody watches."""
-
-    def training(self, runs: object) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def waiting(self, phase: object) -> None:
-        pass
-
-
 def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     """A generator of that recipe's size behind @champion, and what promotes a second version of it."""
     from deploy.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
     from pipeline.evaluate import load_generator
-    from pipeline.flow import run_flow
+    from pipeline.flow import Unwatched, run_flow
     from pipeline.store import Store
 
     store = Store(clusters.tracking_uri(Cluster()))
@@ -90,7 +80,7 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     versions = []
     for num_steps in (2, 3):
         short = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=replace(recipe.training, num_steps=num_steps))
-        *_, last = run_flow(short, name=name, store=store, cluster=Cluster(), observer=Silent())
+        *_, last = run_flow(short, name=name, store=store, cluster=Cluster(), observer=Unwatched())
         versions.append(registry.register(last.ref, name))
     registry.move(versions[0], "champion", {})
     return load_generator(store, last.ref), lambda: registry.move(versions[1], "champion", {})

@@ -41,8 +41,23 @@ class Observer(Protocol):
         ...
 
 
-def run_flow(recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer) -> Iterator[PhaseResult]:
+class Unwatched:
+    """An observer of a flow that nobody watches."""
+
+    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def waiting(self, phase: Phase) -> None:
+        pass
+
+
+def run_flow(
+    recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer, run_id: str | None = None
+) -> Iterator[PhaseResult]:
     """Every phase of a recipe's flow, in order, as soon as it is in the store; what is there is not trained again.
+
+    Args:
+        run_id: MLflow run that stands for the flow, ended by who gives it; None: the flow's own, opened again or new.
 
     Raises:
         FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
@@ -53,7 +68,7 @@ def run_flow(recipe: Recipe, *, name: str, store: Store, cluster: Cluster, obser
             f"not {recipe.training.batch_size}"
         )
     phases = phases_of(recipe)
-    flow_run_id = store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
+    flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
     status = "KILLED"
     try:
         with contextlib.ExitStack() as stack:
@@ -67,7 +82,8 @@ def run_flow(recipe: Recipe, *, name: str, store: Store, cluster: Cluster, obser
         raise
     finally:
         with contextlib.suppress(FlowError):
-            store.set_status(flow_run_id, status)
+            if run_id is None:
+                store.set_status(flow_run_id, status)
 
 
 def once(action: Callable[[], None]) -> Callable[[], None]:

@@ -35,6 +35,20 @@ def connected(cluster: Cluster) -> Iterator[None]:
     if cluster.num_workers == 0 or ray.is_initialized():
         yield
         return
+    with started(cluster):
+        yield
+
+
+@contextlib.contextmanager
+def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> Iterator[None]:
+    """Ray, in any case.
+
+    Args:
+        resources: custom resources of a Ray that is started here.
+
+    Raises:
+        Unschedulable: nothing answers at the cluster's address.
+    """
     environment = {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
     environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
@@ -48,6 +62,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
         knock(cluster.address)
         ray.init(
             address=cluster.address or "local",
+            resources=None if cluster.address else dict(resources or {}),
             runtime_env=runtime_env,
             include_dashboard=None if cluster.address else False,
             log_to_driver=False,
@@ -126,6 +141,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         tracking_uri=clusters.tracking_uri(cluster),
         checkpoint_every=0 if local else cluster.checkpoint_every,
         num_threads=cluster.cpus_per_worker,
+        local=local,
     )
     storage_filesystem, storage_path = filesystem(clusters.storage(cluster))
     trainer = TorchTrainer(

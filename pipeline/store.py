@@ -119,8 +119,8 @@ class Store:
                 "is back."
             ) from error
 
-    def _runs(self, condition: str) -> list[Run]:
-        """All runs that fulfil a condition, newest first."""
+    def select(self, condition: str) -> list[Run]:
+        """All runs that fulfil a condition of MLflow's search, newest first."""
         with self.answering():
             runs: list[Run] = []
             if not self._experiment_id:  # opened to look only, and nothing was ever trained
@@ -135,11 +135,11 @@ class Store:
 
     def runs_of(self, fingerprint: str, kind: str = "phase") -> list[Run]:
         """Every run that carries a fingerprint, newest first, whatever became of it."""
-        return self._runs(f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'")
+        return self.select(f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'")
 
     def flows(self) -> list[Run]:
         """All flows, newest first."""
-        return self._runs(f"tags.`{KIND}` = 'flow'")
+        return self.select(f"tags.`{KIND}` = 'flow'")
 
     # -- phases -------------------------------------------------------------------------------------------------------------
 
@@ -264,7 +264,10 @@ class Store:
 
     # -- runs ---------------------------------------------------------------------------------------------------------------
 
-    def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
+    def create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], *, parent: str | None = None) -> str:
+        """A new run, below another one where `parent` is given."""
+        if parent is not None:
+            tags = {**tags, MLFLOW_PARENT_RUN_ID: parent}
         common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
         with self.answering():
             run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)
@@ -277,12 +280,12 @@ class Store:
         for run in self.runs_of(fingerprint, "flow"):
             self.set_status(run.info.run_id, "RUNNING")
             return str(run.info.run_id)
-        return self._create(name, {FINGERPRINT: fingerprint, KIND: "flow", "sjko.recipe": name}, recipe)
+        return self.create(name, {FINGERPRINT: fingerprint, KIND: "flow", "sjko.recipe": name}, recipe)
 
     def create_phase_run(self, phase: Phase, flow_run_id: str, owner: str) -> str:
         """A new run for a phase, below its flow."""
         tags = {FINGERPRINT: phase.fingerprint, KIND: "phase", "sjko.k": str(phase.k), OWNER: owner}
-        return self._create(f"phase {phase.k}", {**tags, MLFLOW_PARENT_RUN_ID: flow_run_id}, phase.problem)
+        return self.create(f"phase {phase.k}", tags, phase.problem, parent=flow_run_id)
 
     def set_status(self, run_id: str, status: str) -> None:
         """RUNNING, FINISHED, FAILED or KILLED."""
@@ -347,7 +350,7 @@ class Store:
             raise MapNotFound(
                 f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"
             )
-        runs = self._runs(f"attributes.run_id = '{name}'") or self._runs(f"tags.`{FINGERPRINT}` LIKE '{name}%'")
+        runs = self.select(f"attributes.run_id = '{name}'") or self.select(f"tags.`{FINGERPRINT}` LIKE '{name}%'")
         if not runs:
             raise MapNotFound(f"{reference} is not in the store at {redacted(self.uri)}; see python -m pipeline list")
         if len(distinct := {run.data.tags.get(FINGERPRINT, "") for run in runs}) > 1:

@@ -38,13 +38,19 @@ NUM_WINDOWS = 100
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one Ray Train job, as plain values."""
+    """The work of one Ray Train job, as plain values.
+
+    Attributes:
+        local: in the driver's own process, where Ray Train keeps no checkpoints and where, inside a Ray Tune trial, its context
+            may not be asked for.
+    """
 
     phases: list[str]
     run_ids: list[str]
     tracking_uri: str
     checkpoint_every: int
     num_threads: int
+    local: bool
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,7 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
         Ray Train would train the phase again, to the same end.
     """
     job = Job(**config)
-    context = ray.train.get_context()
-    ranks = Ranks(context.get_world_rank(), context.get_world_size(), get_device())
+    ranks = ranks_of(job)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(job.num_threads)
     try:
@@ -84,7 +89,7 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
             phase = Phase.from_json(text)
             published = broadcast_from_rank_zero(store.find(phase) is not None if ranks.rank == 0 else None)
             if not published:
-                train(phase, run_id, store, ranks, job.checkpoint_every)
+                train(phase, run_id, store, ranks, job)
     except Diverged as error:
         return {"diverged": error.arguments}
     finally:
@@ -92,14 +97,23 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, checkpoint_every: int) -> None:
+def ranks_of(job: Job) -> Ranks:
+    """This worker's place."""
+    if job.local:
+        return Ranks(0, 1, get_device())
+    context = ray.train.get_context()
+    return Ranks(context.get_world_rank(), context.get_world_size(), get_device())
+
+
+def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
     """Train one phase from its parent, or from the job's last checkpoint of this phase, and publish it."""
     began = time.monotonic()
     endpoints, problem = load_endpoints(phase.data), problem_of(phase)
     parent = store.published(phase.parent) if phase.parent else None
     state = initial_state(phase, parent, endpoints, store, ranks.device)
     anchor = load_anchor(phase, parent, endpoints, store, ranks.device)
-    resume(state, phase)
+    if not job.local:
+        resume(state, phase)
     draw = batches_of(phase, endpoints, rank=ranks.rank, num_workers=ranks.size, device=ranks.device)
     recorder = Recorder(store, run_id) if ranks.rank == 0 else None
     window_size = math.ceil(problem.num_steps / NUM_WINDOWS)
@@ -107,7 +121,7 @@ def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, checkpoint_ever
     last_finite: dict[str, float] = {}
     for losses in train_phase(state, problem, anchor, draw, ranks.mean_in_place):
         window.append(losses)
-        checkpoint = checkpoint_every > 0 and state.step % checkpoint_every == 0
+        checkpoint = job.checkpoint_every > 0 and state.step % job.checkpoint_every == 0
         if len(window) == window_size or checkpoint or state.step == problem.num_steps:
             last_finite = summarise(window, phase, state.step, last_finite, ranks)
             window.clear()

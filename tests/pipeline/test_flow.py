@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_everything_resumable_and_says_how(home: Path, tmp_path: P
     driver = start(home, *arguments)
     store = Store(f"sqlite:///{home / 'mlflow.db'}")
     deadline = time.monotonic() + 120
-    while not any(run.data.metrics.get("step") for run in store._runs("tags.`sjko.kind` = 'phase'")):
+    while not any(run.data.metrics.get("step") for run in store.select("tags.`sjko.kind` = 'phase'")):
         assert time.monotonic() < deadline
         assert driver.poll() is None
         time.sleep(0.2)
@@ -187,7 +187,7 @@ def test_ctrl_c_leaves_everything_resumable_and_says_how(home: Path, tmp_path: P
     assert "the same command goes on" in printed
     assert "python -m pipeline run two_circles" in printed
     assert "Traceback" not in printed
-    assert {run.info.status for run in store._runs("tags.`sjko.kind` = 'phase'")} <= {"KILLED", "FINISHED"}
+    assert {run.info.status for run in store.select("tags.`sjko.kind` = 'phase'")} <= {"KILLED", "FINISHED"}
     quick = start(home, *arguments, "--json", str(tmp_path / "o.json"))
     printed, _ = quick.communicate(timeout=240)
     assert quick.returncode == 0, printed
@@ -197,7 +197,7 @@ def test_a_driver_killed_without_a_word_does_not_hold_its_claim(home: Path, stor
     arguments = ["run", "two_circles", *SMALL, "100000", "--jko.num-phases", "1"]
     driver = start(home, *arguments)
     deadline = time.monotonic() + 120
-    while not store._runs("tags.`sjko.kind` = 'phase'"):
+    while not store.select("tags.`sjko.kind` = 'phase'"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     os.killpg(driver.pid, signal.SIGKILL)

@@ -1,0 +1,154 @@
+"""Searches on a real Ray, MLflow and Optuna: results, sharing, kills, divergence, two objectives, room for the workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from flows import ROOT, command_environment
+from services import postgresql
+
+from pipeline import cli as pipeline_cli
+from pipeline.store import Store
+from tune.cli import main
+
+TINY = """
+data: {target: moons}
+network: {width: 8, depth: 1, num_frequencies: 2}
+jko: {num_phases: 3}
+training: {num_steps: STEPS, batch_size: 16}
+"""
+PHASES, TRIALS = "tags.`sjko.kind` = 'phase'", "tags.`sjko.kind` = 'trial'"
+
+
+def recipe(folder: Path, num_steps: int = 12) -> str:
+    path = folder / "tiny.yaml"
+    path.write_text(TINY.replace("STEPS", str(num_steps)))
+    return str(path)
+
+
+def searched(tmp_path: Path, *arguments: str) -> dict:
+    path = tmp_path / "result.json"
+    assert main([*arguments, "--json", str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+def states(storage: str, name: str) -> Counter[str]:
+    return Counter(trial.state.name for trial in optuna.load_study(storage=storage, study_name=name).trials)
+
+
+def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_result(
+    home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", recipe(tmp_path), "--name", "s", "--num-trials", "6", "--sampler", "random", "--num-confirmed", "1"]
+    result = searched(tmp_path, *command, "--space.h", "0.5", "5", "--space.map_lr", "0.002", "1e30", "0.003")
+    printed = capsys.readouterr().out
+    trials = result["trials"]
+    assert len(trials) == 6
+    diverged = [trial for trial in trials if trial["point"]["training.map_lr"] == 1e30]
+    assert diverged, "the seed of the search was chosen so that there is one"
+    assert all("diverged" in trial["error"] for trial in diverged)
+    assert states(f"sqlite:///{home}/optuna.db", "s") == {"COMPLETE": 6}
+    first = result["best"]
+    assert first["point"]["training.map_lr"] < 1
+    assert len(first["by_seed"]) == 3
+    assert result["phases"]["trained"] == sum(trial["trained"] for trial in trials) < result["phases"]["asked"] == 18
+    assert first["value"] == pytest.approx(sum(first["by_seed"]) / 3)
+    assert "phases trained" in printed
+    assert "best: h" in printed
+
+    runs = {run.info.run_id: run for run in store.select(TRIALS)}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {result["run_id"]}
+    assert Counter(run.info.status for run in runs.values()) == {"FINISHED": 6 - len(diverged), "FAILED": len(diverged)}
+    parents = {run.data.tags["mlflow.parentRunId"] for run in store.select(PHASES)}
+    assert parents & runs.keys(), "phases hang below the trials that trained them"
+    pictures = {path.name for path in (home / "searches" / "s").iterdir()}
+    assert pictures == {"phases.png", "slices.png", "history.png", "importance.png"}
+
+    best = tmp_path / "best.yaml"
+    assert main(["best", "s", "--to", str(best)]) == 0
+    assert pipeline_cli.main(["run", str(best), "--json", str(tmp_path / "flow.json")]) == 0
+    flow = json.loads((tmp_path / "flow.json").read_text())["phases"]
+    assert [phase["cached"] for phase in flow] == [True] * first["num_phases"], "the best recipe is in the store already"
+    assert searched(tmp_path, "show", "s")["best"] == first
+    assert searched(tmp_path, "resume", "s")["best"] == first
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "python -m tune resume s" in capsys.readouterr().err
+    for arguments in (["show", "nobody"], ["resume", "nobody"], ["best", "x'y", "--to", str(best)]):
+        assert main(arguments) == 2
+        assert "there is no search" in capsys.readouterr().err
+
+
+def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_killed(
+    home: Path, store: Store, tmp_path: Path
+) -> None:
+    name, flags = "twins", ["--num-trials", "4", "--num-confirmed", "0", "--space.divergence", "jsd"]
+    with postgresql(tmp_path / "postgresql") as url:
+        storage = url.replace("postgresql://", "postgresql+psycopg://")
+        command = [sys.executable, "-m", "tune", "run", recipe(tmp_path, 2000), "--name", name, *flags, "--storage", storage]
+        with (tmp_path / "log").open("wb") as log:
+            driver = subprocess.Popen(
+                command, cwd=ROOT, env=command_environment(home), stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                deadline = time.monotonic() + 200
+                while not any(run.info.status == "FINISHED" for run in store.select(PHASES)):
+                    assert driver.poll() is None, (tmp_path / "log").read_text()
+                    assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                    time.sleep(0.2)
+                assert len(store.select(TRIALS)) == 2, "one trial per core"
+            finally:
+                os.kill(driver.pid, signal.SIGKILL)
+                driver.wait()
+        before = {run.info.run_id for run in store.select(PHASES) if run.info.status == "FINISHED"}
+        assert 1 <= len(before) < 3
+        assert states(storage, name)["RUNNING"] == 2
+        result = searched(tmp_path, "resume", name, "--where.storage", storage)
+        assert len([trial for trial in result["trials"] if len(trial["values"]) == 3]) >= 1
+        after = states(storage, name)
+        assert (after["RUNNING"], after["WAITING"], after["COMPLETE"]) == (0, 0, 4)
+    finished = [run for run in store.select(PHASES) if run.info.status == "FINISHED"]
+    assert before <= {run.info.run_id for run in finished}
+    assert Counter(run.data.tags["sjko.fingerprint"] for run in finished).most_common(1)[0][1] == 1
+    assert len(finished) == 3
+
+
+def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--num-trials", "2", "--num-confirmed", "0", "--against-cost", "--space.h", "0.5", "5"]
+    workers = ["--cluster.num-workers", "1", "--cluster.phases-per-job", "3"]
+    result = searched(tmp_path, "run", recipe(tmp_path), "--name", "front", *flags, *workers)
+    assert [len(trial["values"]) for trial in result["trials"]] == [3, 3], "nothing is stopped early"
+    front = [(point["seconds"], point["value"]) for point in result["pareto"]]
+    assert front == sorted(front)
+    assert [value for _, value in front] == sorted((value for _, value in front), reverse=True)
+    assert (home / "searches" / "front" / "pareto.png").is_file()
+    assert "Pareto front" in capsys.readouterr().out
+    study = optuna.load_study(storage=f"sqlite:///{home}/optuna.db", study_name="front")
+    assert all(len(trial.values) == 2 for trial in study.trials)
+
+
+def test_a_metric_that_is_not_measured_fails_every_trial_and_says_so(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", recipe(tmp_path), "--name", "fid", "--num-trials", "2", "--metric", "fid", "--space.h", "1", "2"]
+    assert main(command) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no trial of fid gave a result: --metric must be one of" in error
+    assert states(f"sqlite:///{home}/optuna.db", "fid") == {"FAIL": 2}
+
+
+def test_a_search_that_asks_for_more_than_there_is_ends_at_once(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", recipe(tmp_path), "--name", "big", "--cluster.num-workers", "64", "--space.h", "1", "2"]
+    assert main(command) == 1
+    assert "64 x {'CPU': 1}" in capsys.readouterr().err

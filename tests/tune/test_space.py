@@ -1,0 +1,96 @@
+"""The search space: what the flags mean, what is refused, and the recipes that come out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.recipe import Recipe
+from tune import space
+from tune.cli import main
+from tune.space import Axis, applied, axis, rebuilt, take_axes
+
+
+def test_a_range_of_h_is_logarithmic_and_others_when_told() -> None:
+    assert axis("h", ["0.01", "1.0"]) == Axis("jko.h", 0.01, 1.0, log=True)
+    assert axis("training.r1", ["0.01", "1"]) == Axis("training.r1", 0.01, 1.0)
+    assert axis("r1", ["0.01", "1", "log"]) == Axis("training.r1", 0.01, 1.0, log=True)
+    assert axis("width", ["16", "128", "log"]) == Axis("network.width", 16, 128, integer=True, log=True)
+
+
+def test_words_and_lists_of_numbers_are_choices() -> None:
+    assert axis("divergence", ["kl", "jsd"]) == Axis("jko.divergence", choices=("kl", "jsd"))
+    assert axis("second_order", ["true", "false"]) == Axis("network.second_order", choices=(True, False))
+    assert axis("num-steps", ["100", "300", "1000"]) == Axis("training.num_steps", choices=(100, 300, 1000))
+    assert axis("first_h", ["None", "0.1", "1"]) == Axis("jko.first_h", choices=(None, 0.1, 1.0))
+
+
+def test_the_space_flags_are_taken_from_anywhere_and_the_rest_stays() -> None:
+    arguments = ["run", "moons", "--space.h", "0.1", "1", "--num-trials", "4", "--space.divergence=kl", "jsd", "--seed", "3"]
+    rest, axes = take_axes(arguments)
+    assert rest == ["run", "moons", "--num-trials", "4", "--seed", "3"]
+    assert axes == [Axis("jko.h", 0.1, 1.0, log=True), Axis("jko.divergence", choices=("kl", "jsd"))]
+    _, axes = take_axes(["run", "moons"])
+    assert [str(each) for each in axes] == ["jko.h from 0.1 to 10 (log)", "jko.divergence in kl, jsd, softplus"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--space.h 1 0.1", ("--space.h", "LOW below HIGH", "1 0.1")),
+        ("--space.h 0 1", ("above 0", "0 1")),
+        ("--space.h a b", ("--space.h must be float, not a",)),
+        ("--space.h", ("--space.h must be", "empty")),
+        ("--space.h 0.1 inf", ("both finite",)),
+        ("--space.height 1 2", ("--space.height must name a field of network, jko or training",)),
+        ("--space.target moons spiral", ("--space.target must name a field",)),
+        ("--space.num-phases 2 8", ("--space.num-phases is not needed",)),
+        ("--space.divergence kl wasserstein", ("--space.divergence must be", "jsd", "not wasserstein")),
+        ("--space.divergence kl log", ("LOW HIGH log",)),
+        ("--space.width 1.5 8", ("--space.width must be int, not 1.5",)),
+        ("--space.width 0 8", ("network.width must be at least 1, not 0",)),
+        ("--space.beta1 0.5 1", ("training.beta1 must be at least 0 and below 1",)),
+        ("--space.h 0.1 1 --space.h 1 2", ("--space.h must be given once",)),
+        ("--space.h 0.1 1 --space.jko.h 1 2", ("name each field once",)),
+        ("--num-trials 0", ("--num-trials must be at least 1, not 0",)),
+        ("--storage mysql://x", ("--storage must start with sqlite:///",)),
+        ("--name ../x", ("--name must be letters",)),
+        ("--jko.h -1", ("jko.h must be above 0",)),
+    ],
+)
+def test_a_wrong_space_is_refused_in_one_line(flags: str, parts: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "moons", *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+
+
+def test_a_point_becomes_a_recipe_of_two_digits() -> None:
+    axes = [axis("h", ["0.01", "10"]), axis("num_steps", ["10", "2000"])]
+    recipe = applied(Recipe(), axes, {"jko.h": 0.123456, "training.num_steps": 1234})
+    assert (recipe.jko.h, recipe.training.num_steps) == (0.12, 1234)
+    assert applied(Recipe(), axes, {}) == Recipe()
+    with pytest.raises(ValueError, match=r"jko\.fit must be conjugate"):
+        applied(Recipe(), [axis("fit", ["logistic", "conjugate"])], {"jko.fit": "logistic"})
+
+
+@given(st.floats(0.011, 9.9))
+def test_rounding_moves_a_number_by_less_than_five_per_cent_and_never_out_of_its_range(value: float) -> None:
+    h = Axis("jko.h", 0.011, 9.9, log=True)
+    assert abs(h.rounded(value) - value) <= 0.05 * value
+    assert h.contains(h.rounded(value))
+
+
+def test_a_recipe_survives_the_way_through_a_record() -> None:
+    import json
+    from dataclasses import asdict
+
+    from pipeline.recipe import Jko
+
+    recipe = Recipe(jko=Jko(h=float("inf"), divergence="softplus"), seed=7)
+    assert rebuilt(json.loads(json.dumps(asdict(recipe)))) == recipe
+
+
+def test_every_field_of_a_recipe_can_be_searched() -> None:
+    assert set(space.field_types()) >= {"jko.h", "jko.divergence", "training.map_lr", "network.width"}
+    assert "data.target" not in space.field_types()

@@ -1,0 +1,199 @@
+"""The command line of the search. Nothing heavy is imported before the arguments are known to be right."""
+
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from pipeline import cluster as clusters
+from pipeline import recipe as recipes
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten, read_recipe
+from pipeline.cluster import Cluster
+from pipeline.errors import FlowError
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from tune import space
+from tune.space import Axis
+
+STORAGES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which MLflow, and which Optuna."""
+
+    tracking_uri: str | None = None
+    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
+    storage: str | None = None
+    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Search for the best recipe: --space.FIELD LOW HIGH [log] or --space.FIELD CHOICE CHOICE ... for each field to search.
+
+    Without --space: h from 0.1 to 10 (log) and divergence in kl, jsd, softplus. Every phase of a trial is judged, so the best K
+    up to jko.num_phases is found as well.
+    """
+
+    recipe: tyro.conf.Positional[str]
+    """name of a recipe in pipeline/recipes, or a path ending in .yaml: what is not searched"""
+    name: str | None = None
+    """name of the search; None: that of the recipe"""
+    num_trials: int = 24
+    """points of the space to try; the recipe's own values are the first where the space has them"""
+    metric: str = "w2"
+    """what `pipeline evaluate` measures: w2, sliced_w2, on_support, ..."""
+    mode: Literal["min", "max"] = "min"
+    """whether small or large values of the metric are good"""
+    against_cost: bool = False
+    """two objectives, the metric and the seconds of training: no trial is stopped early, the Pareto front is shown"""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """who proposes points"""
+    search_seed: int = 0
+    """seed of the proposals"""
+    num_confirmed: int = 3
+    """trials that are trained again with two more seeds in the end; 0 for none"""
+    max_concurrent: int | None = None
+    """trials side by side; None: as many as the cluster has room for"""
+    data: Data = field(default_factory=Data)
+    network: Network = field(default_factory=Network)
+    jko: Jko = field(default_factory=Jko)
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+    """seed of every random number of a flow"""
+    cluster: Cluster = field(default_factory=Cluster)
+    storage: str | None = None
+    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a search that was interrupted; no finished phase is trained again."""
+
+    name: tyro.conf.Positional[str]
+    """name of the search"""
+    where: Where = field(default_factory=Where)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show the trials of a search."""
+
+    name: tyro.conf.Positional[str]
+    """name of the search"""
+    where: Where = field(default_factory=Where)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Best:
+    """Write the best recipe of a search as YAML, for `python -m pipeline run`."""
+
+    name: tyro.conf.Positional[str]
+    """name of the search"""
+    to: Path
+    """the file"""
+    where: Where = field(default_factory=Where)
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+Command = (
+    Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Best, tyro.conf.subcommand("best")]
+)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
+    """The command of an argument vector, and the axes of its space.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+        SystemExit: help was asked for.
+    """
+    rest, axes = list(arguments), list[Axis]()
+    if rest[0] == "run" and not {"-h", "--help"} & set(rest):
+        if len(rest) < 2 or rest[1].startswith("-"):
+            raise ValueError("RECIPE must come right after `run`, before all flags")
+        rest, axes = space.take_axes(rest)
+        rest[2:2] = read_recipe(rest[1])
+    return parse_as(Command, "python -m tune", rest), axes
+
+
+def recipe_of(command: Run) -> Recipe:
+    """The recipe that is varied."""
+    return Recipe(command.data, command.network, command.jko, command.training, command.seed)
+
+
+def check(command: Any, axes: Sequence[Axis]) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    check_json(command.json)
+    storage = command.storage if isinstance(command, Run) else command.where.storage
+    if storage is not None and not storage.startswith(STORAGES):
+        raise ValueError(f"--storage must start with sqlite:/// or postgresql://, not {storage.partition('://')[0]}")
+    if not isinstance(command, Run):
+        clusters.validate(Cluster(tracking_uri=command.where.tracking_uri))
+        if isinstance(command, Best) and (command.to.is_dir() or not command.to.absolute().parent.is_dir()):
+            raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
+        return
+    clusters.validate(command.cluster)
+    name = command.name or Path(command.recipe).stem
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError(f"--name must be letters, digits, '.', '_' and '-', not {name!r}")
+    for flag, least in (("num_trials", 1), ("num_confirmed", 0), ("max_concurrent", 1), ("search_seed", 0)):
+        value = getattr(command, flag)
+        if value is not None and value < least:
+            raise ValueError(f"--{flag.replace('_', '-')} must be at least {least}, not {value}")
+    recipes.validate(recipe_of(command))
+    space.check(recipe_of(command), axes)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        command, axes = parse(list(arguments) or ["--help"])
+        check(command, axes)
+    except (ValueError, OSError) as error:
+        return _fail(error, 2)
+    from rich.console import Console
+
+    with Console().status("loading torch, MLflow, Ray and Optuna"):
+        from tune import commands  # seconds that --help must not cost
+    quieten()
+    try:
+        commands.execute(command, axes)
+    except ValueError as error:
+        return _fail(error, 2)
+    except FlowError as error:
+        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
+    except OSError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        name = (command.name or Path(command.recipe).stem) if isinstance(command, Run) else command.name
+        again = shlex.join(["python", "-m", "tune", "resume", name])
+        print(f"\ninterrupted: finished phases are in the store, and this goes on:\n    {again}", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line that a person sees
+    return code

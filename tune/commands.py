@@ -1,0 +1,199 @@
+"""The commands behind `python -m tune`, after their arguments have been parsed."""
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import claims, jobs, report
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.commands import write_json
+from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.store import OWNER, Store
+from tune import cli, figures, records, search, summary
+from tune.records import Found, Search
+from tune.space import Axis
+from tune.summary import Finalist
+from tune.watch import Watch, text_of
+
+CONFIRMED = "sjko.confirmed"
+
+
+def execute(command: Any, axes: Sequence[Axis]) -> None:
+    """Do what a parsed command says."""
+    match command:
+        case cli.Run():
+            result = run(command, axes)
+        case cli.Resume():
+            result = resume(command)
+        case cli.Show() | cli.Best():
+            store = open_store(command.where.tracking_uri)
+            found, wanted = records.require(store, command.name, command.where.tracking_uri)
+            result = show(store, found, wanted) if isinstance(command, cli.Show) else best(store, found, wanted, command.to)
+    write_json(command.json, result)
+
+
+def open_store(tracking_uri: str | None) -> Store:
+    """The store that a command names."""
+    return Store(clusters.tracking_uri(Cluster(tracking_uri=tracking_uri)))
+
+
+def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
+    """A new search."""
+    wanted = Search(
+        command.name or Path(command.recipe).stem,
+        cli.recipe_of(command),
+        tuple(axes),
+        command.num_trials,
+        command.metric,
+        command.mode,
+        command.against_cost,
+        command.sampler,
+        command.search_seed,
+        command.num_confirmed,
+        command.max_concurrent,
+        command.cluster,
+    )
+    store = open_store(command.cluster.tracking_uri)
+    storage = search.storage_url(command.storage)
+    clusters.home().mkdir(parents=True, exist_ok=True)
+    run_id = records.create(store, wanted, claims.this_process())
+    try:
+        study = search.study_of(wanted, storage, create=True)
+    except FlowError:
+        store.delete_run(run_id)  # nothing of it is there
+        raise
+    if (own := search.own_point(wanted)) is not None:
+        study.enqueue_trial(own)
+    return carry_out(store, wanted, run_id, study, wanted.num_trials)
+
+
+def resume(command: cli.Resume) -> Mapping[str, Any]:
+    """The rest of a search.
+
+    Raises:
+        RecipeMismatch: another process of this machine is at it.
+    """
+    store = open_store(command.where.tracking_uri)
+    found, wanted = records.require(store, command.name, command.where.tracking_uri)
+    here = found.owner.startswith(f"{socket.gethostname()}:")
+    if found.status == "RUNNING" and here and claims.Drivers().is_alive(found.run_id, found.owner, ""):
+        raise RecipeMismatch(f"search {wanted.name} is at work in process {found.owner.split(':')[1]} of this machine")
+    study = search.study_of(wanted, search.storage_url(command.where.storage), create=False)
+    store.tag(found.run_id, OWNER, claims.this_process())
+    store.set_status(found.run_id, "RUNNING")
+    records.close_trials(store, wanted, "KILLED")
+    done = search.propose_again(study)
+    report.line(f"{wanted.name}: {done} of {wanted.num_trials} trials are done")
+    return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
+
+
+def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials: int) -> Mapping[str, Any]:
+    """Trials, confirmation, figures, verdict."""
+    for axis in wanted.axes:
+        report.line(f"{wanted.name}: {axis}")
+    status = "KILLED"
+    try:
+        with jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+            if num_trials > 0:
+                watch = Watch(wanted, num_trials)
+                with watch.shown():
+                    search.run(wanted, run_id, study, num_trials, [watch])
+            records.close_trials(store, wanted, "FINISHED")
+            confirm(store, wanted, run_id)
+        pictures = figures.draw(clusters.home() / "searches" / wanted.name, wanted, records.trials(store, wanted), study)
+        for picture in pictures:
+            store.log_file(run_id, picture, "pictures")
+        found = records.find(store, wanted.name)
+        assert found is not None
+        result = show(store, found, wanted)
+        for picture in pictures:
+            report.line(f"picture: {picture}")
+        status = "FINISHED"
+    except FlowError:
+        status = "FAILED"
+        raise
+    finally:
+        store.set_status(run_id, status)
+    return result
+
+
+def confirm(store: Store, wanted: Search, run_id: str) -> None:
+    """Train the best trials again with more seeds, and keep what they gave."""
+    trials = records.trials(store, wanted)
+    if not summary.ranked(wanted, trials):
+        reasons = sorted({trial.error for trial in trials if trial.error})
+        raise search.SearchFailed(f"no trial of {wanted.name} gave a result: {reasons[0] if reasons else 'see the MLflow runs'}")
+    todo = summary.confirmations(wanted, trials)
+    if todo:
+        report.line(f"training the best {len(todo) // summary.NUM_SEEDS} again with {summary.NUM_SEEDS} seeds")
+        store.tag(run_id, CONFIRMED, json.dumps(search.confirm(wanted, run_id, todo)))
+
+
+def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
+    """The best trials with what their confirmation gave.
+
+    Raises:
+        RecipeMismatch: no trial has a result yet.
+    """
+    trials = records.trials(store, wanted)
+    if not summary.ranked(wanted, trials):
+        raise RecipeMismatch(f"no trial of {wanted.name} has a result yet; its status is {found.status.lower()}")
+    values = json.loads(store.run(found.run_id).data.tags.get(CONFIRMED, "[]"))
+    return summary.finalists(wanted, trials, values)
+
+
+def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
+    """Trials, the Pareto front where there are two objectives, what was spared, the verdict."""
+    trials, finalists = records.trials(store, wanted), found_by(store, found, wanted)
+    heads = ["trial", "point", "phases", wanted.metric, "K", "seconds", ""]
+    report.table(f"search {wanted.name}, MLflow run {found.run_id}", heads, summary.rows(wanted, trials))
+    front = summary.pareto(wanted, trials) if wanted.against_cost else []
+    if front:
+        rows = [[seconds, value, text_of(trial.point), k + 1] for seconds, value, trial, k in front]
+        report.table("Pareto front", ["seconds", wanted.metric, "point", "K"], rows)
+    counts = summary.spared(wanted, trials)
+    report.line(summary.spared_sentence(counts))
+    report.line(f"best: {summary.verdict(wanted, finalists)}")
+    report.line(f"next: python -m tune best {wanted.name} --to best.yaml")
+    first = finalists[0]
+    return {
+        "name": wanted.name,
+        "run_id": found.run_id,
+        "phases": counts,
+        "trials": [
+            {
+                "run_id": t.run_id,
+                "point": dict(t.point),
+                "values": t.values,
+                "seconds": t.seconds,
+                "trained": t.trained,
+                "error": t.error,
+            }
+            for t in trials
+        ],
+        "pareto": [{"seconds": s, "value": v, "run_id": trial.run_id, "k": k} for s, v, trial, k in front],
+        "best": {
+            "point": dict(first.trial.point),
+            "num_phases": first.trial.best_k(wanted) + 1,
+            "value": first.score(wanted),
+            "by_seed": first.values,
+        },
+        "verdict": summary.verdict(wanted, finalists),
+    }
+
+
+def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, Any]:
+    """The best recipe as a file."""
+    first = found_by(store, found, wanted)[0]
+    text = summary.as_yaml(wanted, first)
+    temporary = to.with_name(f".{to.name}.partial")
+    temporary.write_text(text)
+    temporary.replace(to)
+    report.line(f"{to}: {summary.verdict(wanted, [first])}")
+    report.line(f"next: python -m pipeline run {to}")
+    return {"file": str(to), "recipe": yaml.safe_load(text)}

@@ -1,0 +1,186 @@
+"""A search in MLflow: the search's run, a run per trial below it, the phases' runs below those."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pipeline.cluster import Cluster
+from pipeline.errors import MapNotFound, RecipeMismatch
+from pipeline.recipe import Recipe
+from pipeline.store import FINGERPRINT, KIND, OWNER, Store
+from tune import space
+from tune.space import Axis, Value
+
+NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is; the same for all of its trials.
+
+    Attributes:
+        recipe: what is varied; its num_phases is the largest K.
+        against_cost: two objectives, `metric` and the seconds of training.
+        num_confirmed: trials that are trained again with more seeds in the end.
+    """
+
+    name: str
+    recipe: Recipe
+    axes: tuple[Axis, ...]
+    num_trials: int
+    metric: str = "w2"
+    mode: str = "min"
+    against_cost: bool = False
+    sampler: str = "tpe"
+    seed: int = 0
+    num_confirmed: int = 3
+    max_concurrent: int | None = None
+    cluster: Cluster = field(default_factory=Cluster)
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether a is a better value of the metric than b."""
+        return a < b if self.mode == "min" else a > b
+
+    def to_json(self) -> str:
+        """Without the address of MLflow, which may hold a password."""
+        return json.dumps(asdict(replace(self, cluster=replace(self.cluster, tracking_uri=None))))
+
+    @classmethod
+    def from_json(cls, text: str, tracking_uri: str | None) -> "Search":
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        values["recipe"] = space.rebuilt(values["recipe"])
+        values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
+        values["cluster"] = Cluster(**{**values["cluster"], "tracking_uri": tracking_uri})
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the space and how far it came.
+
+    Attributes:
+        point: what it has of the space, as its recipe has it.
+        values: metric after each phase, in order.
+        seconds: of training, after each phase, cached ones included: what the recipe costs.
+        trained: phases that this trial trained itself.
+        status: of its MLflow run.
+        error: why it failed; empty where it did not.
+    """
+
+    run_id: str
+    point: Mapping[str, Value]
+    values: tuple[float, ...]
+    seconds: tuple[float, ...]
+    trained: int
+    status: str
+    error: str
+
+    def best_k(self, search: Search) -> int:
+        """The phase after which the metric is best."""
+        pick = min if search.mode == "min" else max
+        return pick(range(len(self.values)), key=lambda k: self.values[k])
+
+    def best(self, search: Search) -> float:
+        """The metric there; infinitely bad where there is none."""
+        if not self.values:
+            return math.inf if search.mode == "min" else -math.inf
+        return self.values[self.best_k(search)]
+
+
+def create(store: Store, search: Search, owner: str) -> str:
+    """The run of a new search.
+
+    Raises:
+        RecipeMismatch: there is one of that name.
+    """
+    if find(store, search.name) is not None:
+        raise RecipeMismatch(
+            f"there is a search {search.name} already: go on with python -m tune resume {search.name}, or choose another --name"
+        )
+    tags = {KIND: "search", NAME: search.name, DEFINITION: search.to_json(), OWNER: owner}
+    params = {**asdict(search.recipe), "space": {axis.name.replace(".", "_"): str(axis) for axis in search.axes}}
+    return store.create(f"search {search.name}", tags, params)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search in the store.
+
+    Attributes:
+        owner: the driver that last worked on it.
+        status: of its MLflow run.
+    """
+
+    run_id: str
+    owner: str
+    status: str
+    definition: str
+
+
+def find(store: Store, name: str) -> Found | None:
+    """A search by name."""
+    for run in store.select(f"tags.`{KIND}` = 'search' and tags.`{NAME}` = '{name}'"):
+        return Found(str(run.info.run_id), run.data.tags[OWNER], str(run.info.status), run.data.tags[DEFINITION])
+    return None
+
+
+def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Found, Search]:
+    """A search by name, and what it is.
+
+    Raises:
+        MapNotFound: there is none of that name.
+    """
+    found = find(store, name) if "'" not in name else None
+    if found is None:
+        known = sorted({run.data.tags[NAME] for run in store.select(f"tags.`{KIND}` = 'search'")})
+        raise MapNotFound(f"there is no search {name}; there is {', '.join(known) or 'none yet: python -m tune run RECIPE'}")
+    return found, Search.from_json(found.definition, tracking_uri)
+
+
+def open_trial(store: Store, search: Search, search_run_id: str, recipe: Recipe, point: Mapping[str, Value]) -> str:
+    """The run of a new trial."""
+    tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point))}
+    label = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in point.items())
+    return store.create(label, tags, asdict(recipe), parent=search_run_id)
+
+
+def trials(store: Store, search: Search) -> list[Trial]:
+    """All trials of a search, oldest first."""
+    runs = store.select(f"tags.`{KIND}` = 'trial' and tags.`{NAME}` = '{search.name}'")
+    return [_trial(store, search, run) for run in reversed(runs)]
+
+
+def _trial(store: Store, search: Search, run: Any) -> Trial:
+    tags, run_id = run.data.tags, str(run.info.run_id)
+    history = {name: store.metric_history(run_id, name) for name in (search.metric, "seconds") if name in run.data.metrics}
+    return Trial(
+        run_id,
+        json.loads(tags[POINT]),
+        tuple(value for _, value in sorted(history.get(search.metric, []))),
+        tuple(value for _, value in sorted(history.get("seconds", []))),
+        int(run.data.metrics.get("trained", 0)),
+        str(run.info.status),
+        tags.get(ERROR, ""),
+    )
+
+
+def close_trials(store: Store, search: Search, status: str) -> None:
+    """End the runs of trials that nobody works on any more."""
+    for run in store.select(f"tags.`{KIND}` = 'trial' and tags.`{NAME}` = '{search.name}'"):
+        if run.info.status == "RUNNING":
+            store.set_status(run.info.run_id, status)
+
+
+def log_phase(store: Store, run_id: str, k: int, fingerprint: str, row: Mapping[str, Any]) -> None:
+    """What a trial knows after a phase; its run stands for that map from now on."""
+    store.log_metrics(run_id, {k: {name: float(value) for name, value in row.items()}})
+    store.tag(run_id, FINGERPRINT, fingerprint)
+
+
+def failed(store: Store, run_id: str, error: Exception) -> None:
+    """Keep why a trial ended."""
+    store.tag(run_id, ERROR, str(error))
+    store.set_status(run_id, "FAILED")

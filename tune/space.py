@@ -1,0 +1,181 @@
+"""The search space: axes over fields of a recipe, from the command line to a recipe with one point of the space."""
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
+
+GROUPS = {"data": Data, "network": Network, "jko": Jko, "training": Training}
+DEFAULTS = {"jko.h": ["0.1", "10"], "jko.divergence": ["kl", "jsd", "softplus"]}
+"""Searched where nothing is said."""
+NUM_DIGITS = 2
+"""Significant digits of a number in a trial's recipe: trials that come close meet, and share their phases."""
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One field and what it may be: a range from `low` to `high`, or `choices`.
+
+    Attributes:
+        name: group and field, such as jko.h.
+        integer: whole numbers only.
+        log: uniform in the logarithm.
+    """
+
+    name: str
+    low: float = 0.0
+    high: float = 0.0
+    integer: bool = False
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+
+    def rounded(self, value: Value) -> Value:
+        """A suggested value as a recipe has it."""
+        if self.choices or isinstance(value, str) or value is None or value == 0:
+            return value
+        if self.integer:
+            return int(value)
+        digits = NUM_DIGITS - 1 - math.floor(math.log10(abs(value)))
+        return min(self.high, max(self.low, round(float(value), digits)))
+
+    def contains(self, value: Value) -> bool:
+        """Whether a value is in the space."""
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"{self.name} in {', '.join(map(str, self.choices))}"
+        return f"{self.name} from {self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
+
+def field_types() -> dict[str, Any]:
+    """Type of every field of a recipe but `data` and the seed, by dotted name."""
+    return {
+        f"{group}.{field.name}": get_type_hints(kind)[field.name]
+        for group, kind in GROUPS.items()
+        if group != "data"
+        for field in fields(kind)
+    }
+
+
+def full_name(text: str) -> str:
+    """`h` or `jko.h` as jko.h.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    text = text.replace("-", "_")
+    known = field_types()
+    found = [name for name in known if text in (name, name.partition(".")[2])]
+    if text == "jko.num_phases" or found == ["jko.num_phases"]:
+        raise ValueError("--space.num-phases is not needed: every phase is judged, so K is searched anyway up to jko.num_phases")
+    if len(found) != 1:
+        raise ValueError(
+            f"--space.{text} must name a field of network, jko or training, such as --space.h; see pipeline run --help"
+        )
+    return found[0]
+
+
+def axis(text: str, values: Sequence[str]) -> Axis:
+    """An axis from a flag `--space.TEXT VALUES`: LOW HIGH [log] for a number, else choices.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    name = full_name(text)
+    kind = field_types()[name]
+    kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    number = next((each for each in kinds if each in (int, float)), None)
+    words = list(values)
+    log = "log" in words or name == "jko.h"
+    words = [word for word in words if word != "log"]
+    if number is None or len(words) != 2:
+        if "log" in values:
+            raise ValueError(f"--space.{text} must be LOW HIGH log, not {' '.join(values)}")
+        return Axis(name, choices=tuple(choice(text, word, kinds) for word in words or [""]))
+    low, high = (float(str(choice(text, word, (number,)))) for word in words)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
+        rule = "LOW below HIGH, both finite" + (" and above 0" if log else "")
+        raise ValueError(f"--space.{text} must be {rule}, not {' '.join(values)}")
+    return Axis(name, low, high, integer=number is int, log=log)
+
+
+def choice(text: str, word: str, kinds: Sequence[Any]) -> Value:
+    """A word as a value of one of the kinds."""
+    for kind in kinds:
+        if get_origin(kind) is Literal and word in get_args(kind):
+            return word
+        if kind is bool and word in ("true", "false"):
+            return word == "true"
+        if kind is types.NoneType and word == "None":
+            return None
+        if kind in (int, float):
+            try:
+                return int(word) if kind is int else float(word)
+            except ValueError:
+                continue
+    allowed = [", ".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__ for kind in kinds]
+    raise ValueError(f"--space.{text} must be {' or '.join(allowed)}, not {word or 'empty'}")
+
+
+def take_axes(arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
+    """The arguments without their `--space.` flags, and the axes that these name; the default ones where there are none.
+
+    Raises:
+        ValueError: an axis is wrong or named twice.
+    """
+    rest: list[str] = []
+    found: dict[str, list[str]] = {}
+    into = rest
+    for argument in arguments:
+        if argument.startswith("--space."):
+            name, equals, value = argument.removeprefix("--space.").partition("=")
+            if name in found:
+                raise ValueError(f"--space.{name} must be given once")
+            into = found.setdefault(name, [value] if equals else [])
+        else:
+            into = rest if argument.startswith("--") else into
+            into.append(argument)
+    axes = [axis(name, values) for name, values in (found or DEFAULTS).items()]
+    if len({each.name for each in axes}) < len(axes):
+        raise ValueError(f"--space must name each field once, not {', '.join(found)}")
+    return rest, axes
+
+
+def rebuilt(values: Mapping[str, Any]) -> Recipe:
+    """The recipe behind `asdict(recipe)`."""
+    groups = {name: kind(**values[name]) for name, kind in GROUPS.items()}
+    return Recipe(**groups, seed=values["seed"])
+
+
+def applied(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) -> Recipe:
+    """The recipe with a point of the space.
+
+    Raises:
+        ValueError: a rule between fields forbids it.
+    """
+    values = asdict(recipe)
+    for each in axes:
+        if each.name in point:
+            group, _, field = each.name.partition(".")
+            values[group][field] = each.rounded(point[each.name])
+    changed = rebuilt(values)
+    validate(changed)
+    return changed
+
+
+def check(recipe: Recipe, axes: Sequence[Axis]) -> None:
+    """Refuse values that no recipe can have, before anything is trained.
+
+    Raises:
+        ValueError: names the field and the rule.
+    """
+    for each in axes:
+        for value in each.choices or (each.low, each.high):
+            applied(recipe, [each], {each.name: value})

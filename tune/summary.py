@@ -1,0 +1,136 @@
+"""What a search has found: its best recipe, how sure that is, what was spared."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.recipe import Recipe
+from tune import space
+from tune.records import Search, Trial
+from tune.watch import text_of
+
+NUM_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One of the best trials, trained again with more seeds and measured on fresh samples.
+
+    Attributes:
+        values: metric by seed; empty where the search does not confirm.
+    """
+
+    trial: Trial
+    values: tuple[float, ...]
+
+    def score(self, search: Search) -> float:
+        """Mean over the seeds, or the trial's own figure."""
+        return float(np.mean(self.values)) if self.values else self.trial.best(search)
+
+
+def ranked(search: Search, trials: Sequence[Trial]) -> list[Trial]:
+    """Trials with a result, best first, each point once."""
+    sign = 1 if search.mode == "min" else -1
+    found = sorted((trial for trial in trials if trial.values), key=lambda trial: sign * trial.best(search))
+    once = {json.dumps(trial.point, sort_keys=True): trial for trial in reversed(found)}
+    return [trial for trial in found if once[json.dumps(trial.point, sort_keys=True)] is trial]
+
+
+def confirmations(search: Search, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """What is to be trained again: the best trials up to their best phase, with the search's seed and two more."""
+    return [
+        {"point": dict(trial.point), "seed": search.recipe.seed + shift, "num_phases": trial.best_k(search) + 1}
+        for trial in ranked(search, trials)[: search.num_confirmed]
+        for shift in range(NUM_SEEDS)
+    ]
+
+
+def finalists(search: Search, trials: Sequence[Trial], values: Sequence[float | None]) -> list[Finalist]:
+    """The best trials, the best of them first; `values` are those of `confirmations`, empty where there were none."""
+    best = ranked(search, trials)[: max(1, search.num_confirmed)]
+    groups = [
+        tuple(value for value in values[i * NUM_SEEDS : (i + 1) * NUM_SEEDS] if value is not None) for i in range(len(best))
+    ]
+    found = [Finalist(trial, group) for trial, group in zip(best, groups, strict=True)]
+    sign = 1 if search.mode == "min" else -1
+    return sorted(found, key=lambda each: sign * each.score(search))
+
+
+def pareto(search: Search, trials: Sequence[Trial]) -> list[tuple[float, float, Trial, int]]:
+    """(seconds, metric, trial, k) of every phase of every trial that nothing beats in both, cheapest first."""
+    points = [
+        (seconds, value, trial, k)
+        for trial in trials
+        for k, (seconds, value) in enumerate(zip(trial.seconds, trial.values, strict=True))
+    ]
+    front: list[tuple[float, float, Trial, int]] = []
+    for point in sorted(points, key=lambda each: (each[0], each[1] if search.mode == "min" else -each[1])):
+        if not front or search.better(point[1], front[-1][1]):
+            front.append(point)
+    return front
+
+
+def best_recipe(search: Search, trial: Trial) -> Recipe:
+    """The recipe of a trial, ending with its best phase."""
+    recipe = space.applied(search.recipe, search.axes, trial.point)
+    return replace(recipe, jko=replace(recipe.jko, num_phases=trial.best_k(search) + 1))
+
+
+def as_yaml(search: Search, first: Finalist) -> str:
+    """The recipe of the best trial for `python -m pipeline run`, with where it comes from."""
+    heading = f"# best of search {search.name}: {verdict(search, [first])}\n"
+    return heading + str(yaml.safe_dump(asdict(best_recipe(search, first.trial)), sort_keys=False))
+
+
+def verdict(search: Search, found: Sequence[Finalist]) -> str:
+    """Which point, which K, how sure, in one sentence."""
+    first = found[0]
+    sentence = f"{text_of(first.trial.point)}, K {first.trial.best_k(search) + 1}: {search.metric} {first.score(search):.4g}"
+    if not first.values:
+        return f"{sentence}, of one seed, on the samples it was chosen by."
+    sentence += f" on fresh samples, mean of {len(first.values)} seeds ({min(first.values):.4g} to {max(first.values):.4g})"
+    rivals = [other for other in found[1:] if other.values and overlaps(first.values, other.values)]
+    if rivals:
+        points = "; ".join(text_of(rival.trial.point) for rival in rivals)
+        return f"{sentence}; within the seeds' range not better than {points}."
+    return f"{sentence}{'; better than the others with every seed' if len(found) > 1 else ''}."
+
+
+def overlaps(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether the ranges of two samples meet."""
+    return min(a) <= max(b) and min(b) <= max(a)
+
+
+def spared(search: Search, trials: Sequence[Trial]) -> dict[str, float]:
+    """Phases that the trials would have had, that they reached, and that were trained."""
+    asked = len(trials) * search.recipe.jko.num_phases
+    reached, trained = sum(len(trial.values) for trial in trials), sum(trial.trained for trial in trials)
+    return {"asked": asked, "reached": reached, "trained": trained, "spared": 1 - trained / max(1, asked)}
+
+
+def spared_sentence(counts: Mapping[str, float]) -> str:
+    """The same as a sentence."""
+    stopped, shared = counts["asked"] - counts["reached"], counts["reached"] - counts["trained"]
+    return (
+        f"{counts['trained']:.0f} of {counts['asked']:.0f} phases trained: {100 * counts['spared']:.0f} % spared, "
+        f"{stopped:.0f} phases by stopping and {shared:.0f} by sharing"
+    )
+
+
+def rows(search: Search, trials: Sequence[Trial]) -> list[list[object]]:
+    """One line per trial, for a table."""
+    table: list[list[object]] = []
+    for number, trial in enumerate(trials):
+        k: object = trial.best_k(search) + 1 if trial.values else ""
+        done = "done" if len(trial.values) == search.recipe.jko.num_phases else "stopped"
+        state = "failed" if trial.error else done if trial.status == "FINISHED" else trial.status.lower()
+        best = trial.best(search)
+        seconds = trial.seconds[-1] if trial.seconds else 0.0
+        shown = "" if math.isinf(best) else best
+        table.append([number + 1, text_of(trial.point), len(trial.values), shown, k, seconds, state])
+    return table

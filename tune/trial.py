@@ -1,0 +1,118 @@
+"""One trial: the flow of a recipe with one point of the space, judged after every phase."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray.tune
+
+from pipeline import cluster as clusters
+from pipeline.commands import evaluated
+from pipeline.errors import Diverged, FlowError
+from pipeline.evaluate import Generator, endpoints_of, evaluate, load_generator
+from pipeline.flow import PhaseResult, Unwatched, run_flow
+from pipeline.phase import phases_of
+from pipeline.recipe import Recipe
+from pipeline.store import KIND, Store
+from tune import records, space
+from tune.records import Search
+from tune.space import Value
+
+FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 15, 8
+"""Samples that no trial was chosen by."""
+
+
+@dataclass
+class Tally:
+    """What a trial has seen so far.
+
+    Attributes:
+        seconds: of training, on all CPUs or GPUs of its workers, as it was when each phase was trained.
+        trained: phases that this trial trained itself.
+    """
+
+    search: Search
+    seconds: float = 0.0
+    trained: int = 0
+    best: float | None = None
+    seconds_of_best: float = 0.0
+
+    def add(self, value: float, seconds: float, *, cached: bool) -> None:
+        """One more phase."""
+        self.seconds += seconds * max(1, self.search.cluster.num_workers)
+        self.trained += not cached
+        if self.best is None or self.search.better(value, self.best):
+            self.best, self.seconds_of_best = value, self.seconds
+
+
+def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> None:
+    """Train the flow of a point and report to Ray Tune after every phase: `phase` (from 1), `value`, `best`, `seconds`.
+
+    A flow that diverges keeps what its phases gave; one that diverges in its first phase counts as if it stayed at the source.
+
+    Raises:
+        ValueError: no recipe can have this point. FlowError: what else went wrong. Ray Tune counts both as failed trials.
+    """
+    store = Store(clusters.tracking_uri(search.cluster))
+    recipe = space.applied(search.recipe, search.axes, point)
+    shown = {axis.name: axis.rounded(point[axis.name]) for axis in search.axes}
+    run_id = records.open_trial(store, search, search_run_id, recipe, shown)
+    tally = Tally(search)
+    try:
+        for result, metrics in judged(recipe, search, store, run_id):
+            value = metrics[search.metric]
+            tally.add(value, metrics["train_seconds"], cached=result.cached)
+            row = {search.metric: value, "seconds": tally.seconds, "trained": tally.trained}
+            records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
+            report(result.phase.k + 1, value, tally)
+    except Diverged as error:
+        records.failed(store, run_id, error)
+        if tally.best is None:
+            value = stay_at_source(recipe, search.metric)
+            tally.add(value, 0.0, cached=True)
+            report(1, value, tally)
+    except Exception as error:
+        with contextlib.suppress(FlowError):
+            records.failed(store, run_id, error)
+        raise
+
+
+def report(phase: int, value: float, tally: Tally) -> None:
+    """Tell Ray Tune; it may end the trial here, between phases."""
+    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "trained": tally.trained}
+    ray.tune.report(row)
+
+
+def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
+    """Every phase of a flow with its metrics, as soon as it is published.
+
+    Raises:
+        ValueError: the metric is none that can be measured for this data.
+    """
+    flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
+    for result in flow:
+        metrics = evaluated(store, result.ref, load_generator(store, result.ref))
+        if search.metric not in metrics:
+            raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
+        yield result, metrics
+
+
+def stay_at_source(recipe: Recipe, metric: str) -> float:
+    """What T = T_{-1}, the identity, would get: a finite penalty on the metric's own scale."""
+    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data), [])
+    return evaluate(generator)[metric]
+
+
+def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str) -> None:
+    """Train a point again with another seed up to its best phase, and measure that one on fresh samples."""
+    job = config["jobs"][config["number"]]
+    store = Store(clusters.tracking_uri(search.cluster))
+    recipe = space.applied(search.recipe, search.axes, job["point"])
+    recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
+    run_id = store.create(f"seed {job['seed']}", {KIND: "confirmation"}, {}, parent=search_run_id)
+    flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
+    *_, last = flow
+    store.set_status(run_id, "FINISHED")
+    metrics = evaluate(load_generator(store, last.ref), NUM_FRESH_PAIRS, FRESH_DRAWS)
+    ray.tune.report({"value": metrics[search.metric]})
