@@ -40,6 +40,7 @@ EXPERIMENT = "s-jko"
 MOST_METRICS = 1000
 """MLflow's limit for one request."""
 FOLDER = "phase"
+PARENT = MLFLOW_PARENT_RUN_ID
 FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner", "sjko.corrupt"
 
 
@@ -267,7 +268,7 @@ class Store:
     def create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], *, parent: str | None = None) -> str:
         """A new run, below another one where `parent` is given."""
         if parent is not None:
-            tags = {**tags, MLFLOW_PARENT_RUN_ID: parent}
+            tags = {**tags, PARENT: parent}
         common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
         with self.answering():
             run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)

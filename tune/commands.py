@@ -1,5 +1,6 @@
 """The commands behind `python -m tune`, after their arguments have been parsed."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping, Sequence
@@ -62,14 +63,15 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
     storage = search.storage_url(command.storage)
     clusters.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, wanted, claims.this_process())
-    try:
-        study = search.study_of(wanted, storage, create=True)
-    except FlowError:
-        store.delete_run(run_id)  # nothing of it is there
-        raise
-    if (own := search.own_point(wanted)) is not None:
-        study.enqueue_trial(own)
-    return carry_out(store, wanted, run_id, study, wanted.num_trials)
+    with contextlib.ExitStack() as stack:
+        try:
+            study = stack.enter_context(search.opened(wanted, storage, create=True))
+        except FlowError:
+            store.delete_run(run_id)  # nothing of it is there
+            raise
+        if (own := search.own_point(wanted)) is not None:
+            study.enqueue_trial(own)
+        return carry_out(store, wanted, run_id, study, wanted.num_trials)
 
 
 def resume(command: cli.Resume) -> Mapping[str, Any]:
@@ -83,13 +85,13 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
     here = found.owner.startswith(f"{socket.gethostname()}:")
     if found.status == "RUNNING" and here and claims.Drivers().is_alive(found.run_id, found.owner, ""):
         raise RecipeMismatch(f"search {wanted.name} is at work in process {found.owner.split(':')[1]} of this machine")
-    study = search.study_of(wanted, search.storage_url(command.where.storage), create=False)
-    store.tag(found.run_id, OWNER, claims.this_process())
-    store.set_status(found.run_id, "RUNNING")
-    records.close_trials(store, wanted, "KILLED")
-    done = search.propose_again(study)
-    report.line(f"{wanted.name}: {done} of {wanted.num_trials} trials are done")
-    return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
+    with search.opened(wanted, search.storage_url(command.where.storage), create=False) as study:
+        store.tag(found.run_id, OWNER, claims.this_process())
+        store.set_status(found.run_id, "RUNNING")
+        records.close_trials(store, wanted, "KILLED")
+        done = search.propose_again(study)
+        report.line(f"{wanted.name}: {done} of {wanted.num_trials} trials are done")
+        return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
 
 
 def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials: int) -> Mapping[str, Any]:
@@ -156,7 +158,7 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     if front:
         rows = [[seconds, value, text_of(trial.point), k + 1] for seconds, value, trial, k in front]
         report.table("Pareto front", ["seconds", wanted.metric, "point", "K"], rows)
-    counts = summary.spared(wanted, trials)
+    counts = summary.spared(wanted, trials, records.num_trained(store, trials))
     report.line(summary.spared_sentence(counts))
     report.line(f"best: {summary.verdict(wanted, finalists)}")
     report.line(f"next: python -m tune best {wanted.name} --to best.yaml")
@@ -171,7 +173,6 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
                 "point": dict(t.point),
                 "values": t.values,
                 "seconds": t.seconds,
-                "trained": t.trained,
                 "error": t.error,
             }
             for t in trials

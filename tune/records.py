@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.cluster import Cluster
 from pipeline.errors import MapNotFound, RecipeMismatch
 from pipeline.recipe import Recipe
-from pipeline.store import FINGERPRINT, KIND, OWNER, Store
+from pipeline.store import FINGERPRINT, KIND, OWNER, PARENT, Store
 from tune import space
 from tune.space import Axis, Value
 
@@ -65,7 +65,6 @@ class Trial:
         point: what it has of the space, as its recipe has it.
         values: metric after each phase, in order.
         seconds: of training, after each phase, cached ones included: what the recipe costs.
-        trained: phases that this trial trained itself.
         status: of its MLflow run.
         error: why it failed; empty where it did not.
     """
@@ -74,7 +73,6 @@ class Trial:
     point: Mapping[str, Value]
     values: tuple[float, ...]
     seconds: tuple[float, ...]
-    trained: int
     status: str
     error: str
 
@@ -161,10 +159,16 @@ def _trial(store: Store, search: Search, run: Any) -> Trial:
         json.loads(tags[POINT]),
         tuple(value for _, value in sorted(history.get(search.metric, []))),
         tuple(value for _, value in sorted(history.get("seconds", []))),
-        int(run.data.metrics.get("trained", 0)),
         str(run.info.status),
         tags.get(ERROR, ""),
     )
+
+
+def num_trained(store: Store, trials: Sequence[Trial]) -> int:
+    """Phases that these trials trained and published."""
+    parents = {trial.run_id for trial in trials}
+    phases = store.select(f"tags.`{KIND}` = 'phase' and attributes.status = 'FINISHED'")
+    return sum(run.data.tags.get(PARENT) in parents for run in phases)
 
 
 def close_trials(store: Store, search: Search, status: str) -> None:

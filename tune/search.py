@@ -4,10 +4,11 @@ Optuna's database is the memory of the sampler and MLflow that of the results; n
 killed goes on as a new Ray Tune run on the old study: what was under way is proposed again, and finds its phases in the store.
 """
 
+import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def storage_url(given: str | None) -> str:
     return given or f"sqlite:///{clusters.home() / 'optuna.db'}"
 
 
-def study_of(search: Search, storage: str, *, create: bool) -> optuna.Study:
+@contextlib.contextmanager
+def opened(search: Search, storage: str, *, create: bool) -> Iterator[optuna.Study]:
     """The Optuna study of a search.
 
     Raises:
@@ -58,8 +60,9 @@ def study_of(search: Search, storage: str, *, create: bool) -> optuna.Study:
     try:
         backend = optuna.storages.RDBStorage(storage)
         if create:
-            return optuna.create_study(storage=backend, study_name=search.name, directions=directions)
-        return optuna.load_study(storage=backend, study_name=search.name)
+            study = optuna.create_study(storage=backend, study_name=search.name, directions=directions)
+        else:
+            study = optuna.load_study(storage=backend, study_name=search.name)
     except KeyError:
         raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --where.storage") from None
     except optuna.exceptions.DuplicatedStudyError:
@@ -67,6 +70,11 @@ def study_of(search: Search, storage: str, *, create: bool) -> optuna.Study:
     except Exception as error:  # SQLAlchemy's own, and Optuna's about them
         reason = str(error).strip().splitlines()[0]
         raise StoreUnavailable(f"Optuna's database at {redacted(storage)} cannot be opened: {reason}") from error
+    try:
+        yield study
+    finally:
+        backend.remove_session()
+        backend.engine.dispose()
 
 
 def distribution(axis: Axis) -> BaseDistribution:

@@ -106,10 +106,10 @@ def overlaps(a: Sequence[float], b: Sequence[float]) -> bool:
     return min(a) <= max(b) and min(b) <= max(a)
 
 
-def spared(search: Search, trials: Sequence[Trial]) -> dict[str, float]:
-    """Phases that the trials would have had, that they reached, and that were trained."""
-    asked = len(trials) * search.recipe.jko.num_phases
-    reached, trained = sum(len(trial.values) for trial in trials), sum(trial.trained for trial in trials)
+def spared(search: Search, trials: Sequence[Trial], trained: int) -> dict[str, float]:
+    """Phases that the trials would have had, that they reached, and that were trained; killed trials were tried again."""
+    counted = [trial for trial in trials if trial.status != "KILLED"]
+    asked, reached = len(counted) * search.recipe.jko.num_phases, sum(len(trial.values) for trial in counted)
     return {"asked": asked, "reached": reached, "trained": trained, "spared": 1 - trained / max(1, asked)}
 
 

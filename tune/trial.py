@@ -29,19 +29,16 @@ class Tally:
 
     Attributes:
         seconds: of training, on all CPUs or GPUs of its workers, as it was when each phase was trained.
-        trained: phases that this trial trained itself.
     """
 
     search: Search
     seconds: float = 0.0
-    trained: int = 0
     best: float | None = None
     seconds_of_best: float = 0.0
 
-    def add(self, value: float, seconds: float, *, cached: bool) -> None:
+    def add(self, value: float, seconds: float) -> None:
         """One more phase."""
         self.seconds += seconds * max(1, self.search.cluster.num_workers)
-        self.trained += not cached
         if self.best is None or self.search.better(value, self.best):
             self.best, self.seconds_of_best = value, self.seconds
 
@@ -62,15 +59,15 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
     try:
         for result, metrics in judged(recipe, search, store, run_id):
             value = metrics[search.metric]
-            tally.add(value, metrics["train_seconds"], cached=result.cached)
-            row = {search.metric: value, "seconds": tally.seconds, "trained": tally.trained}
+            tally.add(value, metrics["train_seconds"])
+            row = {search.metric: value, "seconds": tally.seconds}
             records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
             report(result.phase.k + 1, value, tally)
     except Diverged as error:
         records.failed(store, run_id, error)
         if tally.best is None:
             value = stay_at_source(recipe, search.metric)
-            tally.add(value, 0.0, cached=True)
+            tally.add(value, 0.0)
             report(1, value, tally)
     except Exception as error:
         with contextlib.suppress(FlowError):
@@ -80,7 +77,7 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
 
 def report(phase: int, value: float, tally: Tally) -> None:
     """Tell Ray Tune; it may end the trial here, between phases."""
-    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "trained": tally.trained}
+    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best}
     ray.tune.report(row)
 
 

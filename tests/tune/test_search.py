@@ -40,32 +40,37 @@ def searched(tmp_path: Path, *arguments: str) -> dict:
 
 
 def states(storage: str, name: str) -> Counter[str]:
-    return Counter(trial.state.name for trial in optuna.load_study(storage=storage, study_name=name).trials)
+    backend = optuna.storages.RDBStorage(storage)
+    try:
+        return Counter(trial.state.name for trial in optuna.load_study(storage=backend, study_name=name).trials)
+    finally:
+        backend.remove_session()
+        backend.engine.dispose()
 
 
 def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_result(
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["run", recipe(tmp_path), "--name", "s", "--num-trials", "6", "--sampler", "random", "--num-confirmed", "1"]
+    command = ["run", recipe(tmp_path), "--name", "s", "--num-trials", "4", "--sampler", "random", "--num-confirmed", "1"]
     result = searched(tmp_path, *command, "--space.h", "0.5", "5", "--space.map_lr", "0.002", "1e30", "0.003")
     printed = capsys.readouterr().out
     trials = result["trials"]
-    assert len(trials) == 6
+    assert len(trials) == 4
     diverged = [trial for trial in trials if trial["point"]["training.map_lr"] == 1e30]
     assert diverged, "the seed of the search was chosen so that there is one"
     assert all("diverged" in trial["error"] for trial in diverged)
-    assert states(f"sqlite:///{home}/optuna.db", "s") == {"COMPLETE": 6}
+    assert states(f"sqlite:///{home}/optuna.db", "s") == {"COMPLETE": 4}
     first = result["best"]
     assert first["point"]["training.map_lr"] < 1
     assert len(first["by_seed"]) == 3
-    assert result["phases"]["trained"] == sum(trial["trained"] for trial in trials) < result["phases"]["asked"] == 18
+    assert 0 < result["phases"]["trained"] < result["phases"]["asked"] == 12
     assert first["value"] == pytest.approx(sum(first["by_seed"]) / 3)
     assert "phases trained" in printed
     assert "best: h" in printed
 
     runs = {run.info.run_id: run for run in store.select(TRIALS)}
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {result["run_id"]}
-    assert Counter(run.info.status for run in runs.values()) == {"FINISHED": 6 - len(diverged), "FAILED": len(diverged)}
+    assert Counter(run.info.status for run in runs.values()) == {"FINISHED": 4 - len(diverged), "FAILED": len(diverged)}
     parents = {run.data.tags["mlflow.parentRunId"] for run in store.select(PHASES)}
     assert parents & runs.keys(), "phases hang below the trials that trained them"
     pictures = {path.name for path in (home / "searches" / "s").iterdir()}
@@ -118,6 +123,7 @@ def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_kill
     assert before <= {run.info.run_id for run in finished}
     assert Counter(run.data.tags["sjko.fingerprint"] for run in finished).most_common(1)[0][1] == 1
     assert len(finished) == 3
+    assert (result["phases"]["asked"], result["phases"]["reached"], result["phases"]["trained"]) == (12, 12, 3)
 
 
 def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
@@ -132,8 +138,7 @@ def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
     assert [value for _, value in front] == sorted((value for _, value in front), reverse=True)
     assert (home / "searches" / "front" / "pareto.png").is_file()
     assert "Pareto front" in capsys.readouterr().out
-    study = optuna.load_study(storage=f"sqlite:///{home}/optuna.db", study_name="front")
-    assert all(len(trial.values) == 2 for trial in study.trials)
+    assert states(f"sqlite:///{home}/optuna.db", "front") == {"COMPLETE": 2}
 
 
 def test_a_metric_that_is_not_measured_fails_every_trial_and_says_so(

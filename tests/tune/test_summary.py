@@ -17,10 +17,9 @@ def search(**changes: object) -> Search:
     return Search(**{"name": "s", "recipe": Recipe(), "axes": AXES, "num_trials": 4, **changes})
 
 
-def trial(h: float, *values: float, trained: int | None = None, error: str = "") -> Trial:
+def trial(h: float, *values: float, status: str = "FINISHED", error: str = "") -> Trial:
     seconds = tuple(float(k + 1) for k in range(len(values)))
-    count = len(values) if trained is None else trained
-    return Trial(f"run{h}", {"jko.h": h, "jko.divergence": "kl"}, values, seconds, count, "FINISHED", error)
+    return Trial(f"run{h}", {"jko.h": h, "jko.divergence": "kl"}, values, seconds, status, error)
 
 
 def test_the_best_phase_counts_not_the_last() -> None:
@@ -71,8 +70,8 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
 
 
 def test_what_was_spared_is_counted() -> None:
-    recipe_of_six = [trial(1.0, *[1.0] * 6), trial(2.0, 1.0, trained=0), trial(3.0)]
-    counts = summary.spared(search(), recipe_of_six)
+    trials = [trial(1.0, *[1.0] * 6), trial(2.0, 1.0), trial(3.0), trial(4.0, status="KILLED")]
+    counts = summary.spared(search(), trials, 6)
     assert counts == {"asked": 18, "reached": 7, "trained": 6, "spared": pytest.approx(2 / 3)}
     assert summary.spared_sentence(counts).startswith(
         "6 of 18 phases trained: 67 % spared, 11 phases by stopping and 1 by sharing"
