@@ -130,9 +130,7 @@ def judged(case: Row, method: str, point: Point, num_trained: int) -> Row:
 
 
 PIVOTS = [
-    Pivot(
-        ("measure", "seed"), "method", ("w2_ratio",), "W2 of the chosen recipe / floor, fresh samples; goal: tune lowest"
-    ),
+    Pivot(("measure", "seed"), "method", ("w2_ratio",), "W2 of the chosen recipe / floor, fresh samples; goal: tune lowest"),
     Pivot(("measure", "seed"), "method", ("phases_trained",), "phases trained"),
     Pivot(("method",), None, ("h", "K", "phases_asked", "seconds"), "what was chosen, and the time"),
 ]

@@ -17,6 +17,8 @@ from pipeline.evaluate import Generator, load_generator
 from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
+Noise = tuple[Samples, Samples]
+"""x and z of one order."""
 LEAST_ROWS = 16
 """Smallest batch of a forward pass: below it BLAS takes other kernels, whose last digits differ."""
 MOST_BESIDE = 2
@@ -45,20 +47,25 @@ class Loaded:
         return len(self.lineage.phase_run_ids)
 
 
-def draw(generator: Generator, orders: Sequence[Order]) -> list[Samples]:
-    """The samples of several orders in one forward pass, the same as those of each alone.
+def noise_of(generator: Generator, order: Order) -> Noise:
+    """x and z of an order, from its own seed.
 
-    x and z of an order come from its own seed; equal seeds give equal first rows, whatever `num_samples` is, and those that
-    `python -m deploy generate` writes first.
+    Equal seeds give equal first rows, whatever `num_samples` is, and those that `python -m deploy generate` writes first.
     """
-    noise = [
-        generator.noise(order.num_samples, stream(order.seed, "generation_source"), stream(order.seed, "generation_z"))
-        for order in orders
-    ]
-    rows = [order.num_samples for order in orders]
+    return generator.noise(order.num_samples, stream(order.seed, "generation_source"), stream(order.seed, "generation_z"))
+
+
+def push_together(generator: Generator, noise: Sequence[Noise]) -> list[Samples]:
+    """The samples of several orders in one forward pass, the same as those of each alone."""
+    rows = [len(x) for x, _ in noise]
     padding = max(0, LEAST_ROWS - sum(rows))
     x, z = (np.concatenate([*parts, np.zeros((padding, *parts[0].shape[1:]), np.float32)]) for parts in zip(*noise, strict=True))
     return np.split(generator.push(x, z)[: sum(rows)], np.cumsum(rows)[:-1])
+
+
+def draw(generator: Generator, order: Order) -> Samples:
+    """The samples of one order."""
+    return push_together(generator, [noise_of(generator, order)])[0]
 
 
 class Models:
@@ -75,7 +82,7 @@ class Models:
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
             card, generator, lineage = (folder / "README.md").read_text(), bundle.read(folder), bundle.read_lineage(folder)
-        draw(generator, [Order(LEAST_ROWS, 0)])  # the first forward pass is slow
+        draw(generator, Order(LEAST_ROWS, 0))  # the first forward pass is slow
         return Loaded(version, lineage, generator, card)
 
     def follow(self) -> bool:

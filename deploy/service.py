@@ -20,7 +20,7 @@ from ray import serve
 from ray.util import metrics
 
 from deploy import wire
-from deploy.models import Loaded, Models, Order, draw
+from deploy.models import Loaded, Models, Noise, Order, noise_of, push_together
 from deploy.serving import token_of
 from deploy.web import RETRY_AFTER, SAMPLES_PATH, Refused, SampleRequest, Which, web_app
 from pipeline.data import Samples
@@ -168,9 +168,9 @@ def build(settings: Settings) -> serve.Application:
             k = loaded.num_phases - 1 if body.phase is None else body.phase
             if k >= loaded.num_phases:
                 raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
-            order = Order(body.num_samples, seed)
             generator = loaded.last if body.phase is None else await self.phase(f"{loaded.version.number}/{k}")
-            samples = await self.together((generator, order))
+            noise = await asyncio.to_thread(noise_of, generator, Order(body.num_samples, seed))
+            samples = await self.together((generator, noise))
             identity = {"version": loaded.version.number, "phase": k, "seed": seed}
             content = await asyncio.to_thread(wire.encode, samples, name, identity)
             headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
@@ -191,9 +191,9 @@ def build(settings: Settings) -> serve.Application:
             return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
 
         @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)  # type: ignore[untyped-decorator]
-        async def together(self, wanted: Sequence[tuple[Generator, Order]]) -> list[Samples]:
+        async def together(self, wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
             numbers().batch.observe(len(wanted))
-            numbers().samples.inc(sum(order.num_samples for _, order in wanted))
+            numbers().samples.inc(sum(len(x) for _, (x, _) in wanted))
             return await asyncio.to_thread(draw_all, wanted)
 
     return GeneratorService.bind(**asdict(settings))  # type: ignore[attr-defined]
@@ -212,11 +212,11 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
     return build(Settings(**arguments, token=token_of("0.0.0.0", None)))
 
 
-def draw_all(wanted: Sequence[tuple[Generator, Order]]) -> list[Samples]:
+def draw_all(wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
     """One forward pass per generator."""
     results: list[Samples | None] = [None] * len(wanted)
     for generator in {id(generator): generator for generator, _ in wanted}.values():
         places = [place for place, (other, _) in enumerate(wanted) if other is generator]
-        for place, samples in zip(places, draw(generator, [wanted[place][1] for place in places]), strict=True):
+        for place, samples in zip(places, push_together(generator, [wanted[place][1] for place in places]), strict=True):
             results[place] = samples
     return [samples for samples in results if samples is not None]

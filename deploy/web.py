@@ -1,7 +1,7 @@
 """The HTTP side of the service: bodies, refusals of one sentence, the token. Nothing of Ray."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import FlowError
 
@@ -91,6 +92,29 @@ def refusal_at_the_door(request: Request, token: str | None) -> JSONResponse | N
     return None
 
 
+class Door:
+    """Middleware that refuses what can be refused without reading the body, and counts every request for samples.
+
+    Plain ASGI: FastAPI's own decorator for middleware would copy every body through a queue of its own.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, count: Callable[[int], None]) -> None:
+        self.app, self.token, self.count = app, token, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["path"] == SAMPLES_PATH:
+                self.count(message["status"])
+            await send(message)
+
+        answer: ASGIApp = refusal_at_the_door(Request(scope), self.token) or self.app
+        await answer(scope, receive, counted)
+
+
 def web_app(name: str, token: str | None, count: Callable[[int], None]) -> FastAPI:
     """FastAPI with what concerns every request: the token, the size of the body, errors as one sentence, the page.
 
@@ -104,12 +128,7 @@ def web_app(name: str, token: str | None, count: Callable[[int], None]) -> FastA
         responses={status: {"model": Refusal, "description": HTTPStatus(status).phrase} for status in STATUSES},
     )
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = refusal_at_the_door(request, token) or await call_next(request)
-        if request.url.path == SAMPLES_PATH:
-            count(response.status_code)
-        return response
+    app.add_middleware(Door, token=token, count=count)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

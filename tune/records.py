@@ -138,11 +138,11 @@ def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Found, S
     return found, Search.from_json(found.definition, tracking_uri)
 
 
-def open_trial(store: Store, search: Search, search_run_id: str, recipe: Recipe, point: Mapping[str, Value]) -> str:
+def open_trial(store: Store, search: Search, search_run_id: str, point: Mapping[str, Value]) -> str:
     """The run of a new trial."""
     tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point))}
     label = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in point.items())
-    return store.create(label, tags, asdict(recipe), parent=search_run_id)
+    return store.create(label, tags, point, parent=search_run_id)
 
 
 def trials(store: Store, search: Search) -> list[Trial]:

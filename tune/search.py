@@ -1,4 +1,4 @@
-"""Ray Tune drives, Optuna proposes: the only file that knows either.
+"""Ray Tune drives, Optuna proposes.
 
 Optuna's database is the memory of the sampler and MLflow that of the results; nothing is kept in Ray. So a search that was
 killed goes on as a new Ray Tune run on the old study: what was under way is proposed again, and finds its phases in the store.
@@ -36,6 +36,11 @@ MANY_DRIVERS = 1000
 REDUCTION = 3
 """ASHA lets one in three go on from phase 1, 3, 9, ..."""
 STALE = "stale"
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: Tune would stop the trials and go on as if they were done
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new one ignores verbose=0
+}
 
 
 class SearchFailed(FlowError):
@@ -120,7 +125,9 @@ def capacity(search: Search) -> int:
         return search.max_concurrent
     if fits < 1:
         shown = {name: have.get(name, 0) for name in each}
-        raise Unschedulable(f"a trial asks for {max(1, cluster.num_workers)} x {each} and the cluster has {shown}")
+        raise Unschedulable(
+            f"a trial asks for {max(1, cluster.num_workers)} x {each} and the cluster has {shown}; on one that grows, give --max-concurrent"
+        )
     return fits
 
 
@@ -183,7 +190,7 @@ def fit(  # noqa: PLR0917
     param_space: Mapping[str, Any] | None = None,
 ) -> ray.tune.ResultGrid:
     """A Ray Tune run whose own files nobody needs."""
-    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}  # the new output ignores verbose=0
+    os.environ |= QUIET
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="sjko-tune-") as folder:
         tuner = ray.tune.Tuner(

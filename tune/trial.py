@@ -52,11 +52,11 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
         ValueError: no recipe can have this point. FlowError: what else went wrong. Ray Tune counts both as failed trials.
     """
     store = Store(clusters.tracking_uri(search.cluster))
-    recipe = space.applied(search.recipe, search.axes, point)
     shown = {axis.name: axis.rounded(point[axis.name]) for axis in search.axes}
-    run_id = records.open_trial(store, search, search_run_id, recipe, shown)
+    run_id = records.open_trial(store, search, search_run_id, shown)
     tally = Tally(search)
     try:
+        recipe = space.applied(search.recipe, search.axes, point)
         for result, metrics in judged(recipe, search, store, run_id):
             value = metrics[search.metric]
             tally.add(value, metrics["train_seconds"])

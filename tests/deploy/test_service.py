@@ -70,7 +70,7 @@ def test_any_phase_can_be_drawn_from_with_the_same_x(service: Service, monkeypat
     store = Store(clusters.tracking_uri(Cluster()))
     last = Models(store.uri, "moons", "1").current.lineage.phase_run_ids
     for k, run_id in enumerate(last):
-        expected = draw(load_generator(store, store.resolve(run_id)), [Order(20, 3)])[0]
+        expected = draw(load_generator(store, store.resolve(run_id)), Order(20, 3))
         np.testing.assert_array_equal(service.samples(num_samples=20, seed=3, phase=k), expected)
 
 
