@@ -126,7 +126,8 @@ def capacity(search: Search) -> int:
     if fits < 1:
         shown = {name: have.get(name, 0) for name in each}
         raise Unschedulable(
-            f"a trial asks for {max(1, cluster.num_workers)} x {each} and the cluster has {shown}; on one that grows, give --max-concurrent"
+            f"a trial asks for {max(1, cluster.num_workers)} x {each} and the cluster has {shown}; on one that grows, give "
+            "--max-concurrent"
         )
     return fits
 
