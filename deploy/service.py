@@ -21,7 +21,7 @@ from ray.util import metrics
 
 from deploy import wire
 from deploy.models import Loaded, Models, Noise, Order, noise_of, push_together
-from deploy.serving import token_of
+from deploy.serving import QUIET, token_of
 from deploy.web import RETRY_AFTER, SAMPLES_PATH, Refused, SampleRequest, Which, web_app
 from pipeline.data import Samples
 from pipeline.errors import MapNotFound
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
 MOST_PHASES = 8
 """Earlier phases that a replica keeps in memory."""
-MOST_IN_BATCH, BATCH_WAIT_SECONDS = 64, 0.002
+MOST_IN_BATCH = 64
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.MEDIA_TYPES.values()}}}
 
 
@@ -97,6 +97,7 @@ def build(settings: Settings) -> serve.Application:
             "target_ongoing_requests": 16,
         },
         ray_actor_options={"num_cpus": 1},
+        logging_config=QUIET,
     )
     @serve.ingress(app)
     class GeneratorService:
@@ -190,7 +191,7 @@ def build(settings: Settings) -> serve.Application:
             number, _, k = model_id.partition("/")
             return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
 
-        @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)  # type: ignore[untyped-decorator]
+        @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
         async def together(self, wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
             numbers().batch.observe(len(wanted))
             numbers().samples.inc(sum(len(x) for _, (x, _) in wanted))

@@ -12,6 +12,7 @@ import pytest
 
 from deploy import cli as deploy
 from pipeline import cli
+from tune import cli as tune
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
@@ -51,7 +52,7 @@ def test_nothing_is_ever_pickled_or_unpickled() -> None:
         assert not re.search(r"pickle|torch\.(load|save)\(", text), path
 
 
-@pytest.mark.parametrize("package", ["pipeline", "deploy"])
+@pytest.mark.parametrize("package", ["pipeline", "deploy", "tune"])
 def test_help_answers_within_a_second(package: str) -> None:
     command = [sys.executable, "-m", package, "--help"]
     seconds = []
@@ -62,10 +63,17 @@ def test_help_answers_within_a_second(package: str) -> None:
     assert min(seconds) < 1.0
 
 
+PROGRAMS = ("python -m pipeline", "python -m tune", "python -m deploy")
+
+
 def readme_commands() -> list[list[str]]:
     text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    lines = [line.split("#")[0].strip() for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [shlex.split(line)[2:] for line in lines if line.startswith(("python -m pipeline", "python -m deploy"))]
+    lines = [
+        re.split("#|&&", line)[0].strip()
+        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    return [shlex.split(line)[2:] for line in lines if line.startswith(PROGRAMS)]
 
 
 def test_every_benchmark_that_is_named_exists() -> None:
@@ -82,6 +90,8 @@ def test_every_command_of_the_readme_is_one(arguments: list[str], tmp_path: Path
     package, *words = arguments
     if package == "pipeline":
         assert cli.parse(words)
+    elif package == "tune":
+        tune.check(*tune.parse(words))
     else:
         deploy.check(cli.parse_as(deploy.Command, "deploy", words))
 
