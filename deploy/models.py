@@ -1,6 +1,9 @@
 """The generators that a replica holds: the version that an alias points at, followed as it moves; earlier phases on demand."""
 
+import itertools
 import logging
+import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +16,7 @@ from deploy import bundle
 from deploy.bundle import Lineage
 from deploy.registry import Registry, Version
 from pipeline.data import Samples
+from pipeline.errors import Corrupt, MapNotFound, StoreUnavailable
 from pipeline.evaluate import Generator, load_generator
 from pipeline.store import Store
 
@@ -21,6 +25,8 @@ Noise = tuple[Samples, Samples]
 """x and z of one order."""
 LEAST_ROWS = 16
 """Smallest batch of a forward pass: below it BLAS takes other kernels, whose last digits differ."""
+MOST_ROWS = 16_384
+"""Largest part of a forward pass: memory stays bounded, and caches are of use."""
 MOST_BESIDE = 2
 """Versions kept in memory beside the one that is served."""
 
@@ -60,7 +66,14 @@ def push_together(generator: Generator, noise: Sequence[Noise]) -> list[Samples]
     rows = [len(x) for x, _ in noise]
     padding = max(0, LEAST_ROWS - sum(rows))
     x, z = (np.concatenate([*parts, np.zeros((padding, *parts[0].shape[1:]), np.float32)]) for parts in zip(*noise, strict=True))
-    return np.split(generator.push(x, z)[: sum(rows)], np.cumsum(rows)[:-1])
+    parts = [generator.push(x[part], z[part]) for part in slices(len(x))]
+    return np.split(np.concatenate(parts)[: sum(rows)], np.cumsum(rows)[:-1])
+
+
+def slices(num_rows: int) -> list[slice]:
+    """Equal parts of at most `MOST_ROWS`."""
+    ends = np.linspace(0, num_rows, math.ceil(num_rows / MOST_ROWS) + 1).astype(int)
+    return [slice(int(start), int(end)) for start, end in itertools.pairwise(ends)]
 
 
 def draw(generator: Generator, order: Order) -> Samples:
@@ -76,8 +89,22 @@ class Models:
         self._registry = Registry(self._store)
         self.name, self.which = name, which
         self.failed: tuple[int, str] | None = None
-        self.current = self._load(self._registry.require(name, which))
+        self._lock = threading.Lock()
+        self.current = self._first(self._registry.require(name, which))
         self._beside = lru_cache(maxsize=MOST_BESIDE)(lambda number: self._load(self._registry.require(name, str(number))))
+
+    def _first(self, version: Version) -> Loaded:
+        """The version to begin with: where it is broken, the one that the alias pointed at before, as the older replicas do."""
+        try:
+            return self._load(version)
+        except Corrupt as error:
+            try:
+                before = self._registry.before(version, self.which)
+            except MapNotFound:
+                raise error from None
+            self.failed = version.number, str(error).partition("\n")[0]
+            logger.warning("%s cannot be served, %s goes on: %s", version, before, self.failed[1])
+            return self._load(before)
 
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
@@ -89,6 +116,9 @@ class Models:
         """Look where the alias points, and load that version if it is another one; whether it was.
 
         A version that cannot be loaded leaves the old one in place and is not tried again until the alias moves.
+
+        Raises:
+            StoreUnavailable: the registry or the files cannot be read now; the next look tries again.
         """
         version = self._registry.find(self.name, self.which)
         if version is None or version.number == self.current.version.number:
@@ -98,6 +128,8 @@ class Models:
             return False
         try:
             loaded = self._load(version)
+        except StoreUnavailable:
+            raise
         except Exception as error:  # whatever is wrong with the new one, the old one goes on
             self.failed = version.number, str(error).partition("\n")[0]
             logger.warning("%s cannot be served, %s goes on: %s", version, self.current.version, self.failed[1])
@@ -114,7 +146,11 @@ class Models:
         if which is None:
             return self.current
         number = int(which) if which.isdigit() else self._registry.require(self.name, which).number
-        return self.current if number == self.current.version.number else self._beside(number)
+        return self.current if number == self.current.version.number else self._other(number)
+
+    def _other(self, number: int) -> Loaded:
+        with self._lock:  # requests that come together load it once
+            return self._beside(number)
 
     def phase(self, loaded: Loaded, k: int) -> Generator:
         """The generator of a phase of a version, from that phase's own run; of phase -1 the identity, which draws the noise."""

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
 MOST_PHASES = 8
 """Earlier phases that a replica keeps in memory."""
+MOST_VALUES = 100_000_000
+"""Coordinates of samples that a replica has in hand, 400 MB in each form they take on their way; one request may exceed it."""
 MOST_IN_BATCH = 64
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.MEDIA_TYPES.values()}}}
 
@@ -107,7 +109,7 @@ def build(settings: Settings) -> serve.Application:
             torch.set_num_threads(1)
             self.settings = Settings(**values)
             self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which)
-            self.waiting = 0
+            self.waiting, self.values = 0, 0
             threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
         def follow(self) -> None:
@@ -151,10 +153,11 @@ def build(settings: Settings) -> serve.Application:
             if body.num_samples > self.settings.max_samples:
                 most = self.settings.max_samples
                 raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {most}, not {body.num_samples}")
-            if self.waiting >= self.settings.max_waiting:
+            values = body.num_samples * self.models.current.last.dim
+            if self.waiting >= self.settings.max_waiting or (self.values and self.values + values > MOST_VALUES):
                 raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
             seed = secrets.randbelow(2**53) if body.seed is None else body.seed  # 2^53: exact in every JSON reader
-            self.waiting += 1
+            self.waiting, self.values = self.waiting + 1, self.values + values
             try:
                 async with asyncio.timeout(self.settings.time_limit_seconds):
                     return await self.drawn(body, seed, name)
@@ -162,7 +165,7 @@ def build(settings: Settings) -> serve.Application:
                 sentence = f"not done within {self.settings.time_limit_seconds:g} seconds; ask for fewer samples or try again"
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
             finally:
-                self.waiting -= 1
+                self.waiting, self.values = self.waiting - 1, self.values - values
 
         async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
             loaded = await self.version(body.version)

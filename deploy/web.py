@@ -78,7 +78,7 @@ def sentence_of(error: RequestValidationError) -> str:
 
 def refusal_at_the_door(request: Request, token: str | None) -> JSONResponse | None:
     """What can be refused without reading the body."""
-    if token is not None and request.url.path not in OPEN_PATHS:
+    if token is not None and request.scope["path"] not in OPEN_PATHS:
         given = request.headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, f"Bearer {token}".encode()):
             sentence = "send the token of this service as Authorization: Bearer TOKEN"

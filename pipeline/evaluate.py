@@ -1,5 +1,6 @@
 """Samples and metrics of any published T_k, by reference."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,11 @@ class Generator:
     phase: Phase
     endpoints: Endpoints
     maps: Sequence[nn.Module]
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a sample."""
+        return math.prod(self.endpoints.shape)
 
     def source(self, n: int, draw: int = 0) -> Samples:
         """n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""

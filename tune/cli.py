@@ -16,6 +16,7 @@ from pipeline import recipe as recipes
 from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten, read_recipe
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
+from pipeline.provenance import redacted
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from tune import space
 from tune.space import Axis
@@ -130,7 +131,8 @@ def parse(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
             raise ValueError("RECIPE must come right after `run`, before all flags")
         rest, axes = space.take_axes(rest)
         rest[2:2] = read_recipe(rest[1])
-    return parse_as(Command, "python -m tune", rest), axes
+    command = parse_as(Command, "python -m tune", rest)
+    return command, axes or (space.default_axes(recipe_of(command)) if isinstance(command, Run) else [])
 
 
 def recipe_of(command: Run) -> Recipe:
@@ -188,10 +190,21 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(error, 1)
     except KeyboardInterrupt:
         name = (command.name or Path(command.recipe).stem) if isinstance(command, Run) else command.name
-        again = shlex.join(["python", "-m", "tune", "resume", name])
+        again = shlex.join(["python", "-m", "tune", "resume", name, *where_flags(command)])
         print(f"\ninterrupted: finished phases are in the store, and this goes on:\n    {again}", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     return 0
+
+
+def where_flags(command: Any) -> list[str]:
+    """Flags with which `resume` finds the servers of a command."""
+    uri, storage = (
+        (command.cluster.tracking_uri, command.storage)
+        if isinstance(command, Run)
+        else (command.where.tracking_uri, command.where.storage)
+    )
+    given = {"--where.tracking-uri": uri, "--where.storage": storage}
+    return [word for flag, value in given.items() if value is not None for word in (flag, redacted(value))]
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -85,10 +85,11 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
     here = found.owner.startswith(f"{socket.gethostname()}:")
     if found.status == "RUNNING" and here and claims.Drivers().is_alive(found.run_id, found.owner, ""):
         raise RecipeMismatch(f"search {wanted.name} is at work in process {found.owner.split(':')[1]} of this machine")
-    with search.opened(wanted, search.storage_url(command.where.storage), create=False) as study:
+    begun = bool(records.trials(store, wanted, found.run_id))
+    with search.opened(wanted, search.storage_url(command.where.storage), create=not begun, again=True) as study:
         store.tag(found.run_id, OWNER, claims.this_process())
         store.set_status(found.run_id, "RUNNING")
-        records.close_trials(store, wanted, "KILLED")
+        records.close_trials(store, found.run_id, "KILLED")
         done = search.propose_again(study)
         report.line(f"{wanted.name}: {done} of {wanted.num_trials} trials are done")
         return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
@@ -102,12 +103,12 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
     try:
         with jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
-                watch = Watch(wanted, num_trials)
+                watch = Watch(wanted, num_trials, store)
                 with watch.shown():
                     search.run(wanted, run_id, study, num_trials, [watch])
-            records.close_trials(store, wanted, "FINISHED")
+            records.close_trials(store, run_id, "KILLED")
             confirm(store, wanted, run_id)
-        pictures = figures.draw(clusters.home() / "searches" / wanted.name, wanted, records.trials(store, wanted), study)
+        pictures = figures.draw(clusters.home() / "searches" / wanted.name, wanted, records.trials(store, wanted, run_id), study)
         for picture in pictures:
             store.log_file(run_id, picture, "pictures")
         found = records.find(store, wanted.name)
@@ -116,17 +117,23 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         for picture in pictures:
             report.line(f"picture: {picture}")
         status = "FINISHED"
+    except search.SearchFailed:
+        search.forget(study)  # so that the name is free again
+        store.set_status(run_id, "FAILED")
+        store.delete_run(run_id)
+        raise
     except FlowError:
         status = "FAILED"
         raise
     finally:
-        store.set_status(run_id, status)
+        with contextlib.suppress(FlowError):
+            store.set_status(run_id, status)
     return result
 
 
 def confirm(store: Store, wanted: Search, run_id: str) -> None:
     """Train the best trials again with more seeds, and keep what they gave."""
-    trials = records.trials(store, wanted)
+    trials = records.trials(store, wanted, run_id)
     if not summary.ranked(wanted, trials):
         reasons = sorted({trial.error for trial in trials if trial.error})
         raise search.SearchFailed(f"no trial of {wanted.name} gave a result: {reasons[0] if reasons else 'see the MLflow runs'}")
@@ -142,7 +149,7 @@ def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
     Raises:
         RecipeMismatch: no trial has a result yet.
     """
-    trials = records.trials(store, wanted)
+    trials = records.trials(store, wanted, found.run_id)
     if not summary.ranked(wanted, trials):
         raise RecipeMismatch(f"no trial of {wanted.name} has a result yet; its status is {found.status.lower()}")
     values = json.loads(store.run(found.run_id).data.tags.get(CONFIRMED, "[]"))
@@ -151,7 +158,7 @@ def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
 
 def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     """Trials, the Pareto front where there are two objectives, what was spared, the verdict."""
-    trials, finalists = records.trials(store, wanted), found_by(store, found, wanted)
+    trials, finalists = records.trials(store, wanted, found.run_id), found_by(store, found, wanted)
     heads = ["trial", "point", "phases", wanted.metric, "K", "seconds", ""]
     report.table(f"search {wanted.name}, MLflow run {found.run_id}", heads, summary.rows(wanted, trials))
     front = summary.pareto(wanted, trials) if wanted.against_cost else []

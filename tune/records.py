@@ -145,10 +145,13 @@ def open_trial(store: Store, search: Search, search_run_id: str, point: Mapping[
     return store.create(label, tags, point, parent=search_run_id)
 
 
-def trials(store: Store, search: Search) -> list[Trial]:
+def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
     """All trials of a search, oldest first."""
-    runs = store.select(f"tags.`{KIND}` = 'trial' and tags.`{NAME}` = '{search.name}'")
-    return [_trial(store, search, run) for run in reversed(runs)]
+    return [_trial(store, search, run) for run in reversed(_runs(store, search_run_id))]
+
+
+def _runs(store: Store, search_run_id: str) -> list[Any]:
+    return store.select(f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{search_run_id}'")
 
 
 def _trial(store: Store, search: Search, run: Any) -> Trial:
@@ -171,9 +174,9 @@ def num_trained(store: Store, trials: Sequence[Trial]) -> int:
     return sum(run.data.tags.get(PARENT) in parents for run in phases)
 
 
-def close_trials(store: Store, search: Search, status: str) -> None:
+def close_trials(store: Store, search_run_id: str, status: str) -> None:
     """End the runs of trials that nobody works on any more."""
-    for run in store.select(f"tags.`{KIND}` = 'trial' and tags.`{NAME}` = '{search.name}'"):
+    for run in _runs(store, search_run_id):
         if run.info.status == "RUNNING":
             store.set_status(run.info.run_id, status)
 

@@ -35,7 +35,8 @@ MANY_DRIVERS = 1000
 """Drivers wait for their workers nearly all the time: on this machine their number is not what limits."""
 REDUCTION = 3
 """ASHA lets one in three go on from phase 1, 3, 9, ..."""
-STALE = "stale"
+AGAIN = "again"
+"""User attribute of a trial: number of the one whose point it tries again."""
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: Tune would stop the trials and go on as if they were done
@@ -53,8 +54,11 @@ def storage_url(given: str | None) -> str:
 
 
 @contextlib.contextmanager
-def opened(search: Search, storage: str, *, create: bool) -> Iterator[optuna.Study]:
+def opened(search: Search, storage: str, *, create: bool, again: bool = False) -> Iterator[optuna.Study]:
     """The Optuna study of a search.
+
+    Args:
+        again: it may be there already.
 
     Raises:
         StoreUnavailable: the database does not answer, or the study is not there.
@@ -65,7 +69,7 @@ def opened(search: Search, storage: str, *, create: bool) -> Iterator[optuna.Stu
     try:
         backend = optuna.storages.RDBStorage(storage)
         if create:
-            study = optuna.create_study(storage=backend, study_name=search.name, directions=directions)
+            study = optuna.create_study(storage=backend, study_name=search.name, directions=directions, load_if_exists=again)
         else:
             study = optuna.load_study(storage=backend, study_name=search.name)
     except KeyError:
@@ -80,6 +84,11 @@ def opened(search: Search, storage: str, *, create: bool) -> Iterator[optuna.Stu
     finally:
         backend.remove_session()
         backend.engine.dispose()
+
+
+def forget(study: optuna.Study) -> None:
+    """Delete a study that found nothing."""
+    optuna.delete_study(study_name=study.study_name, storage=study._storage)
 
 
 def distribution(axis: Axis) -> BaseDistribution:
@@ -101,12 +110,14 @@ def own_point(search: Search) -> dict[str, Value] | None:
 
 
 def propose_again(study: optuna.Study) -> int:
-    """Points that were under way when a driver died are proposed again; how many trials count as done."""
-    for under_way in study.get_trials(states=(TrialState.RUNNING,)):
-        study.enqueue_trial(under_way.params, skip_if_exists=False)
-        study._storage.set_trial_user_attr(under_way._trial_id, STALE, True)
-        study.tell(under_way.number, state=TrialState.FAIL)
-    return len([done for done in study.trials if done.state.is_finished() and STALE not in done.user_attrs])
+    """Points that were under way when a driver died, and those that failed, are proposed again; how many trials are done."""
+    proposed = {trial.user_attrs.get(AGAIN) for trial in study.trials}
+    for old in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
+        if old.number not in proposed:
+            study.enqueue_trial(old.params, user_attrs={AGAIN: old.number})
+        if old.state == TrialState.RUNNING:
+            study.tell(old.number, state=TrialState.FAIL)
+    return len(study.get_trials(states=(TrialState.COMPLETE,)))
 
 
 def capacity(search: Search) -> int:
@@ -116,13 +127,13 @@ def capacity(search: Search) -> int:
         Unschedulable: not one fits, or a cluster has no resource for drivers.
     """
     cluster, have = search.cluster, ray.cluster_resources()
-    if cluster.address and DRIVER not in have:
+    if cluster.address and cluster.num_workers and DRIVER not in have:
         start = f"ray start --head --resources='{{\"{DRIVER}\": {MANY_DRIVERS}}}'"
         raise Unschedulable(f"the cluster has no resource {DRIVER}, which keeps drivers on the head node: {start}")
     each = jobs.resources_per_worker(cluster)
     fits = min(int(have.get(name, 0) // (amount * max(1, cluster.num_workers))) for name, amount in each.items())
     if search.max_concurrent is not None and (fits or cluster.address):
-        return search.max_concurrent
+        return search.max_concurrent if cluster.address else min(search.max_concurrent, fits)
     if fits < 1:
         shown = {name: have.get(name, 0) for name in each}
         raise Unschedulable(

@@ -1,9 +1,10 @@
 """The search space: axes over fields of a recipe, from the command line to a recipe with one point of the space."""
 
+import itertools
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
@@ -11,8 +12,11 @@ from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
 GROUPS = {"data": Data, "network": Network, "jko": Jko, "training": Training}
 DEFAULTS = {"jko.h": ["0.1", "10"], "jko.divergence": ["kl", "jsd", "softplus"]}
 """Searched where nothing is said."""
+MOST_COMBINATIONS = 1000
 NUM_DIGITS = 2
 """Significant digits of a number in a trial's recipe: trials that come close meet, and share their phases."""
+NEAR_ONE = ("training.beta1", "training.beta2", "training.ema_decay")
+"""Decays: it is the digits of their distance from 1 that count."""
 Value = str | int | float | bool | None
 
 
@@ -39,7 +43,8 @@ class Axis:
             return value
         if self.integer:
             return int(value)
-        digits = NUM_DIGITS - 1 - math.floor(math.log10(abs(value)))
+        rest = 1 - value if self.name in NEAR_ONE and value < 1 else abs(value)
+        digits = NUM_DIGITS - 1 - math.floor(math.log10(rest))
         return min(self.high, max(self.low, round(float(value), digits)))
 
     def contains(self, value: Value) -> bool:
@@ -95,7 +100,7 @@ def axis(text: str, values: Sequence[str]) -> Axis:
     words = list(values)
     log = "log" in words or name == "jko.h"
     words = [word for word in words if word != "log"]
-    if number is None or len(words) != 2:
+    if number is None or len(words) != 2 or {"None", "inf"} & set(words):
         if "log" in values:
             raise ValueError(f"--space.{text} must be LOW HIGH log, not {' '.join(values)}")
         return Axis(name, choices=tuple(choice(text, word, kinds) for word in words or [""]))
@@ -125,7 +130,7 @@ def choice(text: str, word: str, kinds: Sequence[Any]) -> Value:
 
 
 def take_axes(arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
-    """The arguments without their `--space.` flags, and the axes that these name; the default ones where there are none.
+    """The arguments without their `--space.` flags, and the axes that these name.
 
     Raises:
         ValueError: an axis is wrong or named twice.
@@ -142,7 +147,7 @@ def take_axes(arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
         else:
             into = rest if argument.startswith("--") else into
             into.append(argument)
-    axes = [axis(name, values) for name, values in (found or DEFAULTS).items()]
+    axes = [axis(name, values) for name, values in found.items()]
     if len({each.name for each in axes}) < len(axes):
         raise ValueError(f"--space must name each field once, not {', '.join(found)}")
     return rest, axes
@@ -171,11 +176,37 @@ def applied(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) ->
 
 
 def check(recipe: Recipe, axes: Sequence[Axis]) -> None:
-    """Refuse values that no recipe can have, before anything is trained.
+    """Refuse values that no recipe can have, whatever the choices of the other axes are, before anything is trained.
 
     Raises:
         ValueError: names the field and the rule.
     """
     for each in axes:
+        others = [other for other in axes if other is not each and other.choices]
         for value in each.choices or (each.low, each.high):
-            applied(recipe, [each], {each.name: value})
+            points = [
+                {each.name: value, **dict(zip((other.name for other in others), combination, strict=True))}
+                for combination in itertools.islice(itertools.product(*(other.choices for other in others)), MOST_COMBINATIONS)
+            ]
+            errors = [error for point in points if (error := refusal(recipe, axes, point)) is not None]
+            if len(errors) == len(points):
+                raise errors[0]
+
+
+def refusal(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) -> ValueError | None:
+    """Why no recipe can have a point; None where one can."""
+    try:
+        applied(recipe, axes, point)
+    except ValueError as error:
+        return error
+    return None
+
+
+def default_axes(recipe: Recipe) -> list[Axis]:
+    """The axes where nothing is said, without choices that this recipe cannot have."""
+    axes = [axis(name, values) for name, values in DEFAULTS.items()]
+    fitting = [
+        replace(each, choices=tuple(value for value in each.choices if refusal(recipe, [each], {each.name: value}) is None))
+        for each in axes
+    ]
+    return [each for each in fitting if each.choices or each.high]

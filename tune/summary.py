@@ -23,10 +23,12 @@ class Finalist:
 
     Attributes:
         values: metric by seed; empty where the search does not confirm.
+        num_failed: seeds that gave none.
     """
 
     trial: Trial
     values: tuple[float, ...]
+    num_failed: int = 0
 
     def score(self, search: Search) -> float:
         """Mean over the seeds, or the trial's own figure."""
@@ -53,12 +55,13 @@ def confirmations(search: Search, trials: Sequence[Trial]) -> list[dict[str, Any
 def finalists(search: Search, trials: Sequence[Trial], values: Sequence[float | None]) -> list[Finalist]:
     """The best trials, the best of them first; `values` are those of `confirmations`, empty where there were none."""
     best = ranked(search, trials)[: max(1, search.num_confirmed)]
-    groups = [
-        tuple(value for value in values[i * NUM_SEEDS : (i + 1) * NUM_SEEDS] if value is not None) for i in range(len(best))
+    by_trial = [values[i * NUM_SEEDS : (i + 1) * NUM_SEEDS] for i in range(len(best))]
+    found = [
+        Finalist(trial, tuple(value for value in each if value is not None), sum(value is None for value in each))
+        for trial, each in zip(best, by_trial, strict=True)
     ]
-    found = [Finalist(trial, group) for trial, group in zip(best, groups, strict=True)]
     sign = 1 if search.mode == "min" else -1
-    return sorted(found, key=lambda each: sign * each.score(search))
+    return sorted(found, key=lambda each: (each.num_failed, sign * each.score(search)))
 
 
 def pareto(search: Search, trials: Sequence[Trial]) -> list[tuple[float, float, Trial, int]]:
@@ -94,6 +97,8 @@ def verdict(search: Search, found: Sequence[Finalist]) -> str:
     if not first.values:
         return f"{sentence}, of one seed, on the samples it was chosen by."
     sentence += f" on fresh samples, mean of {len(first.values)} seeds ({min(first.values):.4g} to {max(first.values):.4g})"
+    if first.num_failed:
+        sentence += f", {first.num_failed} more failed"
     rivals = [other for other in found[1:] if other.values and overlaps(first.values, other.values)]
     if rivals:
         points = "; ".join(text_of(rival.trial.point) for rival in rivals)
@@ -128,7 +133,7 @@ def rows(search: Search, trials: Sequence[Trial]) -> list[list[object]]:
     for number, trial in enumerate(trials):
         k: object = trial.best_k(search) + 1 if trial.values else ""
         done = "done" if len(trial.values) == search.recipe.jko.num_phases else "stopped"
-        state = "failed" if trial.error else done if trial.status == "FINISHED" else trial.status.lower()
+        state = {"FINISHED": done, "FAILED": "failed"}.get(trial.status, trial.status.lower())
         best = trial.best(search)
         seconds = trial.seconds[-1] if trial.seconds else 0.0
         shown = "" if math.isinf(best) else best

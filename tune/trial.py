@@ -1,6 +1,7 @@
 """One trial: the flow of a recipe with one point of the space, judged after every phase."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from tune.space import Value
 
 FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 15, 8
 """Samples that no trial was chosen by."""
+DISTANCES = ("w2", "sliced_w2")
+"""Metrics for which staying at the source is bad."""
 
 
 @dataclass
@@ -62,22 +65,25 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
             tally.add(value, metrics["train_seconds"])
             row = {search.metric: value, "seconds": tally.seconds}
             records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
-            report(result.phase.k + 1, value, tally)
+            report(result.phase.k + 1, value, tally, run_id)
+        store.set_status(run_id, "FINISHED")
     except Diverged as error:
         records.failed(store, run_id, error)
         if tally.best is None:
+            if search.against_cost or search.metric not in DISTANCES:
+                raise
             value = stay_at_source(recipe, search.metric)
             tally.add(value, 0.0)
-            report(1, value, tally)
+            report(1, value, tally, run_id)
     except Exception as error:
         with contextlib.suppress(FlowError):
             records.failed(store, run_id, error)
         raise
 
 
-def report(phase: int, value: float, tally: Tally) -> None:
+def report(phase: int, value: float, tally: Tally, run_id: str) -> None:
     """Tell Ray Tune; it may end the trial here, between phases."""
-    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best}
+    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "run_id": run_id}
     ray.tune.report(row)
 
 
@@ -92,6 +98,8 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
         metrics = evaluated(store, result.ref, load_generator(store, result.ref))
         if search.metric not in metrics:
             raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
+        if not math.isfinite(metrics[search.metric]):
+            raise Diverged(result.phase.k, result.phase.num_steps, search.metric, {})
         yield result, metrics
 
 
@@ -109,7 +117,11 @@ def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str) ->
     recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
     run_id = store.create(f"seed {job['seed']}", {KIND: "confirmation"}, {}, parent=search_run_id)
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
-    *_, last = flow
+    try:
+        *_, last = flow
+    except FlowError as error:
+        records.failed(store, run_id, error)
+        raise
     store.set_status(run_id, "FINISHED")
     metrics = evaluate(load_generator(store, last.ref), NUM_FRESH_PAIRS, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

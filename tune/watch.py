@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline import report
+from pipeline.errors import StoreUnavailable
+from pipeline.store import Store
 from tune.records import Search
 
 MOST_ROWS = 20
@@ -25,8 +27,8 @@ def text_of(point: Mapping[str, Any]) -> str:
 class Watch(Callback):  # type: ignore[misc]
     """Told by Ray Tune how the trials go."""
 
-    def __init__(self, search: Search, num_trials: int) -> None:
-        self._search, self._num_trials = search, num_trials
+    def __init__(self, search: Search, num_trials: int, store: Store) -> None:
+        self._search, self._num_trials, self._store = search, num_trials, store
         self._rows: dict[str, dict[str, Any]] = {}
         self._live: Live | None = None
 
@@ -45,18 +47,26 @@ class Watch(Callback):  # type: ignore[misc]
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         if "phase" in result:
-            self._rows[trial.trial_id] |= {name: result[name] for name in ("phase", "value", "best")}
+            self._rows[trial.trial_id] |= {name: result[name] for name in ("phase", "value", "best", "run_id")}
         self._show()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._rows[trial.trial_id]
         row["state"] = "done" if row.get("phase") == self._search.recipe.jko.num_phases else "stopped"
+        self._close(row, "FINISHED")
         self._ended(row)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         row = self._rows.setdefault(trial.trial_id, {"number": len(self._rows), "point": text_of(trial.config)})
         row["state"] = "failed"
+        self._close(row, "FAILED")
         self._ended(row)
+
+    def _close(self, row: Mapping[str, Any], status: str) -> None:
+        """A trial that Ray Tune ends cannot end its own run."""
+        with contextlib.suppress(StoreUnavailable):
+            if "run_id" in row and self._store.run(row["run_id"]).info.status == "RUNNING":
+                self._store.set_status(row["run_id"], status)
 
     def _ended(self, row: Mapping[str, Any]) -> None:
         if self._live is None:

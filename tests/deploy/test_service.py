@@ -23,7 +23,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deploy import wire
 from deploy.cli import main
-from deploy.models import Models, Order, draw
+from deploy.models import Models, Order, draw, slices
 from deploy.serving import is_loopback, token_of
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -266,6 +266,27 @@ def test_hosts_that_others_can_reach_need_a_token(tmp_path: Path, monkeypatch: p
         token_of("127.0.0.1", path)
     with pytest.raises(ValueError, match="existing file"):
         token_of("127.0.0.1", tmp_path / "none")
+
+
+def test_a_replica_that_starts_on_a_broken_version_serves_the_one_before(store: Store, home: Path) -> None:
+    for num_steps in (12, 13):
+        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        assert main(["promote", "moons"]) == 0
+    broken = sorted((home / "artifacts").rglob("map_0.safetensors"), key=lambda path: path.stat().st_mtime)[-1]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-1] + b"\x00")
+    models = Models(store.uri, "moons", "champion")
+    assert (models.current.version.number, models.failed[0] if models.failed else 0) == (1, 2)
+    broken.write_bytes(whole)
+    assert Models(store.uri, "moons", "champion").current.version.number == 2
+
+
+def test_a_long_pass_is_made_of_parts_that_change_nothing(store: Store) -> None:
+    assert [part.stop - part.start for part in slices(40_000)] == [13_333, 13_333, 13_334]
+    assert slices(16) == [slice(0, 16)]
+    generator = load_generator(store, train(tiny(), store)[-1].ref)
+    long = draw(generator, Order(40_000, 1))
+    np.testing.assert_array_equal(long[:20], draw(generator, Order(20, 1)))
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def test_a_metric_that_is_not_measured_fails_every_trial_and_says_so(
     assert main(command) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "no trial of fid gave a result: --metric must be one of" in error
-    assert states(f"sqlite:///{home}/optuna.db", "fid") == {"FAIL": 2}
+    with pytest.raises(KeyError):
+        states(f"sqlite:///{home}/optuna.db", "fid")
+    assert main(["show", "fid"]) == 2, "the name is free again"
 
 
 def test_a_search_that_asks_for_more_than_there_is_ends_at_once(

@@ -1,12 +1,14 @@
 """The search space: what the flags mean, what is refused, and the recipes that come out."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.recipe import Recipe
 from tune import space
-from tune.cli import main
+from tune.cli import check, main, parse
 from tune.space import Axis, applied, axis, rebuilt, take_axes
 
 
@@ -29,8 +31,18 @@ def test_the_space_flags_are_taken_from_anywhere_and_the_rest_stays() -> None:
     rest, axes = take_axes(arguments)
     assert rest == ["run", "moons", "--num-trials", "4", "--seed", "3"]
     assert axes == [Axis("jko.h", 0.1, 1.0, log=True), Axis("jko.divergence", choices=("kl", "jsd"))]
-    _, axes = take_axes(["run", "moons"])
+    assert take_axes(["run", "moons"]) == (["run", "moons"], [])
+
+
+def test_the_default_space_has_what_the_recipe_can_have() -> None:
+    _, axes = parse(["run", "moons"])
     assert [str(each) for each in axes] == ["jko.h from 0.1 to 10 (log)", "jko.divergence in kl, jsd, softplus"]
+    _, axes = parse(["run", "sjko_kl"])
+    assert str(axes[1]) == "jko.divergence in kl"
+    command, axes = parse(["run", "moons", "--space.fit", "logistic", "conjugate", "--space.divergence", "kl", "jsd"])
+    check(command, axes)
+    assert axis("first_h", ["None", "0.1"]).choices == (None, 0.1)
+    assert axis("h", ["1", "inf"]).choices == (1.0, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +52,6 @@ def test_the_space_flags_are_taken_from_anywhere_and_the_rest_stays() -> None:
         ("--space.h 0 1", ("above 0", "0 1")),
         ("--space.h a b", ("--space.h must be float, not a",)),
         ("--space.h", ("--space.h must be", "empty")),
-        ("--space.h 0.1 inf", ("both finite",)),
         ("--space.height 1 2", ("--space.height must name a field of network, jko or training",)),
         ("--space.target moons spiral", ("--space.target must name a field",)),
         ("--space.num-phases 2 8", ("--space.num-phases is not needed",)),
@@ -70,6 +81,8 @@ def test_a_point_becomes_a_recipe_of_two_digits() -> None:
     recipe = applied(Recipe(), axes, {"jko.h": 0.123456, "training.num_steps": 1234})
     assert (recipe.jko.h, recipe.training.num_steps) == (0.12, 1234)
     assert applied(Recipe(), axes, {}) == Recipe()
+    decay = axis("ema_decay", ["0.9", "0.9999"])
+    assert [decay.rounded(value) for value in (0.995, 0.99612)] == [0.995, 0.9961]
     with pytest.raises(ValueError, match=r"jko\.fit must be conjugate"):
         applied(Recipe(), [axis("fit", ["logistic", "conjugate"])], {"jko.fit": "logistic"})
 

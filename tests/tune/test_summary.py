@@ -48,8 +48,8 @@ def test_the_finalists_are_ordered_by_their_seeds_and_failures_are_left_out() ->
         (2.0, 0, 1),
     ]
     found = summary.finalists(search(), trials, [3.0, 3.0, 3.0, 1.0, None, 2.0, 2.0, 2.0, 2.0])
-    assert [each.trial.point["jko.h"] for each in found] == [2.0, 3.0, 1.0]
-    assert found[0].values == (1.0, 2.0)
+    assert [each.trial.point["jko.h"] for each in found] == [3.0, 1.0, 2.0], "a seed that failed counts against it"
+    assert found[-1].values == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
