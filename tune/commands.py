@@ -99,7 +99,7 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
     """Trials, confirmation, figures, verdict."""
     for axis in wanted.axes:
         report.line(f"{wanted.name}: {axis}")
-    status = "KILLED"
+    status: str | None = "KILLED"
     try:
         with jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
@@ -119,15 +119,14 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         status = "FINISHED"
     except search.SearchFailed:
         search.forget(study)  # so that the name is free again
-        store.set_status(run_id, "FAILED")
-        store.delete_run(run_id)
+        status = None
         raise
     except FlowError:
         status = "FAILED"
         raise
     finally:
         with contextlib.suppress(FlowError):
-            store.set_status(run_id, status)
+            store.delete_run(run_id) if status is None else store.set_status(run_id, status)
     return result
 
 

@@ -148,8 +148,9 @@ def test_steps_are_streamed_to_mlflow_with_parameters_commit_and_versions(store:
 
 
 def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A driver that Ctrl-C reaches, also under `make test &`, where the shell has SIGINT ignored and children inherit that."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "pipeline", *arguments],
         cwd=ROOT,
         env=command_environment(home),
         stdout=subprocess.PIPE,
