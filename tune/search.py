@@ -33,8 +33,8 @@ from tune.space import Axis, Value
 DRIVER = "train_driver"
 MANY_DRIVERS = 1000
 """Drivers wait for their workers nearly all the time: on this machine their number is not what limits."""
-REDUCTION = 3
-"""ASHA lets one in three go on from phase 1, 3, 9, ..."""
+REDUCTION = 4
+"""ASHA lets one in four go on from phase 1, 4, 16, ..."""
 AGAIN = "again"
 """User attribute of a trial: number of the one whose point it tries again."""
 QUIET = {
