@@ -189,6 +189,7 @@ def build(settings: Settings) -> serve.Application:
                 sentence = f"{self.models.name} has no version {which}; GET /v1/model tells its aliases"
                 raise Refused(HTTPStatus.NOT_FOUND, sentence) from None
 
+        # Ray ships no types for its decorators and for what they make of a class.
         @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]
         async def phase(self, model_id: str) -> Generator:
             number, _, k = model_id.partition("/")
