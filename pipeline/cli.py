@@ -32,8 +32,8 @@ GROUPS = ("data", "network", "jko", "training")
 
 
 @dataclass(frozen=True)
-class Run:
-    """Train a flow: every phase that is not in the store yet, then its metrics and pictures."""
+class FlowFlags:
+    """What a command that trains flows is given: a recipe, fields that replace its own, where to run."""
 
     recipe: tyro.conf.Positional[str]
     """name of a recipe in pipeline/recipes, or a path ending in .yaml"""
@@ -44,10 +44,16 @@ class Run:
     seed: int = 0
     """seed of every random number"""
     cluster: Cluster = field(default_factory=Cluster)
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """show the resolved recipe, the fingerprints and what is already in the store; train and write nothing"""
     json: Path | None = None
     """also write the result to this file"""
+
+
+@dataclass(frozen=True)
+class Run(FlowFlags):
+    """Train a flow: every phase that is not in the store yet, then its metrics and pictures."""
+
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """show the resolved recipe, the fingerprints and what is already in the store; train and write nothing"""
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ def check_json(path: Path | None) -> None:
         raise ValueError(f"--json must be a file that can be written, not {path}")
 
 
-def recipe_of(command: Run) -> Recipe:
+def recipe_of(command: FlowFlags) -> Recipe:
     """The recipe that a command line resolves to."""
     return Recipe(command.data, command.network, command.jko, command.training, command.seed)
 

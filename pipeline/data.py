@@ -163,7 +163,7 @@ def _read_fashion_mnist() -> tuple[UInt8[np.ndarray, "n s s"], UInt8[np.ndarray,
 
     try:
         splits = [FashionMNIST(str(home() / "data"), train=train, download=True).data.numpy() for train in (True, False)]
-    except Exception as error:
+    except Exception as error:  # torchvision raises whatever its mirrors, archives and disks do
         raise FlowError(
             "data.target: fashion_mnist is not on this machine and could not be downloaded "
             f"({type(error).__name__}); install Debian's package dataset-fashion-mnist, or connect to the network once"

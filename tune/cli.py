@@ -13,11 +13,10 @@ import tyro
 
 from pipeline import cluster as clusters
 from pipeline import recipe as recipes
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten, read_recipe
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, FlowFlags, check_json, parse_as, quieten, read_recipe, recipe_of
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
 from pipeline.provenance import redacted
-from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from tune import space
 from tune.space import Axis
 
@@ -35,15 +34,13 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(FlowFlags):
     """Search for the best recipe: --space.FIELD LOW HIGH [log] or --space.FIELD CHOICE CHOICE ... for each field to search.
 
     Without --space: h from 0.1 to 10 (log) and divergence in kl, jsd, softplus. Every phase of a trial is judged, so the best K
     up to jko.num_phases is found as well.
     """
 
-    recipe: tyro.conf.Positional[str]
-    """name of a recipe in pipeline/recipes, or a path ending in .yaml: what is not searched"""
     name: str | None = None
     """name of the search; None: that of the recipe"""
     num_trials: int = 24
@@ -62,17 +59,8 @@ class Run:
     """trials that are trained again with two more seeds in the end; 0 for none"""
     max_concurrent: int | None = None
     """trials side by side; None: as many as the cluster has room for"""
-    data: Data = field(default_factory=Data)
-    network: Network = field(default_factory=Network)
-    jko: Jko = field(default_factory=Jko)
-    training: Training = field(default_factory=Training)
-    seed: int = 0
-    """seed of every random number of a flow"""
-    cluster: Cluster = field(default_factory=Cluster)
     storage: str | None = None
     """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -133,11 +121,6 @@ def parse(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
         rest[2:2] = read_recipe(rest[1])
     command = parse_as(Command, "python -m tune", rest)
     return command, axes or (space.default_axes(recipe_of(command)) if isinstance(command, Run) else [])
-
-
-def recipe_of(command: Run) -> Recipe:
-    """The recipe that is varied."""
-    return Recipe(command.data, command.network, command.jko, command.training, command.seed)
 
 
 def check(command: Any, axes: Sequence[Axis]) -> None:

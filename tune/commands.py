@@ -11,6 +11,7 @@ import yaml
 
 from pipeline import claims, jobs, report
 from pipeline import cluster as clusters
+from pipeline.cli import recipe_of
 from pipeline.cluster import Cluster
 from pipeline.commands import write_json
 from pipeline.errors import FlowError, RecipeMismatch
@@ -47,7 +48,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
     """A new search."""
     wanted = Search(
         command.name or Path(command.recipe).stem,
-        cli.recipe_of(command),
+        recipe_of(command),
         tuple(axes),
         command.num_trials,
         command.metric,
