@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,11 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
     """The rest of a search.
 
     Raises:
-        RecipeMismatch: another process of this machine is at it.
+        RecipeMismatch: another driver is at it.
     """
     store = open_store(command.where.tracking_uri)
     found, wanted = records.require(store, command.name, command.where.tracking_uri)
-    here = found.owner.startswith(f"{socket.gethostname()}:")
-    if found.status == "RUNNING" and here and claims.Drivers().is_alive(found.run_id, found.owner, ""):
-        raise RecipeMismatch(f"search {wanted.name} is at work in process {found.owner.split(':')[1]} of this machine")
+    require_idle(store, found, wanted.name)
     begun = bool(records.trials(store, wanted, found.run_id))
     with search.opened(wanted, search.storage_url(command.where.storage), create=not begun, again=True) as study:
         store.tag(found.run_id, OWNER, claims.this_process())
@@ -96,13 +95,32 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
         return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
 
 
+def require_idle(store: Store, found: Found, name: str) -> None:
+    """See to it that no other driver works on a search; one on another host shows itself by its heartbeat.
+
+    Raises:
+        RecipeMismatch: one does.
+    """
+    if found.status != "RUNNING":
+        return
+    drivers, (host, pid, *_) = claims.Drivers(), found.owner.split(":")
+    first = beat = store.run(found.run_id).data.tags.get(claims.HEARTBEAT, "")
+    if host != socket.gethostname():
+        report.line(f"{name}: listening {claims.SECONDS_WITHOUT_BEAT:.0f} s for its driver on {host}")
+    while drivers.is_alive(found.run_id, found.owner, beat):
+        if host == socket.gethostname() or beat != first:
+            raise RecipeMismatch(f"search {name} is at work in process {pid} of {host}")
+        time.sleep(1)
+        beat = store.run(found.run_id).data.tags.get(claims.HEARTBEAT, "")
+
+
 def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials: int) -> Mapping[str, Any]:
     """Trials, confirmation, figures, verdict."""
     for axis in wanted.axes:
         report.line(f"{wanted.name}: {axis}")
     status: str | None = "KILLED"
     try:
-        with jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+        with claims.held(store, [run_id]), jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
                 watch = Watch(wanted, num_trials, store)
                 with watch.shown():
