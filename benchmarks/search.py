@@ -28,7 +28,7 @@ from pipeline.recipe import Data, Recipe
 
 MEASURES, SEEDS = ("spiral",), (0, 1, 2)
 NUM_TRIALS, NUM_STEPS, MAX_PHASES = 24, 150, 6
-"""Flows this short are far from the floor: on two_circles with 300 steps every h from 2 to 9 was at it, and no method could win."""
+"""Flows this short are far from the floor; on two_circles with 300 steps every h from 2 to 9 is at it and no method can win."""
 H_RANGE, H_GRID, K_GRID = (0.03, 30.0), (0.17, 5.3), (3, 6)
 """The grid has the middle of each half of the range, on the scale of logarithms."""
 DIVERGENCES = ("kl", "jsd", "softplus")

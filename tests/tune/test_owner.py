@@ -1,7 +1,6 @@
 """A search has one driver, also where drivers run on several hosts."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
