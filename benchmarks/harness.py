@@ -5,12 +5,11 @@ thread; it gives one or more *rows*, flat dictionaries that hold the case and it
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,6 +21,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from pipeline.files import write_json
 
 Row = dict[str, Any]
 NUM_THREADS = 1
@@ -97,8 +98,14 @@ def measured(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
     return [case | row for row in measure(case)]
 
 
-def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int) -> tuple[list[Row], list[str]]:
-    """All rows, in the order of their cases, and a line for each case that failed."""
+def run(
+    cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int, keep: Callable[[list[Row]], None]
+) -> tuple[list[Row], list[str]]:
+    """All rows, in the order of their cases, and a line for each case that failed.
+
+    Args:
+        keep: is given all rows so far after each case: who interrupts a run of hours keeps what it has found.
+    """
     rows: dict[int, list[Row]] = {}
     failures: list[str] = []
     spawn = get_context("spawn")
@@ -112,11 +119,17 @@ def run(cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes
                     rows[number] = future.result()
                 except Exception as error:  # whatever it is, the other cases keep their rows
                     failures.append(f"{cases[number]}: {type(error).__name__}: {error}")
+                keep(in_order(rows))
                 progress.advance(task)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [row for number in range(len(cases)) for row in rows.get(number, [])], failures
+    return in_order(rows), failures
+
+
+def in_order(rows: Mapping[int, list[Row]]) -> list[Row]:
+    """Rows of all cases so far."""
+    return [row for number in sorted(rows) for row in rows[number]]
 
 
 def errors() -> Console:
@@ -178,13 +191,17 @@ def main(
     if arguments.json and (arguments.json.is_dir() or not arguments.json.absolute().parent.is_dir()):
         parser.error(f"--json must be a file in an existing folder, not {arguments.json}")
     where = circumstances()  # before the run: what is committed meanwhile made none of its figures
-    rows, failures = run(todo, measure, processes or os.cpu_count() or 1)
+
+    def keep(rows: list[Row]) -> None:
+        if arguments.json:
+            found = [row for row in rows if matches(row, arguments.only)]
+            write_json(arguments.json, {"benchmark": name, **where, "rows": found})
+
+    rows, failures = run(todo, measure, processes or os.cpu_count() or 1, keep)
     rows = [row for row in rows if matches(row, arguments.only)]
     console = Console(width=None if sys.stdout.isatty() else 240)
     for pivot in pivots:
         console.print(pivot.table([row for row in rows if all(name in row for name in pivot.index)]))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"benchmark": name, **where, "rows": rows}, indent=1) + "\n")
     for failure in failures:
         errors().print(f"failed: {failure}", style="red", markup=False, highlight=False)
     if failures:

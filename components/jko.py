@@ -5,11 +5,12 @@ one evaluation of the anchor and one of T_k whatever k is. Parametrised as compo
 all k earlier maps first.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from components.costs import transport_cost
@@ -49,6 +50,9 @@ class Problem:
         learning_rates: (step of this phase) -> learning rates of the map and of the potential.
         penalty_every: steps between gradient penalties, each weighted by this number.
         ema_decay: decay per step of the averaged map.
+        bfloat16: networks run under autocast; weights, losses and penalties stay in float32.
+        num_microbatches: equal parts in which a rank takes its batch, one after the other, to need less memory: the same
+            gradients but for rounding, for one more evaluation of the map.
     """
 
     objective: Objective
@@ -57,6 +61,8 @@ class Problem:
     learning_rates: Callable[[int], tuple[float, float]]
     penalty_every: int
     ema_decay: float
+    bfloat16: bool = False
+    num_microbatches: int = 1
 
 
 def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tensor:
@@ -67,58 +73,115 @@ def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tens
     return x
 
 
-def update(optimizer: torch.optim.Adam, loss: Tensor, learning_rate: float, reduce: Reduce) -> None:
+def update(
+    optimizer: torch.optim.Adam, terms: Iterable[tuple[Tensor, Tensor]], learning_rate: float, reduce: Reduce
+) -> Float[Tensor, " m"]:
     """One Adam step on the parameters of `optimizer` alone: the gradients of other networks are never computed.
 
     `autograd.grad` returns gradients in whatever memory layout the graph ended with, and fused Adam on CPU (torch 2.14) reads
     memory in order, strides unseen: a gradient is first put into its parameter's layout.
+
+    Args:
+        terms: (loss, what to report) of each part of the batch, made when it is asked for; their mean is what is minimised.
+
+    Returns:
+        The mean of what was to be reported.
     """
     (group,) = optimizer.param_groups
     group["lr"] = learning_rate
-    for parameter, gradient in zip(group["params"], torch.autograd.grad(loss, group["params"]), strict=True):
+    gradients: list[Tensor] = []
+    reports: list[Tensor] = []
+    for loss, report in terms:
+        more = list(torch.autograd.grad(loss, group["params"]))
+        if gradients:
+            torch._foreach_add_(gradients, more)
+        else:
+            gradients = more
+        reports.append(report.detach())
+    if len(reports) > 1:
+        torch._foreach_div_(gradients, len(reports))
+    for parameter, gradient in zip(group["params"], gradients, strict=True):
         same_layout = gradient.stride() == parameter.stride()
         parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
     reduce([parameter.grad for parameter in group["params"]])
     optimizer.step()
+    return torch.stack(reports).mean(0)
+
+
+class Transported(NamedTuple):
+    """T(x, z) of one part of a batch, and the cost of each sample against T_{k-1}(x, z')."""
+
+    samples: Tensor
+    cost: Tensor
+
+
+def transport(state: State, problem: Problem, part: Batch, anchor: Sequence[nn.Module]) -> Transported:
+    """This phase's map, and the cost of its way from the anchor."""
+    frozen = push_through(anchor, part.source, part.anchor_z).to(part.source.dtype)
+    samples = state.transport_map(frozen if problem.composed else part.source, part.z).to(part.source.dtype)
+    return Transported(samples, transport_cost(frozen, samples, h=problem.objective.h, cost=problem.objective.cost))
+
+
+def potential_terms(
+    state: State, problem: Problem, parts: Sequence[Batch], transported: Sequence[Transported]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """L_v with penalty. The potential sees target and transported samples in one forward pass, the latter detached."""
+    objective = problem.objective
+    penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0
+    network = state.potential.forward if penalised else state.potential  # what is compiled cannot be differentiated twice
+    for part, (samples, cost) in zip(parts, transported, strict=True):
+        n = len(part.target)
+        both = torch.cat([part.target, samples.detach()]).requires_grad_(penalised)
+        outputs = network(both).to(both.dtype)
+        loss = potential_loss(objective, outputs[:n], outputs[n:], cost.detach())
+        penalty = gradient_penalty(objective, outputs, both, num_target=n) if penalised else torch.zeros_like(loss)
+        yield loss + problem.penalty_every * penalty, torch.stack([loss, penalty])
+
+
+def map_terms(
+    state: State, problem: Problem, parts: Sequence[Batch], transported: Iterable[Transported]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """L_T on the samples that the potential has just been fitted to."""
+    for part, (samples, cost) in zip(parts, transported, strict=True):
+        on_target = None
+        if problem.objective.divergence == RELATIVISTIC:
+            with torch.no_grad():
+                on_target = state.potential(part.target).to(samples.dtype)
+        loss = map_loss(problem.objective, state.potential(samples).to(samples.dtype), on_target, cost)
+        yield loss, torch.stack([loss, cost.mean()])
 
 
 def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
     """One update of the potential, then one of the map on the same transported samples.
 
-    The potential sees target and transported samples in one forward pass, the latter detached; the map is evaluated once.
+    In one part the map is evaluated once. Of several, each is transported again for the map's loss: one graph at a time.
     """
-    objective = problem.objective
+    count = problem.num_microbatches
+    columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
+    parts = [Batch(*row) for row in zip(*columns, strict=True)]
     map_lr, potential_lr = problem.learning_rates(state.step)
-    frozen = push_through(anchor, batch.source, batch.anchor_z)
-    transported = state.transport_map(frozen if problem.composed else batch.source, batch.z)
-    cost = transport_cost(frozen, transported, h=objective.h, cost=objective.cost)
-
-    if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
-        state.potential.track(transported.detach(), reduce)
-    n = len(batch.target)
-    both = torch.cat([batch.target, transported.detach()])
-    penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0
-    outputs = state.potential(both.requires_grad_(penalised))
-    loss_v = potential_loss(objective, outputs[:n], outputs[n:], cost.detach())
-    penalty = gradient_penalty(objective, outputs, both, num_target=n) if penalised else torch.zeros_like(loss_v)
-    update(state.potential_optimizer, loss_v + problem.penalty_every * penalty, potential_lr, reduce)
-
-    on_target = None
-    if objective.divergence == RELATIVISTIC:
-        with torch.no_grad():
-            on_target = state.potential(batch.target)
-    loss_t = map_loss(objective, state.potential(transported), on_target, cost)
-    update(state.map_optimizer, loss_t, map_lr, reduce)
+    with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=problem.bfloat16):
+        with torch.set_grad_enabled(count == 1):
+            transported = [transport(state, problem, part, anchor) for part in parts]
+        if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
+            state.potential.track(torch.cat([each.samples.detach() for each in transported]), reduce)
+        on_potential = update(
+            state.potential_optimizer, potential_terms(state, problem, parts, transported), potential_lr, reduce
+        )
+        graphs = transported if count == 1 else (transport(state, problem, part, anchor) for part in parts)
+        on_map = update(state.map_optimizer, map_terms(state, problem, parts, graphs), map_lr, reduce)
     average(state, problem.ema_decay)
-    return Losses(loss_v.detach(), loss_t.detach(), cost.detach().mean(), penalty.detach())
+    return Losses(on_potential[0], on_map[0], on_map[1], on_potential[1])
 
 
 def average(state: State, decay: float) -> None:
-    """averaged <- decay * averaged + (1 - decay) * live."""
+    """averaged <- decay * averaged + (1 - decay) * live; what is not learned, such as running moments, is copied."""
     averaged: list[Tensor] = list(state.averaged_map.parameters())
     live: list[Tensor] = list(state.transport_map.parameters())
     with torch.no_grad():
         torch._foreach_lerp_(averaged, live, 1 - decay)
+        for averaged_buffer, buffer in zip(state.averaged_map.buffers(), state.transport_map.buffers(), strict=True):
+            averaged_buffer.copy_(buffer)
 
 
 def train_phase(

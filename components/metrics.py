@@ -1,6 +1,7 @@
 """Distances between samples, in the samples' own units, through the POT library; mode statistics."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import ot
@@ -46,11 +47,24 @@ def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict
     """
 
     def covered(points: np.ndarray, by: np.ndarray) -> float:
-        within, across = cdist(by, by), cdist(points, by)
-        radius = np.partition(within, k, axis=1)[:, k]  # the zeroth neighbour of a point is itself
-        return float((across <= radius).any(1).mean())
+        # the zeroth neighbour of a point is itself
+        radii = np.concatenate([np.partition(within, k, axis=1)[:, k] for within in _squared_distances(by, by)])
+        return float(np.concatenate([(across <= radii).any(1) for across in _squared_distances(points, by)]).mean())
 
     return {"precision": covered(x, y), "recall": covered(y, x)}
+
+
+def _squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
+    """Block after block of rows: 10,000 x 10,000 distances in 1,280 dimensions neither fill the memory nor take minutes."""
+    centre = y.mean(0, dtype=np.float64)
+    x, y = x - centre, y - centre
+    of_y = (y**2).sum(1)
+    for begin in range(0, len(x), rows):
+        block = x[begin : begin + rows]
+        norms = (block**2).sum(1)[:, None] + of_y
+        squared = norms - 2 * block @ y.T
+        squared[squared < 1e-12 * norms] = 0.0  # what cancellation leaves of equal points
+        yield squared
 
 
 def mode_statistics(modes: Int[np.ndarray, " n"], weights: tuple[float, ...]) -> dict[str, float]:

@@ -190,7 +190,3 @@ class ResidualPotential(nn.Module):
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         return self.net(x.flatten(1)).squeeze(1)
-
-
-MAPS: dict[str, type[nn.Module]] = {"perceptron": PerceptronMap, "residual": ResidualMap}
-POTENTIALS: dict[str, type[nn.Module]] = {"perceptron": PerceptronPotential, "residual": ResidualPotential}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Kind = Literal["perceptron", "residual", "light", "small", "large", "large_256"]
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -10,11 +12,11 @@ class Shape:
 
     Attributes:
         sample_shape: of one sample: (d,) or (channels, side, side).
-        width: units of a hidden layer.
-        depth: hidden layers.
+        width: units of a hidden layer, or channels of the widest images of a convolutional network.
+        depth: hidden layers; perceptrons only.
         z_dim: size of the latent z; 0 for a deterministic map.
         num_frequencies: random Fourier features of the map's input; perceptrons only.
-        kind: `perceptron` is ours, `residual` the toy network of the reference code.
+        kind: name in `components.pairs`.
         second_order: the map has an affine part and the potential a quadratic one, exact between Gaussians; perceptrons only.
     """
 
@@ -23,5 +25,5 @@ class Shape:
     depth: int
     z_dim: int = 0
     num_frequencies: int = 0
-    kind: Literal["perceptron", "residual"] = "perceptron"
+    kind: Kind = "perceptron"
     second_order: bool = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from components.networks import MAPS, POTENTIALS
+from components.pairs import MAPS, POTENTIALS
 from components.shape import Shape
 from components.streams import stream
 
@@ -66,6 +66,15 @@ def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: to
     )
 
 
+def channels_last(state: State) -> None:
+    """Keep the channels of a pixel together in memory: networks, and Adam's moments with them."""
+    for module in state.modules().values():
+        module.to(memory_format=torch.channels_last)
+    for optimizer in (state.map_optimizer, state.potential_optimizer):
+        for parameter, entry in optimizer.state.items():
+            optimizer.state[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
+
+
 def fresh_map(state: State, shape: Shape, *, seed: int) -> None:
     """Replace the map, its average and its optimizer by new ones: an increment starts as the identity."""
     device = next(state.transport_map.parameters()).device
@@ -76,7 +85,7 @@ def fresh_map(state: State, shape: Shape, *, seed: int) -> None:
 
 def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Tensors:
     return {
-        f"{name}/{key}": value.detach().cpu()
+        f"{name}/{key}": value.detach().cpu().contiguous()
         for name, parameter in network.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
@@ -86,8 +95,14 @@ def _load_optimizer(optimizer: torch.optim.Adam, network: nn.Module, tensors: Ma
     optimizer.state.clear()
     for name, parameter in network.named_parameters():
         entry = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
-        if entry:  # Adam's step counters stay where fused Adam wants them, beside their parameters
-            optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in entry.items()}
+        if entry:  # beside their parameters, Adam's step counters too, and in the same layout: fused Adam reads memory in order
+            optimizer.state[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def to_tensors(state: State) -> dict[str, Tensors]:

@@ -24,6 +24,11 @@ PURPOSES = (
     "problem",
     "generation_source",
     "generation_z",
+    "flip",
+    "shards",
+    "rows",
+    "source_shards",
+    "source_rows",
 )
 
 

@@ -75,11 +75,12 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     manifest.write(folder / FOLDER, tensors, record)
 
 
-def read(folder: Path, *, with_data: bool = False) -> Generator:
+def read(folder: Path, *, with_data: bool = False, where: str | None = None) -> Generator:
     """The generator of a version's own part, every file verified.
 
     Args:
         with_data: load the data set as well, to measure against.
+        where: prepared image sets are, as `load_endpoints` takes it.
 
     Raises:
         Corrupt: names the file, or the map gives numbers that are not finite.
@@ -90,7 +91,10 @@ def read(folder: Path, *, with_data: bool = False) -> Generator:
     phase = Phase.from_json(str(record["phase"]))
     shift = manifest.read_tensors(own, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
-    endpoints = endpoints_of(phase.data) if with_data else load_source(phase.data, shape, shift, float(str(record["scale"])))
+    if with_data:
+        endpoints = endpoints_of(phase.data, where)
+    else:
+        endpoints = load_source(phase.data, shape, shift, float(str(record["scale"])), where)
     num_maps = sum(path.name.startswith("map_") for path in own.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(own, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():

@@ -22,10 +22,12 @@ REFUSED = 3
 
 @dataclass(frozen=True)
 class Store:
-    """Which MLflow."""
+    """Which MLflow, and where images are."""
 
     tracking_uri: str | None = None
     """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
+    data: str | None = None
+    """folder or URL of the image sets that `python -m pipeline prepare` wrote; None: $SJKO_HOME/data"""
     json: Path | None = None
     """also write the result to this file"""
 
@@ -160,6 +162,7 @@ def check(command: Any) -> None:
         ValueError: what is wrong, in one line.
     """
     clusters.validate(Cluster(tracking_uri=command.store.tracking_uri))
+    clusters.require_url("--store.data", command.store.data)
     check_json(command.store.json)
     match command:
         case Register(name=name) | Rollback(name=name):

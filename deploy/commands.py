@@ -12,8 +12,8 @@ from deploy.rules import Rule
 from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.cluster import Cluster
-from pipeline.commands import write_json
 from pipeline.evaluate import load_generator
+from pipeline.files import write_json
 from pipeline.jobs import connected
 from pipeline.provenance import redacted
 from pipeline.store import Store
@@ -24,7 +24,7 @@ __all__ = ["Refused", "execute"]
 def execute(command: Any) -> None:
     """Do what a parsed command says, and say what was done."""
     store = Store(clusters.tracking_uri(Cluster(tracking_uri=command.store.tracking_uri)))
-    registry = Registry(store)
+    registry = Registry(store, clusters.data(Cluster(data=command.store.data)))
     match command:
         case cli.Register():
             result = register(registry, store, command)

@@ -7,7 +7,6 @@ number of workers changes nothing but the time.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from components.streams import stream
 from pipeline.data import Samples, load_source
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.evaluate import Generator, generator_of
+from pipeline.files import put
 from pipeline.phase import Phase
 
 MANIFEST = "_samples.json"
@@ -42,6 +42,7 @@ class Job:
         maps: weights of its map, or of all increments, as numpy arrays.
         shape, shift, scale: of a sample; of the way from the space of the flow to the data's own units.
         url: folder, any URL that fsspec knows.
+        where: prepared image sets are, which only a source of images needs.
     """
 
     phase: str
@@ -52,6 +53,7 @@ class Job:
     seed: int
     num_samples: int
     url: str
+    where: str | None = None
 
     @property
     def per_part(self) -> int:
@@ -73,13 +75,15 @@ def job_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Jo
     """The job that draws from a generator."""
     maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
     ends = generator.endpoints
-    return Job(generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url)
+    return Job(
+        generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.where
+    )
 
 
 def generator_in(job: Job) -> Generator:
     """The generator in a worker."""
     phase = Phase.from_json(job.phase)
-    endpoints = load_source(phase.data, job.shape, job.shift, job.scale)
+    endpoints = load_source(phase.data, job.shape, job.shift, job.scale, job.where)
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in each.items()} for each in job.maps)
     return generator_of(phase, endpoints, weights)
 
@@ -119,17 +123,6 @@ class PartWriter:
         pq.write_table(pa.table({"sample": column}).replace_schema_metadata(metadata), content)
         put(self.files, path_of(self.root, part), content.getvalue())
         return digest
-
-
-def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
-    """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
-    local = "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
-    if not local:
-        files.pipe_file(path, content)
-        return
-    files.makedirs(os.path.dirname(path), exist_ok=True)
-    files.pipe_file(f"{path}.partial", content)
-    os.replace(f"{path}.partial", path)
 
 
 def finished(job: Job) -> dict[int, str]:

@@ -42,10 +42,14 @@ class Version:
 
 
 class Registry:
-    """Registered generators of one store."""
+    """Registered generators of one store.
 
-    def __init__(self, store: Store) -> None:
-        self._store, self._client = store, store.client
+    Args:
+        where: prepared image sets are, as `pipeline.data.load_endpoints` takes it.
+    """
+
+    def __init__(self, store: Store, where: str | None = None) -> None:
+        self._store, self._client, self._where = store, store.client, where
 
     # -- reading ------------------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class Registry:
             Corrupt: names the file.
         """
         with self.folder(version) as folder:
-            return bundle.read(folder, with_data=with_data)
+            return bundle.read(folder, with_data=with_data, where=self._where)
 
     def lineage(self, version: Version) -> Lineage:
         """Where a version comes from."""
@@ -124,7 +128,7 @@ class Registry:
 
     def register(self, ref: MapRef, name: str) -> Version:
         """A new version from a published map, under the alias @candidate. The version appears when all its files are there."""
-        generator = load_generator(self._store, ref)
+        generator = load_generator(self._store, ref, where=self._where)
         metrics = evaluate(generator)
         phases = [link.run_id for link in self._store.ancestors(ref)]
         flow = self._store.run(ref.run_id).data.tags.get("mlflow.parentRunId", ref.run_id)

@@ -13,14 +13,20 @@ from components.shape import Shape
 from components.state import State
 from components.streams import normal, stream
 from pipeline.data import Endpoints
+from pipeline.images import At
 from pipeline.phase import Phase
+from pipeline.recipe import Network
 
 
 def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
     """Sizes of the two networks."""
-    network = phase.network
+    return shape_from(phase.network, endpoints.shape)
+
+
+def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
+    """Sizes of the two networks of a recipe."""
     return Shape(
-        endpoints.shape,
+        sample_shape,
         network.width,
         network.depth,
         z_dim=network.z_dim,
@@ -44,7 +50,7 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
     return state
 
 
-def problem_of(phase: Phase) -> Problem:
+def problem_of(phase: Phase, *, num_microbatches: int = 1) -> Problem:
     """Objective and schedule of the phase."""
     jko, training = phase.problem["jko"], phase.problem["training"]
     objective = Objective(
@@ -69,6 +75,8 @@ def problem_of(phase: Phase) -> Problem:
         learning_rates=learning_rates,
         penalty_every=training["penalty_every"] or 1,
         ema_decay=training["ema_decay"],
+        bfloat16=training.get("bfloat16", False),
+        num_microbatches=num_microbatches,
     )
 
 
@@ -92,6 +100,8 @@ def batches_of(
 
         z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
         anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
-        return Batch(keep(endpoints.source(n, rng("source"))), keep(endpoints.target(n, rng("target"))), z, anchor_z)
+        at = At(seed, phase.k, step, n, rows)
+        source, target = (torch.from_numpy(endpoints.batch(end, at)).to(device) for end in ("source", "target"))
+        return Batch(source, target, z, anchor_z)
 
     return draw

@@ -14,15 +14,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 import yaml
 
 from pipeline import cluster as clusters
+from pipeline import prepare_command
 from pipeline import recipe as recipes
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
+from pipeline.prepare_command import Prepare
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -82,6 +84,12 @@ class Evaluate:
 
     reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    extractor: Literal["lenet", "lenet_digits", "effnet", "inception"] | None = None
+    """image metrics in the features of this network as well; `inception` with its published weights gives FID and KID"""
+    weights: str | None = None
+    """path or URL of the weights of `inception`; the other networks bring their own"""
+    num_images: int = 5000
+    """images for those metrics, at most what is held out; FID is published with 50000"""
     cluster: Cluster = field(default_factory=Cluster)
     json: Path | None = None
     """also write the result to this file"""
@@ -92,6 +100,7 @@ Command = (
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Prepare, tyro.conf.subcommand("prepare")]
 )
 
 
@@ -144,7 +153,7 @@ def read_recipe(name: str) -> list[str]:
         raise ValueError(f"{path} contains itself") from None
 
 
-def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
+def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate | Prepare:
     """The command of an argument vector.
 
     Raises:
@@ -156,7 +165,7 @@ def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate:
         if len(arguments) < 2 or arguments[1].startswith("-"):
             raise ValueError("RECIPE must come right after `run`, before all flags")
         arguments[2:2] = read_recipe(arguments[1])
-    command: Run | List | Show | Evaluate = parse_as(Command, "python -m pipeline", arguments)
+    command: Run | List | Show | Evaluate | Prepare = parse_as(Command, "python -m pipeline", arguments)
     return command
 
 
@@ -204,7 +213,10 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container ends like Ctrl-C: resumable
     try:
         command = parse(arguments or ["--help"])
-        clusters.validate(command.cluster)
+        if isinstance(command, Prepare):
+            prepare_command.check(command)
+        else:
+            clusters.validate(command.cluster)
         check_json(command.json)
         if isinstance(command, Run):
             recipes.validate(recipe_of(command))
@@ -218,14 +230,19 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(error, 1)
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "pipeline", *arguments])
-        print(f"\ninterrupted: finished phases are in the store, and the same command goes on:\n    {again}", file=sys.stderr)
+        kept = "finished shards are kept" if isinstance(command, Prepare) else "finished phases are in the store"
+        print(f"\ninterrupted: {kept}, and the same command goes on:\n    {again}", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
-def execute(command: Run | List | Show | Evaluate) -> None:
+def execute(command: Run | List | Show | Evaluate | Prepare) -> None:
     """Do what a parsed command says."""
     from rich.console import Console
+
+    if isinstance(command, Prepare):  # needs none of what the others load
+        prepare_command.prepare(command)
+        return
 
     with Console().status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
@@ -240,7 +257,7 @@ def execute(command: Run | List | Show | Evaluate) -> None:
         case Show():
             commands.show(command.run, command.cluster, command.json)
         case Evaluate():
-            commands.evaluate_reference(command.reference, command.cluster, command.json)
+            commands.evaluate_reference(command)
 
 
 def quieten() -> None:

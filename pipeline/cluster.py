@@ -29,6 +29,17 @@ class Cluster:
     """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
     storage: str | None = None
     """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: under $SJKO_HOME"""
+    data: str | None = None
+    """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_HOME/data"""
+    max_cached_gb: float = 32.0
+    """an image set that is larger when decoded is streamed (recipe field data.streamed); others are decoded once per machine into
+    $SJKO_HOME/cache"""
+    num_microbatches: int = 1
+    """equal parts in which a worker takes its share of a batch, to need less memory: the same gradients but for rounding"""
+    channels_last: bool = False
+    """networks for images keep their channels together in memory"""
+    compile: bool = False
+    """compile the networks with torch.compile (needs a C++ compiler on CPU); steps with a gradient penalty stay as they are"""
     checkpoint_every: int = 1000
     """steps between mid-phase checkpoints of real workers; 0 for none"""
     max_failures: int = 3
@@ -41,7 +52,14 @@ def validate(cluster: Cluster) -> None:
     Raises:
         ValueError: the first broken rule, with the dotted field, the rule and the value.
     """
-    minimum = {"num_workers": 0, "phases_per_job": 1, "cpus_per_worker": 1, "checkpoint_every": 0, "max_failures": 0}
+    minimum = {
+        "num_workers": 0,
+        "phases_per_job": 1,
+        "cpus_per_worker": 1,
+        "num_microbatches": 1,
+        "checkpoint_every": 0,
+        "max_failures": 0,
+    }
     for name, least in minimum.items():
         if getattr(cluster, name) < least:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
@@ -52,9 +70,21 @@ def validate(cluster: Cluster) -> None:
     database = (cluster.tracking_uri or "").removeprefix("sqlite:///")
     if database != (cluster.tracking_uri or "") and (not database or Path(database).is_dir()):
         raise ValueError(f"cluster.tracking_uri must be sqlite:///FILE, not {cluster.tracking_uri}")
-    scheme, separator, _ = (cluster.storage or "").partition("://")
-    if separator and scheme not in fsspec.available_protocols():
-        raise ValueError(f"cluster.storage must be a path or a URL that fsspec knows, not {redacted(cluster.storage or '')}")
+    if not cluster.max_cached_gb >= 0:
+        raise ValueError(f"cluster.max_cached_gb must be at least 0, not {cluster.max_cached_gb}")
+    require_url("cluster.storage", cluster.storage)
+    require_url("cluster.data", cluster.data)
+
+
+def require_url(field_name: str, url: str | None) -> None:
+    """Refuse an address that no file system answers to.
+
+    Raises:
+        ValueError: names the field.
+    """
+    scheme, separator, _ = (url or "").partition("://")
+    if url == "" or (separator and scheme not in fsspec.available_protocols()):
+        raise ValueError(f"{field_name} must be a path or a URL that fsspec knows, not {redacted(url or '')!r}")
 
 
 def home() -> Path:
@@ -75,4 +105,14 @@ def storage(cluster: Cluster) -> str:
     """Where Ray Train keeps its checkpoints: a URL, or an absolute path."""
     if cluster.storage is None:
         return str(home() / "checkpoints")
-    return cluster.storage if "://" in cluster.storage else str(Path(cluster.storage).absolute())
+    return absolute(cluster.storage)
+
+
+def data(cluster: Cluster) -> str | None:
+    """Where prepared image sets are, for workers in any folder; None where the cluster does not say."""
+    return None if cluster.data is None else absolute(cluster.data)
+
+
+def absolute(url: str) -> str:
+    """A URL as it is, a path from the root."""
+    return url if "://" in url else str(Path(url).absolute())

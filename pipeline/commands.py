@@ -1,6 +1,5 @@
 """The commands behind `python -m pipeline`, after their arguments have been parsed."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,8 +10,13 @@ import yaml
 
 from pipeline import cluster as clusters
 from pipeline import figures, report
+from pipeline.cli import Evaluate
 from pipeline.cluster import Cluster
-from pipeline.evaluate import Generator, evaluate, held_out, load_generator, num_samples
+from pipeline.data import resolve
+from pipeline.errors import RecipeMismatch, Unusable
+from pipeline.estimate import estimate, lines
+from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load_generator, num_samples
+from pipeline.files import write_json
 from pipeline.flow import PhaseResult, run_flow
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
@@ -24,15 +28,6 @@ EVALUATED = "sjko.evaluated"
 EVALUATION_VERSION = "1"
 
 
-def write_json(path: Path | None, value: object) -> None:
-    """Write a file whole or not at all."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text(json.dumps(value, indent=1))
-        temporary.replace(path)
-
-
 def open_store(cluster: Cluster) -> Store:
     """The store that a cluster's settings name."""
     return Store(clusters.tracking_uri(cluster))
@@ -40,6 +35,7 @@ def open_store(cluster: Cluster) -> Store:
 
 def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
     """Train what is missing of a flow, evaluate every phase, draw the pictures."""
+    recipe, where = resolve(recipe, cluster), clusters.data(cluster)
     store = open_store(cluster)
     phases = phases_of(recipe)
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
@@ -48,7 +44,7 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
     with report.Display(store, phases) as display:
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
-            generator = load_generator(store, result.ref)
+            generator = load_generator(store, result.ref, where=where)
             row = phase_row(store, result, generator)
             display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
             generators.append(generator)
@@ -132,19 +128,31 @@ def loss_curves(
 
 
 def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
-    """Show the resolved recipe, the fingerprints, and what is already in the store; write nothing."""
+    """Show the resolved recipe, what it will take, the fingerprints, and what is already in the store; write nothing."""
+    unprepared = ""
+    try:
+        recipe = resolve(recipe, cluster)
+    except Unusable as error:  # who plans for a cluster does not have its images here
+        unprepared = str(error)
     uri = clusters.tracking_uri(cluster)
     fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
     store = None if fresh else Store(uri, create=False)
     report.line(f"# {name}\n{yaml.safe_dump(asdict(recipe), sort_keys=False)}")
     rows = []
-    for phase in phases_of(recipe):
+    for phase in [] if unprepared else phases_of(recipe):
         ref = store.find(phase, mark=False) if store else None
         rows.append(
             {"k": phase.k, "fingerprint": phase.fingerprint, "cached": ref is not None, "map_ref": str(ref) if ref else None}
         )
-    report.table("phases", ["k", "fingerprint", "in the store"], [[r["k"], r["fingerprint"], r["map_ref"] or "no"] for r in rows])
-    write_json(json_file, {"recipe": asdict(recipe), "phases": rows})
+    estimated = estimate(recipe, cluster)
+    for line in lines(estimated, recipe):
+        report.line(line)
+    if unprepared:
+        report.line(f"no fingerprints yet: {unprepared}")
+    else:
+        cells = [[row["k"], row["fingerprint"], row["map_ref"] or "no"] for row in rows]
+        report.table("phases", ["k", "fingerprint", "in the store"], cells)
+    write_json(json_file, {"recipe": asdict(recipe), "estimate": asdict(estimated), "phases": rows})
 
 
 def list_flows(cluster: Cluster, json_file: Path | None) -> None:
@@ -193,15 +201,19 @@ def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
     report.table(f"phases of {reference}", ["k", "map", *metrics], cells)
 
 
-def evaluate_reference(reference: str, cluster: Cluster, json_file: Path | None) -> None:
+def evaluate_reference(command: Evaluate) -> None:
     """Compute the metrics of any published map afresh, and draw its samples."""
-    store = open_store(cluster)
-    ref = store.resolve(reference)
-    generator = load_generator(store, ref)
+    store = open_store(command.cluster)
+    ref = store.resolve(command.reference)
+    generator = load_generator(store, ref, where=clusters.data(command.cluster))
     metrics = evaluate(generator)
+    if command.extractor is not None:
+        if len(generator.endpoints.shape) != 3:
+            raise RecipeMismatch(f"--extractor is for images, and {command.reference} makes vectors")
+        metrics |= image_figures(generator, command.extractor, command.num_images, command.weights)
     path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
     title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
     figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), held_out(generator.endpoints, 0), title)
-    write_json(json_file, {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics})
+    write_json(command.json, {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics})
     report.table(str(ref), ["metric", "value"], list(metrics.items()))
     report.line(f"picture: {path}")

@@ -15,8 +15,12 @@ class RecipeMismatch(FlowError):
     """A reference names more than one thing, or a thing of another kind than was asked for."""
 
 
+class Unusable(FlowError, ValueError):
+    """What a command was given cannot be used: files that are not there, or are not what they should be."""
+
+
 class Corrupt(FlowError):
-    """A published artifact or a checkpoint does not match its manifest."""
+    """A published artifact, a checkpoint or a prepared data set does not match its manifest."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(f"{file} is corrupt: {reason}")

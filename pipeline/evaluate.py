@@ -17,6 +17,8 @@ from components.metrics import mode_statistics, sliced_w2, w2
 from components.streams import normal, stream
 from pipeline.build import shape_of
 from pipeline.data import Endpoints, Samples, load_endpoints
+from pipeline.extractors import extractor
+from pipeline.image_evaluation import image_metrics
 from pipeline.phase import Phase
 from pipeline.recipe import Data
 from pipeline.store import MapRef, Store
@@ -24,6 +26,10 @@ from pipeline.store import MapRef, Store
 NUM_SAMPLES = 2000
 NUM_PAIRS = 4
 """W2 of one pair of samples of 2000 scatters by 10-30 %: figures are means over this many independent pairs."""
+MOST_NUMBERS = 40_000_000
+"""Of one sample: 203 images of 256 x 256 in colour."""
+SAMPLES_AT_ONCE = 250
+OWN_EXTRACTORS = {"fashion_mnist": "lenet", "digits": "lenet_digits"}
 endpoints_of = lru_cache(maxsize=4)(load_endpoints)
 
 
@@ -72,24 +78,25 @@ def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[s
     return Generator(phase, endpoints, maps)
 
 
-def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None) -> Generator:
+def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None, where: str | None = None) -> Generator:
     """The generator behind a reference.
 
     Args:
         endpoints: of its data, where they are known; loaded where they are not.
+        where: prepared image sets are, as `load_endpoints` takes it.
 
     Raises:
         Corrupt: an artifact does not match its manifest.
     """
     phase = store.phase_of(ref)
-    endpoints = endpoints or endpoints_of(phase.data)
+    endpoints = endpoints or endpoints_of(phase.data, where)
     links = store.ancestors(ref) if phase.composed else [ref]
     return generator_of(phase, endpoints, (store.load(link, ["averaged_map"])["averaged_map"] for link in links))
 
 
 def num_samples(endpoints: Endpoints) -> int:
-    """How many samples a distance is measured on: 2000, or all held-out ones where there are fewer."""
-    return min(NUM_SAMPLES, endpoints.num_held_out or NUM_SAMPLES)
+    """How many samples W2 is measured on: 2000, or all held-out ones where there are fewer, or what the memory holds."""
+    return min(NUM_SAMPLES, endpoints.num_held_out or NUM_SAMPLES, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
 
 
 def held_out(endpoints: Endpoints, draw: int) -> Samples:
@@ -98,9 +105,9 @@ def held_out(endpoints: Endpoints, draw: int) -> Samples:
 
 
 @lru_cache(maxsize=4)
-def floors(data: Data, num_pairs: int = NUM_PAIRS, first_draw: int = 0) -> dict[str, float]:
+def floors(data: Data, num_pairs: int = NUM_PAIRS, first_draw: int = 0, where: str | None = None) -> dict[str, float]:
     """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
-    endpoints = endpoints_of(data)
+    endpoints = endpoints_of(data, where)
     n = num_samples(endpoints)
     draws = range(first_draw, first_draw + num_pairs)
     fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in draws]
@@ -115,6 +122,28 @@ def mean_distances(pairs: Sequence[tuple[Samples, Samples]]) -> dict[str, float]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
+def own_extractor(generator: Generator) -> str | None:
+    """The network that was trained on the very data of a flow, where there is one: seconds per phase, unlike ImageNet's."""
+    name = OWN_EXTRACTORS.get(generator.phase.data.target)
+    fits = name is not None and extractor(name).shape == generator.endpoints.shape
+    return name if fits else None
+
+
+def image_figures(generator: Generator, name: str, n: int, weights: str | None = None) -> dict[str, float]:
+    """Image metrics of n samples, or as many as there are held-out images, in the features of an extractor.
+
+    Args:
+        weights: path or URL of the weights of `inception`.
+    """
+    endpoints = generator.endpoints
+    n = min(n, endpoints.num_held_out or n)
+    counts = [min(SAMPLES_AT_ONCE, n - begin) for begin in range(0, n, SAMPLES_AT_ONCE)]
+    samples = np.concatenate([generator.sample(count, draw) for draw, count in enumerate(counts)])
+    train = endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor")))
+    test = endpoints.held_out(n, stream(0, "evaluation_target"))
+    return image_metrics(samples, train, test, extractor(name, weights))
+
+
 def distances(samples: Samples, reference: Samples) -> dict[str, float]:
     """W2 and sliced W2 between two samples, in the data's own units."""
     x, y = samples.reshape(len(samples), -1), reference.reshape(len(reference), -1)
@@ -126,7 +155,9 @@ def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS, first_draw: int =
     endpoints = generator.endpoints
     n = num_samples(endpoints)
     pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(first_draw, first_draw + num_pairs)]
-    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs, first_draw)
+    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs, first_draw, endpoints.where)
+    if (name := own_extractor(generator)) is not None:
+        metrics |= image_figures(generator, name, n)
     if endpoints.modes is not None and endpoints.modes.mode_of is not None:
         samples = np.concatenate([x for x, _ in pairs])
         metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)

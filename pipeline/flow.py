@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline import claims, jobs
 from pipeline.cluster import Cluster
+from pipeline.data import resolve
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
@@ -67,6 +68,7 @@ def run_flow(
             f"training.batch_size must be a multiple of cluster.num_workers ({cluster.num_workers}), "
             f"not {recipe.training.batch_size}"
         )
+    recipe = resolve(recipe, cluster)
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
     status = "KILLED"

@@ -21,6 +21,7 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
 from pipeline.phase import Phase
+from pipeline.streaming import close_streams
 from pipeline.worker import Job, train_loop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +76,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
     try:
         yield
     finally:
+        close_streams()
         ray.shutdown()
 
 
@@ -142,6 +144,10 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         checkpoint_every=0 if local else cluster.checkpoint_every,
         num_threads=cluster.cpus_per_worker,
         local=local,
+        data=clusters.data(cluster),
+        num_microbatches=cluster.num_microbatches,
+        channels_last=cluster.channels_last,
+        compile=cluster.compile,
     )
     storage_filesystem, storage_path = filesystem(clusters.storage(cluster))
     trainer = TorchTrainer(

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
-from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipe import DATASETS, Data, Jko, Network, Recipe, Training
 
 METHOD_VERSION = 1
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
+LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed")
+"""Fields of `Data` that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,17 @@ class Phase:
             training["penalty_every"] = None
         if first:  # with one map there is nothing to compose
             jko["parametrization"] = None
+        for name in ("target_noise", "bfloat16"):
+            if training[name] == getattr(Training, name):
+                del training[name]
         first_steps = recipe.training.first_num_steps or recipe.training.num_steps
         training["steps_before"] = 0 if first else first_steps + (k - 1) * recipe.training.num_steps
         if math.isinf(training["lr_decay_steps"]):  # constant rates: where the phase stands in the flow has no influence
             training |= {"lr_decay_steps": "inf", "steps_before": None}
-        data = asdict(recipe.data)
-        if recipe.data.target != "gaussian":
-            data["dim"] = None
         problem = {
             "method_version": METHOD_VERSION,
             "seed": recipe.seed,
-            "data": data,
+            "data": _data_of(recipe.data),
             "network": asdict(recipe.network),
             "jko": jko,
             "training": training,
@@ -102,6 +104,16 @@ class Phase:
     @property
     def num_steps(self) -> int:
         return int(self.problem["training"]["num_steps"])
+
+
+def _data_of(data: Data) -> dict[str, Any]:
+    """The data without what has no influence: d where the target has its own, the size that a set comes with."""
+    values = asdict(data)
+    if data.target != "gaussian":
+        values["dim"] = None
+    if data.target in DATASETS and data.size == DATASETS[data.target][1]:
+        values["size"] = None
+    return {name: value for name, value in values.items() if name not in LATER_FIELDS or value != getattr(Data, name)}
 
 
 def fields_of(group: Jko | Training) -> dict[str, Any]:

@@ -5,15 +5,48 @@ Importing this file costs milliseconds: choices are spelled here as literals, an
 """
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
-DATASETS = ("digits", "fashion_mnist")
+DATASETS: dict[str, tuple[int, int | None]] = {
+    "digits": (1, 8),
+    "fashion_mnist": (1, 28),
+    "mnist": (1, 28),
+    "emnist_letters": (1, 28),
+    "cifar10": (3, 32),
+    "celeba_hq": (3, None),
+    "image_folder": (3, None),
+}
+"""Sets of square images: channels, and the side in pixels that they come with; folders come with any."""
+BUILT_IN = ("digits", "fashion_mnist")
+"""Sets that need no `python -m pipeline prepare`, in the size that they come with."""
+IMAGE_SOURCES = ("emnist_letters", "mnist", "fashion_mnist")
+SIDES: dict[str, Sequence[int]] = {
+    "light": range(8, 1025, 4),
+    "small": (8, 16, 32, 64, 128, 256, 512, 1024),
+    "large": (16, 32, 64, 128),
+    "large_256": (256,),
+}
+"""Networks for images, and the sides in pixels that they make."""
 LOG_RATIO = ("kl", "forward_kl")
 """Divergences whose network output is a log density ratio; `jsd` is one as well, and its semi-dual loss is logistic already."""
 SourceName = Literal[
-    "normal", "gaussian", "gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel"
+    "normal",
+    "gaussian",
+    "gauss8",
+    "gauss25",
+    "two_circles",
+    "moons",
+    "checkerboard",
+    "spiral",
+    "swiss_roll",
+    "pinwheel",
+    "emnist_letters",
+    "mnist",
+    "fashion_mnist",
 ]
 TargetName = Literal[
     "gaussian",
@@ -27,6 +60,11 @@ TargetName = Literal[
     "pinwheel",
     "digits",
     "fashion_mnist",
+    "mnist",
+    "emnist_letters",
+    "cifar10",
+    "celeba_hq",
+    "image_folder",
 ]
 DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
 FitName = Literal["conjugate", "logistic"]
@@ -38,13 +76,24 @@ class Data:
     """The two ends of the flow."""
 
     source: SourceName = "normal"
-    """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in"""
+    """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
     target: TargetName = "two_circles"
     """nu, the data"""
     dim: int = 2
     """dimension d, for `gaussian` targets; the others have their own"""
     standardise: bool = True
     """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units"""
+    size: int | None = None
+    """side of the images in pixels; None: what the set comes with. `celeba_hq` and `image_folder` need one"""
+    flip: bool = False
+    """mirror each training image of the target left to right with probability 1/2"""
+    digest: str | None = None
+    """which prepared images the target is (`prepare` prints it); None: those that are found, whose digest then stands here"""
+    source_digest: str | None = None
+    """the same of a source that is a set of images"""
+    streamed: bool = False
+    """batches from epochs over shuffled Parquet shards, not drawn independently; set by itself where a set is too large for
+    cluster.max_cached_gb"""
 
 
 @dataclass(frozen=True)
@@ -52,15 +101,17 @@ class Network:
     """Transport map T(x, z) and potential v."""
 
     width: int = 96
-    """units of a hidden layer"""
+    """units of a hidden layer, or channels of a network for images: 32 for `light`, 64 for `small`, 128 for `large`, 64 for
+    `large_256` in the shipped recipes"""
     depth: int = 3
-    """number of hidden layers"""
+    """number of hidden layers; `perceptron` and `residual` only"""
     num_frequencies: int = 32
     """random Fourier features of x that the map sees beside x; 0 for none"""
     z_dim: int = 0
     """size of the latent z of a stochastic map; 0 makes T deterministic"""
-    kind: Literal["perceptron", "residual"] = "perceptron"
-    """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features"""
+    kind: Literal["perceptron", "residual", "light", "small", "large", "large_256"] = "perceptron"
+    """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features. For
+    images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels"""
     second_order: bool = False
     """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl, forward_kl and jsd"""
 
@@ -118,6 +169,10 @@ class Training:
     """steps between gradient penalties, each with its weight times this number"""
     ema_decay: float = 0.995
     """decay per step of the averaged map, the one that is evaluated and served"""
+    target_noise: float = 0.0
+    """standard deviation of Gaussian noise on target samples in phase 0; divided by k + 1 in phase k"""
+    bfloat16: bool = False
+    """networks run in bfloat16 where that is safe (autocast); weights, losses and penalties stay in float32"""
 
 
 @dataclass(frozen=True)
@@ -164,7 +219,7 @@ def validate(recipe: Recipe) -> None:
     for name in ("map_lr", "potential_lr"):
         rate = getattr(training, name)
         _require(0 < rate < math.inf, f"training.{name}", "above 0 and finite", rate)
-    for name in ("r1", "r2"):
+    for name in ("r1", "r2", "target_noise"):
         _require(0 <= getattr(training, name) < math.inf, f"training.{name}", "at least 0 and finite", getattr(training, name))
     for name in ("beta1", "beta2", "ema_decay"):
         _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
@@ -175,11 +230,44 @@ def validate(recipe: Recipe) -> None:
     _require_consistent(recipe)
 
 
+def built_in(name: str, size: int | None, digest: str | None) -> bool:
+    """Whether this is a set that needs no preparation."""
+    return name in BUILT_IN and size in (None, DATASETS[name][1]) and digest is None
+
+
+def _require_measure(data: Data) -> None:
+    """Rules of a target that is an analytic measure."""
+    _require(data.source not in DATASETS, "data.source", f"no set of images for data.target {data.target}", data.source)
+    for name in ("size", "flip", "digest", "source_digest", "streamed"):
+        value = getattr(data, name)
+        _require(value == getattr(Data, name), f"data.{name}", f"left out for data.target {data.target}", value)
+
+
+def _require_images(data: Data) -> None:
+    """Rules of a target that is a set of images."""
+    channels, side = DATASETS[data.target]
+    sources = ["normal", *(name for name in IMAGE_SOURCES if DATASETS[name][0] == channels)]
+    _require(data.source in sources, "data.source", f"{' or '.join(sources)} for data.target {data.target}", data.source)
+    _require(data.size is None or 8 <= data.size <= 1024, "data.size", "from 8 to 1024", data.size)
+    _require(data.size is not None or side is not None, "data.size", f"given for data.target {data.target}", data.size)
+    _require(data.target != "digits" or data.size in (None, side), "data.size", f"{side} for data.target digits", data.size)
+    _require(data.target != "digits" or data.digest is None, "data.digest", "left out for data.target digits", data.digest)
+    source_side = DATASETS[data.source][1] if data.source in DATASETS else None
+    one_size = data.size is not None or source_side in (None, side)
+    _require(one_size, "data.size", f"given where {data.source} has side {source_side} and {data.target} {side}", data.size)
+    no_digest = data.source in DATASETS or data.source_digest is None
+    _require(no_digest, "data.source_digest", "left out for data.source normal", data.source_digest)
+    for name in ("digest", "source_digest"):
+        value = getattr(data, name)
+        _require(value is None or re.fullmatch("[0-9a-f]{64}", value) is not None, f"data.{name}", "64 hexadecimal digits", value)
+    prepared = not built_in(data.target, data.size, data.digest)
+    _require(prepared or not data.streamed, "data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
+
+
 def _require_consistent(recipe: Recipe) -> None:
     """Rules between fields."""
     data, jko = recipe.data, recipe.jko
-    image = data.target in DATASETS
-    _require(not image or data.source == "normal", "data.source", f"normal for data.target {data.target}", data.source)
+    _require_images(data) if data.target in DATASETS else _require_measure(data)
     planar_source = data.source in PLANAR and data.target == "gaussian"
     _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
@@ -190,8 +278,34 @@ def _require_consistent(recipe: Recipe) -> None:
         _require(jko.divergence in LOG_RATIO, "jko.fit", f"conjugate unless jko.divergence is {' or '.join(LOG_RATIO)}", jko.fit)
         _require(jko.source_divergence == "linear", "jko.fit", "conjugate unless jko.source_divergence is linear", jko.fit)
     network = recipe.network
-    if network.kind == "residual":
-        _require(
-            not network.num_frequencies, "network.num_frequencies", "0 when network.kind is residual", network.num_frequencies
-        )
-        _require(not network.second_order, "network.second_order", "false when network.kind is residual", network.second_order)
+    if network.kind != "perceptron":
+        kind = f"when network.kind is {network.kind}"
+        _require(not network.num_frequencies, "network.num_frequencies", f"0 {kind}", network.num_frequencies)
+        _require(not network.second_order, "network.second_order", f"false {kind}", network.second_order)
+    if network.kind in SIDES:
+        _require_image_network(recipe)
+
+
+def _require_image_network(recipe: Recipe) -> None:
+    """Rules of the convolutional networks, whose maps end in tanh."""
+    data, network = recipe.data, recipe.network
+    kind, side = f"when network.kind is {network.kind}", data.size or DATASETS.get(data.target, (0, None))[1]
+    images = [name for name, (_, own) in DATASETS.items() if own is None or own in SIDES[network.kind]]
+    _require(data.target in DATASETS, "data.target", f"one of {', '.join(images)} {kind}", data.target)
+    _require(side in SIDES[network.kind], "data.size", f"{spoken(SIDES[network.kind])} {kind}", side)
+    _require(not data.standardise, "data.standardise", f"false {kind}, whose images are in [-1, 1]", data.standardise)
+    latent = network.kind.startswith("large")
+    by_four = network.width % 4 == 0 and (not latent or network.width <= 32 or network.width % 32 == 0)
+    _require(by_four, "network.width", f"a multiple of {'32, or of 4 up to 32' if latent else '4'} {kind}", network.width)
+    grouped = recipe.training.batch_size % 4 == 0 or not latent
+    _require(grouped, "training.batch_size", f"a multiple of 4 {kind}", recipe.training.batch_size)
+    _require(latent or network.kind == "light" or network.z_dim == 0, "network.z_dim", f"0 {kind}", network.z_dim)
+    _require(not latent or network.z_dim > 0, "network.z_dim", f"at least 1 {kind}", network.z_dim)
+    if network.kind == "small":
+        _require(data.source == "normal", "data.source", f"normal {kind}, which sees 8 x 8 sums of the noise", data.source)
+        _require(recipe.jko.parametrization == "direct", "jko.parametrization", f"direct {kind}", recipe.jko.parametrization)
+
+
+def spoken(sides: Sequence[int]) -> str:
+    """Sides in pixels for an error message."""
+    return str(sides[0]) if len(sides) == 1 else f"one of {', '.join(map(str, sides[:6]))}{', ...' if len(sides) > 6 else ''}"

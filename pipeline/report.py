@@ -4,6 +4,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -12,7 +13,9 @@ from rich.text import Text
 
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
-from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.store import Store  # and with it MLflow, which a command without a store need not load
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
@@ -26,7 +29,7 @@ class _Rate(ProgressColumn):
 class Display:
     """The progress bar of a flow, fed from what the workers log to MLflow, so that it looks the same wherever they run."""
 
-    def __init__(self, store: Store, phases: Sequence[Phase]) -> None:
+    def __init__(self, store: "Store", phases: Sequence[Phase]) -> None:
         self._store, self._phases = store, phases
         self._steps_before = 0
         self._progress = Progress(
@@ -90,6 +93,11 @@ def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: f
     if "modes" in metrics:
         parts.append(f"modes {metrics['modes_covered']:.0f}/{metrics['modes']:.0f}")
         parts.append(f"on support {100 * metrics['on_support']:.0f} %")
+    for name in ("lenet", "lenet_digits"):
+        if f"{name}_frechet" in metrics:
+            floor = metrics[f"{name}_frechet_floor"]
+            parts.append(f"{name} Frechet {metrics[f'{name}_frechet']:.3g} (floor {floor:.2g})")
+            parts.append(f"recall {metrics[f'{name}_recall']:.2f}")
     if "divergence" in metrics:
         parts.append(f"divergence >= {metrics['divergence']:.3g}")
         parts.append(f"cost {metrics['transport_cost']:.3g}")

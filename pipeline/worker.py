@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from components import state as states
 from components.jko import Losses, train_phase
+from components.small_networks import SmallLift
 from components.state import State
 from pipeline import manifest
 from pipeline.build import batches_of, new_state, problem_of, shape_of
@@ -43,6 +44,7 @@ class Job:
     Attributes:
         local: in the driver's own process, where Ray Train keeps no checkpoints and where, inside a Ray Tune trial, its context
             may not be asked for.
+        data: where prepared image sets are, as `load_endpoints` takes it.
     """
 
     phases: list[str]
@@ -51,6 +53,10 @@ class Job:
     checkpoint_every: int
     num_threads: int
     local: bool
+    data: str | None = None
+    num_microbatches: int = 1
+    channels_last: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,11 @@ def ranks_of(job: Job) -> Ranks:
 def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
     """Train one phase from its parent, or from the job's last checkpoint of this phase, and publish it."""
     began = time.monotonic()
-    endpoints, problem = load_endpoints(phase.data), problem_of(phase)
+    endpoints, problem = load_endpoints(phase.data, job.data), problem_of(phase, num_microbatches=job.num_microbatches)
     parent = store.published(phase.parent) if phase.parent else None
     state = initial_state(phase, parent, endpoints, store, ranks.device)
     anchor = load_anchor(phase, parent, endpoints, store, ranks.device)
+    arrange(state, anchor, job)
     if not job.local:
         resume(state, phase)
     draw = batches_of(phase, endpoints, rank=ranks.rank, num_workers=ranks.size, device=ranks.device)
@@ -151,15 +158,30 @@ def initial_state(phase: Phase, parent: MapRef | None, endpoints: Endpoints, sto
 
 
 def load_anchor(phase: Phase, parent: MapRef | None, endpoints: Endpoints, store: Store, device: torch.device) -> list[nn.Module]:
-    """The frozen maps that make T_{k-1}: none for phase 0, live weights of one map, or of all increments so far."""
+    """The frozen maps that make T_{k-1}: none for phase 0, live weights of one map, or of all increments so far.
+
+    Where the noise is smaller than the images, T_{-1} enlarges it.
+    """
     if parent is None:
-        return []
+        shape = shape_of(phase, endpoints)
+        return [SmallLift(shape)] if shape.kind == "small" else []
     maps = []
     for ref in store.ancestors(parent) if phase.composed else [parent]:
         transport_map = states.build_map(shape_of(phase, endpoints))
         transport_map.load_state_dict(store.load(ref, ["map"])["map"])
         maps.append(transport_map.to(device).requires_grad_(False).eval())
     return maps
+
+
+def arrange(state: State, anchor: Sequence[nn.Module], job: Job) -> None:
+    """Memory layout and compilation of the networks, in place: neither changes what they compute."""
+    if job.channels_last:
+        states.channels_last(state)
+        for network in anchor:
+            network.to(memory_format=torch.channels_last)
+    if job.compile:
+        for network in (state.transport_map, state.potential, *anchor):
+            network.compile()
 
 
 def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], ranks: Ranks) -> dict[str, float]:

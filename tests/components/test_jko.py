@@ -129,7 +129,8 @@ def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
     fused = torch.optim.Adam([ours], betas=(0.5, 0.9), fused=True)
     plain = torch.optim.Adam([textbook], lr=1e-2, betas=(0.5, 0.9), fused=False, foreach=False)
     for power in (1, 2, 3):
-        update(fused, loss_of(ours, power), 1e-2, nothing)
+        loss = loss_of(ours, power)
+        update(fused, [(loss, loss[None])], 1e-2, nothing)
         textbook.grad = None
         loss_of(textbook, power).backward()
         plain.step()

@@ -1,0 +1,76 @@
+"""OT-CFM (Tong et al. 2024, package torchcfm) trained under our conditions, to compare with."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.streams import stream
+from pipeline.data import Endpoints
+from pipeline.recipe import Training
+
+EULER_STEPS = (10, 100)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A velocity field (x, t) -> dx/dt, and what it cost."""
+
+    velocity: nn.Module
+    num_steps: int
+    cpu_seconds: float
+
+
+class EulerMap(nn.Module):
+    """x at time 0 -> x at time 1 along a velocity field, in `num_steps` Euler steps."""
+
+    def __init__(self, velocity: nn.Module, num_steps: int) -> None:
+        super().__init__()
+        self.velocity, self.num_steps = velocity, num_steps
+
+    def forward(self, x: Tensor, z: None) -> Tensor:
+        for step in range(self.num_steps):
+            x = x + self.velocity(x, torch.full((len(x),), step / self.num_steps)) / self.num_steps
+        return x
+
+
+def maps_of(flow: Flow) -> Iterator[tuple[int, nn.Module]]:
+    """The map of each number of Euler steps."""
+    for num_steps in EULER_STEPS:
+        yield num_steps, EulerMap(flow.velocity, num_steps)
+
+
+def train(
+    velocity: Callable[[], nn.Module], endpoints: Endpoints, training: Training, *, lr: float, seed: int, cpu_seconds: float
+) -> Flow:
+    """A velocity field, averaged, with our batch size, schedule, precision and averaging, at a budget of this process."""
+    from torchcfm.conditional_flow_matching import ExactOptimalTransportConditionalFlowMatcher
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # torchcfm's own
+    matcher = ExactOptimalTransportConditionalFlowMatcher(sigma=0.0)
+    live = velocity()
+    averaged = copy.deepcopy(live).requires_grad_(False)
+    optimizer = torch.optim.Adam(live.parameters(), fused=True)
+    began, step = time.process_time(), 0
+    while time.process_time() - began < cpu_seconds:
+        optimizer.param_groups[0]["lr"] = lr / (1 + step / training.lr_decay_steps)
+        x0, x1 = (
+            torch.from_numpy(sample(training.batch_size, stream(seed, purpose, step=step)))
+            for sample, purpose in ((endpoints.source, "source"), (endpoints.target, "target"))
+        )
+        t, x, u = matcher.sample_location_and_conditional_flow(x0, x1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=training.bfloat16):
+            predicted = live(x, t)
+        loss = (predicted - u).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averaged.parameters()), list(live.parameters()), 1 - training.ema_decay)
+        step += 1
+    return Flow(averaged, step, time.process_time() - began)

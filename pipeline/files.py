@@ -1,0 +1,71 @@
+"""Files at any fsspec URL: a disk, S3, Google's storage, memory."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import fsspec
+
+from pipeline.errors import Unusable
+from pipeline.provenance import redacted
+
+NUM_THREADS = 4
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system and the path of a URL.
+
+    Raises:
+        Unusable: there is no such file system, or it cannot be reached.
+    """
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+    except Exception as error:  # each file system has its own: a missing package, bad credentials, ...
+        raise Unusable(f"{redacted(url)} cannot be opened: {said(error)}") from error
+    return files, str(path)
+
+
+def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
+    local = "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
+    if not local:
+        files.pipe_file(path, content)
+        return
+    files.makedirs(os.path.dirname(path), exist_ok=True)
+    files.pipe_file(f"{path}.partial", content)
+    os.replace(f"{path}.partial", path)
+
+
+def write_json(path: Path | None, value: object) -> None:
+    """Write a file of this machine whole or not at all."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.partial")
+        temporary.write_text(json.dumps(value, indent=1))
+        temporary.replace(path)
+
+
+def said(error: BaseException) -> str:
+    """What an exception of another library says, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of their items, a few of which are always under way in threads; no more are held than that."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > NUM_THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,120 @@
+"""The light pair: shapes, cost, and the same update through a smaller memory, in 16 bits, and compiled."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import CPU, constant, objective, problem, random_batches
+from flop import Flop
+from torch import nn
+
+from components.jko import train_step
+from components.light_networks import LightMap, LightPotential
+from components.shape import Shape
+from components.state import State, new_state
+
+LIGHT = Shape((1, 28, 28), width=32, depth=0, kind="light")
+TINY = Shape((2, 8, 8), width=8, depth=0, z_dim=3, kind="light")
+
+
+def nothing(gradients) -> None:
+    """One worker."""
+
+
+def state_of(shape: Shape) -> State:
+    return new_state(shape, seed=0, betas=(0.5, 0.9), device=CPU)
+
+
+def solved(**changes):
+    return problem(objective("jsd", h=1.0, r1=0.3, r2=0.2), learning_rates=constant(1e-3, 2e-3), **changes)
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+@pytest.mark.parametrize("shape", [LIGHT, TINY, Shape((3, 32, 32), 16, 0, kind="light")])
+def test_images_come_out_in_range_and_every_weight_learns(shape):
+    transport_map, potential = LightMap(shape), LightPotential(shape)
+    x, z = torch.randn(3, *shape.sample_shape), torch.randn(3, shape.z_dim) if shape.z_dim else None
+    images = transport_map(x, z)
+    assert images.shape == x.shape
+    assert images.abs().max() < 1
+    potential(images).sum().backward()
+    for network in (transport_map, potential):
+        assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_every_pixel_of_the_noise_and_the_latent_reach_the_image():
+    torch.manual_seed(0)
+    transport_map = LightMap(TINY).double()
+    x, z = (torch.randn(1, *sizes, dtype=torch.double, requires_grad=True) for sizes in ((2, 8, 8), (3,)))
+    transport_map(x, z).sum().backward()
+    assert (x.grad != 0).all()
+    assert (z.grad != 0).all()
+
+
+def test_a_side_that_four_does_not_divide_is_refused():
+    for network in (LightMap, LightPotential):
+        with pytest.raises(ValueError, match="a side that 4 divides"):
+            network(Shape((1, 30, 30), 8, 0, kind="light"))
+
+
+def test_an_update_of_28_x_28_images_at_batch_64_costs_a_gflop_at_most():
+    state, draw = state_of(LIGHT), random_batches(LIGHT, 64)
+    anchor = [copy.deepcopy(state.transport_map).requires_grad_(False)]
+    with Flop() as counted:
+        for step in range(4):
+            state.step = step
+            train_step(state, solved(penalty_every=4), draw(step), anchor, nothing)
+    assert 0.7e9 < counted.total / 4 <= 1e9
+
+
+@pytest.mark.parametrize("divergence", ["jsd", "relativistic"])
+def test_microbatches_give_the_same_update(divergence):
+    whole, parts = state_of(TINY), state_of(TINY)
+    draw, of = random_batches(TINY, 12), objective(divergence, h=1.0, r1=0.3, r2=0.2)
+    anchor = [copy.deepcopy(whole.transport_map).requires_grad_(False)]
+    for step in range(3):
+        one, three = (
+            train_step(state, problem(of, num_microbatches=count), draw(step), anchor, nothing)
+            for state, count in ((whole, 1), (parts, 3))
+        )
+        torch.testing.assert_close(torch.stack(one), torch.stack(three), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weights(whole.transport_map), weights(parts.transport_map), rtol=1e-3, atol=1e-4)
+
+
+def test_sixteen_bits_follow_the_loss_and_leave_weights_and_losses_in_float32():
+    full, half = state_of(TINY), state_of(TINY)
+    draw = random_batches(TINY, 64)
+    for step in range(5):
+        expected = train_step(full, solved(), draw(step), [], nothing)
+        found = train_step(half, solved(bfloat16=True), draw(step), [], nothing)
+        assert {loss.dtype for loss in found} == {torch.float32}
+        torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=0.05, atol=0.02)
+    assert {parameter.dtype for parameter in half.transport_map.parameters()} == {torch.float32}
+    assert not torch.equal(weights(full.transport_map), weights(half.transport_map))
+
+
+def test_running_moments_of_the_map_are_carried_into_its_average():
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(2)
+
+        def forward(self, x, z):
+            return self.norm(x)
+
+    state = state_of(TINY)
+    live = Normed()
+    state = replace(
+        state,
+        transport_map=live,
+        averaged_map=copy.deepcopy(live).requires_grad_(False),
+        map_optimizer=torch.optim.Adam(live.parameters(), fused=True),
+    )
+    train_step(state, solved(), random_batches(TINY, 8)(0), [], nothing)
+    assert live.norm.num_batches_tracked == 1
+    torch.testing.assert_close(state.averaged_map.norm.running_mean, live.norm.running_mean)
+    assert (live.norm.running_mean != 0).all()

@@ -1,0 +1,99 @@
+"""Small sets of images in the true form of the real ones, and their preparation with small shards."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.images import ImageSet, open_images, uri_of
+from pipeline.originals import READERS
+from pipeline.pixels import Encoding
+from pipeline.prepare import Plan, Prepared, plan_of, prepare
+from pipeline.recipe import DATASETS
+
+
+def pixels(n: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
+    """Images that no two of are equal."""
+    return np.random.default_rng(seed).integers(0, 256, (n, channels, side, side), dtype=np.uint8)
+
+
+def labels(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed + 1).integers(0, 10, n, dtype=np.uint8)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    magic = 0x800 + array.ndim
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.tobytes(), 1))
+
+
+def mnist(folder: Path, num_train: int = 100, num_test: int = 30, *, prefix: str = "", test: str = "t10k", seed: int = 0) -> Path:
+    """The four files of MNIST, or with other names of EMNIST."""
+    for i, (name, n) in enumerate((("train", num_train), (test, num_test))):
+        write_idx(folder / f"{prefix}{name}-images-idx3-ubyte.gz", pixels(n, seed=seed + i)[:, 0])
+        write_idx(folder / f"{prefix}{name}-labels-idx1-ubyte.gz", labels(n, seed=seed + i))
+    return folder
+
+
+def emnist(folder: Path, num_train: int = 100, num_test: int = 30, seed: int = 50) -> Path:
+    return mnist(folder, num_train, num_test, prefix="emnist-letters-", test="test", seed=seed)
+
+
+def cifar10(folder: Path, per_file: int = 10) -> Path:
+    """cifar-10-batches-bin: one label and 3072 bytes per row."""
+    folder.mkdir(parents=True)
+    for i, name in enumerate([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]):
+        rows = np.concatenate([labels(per_file, i)[:, None], pixels(per_file, 3, 32, seed=i).reshape(per_file, -1)], axis=1)
+        (folder / name).write_bytes(rows.tobytes())
+    return folder
+
+
+def photos(folder: Path, n: int = 40, side: int = 16, seed: int = 0) -> Path:
+    """PNG files of the right size in two folders."""
+    for i, image in enumerate(pixels(n, 3, side, seed)):
+        path = folder / ("cats" if i % 2 else "dogs") / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(path)
+    return folder
+
+
+def plan(
+    name: str,
+    source: Path,
+    where: str | Path,
+    size: int | None = None,
+    *,
+    encoding: Encoding | None = None,
+    per_shard: int | None = 16,
+) -> Plan:
+    channels, side = DATASETS[name]
+    size = size or side
+    assert size is not None
+    uri = uri_of(name, size, str(where))
+    encoding = encoding or ("raw" if side else "encoded")
+    return plan_of(name, READERS[name](source), uri, size=size, channels=channels, encoding=encoding, num_originals=per_shard)
+
+
+def prepared(
+    name: str,
+    source: Path,
+    where: str | Path,
+    size: int | None = None,
+    *,
+    encoding: Encoding | None = None,
+    per_shard: int | None = 16,
+) -> Prepared:
+    """Prepare with a few images per shard."""
+    return prepare(plan(name, source, where, size, encoding=encoding, per_shard=per_shard))
+
+
+def opened(name: str, where: str | Path, size: int) -> ImageSet:
+    return open_images(uri_of(name, size, str(where)))
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
