@@ -63,11 +63,7 @@ def run_flow(
     Raises:
         FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
     """
-    if cluster.num_workers and recipe.training.batch_size % cluster.num_workers:
-        raise RecipeMismatch(
-            f"training.batch_size must be a multiple of cluster.num_workers ({cluster.num_workers}), "
-            f"not {recipe.training.batch_size}"
-        )
+    require_equal_parts(recipe, cluster)
     recipe = resolve(recipe, cluster)
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
@@ -86,6 +82,18 @@ def run_flow(
         with contextlib.suppress(FlowError):
             if run_id is None:
                 store.set_status(flow_run_id, status)
+
+
+def require_equal_parts(recipe: Recipe, cluster: Cluster) -> None:
+    """Refuse a batch that workers and microbatches cannot share equally.
+
+    Raises:
+        RecipeMismatch: it cannot be shared, or would tear groups of four apart that the large potentials compare.
+    """
+    least = max(1, cluster.num_workers) * cluster.num_microbatches * (4 if recipe.network.kind.startswith("large") else 1)
+    if recipe.training.batch_size % least:
+        by = f"{cluster.num_workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"
+        raise RecipeMismatch(f"training.batch_size must be a multiple of {least} with {by}, not {recipe.training.batch_size}")
 
 
 def once(action: Callable[[], None]) -> Callable[[], None]:

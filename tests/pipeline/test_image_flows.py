@@ -20,6 +20,7 @@ from pipeline import cli, jobs
 from pipeline.build import batches_of, new_state, problem_of
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, resolve
+from pipeline.errors import RecipeMismatch
 from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate, image_figures, load_generator
 from pipeline.phase import phases_of
@@ -176,3 +177,16 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
     assert "H100" in printed
     assert "python -m pipeline prepare cifar10" in printed
     assert json.loads((tmp_path / "dry.json").read_text())["estimate"]["num_steps"] == 108_000
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "least"),
+    [
+        ("fashion_mnist", {"num_workers": 3}, 3),
+        ("fashion_mnist", {"num_workers": 2, "num_microbatches": 3}, 6),
+        ("cifar10_large", {"num_workers": 2}, 8),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_equally_is_refused(name: str, changes: dict[str, int], least: int, store: Store) -> None:
+    with pytest.raises(RecipeMismatch, match=f"training.batch_size must be a multiple of {least} with"):
+        train(shortened(name, batch_size=20), store, Cluster(**changes))
