@@ -25,10 +25,10 @@ from pipeline.recipe import Recipe
 DATASET, SEEDS, BUDGETS = "fashion_mnist", (0, 1, 2), (240.0, 900.0)
 METHODS: dict[str, dict[str, Any]] = {
     "sjko_kl": {"divergence": "kl", "fit": "logistic"},
-    "sjko_jsd": {"divergence": "jsd"},
+    "sjko_jsd": {"divergence": "jsd", "fit": "conjugate"},
     "uotm_source_fixed": {"num_phases": 1, "divergence": "kl", "fit": "logistic"},
-    "uotm": {"num_phases": 1, "divergence": "kl", "source_divergence": "kl"},
-    "f_gan": {"h": float("inf"), "divergence": "jsd"},
+    "uotm": {"num_phases": 1, "divergence": "kl", "fit": "conjugate", "source_divergence": "kl"},
+    "f_gan": {"h": float("inf"), "divergence": "jsd", "fit": "conjugate"},
 }
 OT_CFM, CFM_LEARNING_RATE, TIME_FEATURES = "ot_cfm", 5e-3, 16
 EXTRACTORS = {"lenet": 5000, "effnet": 2000}
