@@ -108,10 +108,10 @@ def test_a_step_equals_the_textbook_step_without_penalties(shape, losses):
 
 
 @EACH_SHAPE
-@pytest.mark.parametrize("penalty_every", [1, 3])
+@pytest.mark.parametrize(("penalty_every", "r2"), [(1, 0.2), (3, 0.2), (1, 0.0)])
 @EACH_LOSS
-def test_a_step_equals_the_textbook_step_with_penalties(shape, losses, penalty_every):
-    solved = problem(objective_of(losses, h=0.5, r1=0.3, r2=0.2), learning_rates=rates, penalty_every=penalty_every)
+def test_a_step_equals_the_textbook_step_with_penalties(shape, losses, penalty_every, r2):
+    solved = problem(objective_of(losses, h=0.5, r1=0.3, r2=r2), learning_rates=rates, penalty_every=penalty_every)
     assert_equal_to_the_textbook(shape, solved, losses)
 
 
