@@ -120,7 +120,7 @@ def textbook(state: State, anchor: torch.nn.Module) -> Step:
         with torch.no_grad():
             for old, new in zip(averaged.parameters(), transport_map.parameters(), strict=True):
                 old.mul_(0.9999).add_(new, alpha=0.0001)
-        return float(loss_v), float(loss_t)
+        return float(loss_v.detach()), float(loss_t.detach())
 
     return step
 
