@@ -39,7 +39,7 @@ def measure(case: Row) -> Iterator[Row]:
         for k in stream(0, "problem", step=round_number).permutation(len(phases)).tolist():
             phase = phases[k]
             anchor = maps[:k] if phase.composed else maps[:1] if k else []
-            problem, draw = problem_of(phase), batches_of(phase, endpoints, rank=0, num_workers=1, device=CPU)
+            problem, draw = problem_of(phase), batches_of(phase, endpoints, slice(None), CPU)
             state.step = 0
             batches = [draw(step) for step in range(STEPS_PER_VISIT)]
             began = time.process_time()

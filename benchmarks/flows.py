@@ -68,7 +68,7 @@ def train_flow(recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints
             states.fresh_map(state, shape_of(phase, endpoints), seed=recipe.seed)
         state.step = 0
         share = None if cpu_seconds is None else cpu_seconds * (k + 1) / recipe.jko.num_phases
-        draw = batches_of(phase, endpoints, rank=0, num_workers=1, device=CPU)
+        draw = batches_of(phase, endpoints, slice(None), CPU)
         began = time.process_time()
         for _ in train_phase(state, problem_of(phase), anchor, draw):
             if share is not None and spent + time.process_time() - began >= share:

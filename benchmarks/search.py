@@ -26,7 +26,7 @@ from benchmarks.harness import ROOT, Pivot, Row, main, prepare
 from pipeline.evaluate import Generator, evaluate
 from pipeline.recipe import Data, Recipe
 
-MEASURES, SEEDS = ("spiral",), (0, 1, 2)
+RECIPE, MEASURES, SEEDS = "two_circles", ("spiral",), (0, 1, 2)
 NUM_TRIALS, NUM_STEPS, MAX_PHASES = 24, 150, 6
 """Flows this short are far from the floor; on two_circles with 300 steps every h from 2 to 9 is at it and no method can win."""
 H_RANGE, H_GRID, K_GRID = (0.03, 30.0), (0.17, 5.3), (3, 6)
@@ -77,7 +77,7 @@ def ours(case: Row) -> dict[str, Any]:
         flags = [f"--num-trials={case['trials']}", f"--search-seed={case['seed']}", f"--seed={case['seed']}", "--num-confirmed=0"]
         flags += [f"--training.num-steps={case['steps']}", f"--jko.num-phases={case['phases']}"]
         flags += ["--space.h", *map(str, H_RANGE), "--space.divergence", *DIVERGENCES, f"--json={result}"]
-        command = [sys.executable, "-m", "tune", "run", case["measure"], *flags]
+        command = [sys.executable, "-m", "tune", "run", RECIPE, f"--data.target={case['measure']}", *flags]
         environment = {**os.environ, "SJKO_HOME": home, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -104,7 +104,7 @@ def grid_points(case: Row) -> Sequence[Point]:
 
 def trained(case: Row, point: Point) -> Generator:
     """The generator of a point."""
-    recipe: Recipe = shipped(case["measure"])
+    recipe: Recipe = shipped(RECIPE)
     jko = replace(recipe.jko, h=point["h"], divergence=point["divergence"], num_phases=point["K"])
     training = replace(recipe.training, num_steps=case["steps"])
     recipe = replace(recipe, data=Data(target=case["measure"]), jko=jko, training=training, seed=case["seed"])

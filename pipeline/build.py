@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from components import state as states
+from components.image_layers import GROUP_SIZES
 from components.jko import Batch, Problem
 from components.networks import PerceptronPotential
 from components.semidual import Objective
@@ -80,16 +81,24 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1) -> Problem:
     )
 
 
-def batches_of(
-    phase: Phase, endpoints: Endpoints, *, rank: int, num_workers: int, device: torch.device
-) -> Callable[[int], Batch]:
-    """(step) -> one rank's share of the step's global batch.
+def indivisible(network: Network, num_microbatches: int) -> int:
+    """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the large potentials compare."""
+    return num_microbatches * (GROUP_SIZES[0] if network.kind.startswith("large") else 1)
+
+
+def rows_of(n: int, unit: int, *, rank: int, num_workers: int) -> slice:
+    """One rank's rows of a batch of n: whole units, as equally many as there can be."""
+    units = n // unit
+    return slice(unit * (rank * units // num_workers), unit * ((rank + 1) * units // num_workers))
+
+
+def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:
+    """(step) -> one rank's rows of the step's global batch.
 
     Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers.
     """
     seed, n = phase.problem["seed"], phase.problem["training"]["batch_size"]
     z_dim, shared = phase.network.z_dim, phase.problem["jko"]["z"] != "independent"
-    rows = slice(rank * n // num_workers, (rank + 1) * n // num_workers)
 
     def draw(step: int) -> Batch:
         def rng(purpose: str) -> np.random.Generator:

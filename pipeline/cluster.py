@@ -17,6 +17,9 @@ class Cluster:
 
     num_workers: int = 0
     """Ray Train workers per job; 0 trains in this process (Ray Train's local mode)"""
+    min_workers: int | None = None
+    """elastic: a job takes as many workers as the cluster has room for, from this many to num_workers, and goes on from its last
+    checkpoint with more or fewer as nodes come and go; None: exactly num_workers"""
     phases_per_job: int = 1
     """consecutive phases trained by one Ray Train job; a job costs about ten seconds of start-up"""
     cpus_per_worker: int = 1
@@ -63,6 +66,8 @@ def validate(cluster: Cluster) -> None:
     for name, least in minimum.items():
         if getattr(cluster, name) < least:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
+    if cluster.min_workers is not None and not 1 <= cluster.min_workers <= cluster.num_workers:
+        raise ValueError(f"cluster.min_workers must be from 1 to num_workers = {cluster.num_workers}, not {cluster.min_workers}")
     if cluster.tracking_uri is not None and not cluster.tracking_uri.startswith(TRACKING):
         raise ValueError(
             f"cluster.tracking_uri must start with one of {', '.join(TRACKING)}, not {redacted(cluster.tracking_uri)}"

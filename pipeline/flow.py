@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from pipeline import claims, jobs
+from pipeline.build import indivisible
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.errors import FlowError, RecipeMismatch
@@ -63,7 +64,7 @@ def run_flow(
     Raises:
         FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
     """
-    require_equal_parts(recipe, cluster)
+    require_shares(recipe, cluster)
     recipe = resolve(recipe, cluster)
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
@@ -84,16 +85,17 @@ def run_flow(
                 store.set_status(flow_run_id, status)
 
 
-def require_equal_parts(recipe: Recipe, cluster: Cluster) -> None:
-    """Refuse a batch that workers and microbatches cannot share equally.
+def require_shares(recipe: Recipe, cluster: Cluster) -> None:
+    """Refuse a batch that workers and microbatches cannot share.
 
     Raises:
-        RecipeMismatch: it cannot be shared, or would tear groups of four apart that the large potentials compare.
+        RecipeMismatch: a worker would have nothing to do, or microbatches would differ in size.
     """
-    least = max(1, cluster.num_workers) * cluster.num_microbatches * (4 if recipe.network.kind.startswith("large") else 1)
-    if recipe.training.batch_size % least:
-        by = f"{cluster.num_workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"
-        raise RecipeMismatch(f"training.batch_size must be a multiple of {least} with {by}, not {recipe.training.batch_size}")
+    unit, workers = indivisible(recipe.network, cluster.num_microbatches), max(1, cluster.num_workers)
+    if recipe.training.batch_size % unit or recipe.training.batch_size < unit * workers:
+        by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"
+        rule = f"a multiple of {unit}, and at least {unit * workers}"
+        raise RecipeMismatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
 
 
 def once(action: Callable[[], None]) -> Callable[[], None]:

@@ -100,8 +100,13 @@ def check_resources(cluster: Cluster) -> None:
     if cluster.num_workers and not cluster.address:
         have = ray.cluster_resources()
         for resource, per_worker in resources_per_worker(cluster).items():
-            if have.get(resource, 0) < per_worker * cluster.num_workers:
+            if have.get(resource, 0) < per_worker * fewest(cluster):
                 raise _unschedulable(cluster)
+
+
+def fewest(cluster: Cluster) -> int:
+    """Workers without which a job does not begin."""
+    return cluster.num_workers if cluster.min_workers is None else cluster.min_workers
 
 
 def resources_per_worker(cluster: Cluster) -> dict[str, float]:
@@ -112,8 +117,8 @@ def resources_per_worker(cluster: Cluster) -> dict[str, float]:
 def _unschedulable(cluster: Cluster) -> Unschedulable:
     have = {name: amount for name, amount in sorted(ray.cluster_resources().items()) if name in ("CPU", "GPU")}
     return Unschedulable(
-        f"{cluster.num_workers} workers of {resources_per_worker(cluster)} were asked for and the cluster has {have}: lower "
-        "cluster.num_workers, cluster.cpus_per_worker or cluster.use_gpu, or add nodes"
+        f"{fewest(cluster)} workers of {resources_per_worker(cluster)} were asked for and the cluster has {have}: lower "
+        "cluster.num_workers, cluster.min_workers, cluster.cpus_per_worker or cluster.use_gpu, or add nodes"
     )
 
 
@@ -154,7 +159,9 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         train_loop,
         train_loop_config=asdict(job),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.num_workers, use_gpu=cluster.use_gpu, resources_per_worker=resources_per_worker(cluster)
+            num_workers=cluster.num_workers if cluster.min_workers is None else (cluster.min_workers, cluster.num_workers),
+            use_gpu=cluster.use_gpu,
+            resources_per_worker=resources_per_worker(cluster),
         ),
         run_config=ray.train.RunConfig(
             name=name,

@@ -25,7 +25,7 @@ from components.jko import Losses, train_phase
 from components.small_networks import SmallLift
 from components.state import State
 from pipeline import manifest
-from pipeline.build import batches_of, new_state, problem_of, shape_of
+from pipeline.build import batches_of, indivisible, new_state, problem_of, rows_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
 from pipeline.errors import Corrupt, Diverged
 from pipeline.phase import Phase
@@ -67,13 +67,21 @@ class Ranks:
     size: int
     device: torch.device
 
+
+@dataclass(frozen=True)
+class Share:
+    """This worker's rows of the global batch, of n in all; shares differ by a row or so where n is no multiple of the workers."""
+
+    rows: slice
+    n: int
+
     def mean_in_place(self, tensors: Sequence[Tensor]) -> None:
-        """Average over the workers, in one collective."""
-        if self.size == 1:
+        """Average over the global batch what each worker has averaged over its rows, in one collective."""
+        if len(range(self.n)[self.rows]) == self.n:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        flat *= len(range(self.n)[self.rows]) / self.n
         dist.all_reduce(flat)
-        flat /= self.size
         for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
@@ -111,6 +119,12 @@ def ranks_of(job: Job) -> Ranks:
     return Ranks(context.get_world_rank(), context.get_world_size(), get_device())
 
 
+def share_of(phase: Phase, ranks: Ranks, job: Job) -> Share:
+    """This worker's rows of the phase's batches."""
+    n, unit = phase.problem["training"]["batch_size"], indivisible(phase.network, job.num_microbatches)
+    return Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)
+
+
 def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
     """Train one phase from its parent, or from the job's last checkpoint of this phase, and publish it."""
     began = time.monotonic()
@@ -121,16 +135,17 @@ def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> No
     arrange(state, anchor, job)
     if not job.local:
         resume(state, phase)
-    draw = batches_of(phase, endpoints, rank=ranks.rank, num_workers=ranks.size, device=ranks.device)
+    share = share_of(phase, ranks, job)
+    draw = batches_of(phase, endpoints, share.rows, ranks.device)
     recorder = Recorder(store, run_id) if ranks.rank == 0 else None
     window_size = math.ceil(problem.num_steps / NUM_WINDOWS)
     window: list[Losses] = []
     last_finite: dict[str, float] = {}
-    for losses in train_phase(state, problem, anchor, draw, ranks.mean_in_place):
+    for losses in train_phase(state, problem, anchor, draw, share.mean_in_place):
         window.append(losses)
         checkpoint = job.checkpoint_every > 0 and state.step % job.checkpoint_every == 0
         if len(window) == window_size or checkpoint or state.step == problem.num_steps:
-            last_finite = summarise(window, phase, state.step, last_finite, ranks)
+            last_finite = summarise(window, phase, state.step, last_finite, share)
             window.clear()
             if recorder:
                 recorder.add(state.step, last_finite)
@@ -184,14 +199,14 @@ def arrange(state: State, anchor: Sequence[nn.Module], job: Job) -> None:
             network.compile()
 
 
-def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], ranks: Ranks) -> dict[str, float]:
+def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], share: Share) -> dict[str, float]:
     """Mean losses of the window's steps over all workers.
 
     Raises:
         Diverged: on every rank alike, at the first step of the window with a loss that is not finite.
     """
     rows = torch.stack([torch.stack(losses) for losses in window])
-    ranks.mean_in_place([rows])
+    share.mean_in_place([rows])
     for row, at in zip(rows.tolist(), range(step - len(window), step), strict=True):
         for name, value in zip(Losses._fields, row, strict=True):
             if not math.isfinite(value):

@@ -80,7 +80,9 @@ def with_group_killed(running: subprocess.Popen[bytes]) -> None:
 def s3(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
     """The environment of an S3 client whose endpoint holds one empty bucket."""
     import boto3
+    from s3fs import S3FileSystem
 
+    S3FileSystem.clear_instance_cache()  # an earlier test's clients hold an endpoint that is gone
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]

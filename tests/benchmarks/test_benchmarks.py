@@ -116,7 +116,9 @@ def failing(case: harness.Row) -> list[harness.Row]:
 
 
 def test_a_case_that_fails_costs_no_other_its_rows() -> None:
-    rows, failures = harness.run([{"d": 1}, {"d": 2}, {"d": 3}], failing, processes=1)
+    kept: list[list[harness.Row]] = []
+    rows, failures = harness.run([{"d": 1}, {"d": 2}, {"d": 3}], failing, processes=1, keep=kept.append)
+    assert kept == [[{"d": 1, "w2": 1.0}], [{"d": 1, "w2": 1.0}], [{"d": 1, "w2": 1.0}, {"d": 3, "w2": 1.0}]]
     assert rows == [{"d": 1, "w2": 1.0}, {"d": 3, "w2": 1.0}]
     assert failures == ["{'d': 2}: ValueError: two is too few"]
 

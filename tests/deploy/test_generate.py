@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from flows import tiny, train
-from s3fs import S3FileSystem
 from services import s3
 
 from deploy.cli import main
@@ -68,7 +67,6 @@ def test_samples_go_to_s3(registered: MapRef, tmp_path: Path, monkeypatch: pytes
     with s3(tmp_path / "s3", bucket) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        S3FileSystem.clear_instance_cache()
         assert main(["generate", "moons@candidate", "--num-samples", "70000", "--to", f"s3://{bucket}/out"]) == 0
         files = fsspec.filesystem("s3")
         names = sorted(path.rpartition("/")[2] for path in files.ls(f"{bucket}/out"))

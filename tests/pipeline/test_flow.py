@@ -129,8 +129,8 @@ def test_a_composed_flow_pushes_samples_through_all_increments(store: Store) -> 
 
 
 def test_a_batch_that_workers_cannot_share_is_refused_before_anything_starts(store: Store) -> None:
-    with pytest.raises(RecipeMismatch, match=r"training\.batch_size must be a multiple of 3 with 3 workers, .*not 16"):
-        train(tiny(), store, Cluster(num_workers=3))
+    with pytest.raises(RecipeMismatch, match=r"training\.batch_size must be .*at least 17, with 17 workers, .*not 16"):
+        train(tiny(), store, Cluster(num_workers=17))
 
 
 def test_steps_are_streamed_to_mlflow_with_parameters_commit_and_versions(store: Store) -> None:

@@ -17,7 +17,7 @@ from flows import ROOT, assert_identical, command_environment, train, weights
 
 from components.jko import train_step
 from pipeline import cli, jobs
-from pipeline.build import batches_of, new_state, problem_of
+from pipeline.build import batches_of, new_state, problem_of, rows_of
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, resolve
 from pipeline.errors import RecipeMismatch
@@ -158,7 +158,7 @@ def test_the_estimate_of_a_step_is_what_its_operations_add_up_to() -> None:
     recipe = shortened("fashion_mnist", batch_size=16, penalty_every=2, bfloat16=False)
     phase, endpoints = phases_of(recipe)[1], load_endpoints(recipe.data)
     state = new_state(phase, endpoints, CPU)
-    draw, problem = batches_of(phase, endpoints, rank=0, num_workers=1, device=CPU), problem_of(phase)
+    draw, problem = batches_of(phase, endpoints, slice(None), CPU), problem_of(phase)
     with Flop() as counted:
         for step in range(2):
             state.step = step
@@ -180,13 +180,21 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "least"),
+    ("name", "changes", "rule"),
     [
-        ("fashion_mnist", {"num_workers": 3}, 3),
-        ("fashion_mnist", {"num_workers": 2, "num_microbatches": 3}, 6),
-        ("cifar10_large", {"num_workers": 2}, 8),
+        ("fashion_mnist", {"num_workers": 21}, "a multiple of 1, and at least 21"),
+        ("fashion_mnist", {"num_workers": 2, "num_microbatches": 3}, "a multiple of 3, and at least 6"),
+        ("cifar10_large", {"num_workers": 6}, "a multiple of 4, and at least 24"),
     ],
 )
-def test_a_batch_that_cannot_be_shared_equally_is_refused(name: str, changes: dict[str, int], least: int, store: Store) -> None:
-    with pytest.raises(RecipeMismatch, match=f"training.batch_size must be a multiple of {least} with"):
+def test_a_batch_that_cannot_be_shared_is_refused(name: str, changes: dict[str, int], rule: str, store: Store) -> None:
+    with pytest.raises(RecipeMismatch, match=f"training.batch_size must be {rule}, with"):
         train(shortened(name, batch_size=20), store, Cluster(**changes))
+
+
+@pytest.mark.parametrize(("n", "unit", "num_workers"), [(33, 1, 4), (256, 4, 3), (32, 8, 4), (5, 1, 5)])
+def test_workers_share_a_batch_in_whole_units_nearly_equally(n: int, unit: int, num_workers: int) -> None:
+    shares = [range(n)[rows_of(n, unit, rank=rank, num_workers=num_workers)] for rank in range(num_workers)]
+    assert [row for share in shares for row in share] == list(range(n))
+    assert {len(share) % unit for share in shares} == {0}
+    assert max(map(len, shares)) - min(map(len, shares)) <= unit

@@ -42,19 +42,22 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
 
 
 @pytest.mark.usefixtures("one_ray")
-def test_one_and_two_workers_and_local_mode_compute_the_same(store: Store, tmp_path: Path) -> None:
-    recipe = tiny(num_phases=2, num_steps=50, z_dim=2)
+@pytest.mark.parametrize(("num_workers", "min_workers"), [(1, None), (2, None), (2, 1)])
+def test_any_number_of_workers_and_local_mode_compute_the_same(
+    num_workers: int, min_workers: int | None, store: Store, tmp_path: Path
+) -> None:
+    """Also where the batch is no multiple of the workers, and where as many are taken as there are."""
+    recipe = tiny(num_phases=2, num_steps=50, z_dim=2, batch_size=33)
     local = [weights(store, r.ref) for r in train(recipe, store)]
-    for num_workers in (1, 2):
-        other = Store(f"sqlite:///{tmp_path}/{num_workers}/mlflow.db")
-        cluster = Cluster(num_workers=num_workers, phases_per_job=2, tracking_uri=other.uri)
-        there = [weights(other, r.ref) for r in train(recipe, other, cluster)]
-        for a, b in zip(local, there, strict=True):
-            if num_workers == 1:
-                assert_identical(a, b)
-            else:
-                networks = [name for name in a if "optimizer" not in name]
-                assert all(torch.allclose(a[name], b[name], rtol=0, atol=1e-5) for name in networks)
+    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
+    cluster = Cluster(num_workers=num_workers, min_workers=min_workers, phases_per_job=2, tracking_uri=other.uri)
+    there = [weights(other, r.ref) for r in train(recipe, other, cluster)]
+    for a, b in zip(local, there, strict=True):
+        if num_workers == 1:
+            assert_identical(a, b)
+        else:
+            networks = [name for name in a if "optimizer" not in name]
+            assert all(torch.allclose(a[name], b[name], rtol=0, atol=1e-5) for name in networks)
 
 
 @pytest.mark.usefixtures("one_ray")
