@@ -59,7 +59,8 @@ def served(registry: Registry, store: Store, command: cli.Serve) -> Mapping[str,
     serving.check_port(command.host, command.port)
     token = serving.token_of(command.host, command.token_file)
     least, most = command.replicas
-    settings = Settings(store.uri, name, which, token, min_replicas=least, max_replicas=most)
+    where = clusters.data(Cluster(data=command.store.data))
+    settings = Settings(store.uri, name, which, where, token, min_replicas=least, max_replicas=most)
     with serving.running(settings, command.host, command.port, command.address):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")

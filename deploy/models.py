@@ -84,8 +84,8 @@ def draw(generator: Generator, order: Order) -> Samples:
 class Models:
     """Follows NAME@ALIAS. What is served changes only when the new version has been loaded and has drawn finite samples."""
 
-    def __init__(self, tracking_uri: str, name: str, which: str) -> None:
-        self._store = Store(tracking_uri, create=False)
+    def __init__(self, tracking_uri: str, name: str, which: str, where: str | None = None) -> None:
+        self._store, self._where = Store(tracking_uri, create=False), where
         self._registry = Registry(self._store)
         self.name, self.which = name, which
         self.failed: tuple[int, str] | None = None
@@ -108,7 +108,8 @@ class Models:
 
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
-            card, generator, lineage = (folder / "README.md").read_text(), bundle.read(folder), bundle.read_lineage(folder)
+            card, lineage = (folder / "README.md").read_text(), bundle.read_lineage(folder)
+            generator = bundle.read(folder, where=self._where)
         draw(generator, Order(LEAST_ROWS, 0))  # the first forward pass is slow
         return Loaded(version, lineage, generator, card)
 

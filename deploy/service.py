@@ -43,6 +43,7 @@ class Settings:
 
     Attributes:
         which: alias or number of the version; an alias is followed as it moves.
+        where: prepared image sets are, which only a source of images needs.
         token: bearer token that every request must carry; None for none.
         max_samples: most samples of one request.
         max_waiting: most requests that one replica has in hand; more are refused with 429.
@@ -52,6 +53,7 @@ class Settings:
     tracking_uri: str
     name: str
     which: str
+    where: str | None = None
     token: str | None = None
     max_samples: int = 100_000
     max_waiting: int = 256
@@ -108,7 +110,7 @@ def build(settings: Settings) -> serve.Application:
 
             torch.set_num_threads(1)
             self.settings = Settings(**values)
-            self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which)
+            self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.where)
             self.waiting, self.values = 0, 0
             threading.Thread(target=self.follow, name="follow", daemon=True).start()
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import picture_sets as sets
 import pyarrow as pa
 import pytest
 import requests
@@ -25,8 +26,10 @@ from deploy import wire
 from deploy.cli import main
 from deploy.models import Models, Order, draw, slices
 from deploy.serving import is_loopback, token_of
+from pipeline import cli
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.errors import FlowError
 from pipeline.evaluate import load_generator
 from pipeline.store import Store
 
@@ -343,3 +346,17 @@ def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: py
     for wrong in ({}, {**application.args, "token": TOKEN}, {**application.args, "colour": 1}):
         with pytest.raises(ValueError, match="args must hold name, tracking_uri, which"):
             build(wrong)
+
+
+def test_a_model_from_images_to_images_finds_its_source_where_the_service_is_told(store: Store, tmp_path: Path) -> None:
+    sets.prepared("mnist", sets.mnist(tmp_path / "mnist"), tmp_path)
+    sets.prepared("emnist_letters", sets.emnist(tmp_path / "letters"), tmp_path)
+    flags = ["--jko.num-phases=1", "--training.num-steps=2", "--training.batch-size=4", f"--cluster.data={tmp_path}"]
+    command = cli.parse(["run", "emnist_to_mnist", *flags])
+    assert isinstance(command, cli.Run)
+    (result,) = train(cli.recipe_of(command), store, command.cluster)
+    assert main(["register", result.ref.run_id, "--name", "letters", f"--store.data={tmp_path}"]) == 0
+    models = Models(store.uri, "letters", "1", str(tmp_path))
+    assert draw(models.current.last, Order(16, 0)).shape == (16, 1, 28, 28)
+    with pytest.raises(FlowError, match="emnist_letters"):
+        Models(store.uri, "letters", "1", str(tmp_path / "elsewhere"))
