@@ -14,6 +14,7 @@ from pipeline import cli
 from pipeline.build import batches_of, new_state, problem_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
 from pipeline.evaluate import Generator
+from pipeline.flags import Run
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe, validate
 
@@ -40,7 +41,7 @@ class Trained:
 def shipped(name: str) -> Recipe:
     """The recipe of that name."""
     command = cli.parse(["run", name])
-    assert isinstance(command, cli.Run)
+    assert isinstance(command, Run)
     return cli.recipe_of(command)
 
 

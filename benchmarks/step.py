@@ -51,6 +51,7 @@ VARIANTS = {
     "ours_compiled": Switches(compile=True),
     "ours_bfloat16": Switches(bfloat16=True),
     "ours_bfloat16_channels_last": Switches(bfloat16=True, channels_last=True),
+    "ours_compiled_channels_last": Switches(compile=True, channels_last=True),
     "ours_default_adam": Switches(default_adam=True),
 }
 

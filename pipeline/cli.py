@@ -12,9 +12,8 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tyro
 import yaml
@@ -22,86 +21,15 @@ import yaml
 from pipeline import cluster as clusters
 from pipeline import prepare_command
 from pipeline import recipe as recipes
-from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
+from pipeline.flags import Command, Evaluate, FlowFlags, List, Run, Show, Status, Stop, Submit
 from pipeline.prepare_command import Prepare
-from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipe import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 USERS_MISTAKES = (ValueError, MapNotFound, RecipeMismatch)
 INTERRUPTED = 130
 GROUPS = ("data", "network", "jko", "training")
-
-
-@dataclass(frozen=True)
-class FlowFlags:
-    """What a command that trains flows is given: a recipe, fields that replace its own, where to run."""
-
-    recipe: tyro.conf.Positional[str]
-    """name of a recipe in pipeline/recipes, or a path ending in .yaml"""
-    data: Data = field(default_factory=Data)
-    network: Network = field(default_factory=Network)
-    jko: Jko = field(default_factory=Jko)
-    training: Training = field(default_factory=Training)
-    seed: int = 0
-    """seed of every random number"""
-    cluster: Cluster = field(default_factory=Cluster)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Run(FlowFlags):
-    """Train a flow: every phase that is not in the store yet, then its metrics and pictures."""
-
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """show the resolved recipe, the fingerprints and what is already in the store; train and write nothing"""
-
-
-@dataclass(frozen=True)
-class List:
-    """List the flows of the store."""
-
-    cluster: Cluster = field(default_factory=Cluster)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Show:
-    """Show the phases of a flow with their metrics."""
-
-    run: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
-    cluster: Cluster = field(default_factory=Cluster)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Compute the metrics of any published map afresh and draw its samples."""
-
-    reference: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
-    extractor: Literal["lenet", "lenet_digits", "effnet", "inception"] | None = None
-    """image metrics in the features of this network as well; `inception` with its published weights gives FID and KID"""
-    weights: str | None = None
-    """path or URL of the weights of `inception`; the other networks bring their own"""
-    num_images: int = 5000
-    """images for those metrics, at most what is held out; FID is published with 50000"""
-    cluster: Cluster = field(default_factory=Cluster)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-Command = (
-    Annotated[Run, tyro.conf.subcommand("run")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-    | Annotated[Show, tyro.conf.subcommand("show")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Prepare, tyro.conf.subcommand("prepare")]
-)
 
 
 def flags_of(value: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -153,7 +81,7 @@ def read_recipe(name: str) -> list[str]:
         raise ValueError(f"{path} contains itself") from None
 
 
-def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate | Prepare:
+def parse(arguments: Sequence[str]) -> Any:
     """The command of an argument vector.
 
     Raises:
@@ -161,12 +89,11 @@ def parse(arguments: Sequence[str]) -> Run | List | Show | Evaluate | Prepare:
         SystemExit: help was asked for.
     """
     arguments = list(arguments)
-    if arguments[0] == "run" and not {"-h", "--help"} & set(arguments):
+    if arguments[0] in ("run", "submit") and not {"-h", "--help"} & set(arguments):
         if len(arguments) < 2 or arguments[1].startswith("-"):
-            raise ValueError("RECIPE must come right after `run`, before all flags")
+            raise ValueError(f"RECIPE must come right after `{arguments[0]}`, before all flags")
         arguments[2:2] = read_recipe(arguments[1])
-    command: Run | List | Show | Evaluate | Prepare = parse_as(Command, "python -m pipeline", arguments)
-    return command
+    return parse_as(Command, "python -m pipeline", arguments)
 
 
 def parse_as(commands: Any, prog: str, arguments: Sequence[str]) -> Any:
@@ -215,20 +142,22 @@ def main(arguments: Sequence[str]) -> int:
         command = parse(arguments or ["--help"])
         if isinstance(command, Prepare):
             prepare_command.check(command)
-        else:
+        elif not isinstance(command, Status | Stop):
             clusters.validate(command.cluster)
         check_json(command.json)
-        if isinstance(command, Run):
+        if isinstance(command, FlowFlags):
             recipes.validate(recipe_of(command))
     except (ValueError, OSError) as error:  # an OSError: no file can have such a name
         return _fail(error, 2)
     try:
-        execute(command)
+        execute(command, arguments)
     except FlowError as error:
         return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
     except OSError as error:  # the disk is full, $SJKO_HOME is no folder, ...
         return _fail(error, 1)
     except KeyboardInterrupt:
+        if isinstance(command, Submit | Status):
+            return INTERRUPTED  # what goes on has been said
         again = shlex.join(["python", "-m", "pipeline", *arguments])
         kept = "finished shards are kept" if isinstance(command, Prepare) else "finished phases are in the store"
         print(f"\ninterrupted: {kept}, and the same command goes on:\n    {again}", file=sys.stderr)
@@ -236,12 +165,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def execute(command: Run | List | Show | Evaluate | Prepare) -> None:
+def execute(command: Any, arguments: Sequence[str]) -> None:
     """Do what a parsed command says."""
     from rich.console import Console
 
     if isinstance(command, Prepare):  # needs none of what the others load
         prepare_command.prepare(command)
+        return
+    if isinstance(command, Submit | Status | Stop):
+        from pipeline import submission
+
+        submission.execute(command, arguments)
         return
 
     with Console().status("loading torch, MLflow and Ray"):

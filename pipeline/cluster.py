@@ -8,6 +8,7 @@ import fsspec
 
 from pipeline.provenance import redacted
 
+VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "storage": "SJKO_STORAGE", "data": "SJKO_DATA"}
 TRACKING = ("http://", "https://", "sqlite:///", "postgresql://")
 
 
@@ -29,11 +30,13 @@ class Cluster:
     address: str | None = None
     """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here when workers are asked for"""
     tracking_uri: str | None = None
-    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
+    """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
     storage: str | None = None
-    """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: under $SJKO_HOME"""
+    """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: $SJKO_STORAGE, or else under
+    $SJKO_HOME"""
     data: str | None = None
-    """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_HOME/data"""
+    """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_DATA, or
+    else $SJKO_HOME/data"""
     max_cached_gb: float = 32.0
     """an image set that is larger when decoded is streamed (recipe field data.streamed); others are decoded once per machine into
     $SJKO_HOME/cache"""
@@ -68,17 +71,28 @@ def validate(cluster: Cluster) -> None:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
     if cluster.min_workers is not None and not 1 <= cluster.min_workers <= cluster.num_workers:
         raise ValueError(f"cluster.min_workers must be from 1 to num_workers = {cluster.num_workers}, not {cluster.min_workers}")
-    if cluster.tracking_uri is not None and not cluster.tracking_uri.startswith(TRACKING):
-        raise ValueError(
-            f"cluster.tracking_uri must start with one of {', '.join(TRACKING)}, not {redacted(cluster.tracking_uri)}"
-        )
-    database = (cluster.tracking_uri or "").removeprefix("sqlite:///")
-    if database != (cluster.tracking_uri or "") and (not database or Path(database).is_dir()):
-        raise ValueError(f"cluster.tracking_uri must be sqlite:///FILE, not {cluster.tracking_uri}")
+    for name in ("tracking_uri", "storage", "data"):
+        given, variable = getattr(cluster, name), VARIABLES[name]
+        source, value = (f"cluster.{name}", given) if given is not None else (f"${variable}", os.environ.get(variable))
+        if name == "tracking_uri":
+            require_tracking_uri(source, value)
+        else:
+            require_url(source, value)
     if not cluster.max_cached_gb >= 0:
         raise ValueError(f"cluster.max_cached_gb must be at least 0, not {cluster.max_cached_gb}")
-    require_url("cluster.storage", cluster.storage)
-    require_url("cluster.data", cluster.data)
+
+
+def require_tracking_uri(field_name: str, uri: str | None) -> None:
+    """Refuse what MLflow does not answer at.
+
+    Raises:
+        ValueError: names the field.
+    """
+    if uri is not None and not uri.startswith(TRACKING):
+        raise ValueError(f"{field_name} must start with one of {', '.join(TRACKING)}, not {redacted(uri)!r}")
+    database = (uri or "").removeprefix("sqlite:///")
+    if database != (uri or "") and (not database or Path(database).is_dir()):
+        raise ValueError(f"{field_name} must be sqlite:///FILE, not {uri}")
 
 
 def require_url(field_name: str, url: str | None) -> None:
@@ -99,23 +113,29 @@ def home() -> Path:
 
 def tracking_uri(cluster: Cluster) -> str:
     """The tracking URI with every local path made absolute."""
-    if cluster.tracking_uri is None:
+    uri = setting(cluster, "tracking_uri")
+    if uri is None:
         return f"sqlite:///{home() / 'mlflow.db'}"
-    if cluster.tracking_uri.startswith("sqlite:///"):
-        return f"sqlite:///{Path(cluster.tracking_uri.removeprefix('sqlite:///')).absolute()}"
-    return cluster.tracking_uri
+    if uri.startswith("sqlite:///"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    return uri
 
 
 def storage(cluster: Cluster) -> str:
     """Where Ray Train keeps its checkpoints: a URL, or an absolute path."""
-    if cluster.storage is None:
-        return str(home() / "checkpoints")
-    return absolute(cluster.storage)
+    return absolute(setting(cluster, "storage") or str(home() / "checkpoints"))
 
 
 def data(cluster: Cluster) -> str | None:
-    """Where prepared image sets are, for workers in any folder; None where the cluster does not say."""
-    return None if cluster.data is None else absolute(cluster.data)
+    """Where prepared image sets are, for workers in any folder; None where nothing says."""
+    where = setting(cluster, "data")
+    return None if where is None else absolute(where)
+
+
+def setting(cluster: Cluster, name: str) -> str | None:
+    """A field of the cluster, or where it is None the environment's: how the nodes of a cluster know their stores."""
+    given: str | None = getattr(cluster, name)
+    return os.environ.get(VARIABLES[name]) if given is None else given
 
 
 def absolute(url: str) -> str:

@@ -10,13 +10,13 @@ import yaml
 
 from pipeline import cluster as clusters
 from pipeline import figures, report
-from pipeline.cli import Evaluate
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.errors import RecipeMismatch, Unusable
 from pipeline.estimate import estimate, lines
 from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load_generator, num_samples
 from pipeline.files import write_json
+from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe

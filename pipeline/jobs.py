@@ -26,6 +26,8 @@ from pipeline.worker import Job, train_loop
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAVELLING = ("MLFLOW_", "AWS_", "SJKO_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS")
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray where this process is a job that was submitted."""
 START_ATTEMPTS = 10
 """Attempts of a minute each to place a job's workers on a cluster that may still be growing."""
 
@@ -55,7 +57,9 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
     runtime_env: dict[str, object] = {"env_vars": environment}
-    if cluster.address:
+    if IN_A_JOB in os.environ:  # its files are on the nodes already
+        os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    elif cluster.address:
         runtime_env["working_dir"] = str(ROOT)
     else:
         environment["PYTHONPATH"] = str(ROOT)

@@ -1,5 +1,6 @@
 """Where a result comes from, in words that may be written down: commit, versions, parameters, addresses without secrets."""
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ def redacted(uri: str) -> str:
 
 @cache
 def commit() -> str:
-    """The git commit of this code; `unknown` outside a repository."""
+    """The git commit of this code: $SJKO_COMMIT where only the files have travelled; `unknown` outside a repository."""
+    if given := os.environ.get("SJKO_COMMIT"):
+        return given
     root = Path(__file__).resolve().parent
     found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"

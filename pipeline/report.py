@@ -127,3 +127,9 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 def line(text: str) -> None:
     """Print a line as it is, without wrapping."""
     console.print(text, soft_wrap=True)
+
+
+def raw(text: str) -> None:
+    """Pass on what another process has printed, as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

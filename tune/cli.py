@@ -13,9 +13,10 @@ import tyro
 
 from pipeline import cluster as clusters
 from pipeline import recipe as recipes
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, FlowFlags, check_json, parse_as, quieten, read_recipe, recipe_of
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten, read_recipe, recipe_of
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
+from pipeline.flags import FlowFlags
 from pipeline.provenance import redacted
 from tune import space
 from tune.space import Axis

@@ -1,0 +1,152 @@
+"""Flows as jobs of a running Ray cluster, through its Jobs API: a job goes on when the client that sent it is gone.
+
+What travels is this repository, as git has it here; MLflow's address and all secrets are the cluster's own.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from pipeline import report
+from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
+from pipeline.files import write_json
+from pipeline.flags import Status, Stop, Submit
+from pipeline.jobs import ROOT
+from pipeline.provenance import commit, redacted
+
+LEFT_BEHIND = ["docs", "tests", "**/__pycache__"]
+"""Beside what git ignores, .git and .venv."""
+OWN_FLAGS = ("--address", "--json", "--detach")
+
+
+def execute(command: Submit | Status | Stop, arguments: Sequence[str]) -> None:
+    """Do what a parsed command says.
+
+    Raises:
+        Unschedulable: no cluster answers there.
+        MapNotFound: it has no such job.
+        TrainingFailed: the job that was followed has failed.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with answering(command.address):
+        client = JobSubmissionClient(command.address)
+        match command:
+            case Submit():
+                result = submit(client, command, arguments)
+            case Status():
+                result = status(client, command)
+            case Stop():
+                require(client, command.job)
+                client.stop_job(command.job)
+                report.line(f"{command.job} is being stopped; the same submission goes on after its last finished phase")
+                result = {"job": command.job, "status": "STOPPING"}
+    write_json(command.json, result)
+
+
+@contextlib.contextmanager
+def answering(address: str) -> Iterator[None]:
+    """Turn a lost connection into one sentence with the address."""
+    try:
+        yield
+    except (ConnectionError, requests.RequestException, RuntimeError, ValueError) as error:
+        if isinstance(error, Unusable):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise Unschedulable(
+            f"no Ray cluster answers at --address {redacted(address)}: {reason}. Bring its dashboard here with "
+            "`ray dashboard ray_cluster.yaml`, and its token into $RAY_AUTH_TOKEN or ~/.ray/auth_token."
+        ) from error
+
+
+def entrypoint(arguments: Sequence[str]) -> str:
+    """The command line that the cluster runs: the same recipe and flags, on the cluster itself.
+
+    Raises:
+        Unusable: the recipe is a file that does not travel.
+    """
+    recipe, flags = arguments[1], list(arguments[2:])
+    if recipe.endswith((".yaml", ".yml")):
+        path = Path(recipe).resolve()
+        if not path.is_relative_to(ROOT) or any(part.startswith(".") for part in path.relative_to(ROOT).parts):
+            raise Unusable(f"RECIPE must be in this repository, whose files travel to the cluster, not {recipe}")
+        recipe = str(path.relative_to(ROOT))
+    kept: list[str] = []
+    while flags:
+        flag = flags.pop(0)
+        if flag.partition("=")[0] not in OWN_FLAGS:
+            kept.append(flag)
+        elif "=" not in flag and flag != "--detach":
+            flags.pop(0)
+    address = [] if any(flag.startswith("--cluster.address") for flag in kept) else ["--cluster.address", "auto"]
+    return shlex.join(["python", "-m", "pipeline", "run", recipe, *kept, *address])
+
+
+def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str]) -> dict[str, Any]:
+    """Send the job and follow it."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", Path(command.recipe).stem)
+    job = client.submit_job(
+        entrypoint=entrypoint(arguments),
+        submission_id=f"{name}-{secrets.token_hex(4)}",
+        runtime_env={"working_dir": str(ROOT), "excludes": LEFT_BEHIND, "env_vars": {"SJKO_COMMIT": commit()}},
+    )
+    report.line(f"{job} is a job of {redacted(command.address)} now; it goes on when this command ends:")
+    report.line(f"    python -m pipeline status {job} --follow --address {redacted(command.address)}")
+    report.line(f"    python -m pipeline stop {job} --address {redacted(command.address)}")
+    return {"job": job, "status": "PENDING"} if command.detach else followed(client, job)
+
+
+def status(client: JobSubmissionClient, command: Status) -> dict[str, Any]:
+    """One job, or a table of all."""
+    if command.job is None:
+        found = sorted(client.list_jobs(), key=lambda each: each.start_time or 0)
+        rows = [{"job": job.submission_id, "status": job.status.value, "entrypoint": job.entrypoint} for job in found]
+        report.table("jobs", ["job", "status", "entrypoint"], [list(row.values()) for row in rows])
+        return {"jobs": rows}
+    info = require(client, command.job)
+    if command.follow:
+        return followed(client, command.job)
+    report.line(f"{command.job} is {info.status.value.lower()}: {info.message.strip().splitlines()[0]}")
+    return {"job": command.job, "status": info.status.value, "message": info.message}
+
+
+def require(client: JobSubmissionClient, job: str) -> Any:
+    """What is known of a job.
+
+    Raises:
+        MapNotFound: there is none of that name.
+    """
+    try:
+        return client.get_job_info(job)
+    except RuntimeError as error:
+        if "404" in str(error) or "does not exist" in str(error):
+            raise MapNotFound(f"the cluster has no job {job}; see python -m pipeline status") from error
+        raise
+
+
+def followed(client: JobSubmissionClient, job: str) -> dict[str, Any]:
+    """Print the job's log to its end.
+
+    Raises:
+        TrainingFailed: it has failed.
+    """
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job):
+            report.raw(text)
+
+    asyncio.run(tail())
+    info = client.get_job_info(job)
+    if info.status == JobStatus.FAILED:
+        reason = info.message.partition(", last available logs")[0].strip().splitlines()[0]
+        raise TrainingFailed(f"{job} has failed: {reason}. What it has finished is in the store.")
+    report.line(f"{job} is {info.status.value.lower()}")
+    return {"job": job, "status": info.status.value}
