@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.harness import Pivot, Row, main
 from components.streams import stream
-from pipeline import jobs
+from pipeline import connection
 from pipeline.cluster import Cluster
 from pipeline.images import At, ImageSet, Mapped, open_images
 from pipeline.originals import Original, Originals
@@ -38,7 +38,7 @@ def measure(case: Row) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="sjko-") as folder:
         os.environ["SJKO_HOME"] = folder
         images, streamed = prepared(case, Path(folder)), case["reader"] == "streamed"
-        with jobs.connected(Cluster(num_workers=int(streamed))):
+        with connection.connected(Cluster(num_workers=int(streamed))):
             cpu_before, began = time.process_time(), time.perf_counter()
             reader = Streamed(images) if streamed else Mapped(images.mapped("train"), images.mapped("test"))
             rows = slice(0, BATCH_SIZE)

@@ -12,9 +12,9 @@ from deploy.rules import Rule
 from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.cluster import Cluster
+from pipeline.connection import connected
 from pipeline.evaluate import load_generator
 from pipeline.files import write_json
-from pipeline.jobs import connected
 from pipeline.provenance import redacted
 from pipeline.store import Store
 

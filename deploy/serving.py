@@ -82,7 +82,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None) -> 
 
     from deploy.service import build
     from pipeline.cluster import Cluster
-    from pipeline.jobs import connected
+    from pipeline.connection import connected
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with connected(Cluster(num_workers=1, address=address)):

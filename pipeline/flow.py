@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from pipeline import claims, jobs
+from pipeline import claims, connection, jobs
 from pipeline.build import indivisible
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
@@ -71,7 +71,7 @@ def run_flow(
     status = "KILLED"
     try:
         with contextlib.ExitStack() as stack:
-            connect = once(lambda: stack.enter_context(jobs.connected(cluster)))
+            connect = once(lambda: stack.enter_context(connection.connected(cluster)))
             for start in range(0, len(phases), cluster.phases_per_job):
                 group = phases[start : start + cluster.phases_per_job]
                 yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)

@@ -1,12 +1,9 @@
-"""Ray Train jobs: start Ray where it is needed, run one TorchTrainer, turn its failures into sentences."""
+"""Ray Train jobs: run one TorchTrainer, turn its failures into sentences."""
 
 import contextlib
-import logging
-import os
 import shutil
-import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
@@ -21,78 +18,10 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
 from pipeline.phase import Phase
-from pipeline.streaming import close_streams
 from pipeline.worker import Job, train_loop
 
-ROOT = Path(__file__).resolve().parent.parent
-TRAVELLING = ("MLFLOW_", "AWS_", "SJKO_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS")
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray where this process is a job that was submitted."""
 START_ATTEMPTS = 10
 """Attempts of a minute each to place a job's workers on a cluster that may still be growing."""
-
-
-@contextlib.contextmanager
-def connected(cluster: Cluster) -> Iterator[None]:
-    """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
-    if cluster.num_workers == 0 or ray.is_initialized():
-        yield
-        return
-    with started(cluster):
-        yield
-
-
-@contextlib.contextmanager
-def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> Iterator[None]:
-    """Ray, in any case.
-
-    Args:
-        resources: custom resources of a Ray that is started here.
-
-    Raises:
-        Unschedulable: nothing answers at the cluster's address.
-    """
-    environment = {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
-    environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
-    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
-    runtime_env: dict[str, object] = {"env_vars": environment}
-    if IN_A_JOB in os.environ:  # its files are on the nodes already
-        os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    elif cluster.address:
-        runtime_env["working_dir"] = str(ROOT)
-    else:
-        environment["PYTHONPATH"] = str(ROOT)
-    try:
-        knock(cluster.address)
-        ray.init(
-            address=cluster.address or "local",
-            resources=None if cluster.address else dict(resources or {}),
-            runtime_env=runtime_env,
-            include_dashboard=None if cluster.address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise Unschedulable(f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}") from error
-    try:
-        yield
-    finally:
-        close_streams()
-        ray.shutdown()
-
-
-def knock(address: str | None) -> None:
-    """Open a connection to host:port and close it: Ray itself would try for minutes, deaf to Ctrl-C.
-
-    Raises:
-        OSError: nobody listens there.
-    """
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def check_resources(cluster: Cluster) -> None:
@@ -145,15 +74,16 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         Unschedulable: the workers could not be placed.
         TrainingFailed: workers were lost more than `cluster.max_failures` times.
     """
-    local = cluster.num_workers == 0
+    local, uri = cluster.num_workers == 0, clusters.tracking_uri(cluster)
     job = Job(
         phases=[phase.to_json() for phase in runs],
         run_ids=list(runs.values()),
-        tracking_uri=clusters.tracking_uri(cluster),
+        tracking_uri=uri,
         checkpoint_every=0 if local else cluster.checkpoint_every,
         num_threads=cluster.cpus_per_worker,
         local=local,
         data=clusters.data(cluster),
+        node_id=None if local or not uri.startswith("sqlite:///") else ray.get_runtime_context().get_node_id(),
         num_microbatches=cluster.num_microbatches,
         channels_last=cluster.channels_last,
         compile=cluster.compile,

@@ -177,9 +177,9 @@ def _ensure_ray() -> None:
         if handler.name == "console":
             handler.setLevel(logging.ERROR)
     if not ray.is_initialized():
-        from pipeline import jobs  # which imports this file, through the worker
+        from pipeline import connection  # which imports this file
         from pipeline.cluster import Cluster
 
-        context = jobs.started(Cluster())
+        context = connection.started(Cluster())
         context.__enter__()
         atexit.register(context.__exit__, None, None, None)

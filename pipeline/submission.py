@@ -17,10 +17,10 @@ import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline import report
+from pipeline.connection import ROOT
 from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
 from pipeline.files import write_json
 from pipeline.flags import Status, Stop, Submit
-from pipeline.jobs import ROOT
 from pipeline.provenance import commit, redacted
 
 LEFT_BEHIND = ["docs", "tests", "**/__pycache__"]

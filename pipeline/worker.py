@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import torch
 import torch.distributed as dist
+from ray.train import get_preemption_info
 from ray.train.collective import barrier, broadcast_from_rank_zero
 from ray.train.torch import get_device
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ from components.state import State
 from pipeline import manifest
 from pipeline.build import batches_of, indivisible, new_state, problem_of, rows_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
-from pipeline.errors import Corrupt, Diverged
+from pipeline.errors import Corrupt, Diverged, Unusable
 from pipeline.phase import Phase
 from pipeline.recorder import Recorder
 from pipeline.store import MapRef, Store
@@ -45,6 +47,7 @@ class Job:
         local: in the driver's own process, where Ray Train keeps no checkpoints and where, inside a Ray Tune trial, its context
             may not be asked for.
         data: where prepared image sets are, as `load_endpoints` takes it.
+        node_id: Ray's node that workers must be on, as where the store is a file on its disk; None: any.
     """
 
     phases: list[str]
@@ -54,6 +57,7 @@ class Job:
     num_threads: int
     local: bool
     data: str | None = None
+    node_id: str | None = None
     num_microbatches: int = 1
     channels_last: bool = False
     compile: bool = False
@@ -95,6 +99,11 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     """
     job = Job(**config)
     ranks = ranks_of(job)
+    if job.node_id not in (None, ray.get_runtime_context().get_node_id() if not job.local else None):
+        raise Unusable(
+            "cluster.tracking_uri must be http(s)://... or postgresql://... : this worker is on another node than the driver, "
+            "whose sqlite file it cannot see"
+        )
     threads_before = torch.get_num_threads()
     torch.set_num_threads(job.num_threads)
     try:
@@ -141,10 +150,14 @@ def train(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> No
     window_size = math.ceil(problem.num_steps / NUM_WINDOWS)
     window: list[Losses] = []
     last_finite: dict[str, float] = {}
+    warned = False
     for losses in train_phase(state, problem, anchor, draw, share.mean_in_place):
         window.append(losses)
         checkpoint = job.checkpoint_every > 0 and state.step % job.checkpoint_every == 0
-        if len(window) == window_size or checkpoint or state.step == problem.num_steps:
+        looks = len(window) == window_size
+        if looks and not warned and not job.local and get_preemption_info() is not None:  # all workers hear the same
+            warned = checkpoint = True
+        if looks or checkpoint or state.step == problem.num_steps:
             last_finite = summarise(window, phase, state.step, last_finite, share)
             window.clear()
             if recorder:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import claims, jobs, report
+from pipeline import claims, connection, report
 from pipeline import cluster as clusters
 from pipeline.cli import recipe_of
 from pipeline.cluster import Cluster
@@ -120,7 +120,7 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         report.line(f"{wanted.name}: {axis}")
     status: str | None = "KILLED"
     try:
-        with claims.held(store, [run_id]), jobs.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+        with claims.held(store, [run_id]), connection.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
                 watch = Watch(wanted, num_trials, store)
                 with watch.shown():

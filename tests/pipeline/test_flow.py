@@ -14,7 +14,7 @@ import torch
 from flows import FILES, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
 from components.jko import push_through
-from pipeline import claims, cli, jobs
+from pipeline import claims, cli, connection
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, RecipeMismatch, StoreUnavailable, Unschedulable
@@ -219,7 +219,7 @@ def test_every_file_of_a_phase_is_listed_in_its_manifest(store: Store, home: Pat
 
 def test_a_flow_that_is_wholly_in_the_store_never_starts_ray(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tiny(), store)
-    monkeypatch.setattr(jobs, "connected", None)
+    monkeypatch.setattr(connection, "connected", None)
     assert all(result.cached for result in train(tiny(), store, Cluster(num_workers=2)))
 
 
@@ -236,7 +236,7 @@ def test_paths_are_absolute_whatever_the_user_wrote(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_a_cluster_that_does_not_answer_is_one_sentence_at_once(address: str) -> None:
     cluster = Cluster(num_workers=1, address=address)
-    with pytest.raises(Unschedulable, match=f"at cluster.address {address}: .*refused"), jobs.connected(cluster):
+    with pytest.raises(Unschedulable, match=f"at cluster.address {address}: .*refused"), connection.connected(cluster):
         pass
 
 

@@ -16,7 +16,7 @@ from flop import Flop
 from flows import ROOT, assert_identical, command_environment, train, weights
 
 from components.jko import train_step
-from pipeline import cli, jobs
+from pipeline import cli, connection
 from pipeline.build import batches_of, new_state, problem_of, rows_of
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, resolve
@@ -105,7 +105,7 @@ def test_workers_microbatches_and_layouts_follow_the_losses_of_one_process(store
     base = train(recipe, store)
     expected = losses(store, [result.ref.run_id for result in base])
     assert expected.shape == (6, 20)
-    with jobs.connected(Cluster(num_workers=2)):
+    with connection.connected(Cluster(num_workers=2)):
         for number, changes in enumerate(({"num_workers": 2}, {"num_microbatches": 4}, {"channels_last": True})):
             other = Store(f"sqlite:///{tmp_path}/{number}/mlflow.db")
             results = train(recipe, other, Cluster(tracking_uri=other.uri, phases_per_job=2, **changes))

@@ -14,7 +14,7 @@ from flows import tiny, train, weights
 
 from benchmarks import readers as readers_benchmark
 from components.streams import stream
-from pipeline import cli, jobs
+from pipeline import cli, connection
 from pipeline import data as datas
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, load_source, resolve
@@ -44,7 +44,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one_ray() -> Iterator[None]:
-    with jobs.started(Cluster()):
+    with connection.started(Cluster()):
         yield
 
 

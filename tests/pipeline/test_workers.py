@@ -16,7 +16,7 @@ import pytest
 import torch
 from flows import ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
-from pipeline import jobs
+from pipeline import connection
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, TrainingFailed, Unschedulable
 from pipeline.phase import phases_of
@@ -29,7 +29,7 @@ LONG = {"num_steps": 1200, "batch_size": 64, "width": 32}
 @pytest.fixture(scope="module")
 def one_ray() -> Iterator[None]:
     """One Ray for the tests that do not kill it."""
-    with jobs.connected(Cluster(num_workers=2)):
+    with connection.connected(Cluster(num_workers=2)):
         yield
 
 

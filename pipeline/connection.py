@@ -1,0 +1,117 @@
+"""Ray itself: started here on loopback, or a running cluster; its token, and what a cluster must be able to reach."""
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import ray
+
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.errors import Unschedulable, Unusable
+from pipeline.streaming import close_streams
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAVELLING = ("MLFLOW_", "AWS_", "SJKO_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS")
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray where this process is a job that was submitted."""
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
+    if cluster.num_workers == 0 or ray.is_initialized():
+        yield
+        return
+    with started(cluster):
+        yield
+
+
+@contextlib.contextmanager
+def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> Iterator[None]:
+    """Ray, in any case.
+
+    Args:
+        resources: custom resources of a Ray that is started here.
+
+    Raises:
+        Unschedulable: nothing answers at the cluster's address.
+    """
+    environment = {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
+    environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
+    runtime_env: dict[str, object] = {"env_vars": environment}
+    if IN_A_JOB in os.environ:  # its files are on the nodes already
+        os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    elif cluster.address:
+        runtime_env["working_dir"] = str(ROOT)
+    else:
+        environment["PYTHONPATH"] = str(ROOT)
+    try:
+        if cluster.address:
+            knock(cluster.address)
+        else:
+            private_token()
+        ray.init(
+            address=cluster.address or "local",
+            resources=None if cluster.address else dict(resources or {}),
+            runtime_env=runtime_env,
+            include_dashboard=None if cluster.address else False,
+            **({} if cluster.address else {"_node_ip_address": "127.0.0.1"}),  # listen on loopback only
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise Unschedulable(f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}") from error
+    try:
+        require_reachable_store(cluster)
+        yield
+    finally:
+        close_streams()
+        ray.shutdown()
+
+
+def require_reachable_store(cluster: Cluster) -> None:
+    """Refuse a database on this machine's disk where workers may be on others.
+
+    Raises:
+        Unusable: says what to use instead.
+    """
+    num_nodes = sum(node["Alive"] for node in ray.nodes())
+    elsewhere = num_nodes > 1 or (cluster.address or "").startswith("ray://")
+    if elsewhere and clusters.tracking_uri(cluster).startswith("sqlite:///"):
+        raise Unusable(
+            "cluster.tracking_uri must be http(s)://... or postgresql://... on a cluster of several nodes: a sqlite file "
+            "on this machine's disk is another file on theirs"
+        )
+
+
+def knock(address: str) -> None:
+    """Open a connection to host:port and close it: Ray itself would try for minutes, deaf to Ctrl-C.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def private_token() -> None:
+    """Ray's token for this user, readable by no other: Ray itself would write it with mode 0644."""
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
