@@ -14,6 +14,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy benchmarks
 
 unit: .venv/.installed-dev
 	$(BIN)/python -m pytest

@@ -63,7 +63,7 @@ def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) ->
     run_id = store.create_phase_run(phase, flow_run_id, this_process())
     if _other_is_at_work(store, phase, drivers, own=run_id):
         store.delete_run(run_id)
-        time.sleep(random.uniform(0.05, 0.5))
+        time.sleep(random.uniform(0.05, 0.5))  # nosec B311
         return None
     if store.find(phase) is not None:  # published since the caller looked
         store.delete_run(run_id)

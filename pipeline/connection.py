@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import ray
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Unschedulable, Unusable
+from pipeline.provenance import redacted
 from pipeline.streaming import close_streams
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +33,11 @@ def connected(cluster: Cluster) -> Iterator[None]:
         yield
 
 
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable must not be shown by Ray's dashboard, as all do that are sent along; nodes have it of their own."""
+    return bool(re.search("SECRET|TOKEN|PASSWORD|KEY", name)) or redacted(value) != value
+
+
 @contextlib.contextmanager
 def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> Iterator[None]:
     """Ray, in any case.
@@ -41,7 +48,9 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
     Raises:
         Unschedulable: nothing answers at the cluster's address.
     """
-    environment = {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
+    environment = {
+        name: value for name, value in os.environ.items() if name.startswith(TRAVELLING) and not is_secret(name, value)
+    }
     environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first

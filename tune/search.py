@@ -50,7 +50,7 @@ class SearchFailed(FlowError):
 
 def storage_url(given: str | None) -> str:
     """Optuna's database."""
-    return given or f"sqlite:///{clusters.home() / 'optuna.db'}"
+    return given or os.environ.get("SJKO_OPTUNA_STORAGE") or f"sqlite:///{clusters.home() / 'optuna.db'}"
 
 
 @contextlib.contextmanager
