@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ray
 import yaml
 
 from pipeline import cluster as clusters
@@ -45,7 +46,7 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
             generator = load_generator(store, result.ref, where=where)
-            row = phase_row(store, result, generator)
+            row = phase_row(store, result, generator, cluster)
             display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
             generators.append(generator)
             rows.append(row)
@@ -64,9 +65,9 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
         report.line(f"picture: {picture}")
 
 
-def phase_row(store: Store, result: PhaseResult, generator: Generator) -> dict[str, Any]:
+def phase_row(store: Store, result: PhaseResult, generator: Generator, cluster: Cluster) -> dict[str, Any]:
     """What is known of a phase, for `--json`; metrics are computed once and kept with the phase's run."""
-    metrics = evaluated(store, result.ref, generator)
+    metrics = evaluated(store, result.ref, generator, cluster)
     return {
         "k": result.phase.k,
         "fingerprint": result.phase.fingerprint,
@@ -78,11 +79,33 @@ def phase_row(store: Store, result: PhaseResult, generator: Generator) -> dict[s
     }
 
 
-def evaluated(store: Store, ref: MapRef, generator: Generator) -> dict[str, float]:
-    """Metrics of a published map, from its run, or computed and logged there with a picture."""
+def evaluated(store: Store, ref: MapRef, generator: Generator, cluster: Cluster) -> dict[str, float]:
+    """Metrics of a published map, from its run, or computed and logged there with a picture.
+
+    On a cluster that is connected they are computed where a CPU is free: the head, where drivers wait, has none.
+    """
     run = store.run(ref.run_id)
     if run.data.tags.get(EVALUATED) == EVALUATION_VERSION:
         return dict(run.data.metrics)
+    if cluster.address and cluster.num_workers and ray.is_initialized():
+        elsewhere = ray.remote(num_cpus=1)(measured_elsewhere)
+        try:
+            metrics = ray.get(elsewhere.remote(store.uri, ref, clusters.data(cluster)))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+    else:
+        metrics = measured(store, ref, generator)
+    return {**run.data.metrics, **metrics}
+
+
+def measured_elsewhere(uri: str, ref: MapRef, where: str | None) -> dict[str, float]:
+    """The same in a task of Ray."""
+    store = Store(uri)
+    return measured(store, ref, load_generator(store, ref, where=where))
+
+
+def measured(store: Store, ref: MapRef, generator: Generator) -> dict[str, float]:
+    """Compute the metrics of a published map, and log them with a picture of its samples."""
     metrics = evaluate(generator)
     store.log_metrics(ref.run_id, {generator.phase.num_steps: metrics})
     with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
@@ -90,7 +113,7 @@ def evaluated(store: Store, ref: MapRef, generator: Generator) -> dict[str, floa
         title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
         figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, title)
     store.tag(ref.run_id, EVALUATED, EVALUATION_VERSION)
-    return {**run.data.metrics, **metrics}
+    return metrics
 
 
 def draw_flow(

@@ -59,6 +59,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
         os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     elif cluster.address:
         runtime_env["working_dir"] = str(ROOT)
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)  # that .git stays here
     else:
         environment["PYTHONPATH"] = str(ROOT)
     try:
@@ -78,7 +79,10 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
         )
     except (OSError, RuntimeError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
-        raise Unschedulable(f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}") from error
+        raise Unschedulable(
+            f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}. One with a token needs "
+            "RAY_AUTH_MODE=token, and the token in $RAY_AUTH_TOKEN or ~/.ray/auth_token."
+        ) from error
     try:
         require_reachable_store(cluster)
         yield

@@ -3,8 +3,10 @@
 import contextlib
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,10 +18,15 @@ from ray.train.torch import TorchTrainer
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.connection import knock
 from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
 from pipeline.phase import Phase
 from pipeline.worker import Job, train_loop
 
+SECONDS_BETWEEN_LOOKS, SECONDS_WITHOUT_HEAD = 5.0, 20.0
+"""Ray itself would end this process, without a word to its user, after 60 seconds without a head."""
+SECONDS_BETWEEN_RESIZES = 60.0
+"""An elastic job that finds more nodes begins again from its last checkpoint, with more workers."""
 START_ATTEMPTS = 10
 """Attempts of a minute each to place a job's workers on a cluster that may still be growing."""
 
@@ -96,6 +103,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
             num_workers=cluster.num_workers if cluster.min_workers is None else (cluster.min_workers, cluster.num_workers),
             use_gpu=cluster.use_gpu,
             resources_per_worker=resources_per_worker(cluster),
+            elastic_resize_monitor_interval_s=SECONDS_BETWEEN_RESIZES,
         ),
         run_config=ray.train.RunConfig(
             name=name,
@@ -126,8 +134,17 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="ray-train", daemon=True).start()
+    head, silent_since = ray.get_runtime_context().gcs_address, None
     try:
-        return outcome.result()
+        while True:
+            try:
+                return outcome.result(SECONDS_BETWEEN_LOOKS)
+            except FutureTimeout:
+                silent_since = None if answers(head) else silent_since or time.monotonic()
+                if silent_since and time.monotonic() - silent_since > SECONDS_WITHOUT_HEAD:
+                    raise _head_is_gone(head) from None
+    except ray.exceptions.RayError as error:  # the controller of the job went down with it
+        raise _head_is_gone(head) from error
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             cause = getattr(failure, "cause", failure)
@@ -141,6 +158,22 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
         if "timed out" in str(error).lower() or "timeout" in str(error).lower():
             raise _unschedulable(cluster) from error
         raise TrainingFailed(f"Ray Train could not run the job: {error}") from error
+
+
+def _head_is_gone(address: str) -> TrainingFailed:
+    return TrainingFailed(
+        f"the head of the Ray cluster at {address} is gone. Finished phases are in the store, and the same command goes on from "
+        "the last checkpoint on a new cluster."
+    )
+
+
+def answers(address: str) -> bool:
+    """Whether someone listens at host:port."""
+    try:
+        knock(address)
+    except OSError:
+        return False
+    return True
 
 
 def forget_checkpoints(name: str, cluster: Cluster) -> None:

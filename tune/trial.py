@@ -96,7 +96,8 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     """
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
-        metrics = evaluated(store, result.ref, load_generator(store, result.ref, where=clusters.data(search.cluster)))
+        generator = load_generator(store, result.ref, where=clusters.data(search.cluster))
+        metrics = evaluated(store, result.ref, generator, search.cluster)
         if search.metric not in metrics:
             raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
         if not math.isfinite(metrics[search.metric]):

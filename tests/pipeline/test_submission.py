@@ -1,0 +1,129 @@
+"""Flows as jobs of a real Ray head with its dashboard and a token: sent, followed, left alone, stopped."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import services
+from flows import ROOT, command_environment
+
+from pipeline.errors import Unusable
+from pipeline.submission import entrypoint
+
+SMALL = ["--network.width=8", "--training.batch-size=16", "--jko.num-phases=2", "--cluster.num-workers=1"]
+
+
+@dataclass
+class Head:
+    """A cluster of one node."""
+
+    address: str
+    environment: dict[str, str]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pipeline", *arguments, "--address", self.address]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, **pipes)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, error = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, error)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    folder = tmp_path_factory.mktemp("head")
+    token = folder / "token"
+    token.write_text("0123456789abcdef0123456789abcdef")
+    token.chmod(0o600)
+    binaries = Path(sys.executable).parent
+    environment = {
+        **command_environment(folder / "home"),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_worker_niceness": "0",
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+    }
+    environment.pop("PYTHONPATH")
+    port, dashboard = services.free_port(), services.free_port()
+    where = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    command = [binaries / "ray", "start", "--head", "--block", "--num-cpus=2", *where, "--include-dashboard=true"]
+    url = f"http://127.0.0.1:{dashboard}"
+    with services.process([str(each) for each in command], f"{url}/api/healthz", environment, folder / "log"):
+        yield Head(url, environment)
+
+
+def job_of(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split(" ", 1)[0]
+
+
+def test_a_flow_is_sent_goes_on_without_its_client_and_is_followed_to_its_end(head: Head, tmp_path: Path) -> None:
+    steps = ["--training.num-steps=300"]
+    client = head.start("submit", "moons", *SMALL, *steps)
+    assert client.stdout is not None
+    job = client.stdout.readline().split(" ", 1)[0]
+    client.kill()
+    client.communicate()
+    followed = head.run("status", job, "--follow", "--json", str(tmp_path / "s.json"))
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert "phase   1" in followed.stdout
+    assert json.loads((tmp_path / "s.json").read_text()) == {"job": job, "status": "SUCCEEDED"}
+    again = head.run("submit", "moons", *SMALL, *steps)
+    assert job_of(again) != job
+    assert again.stdout.count("from the store") == 2
+    listed = head.run("status")
+    assert job in listed.stdout
+
+
+def test_a_job_is_stopped(head: Head) -> None:
+    job = job_of(head.run("submit", "moons", *SMALL, "--training.num-steps=200000", "--detach"))
+    time.sleep(5)
+    assert head.run("stop", job).returncode == 0
+    deadline = time.monotonic() + 60
+    while "stopped" not in (said := head.run("status", job).stdout):
+        assert time.monotonic() < deadline, said
+        time.sleep(1)
+
+
+def test_a_job_that_fails_says_so(head: Head) -> None:
+    failed = head.run("submit", "moons", *SMALL, "--cluster.use-gpu")
+    assert failed.returncode == 1
+    assert "were asked for and the cluster has" in failed.stdout
+    assert "has failed: Job entrypoint command failed with exit code 1. What it has finished is in the store." in failed.stderr
+
+
+def test_mistakes_are_told_in_one_line(head: Head, tmp_path: Path) -> None:
+    unknown = head.run("stop", "nonesuch")
+    assert (unknown.returncode, unknown.stderr.strip()) == (
+        2,
+        "error: the cluster has no job nonesuch; see python -m pipeline status",
+    )
+    (tmp_path / "token").write_text("f" * 32)
+    stranger = Head(head.address, {**head.environment, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
+    refused = stranger.run("status")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: no Ray cluster answers at --address {head.address}")
+    assert "Traceback" not in refused.stderr
+    nobody = Head(f"http://127.0.0.1:{services.free_port()}", head.environment).run("status")
+    assert nobody.returncode == 1
+    assert "no Ray cluster answers at --address" in nobody.stderr
+
+
+def test_only_recipes_that_travel_can_be_sent(tmp_path: Path) -> None:
+    assert entrypoint(["submit", "pipeline/recipes/moons.yaml"]).startswith("python -m pipeline run pipeline/recipes/moons.yaml")
+    for path in (tmp_path / "x.yaml", ROOT / ".venv" / "x.yaml", Path("../x.yaml")):
+        with pytest.raises(Unusable, match="RECIPE must be in this repository"):
+            entrypoint(["submit", str(path)])
+
+
+def test_flags_of_the_client_stay_with_it() -> None:
+    sent = entrypoint(["submit", "moons", "--address", "http://x", "--jko.h", "0.5", "--detach", "--json=a.json", "--seed", "1"])
+    assert sent == "python -m pipeline run moons --jko.h 0.5 --seed 1 --cluster.address auto"
