@@ -9,11 +9,13 @@ import logging
 import re
 import secrets
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline import report
@@ -25,6 +27,7 @@ from pipeline.provenance import commit, redacted
 
 LEFT_BEHIND = ["docs", "tests", "**/__pycache__"]
 """Beside what git ignores, .git and .venv."""
+SECONDS_TO_GET_READY = 60.0
 OWN_FLAGS = ("--address", "--json", "--detach")
 
 
@@ -36,9 +39,9 @@ def execute(command: Submit | Status | Stop, arguments: Sequence[str]) -> None:
         MapNotFound: it has no such job.
         TrainingFailed: the job that was followed has failed.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)
     with answering(command.address):
         client = JobSubmissionClient(command.address)
+        logging.getLogger("ray").setLevel(logging.ERROR)  # which the client has set up
         match command:
             case Submit():
                 result = submit(client, command, arguments)
@@ -57,7 +60,7 @@ def answering(address: str) -> Iterator[None]:
     """Turn a lost connection into one sentence with the address."""
     try:
         yield
-    except (ConnectionError, requests.RequestException, RuntimeError, ValueError) as error:
+    except (ConnectionError, requests.RequestException, RayError, RuntimeError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
         reason = str(error).strip().splitlines()[0]
@@ -93,11 +96,16 @@ def entrypoint(arguments: Sequence[str]) -> str:
 def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str]) -> dict[str, Any]:
     """Send the job and follow it."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", Path(command.recipe).stem)
-    job = client.submit_job(
-        entrypoint=entrypoint(arguments),
-        submission_id=f"{name}-{secrets.token_hex(4)}",
-        runtime_env={"working_dir": str(ROOT), "excludes": LEFT_BEHIND, "env_vars": {"SJKO_COMMIT": commit()}},
-    )
+    environment = {"working_dir": str(ROOT), "excludes": LEFT_BEHIND, "env_vars": {"SJKO_COMMIT": commit()}}
+    job, deadline = f"{name}-{secrets.token_hex(4)}", time.monotonic() + SECONDS_TO_GET_READY
+    while True:
+        try:
+            client.submit_job(entrypoint=entrypoint(arguments), submission_id=job, runtime_env=environment)
+            break
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(2)  # the head has only just started
     report.line(f"{job} is a job of {redacted(command.address)} now; it goes on when this command ends:")
     report.line(f"    python -m pipeline status {job} --follow --address {redacted(command.address)}")
     report.line(f"    python -m pipeline stop {job} --address {redacted(command.address)}")
@@ -106,7 +114,7 @@ def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str
 
 def status(client: JobSubmissionClient, command: Status) -> dict[str, Any]:
     """One job, or a table of all."""
-    if command.job is None:
+    if not command.job:
         found = sorted(client.list_jobs(), key=lambda each: each.start_time or 0)
         rows = [{"job": job.submission_id, "status": job.status.value, "entrypoint": job.entrypoint} for job in found]
         report.table("jobs", ["job", "status", "entrypoint"], [list(row.values()) for row in rows])

@@ -56,7 +56,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     where = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
     command = [binaries / "ray", "start", "--head", "--block", "--num-cpus=2", *where, "--include-dashboard=true"]
     url = f"http://127.0.0.1:{dashboard}"
-    with services.process([str(each) for each in command], f"{url}/api/healthz", environment, folder / "log"):
+    with services.process([str(each) for each in command], f"{url}/api/version", environment, folder / "log"):
         yield Head(url, environment)
 
 
@@ -94,9 +94,9 @@ def test_a_job_is_stopped(head: Head) -> None:
 
 
 def test_a_job_that_fails_says_so(head: Head) -> None:
-    failed = head.run("submit", "moons", *SMALL, "--cluster.use-gpu")
+    failed = head.run("submit", "moons", *SMALL, "--training.map-lr=1e18", "--training.potential-lr=1e18")
     assert failed.returncode == 1
-    assert "were asked for and the cluster has" in failed.stdout
+    assert "phase 0 diverged at step" in failed.stdout
     assert "has failed: Job entrypoint command failed with exit code 1. What it has finished is in the store." in failed.stderr
 
 
