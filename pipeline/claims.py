@@ -100,6 +100,9 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
     status = "KILLED"
     try:
         yield
+    except StoreUnavailable:
+        status = ""  # there is nobody to tell; who comes next sees that this process has ended
+        raise
     except FlowError:
         status = "FAILED"
         raise
@@ -107,6 +110,6 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
         done.set()
         thread.join()
         with contextlib.suppress(StoreUnavailable):
-            for run_id in run_ids:
+            for run_id in run_ids if status else []:
                 if store.run(run_id).info.status == "RUNNING":
                     store.set_status(run_id, status)

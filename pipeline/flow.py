@@ -10,7 +10,7 @@ from pipeline import claims, connection, jobs
 from pipeline.build import indivisible
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
-from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.errors import FlowError, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import MapRef, Store
@@ -76,12 +76,15 @@ def run_flow(
                 group = phases[start : start + cluster.phases_per_job]
                 yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
         status = "FINISHED"
+    except StoreUnavailable:
+        status = ""  # there is nobody to tell
+        raise
     except FlowError:
         status = "FAILED"
         raise
     finally:
         with contextlib.suppress(FlowError):
-            if run_id is None:
+            if run_id is None and status:
                 store.set_status(flow_run_id, status)
 
 

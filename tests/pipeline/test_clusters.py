@@ -96,6 +96,7 @@ def num_workers() -> int:
     return len(actors)
 
 
+@pytest.mark.timeout(600)
 def test_a_job_goes_on_with_fewer_workers_when_a_node_is_lost_and_with_more_when_one_comes(
     nodes: Nodes, tracking: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +170,7 @@ def test_the_loss_of_the_head_ends_the_driver_with_a_sentence_and_a_new_one_goes
                 if number == 0:
                     until(lambda: any(run.data.metrics.get("step", 0) > 1000 for run in second_phases(tracking)))
                     os.killpg(head.pid, signal.SIGKILL)
-                out, error = driver.communicate(timeout=120)
+                out, error = driver.communicate(timeout=200)
                 seen.append((driver.returncode, out, error))
             finally:
                 if head.poll() is None:
