@@ -336,7 +336,7 @@ def test_the_default_place_is_below_the_home_and_debians_images_are_found(
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A real SIGINT to a real process, while it writes."""
-    source = sets.mnist(tmp_path / "from", 20_000, 10)
+    source = sets.mnist(tmp_path / "from", 60_000, 10)
     command = [sys.executable, "-m", "pipeline", "prepare", "mnist", "--from", source, "--to", tmp_path / "to", "--size", "64"]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 60
