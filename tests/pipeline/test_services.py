@@ -24,7 +24,8 @@ class Servers:
     folder: Path
 
     def pipeline(self, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**command_environment(home), **self.environment}
+        impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # not four, with pauses of half a minute in all
+        environment = {**command_environment(home), **self.environment, **impatient}
         where = ["--cluster.tracking-uri", self.url]
         command = [sys.executable, "-m", "pipeline", *arguments, *where]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
