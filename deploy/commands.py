@@ -24,7 +24,8 @@ __all__ = ["Refused", "execute"]
 def execute(command: Any) -> None:
     """Do what a parsed command says, and say what was done."""
     store = Store(clusters.tracking_uri(Cluster(tracking_uri=command.store.tracking_uri)))
-    registry = Registry(store, clusters.data(Cluster(data=command.store.data)))
+    where = clusters.data(Cluster(data=command.store.data))
+    registry = Registry(store, where)
     match command:
         case cli.Register():
             result = register(registry, store, command)
@@ -37,7 +38,7 @@ def execute(command: Any) -> None:
             )
             result = {"version": before.number, "instead_of": current.number}
         case cli.Serve():
-            result = served(registry, store, command)
+            result = served(registry, store, where, command)
         case cli.Generate():
             result = generated(registry, store, command)
         case cli.Export():
@@ -49,7 +50,7 @@ def execute(command: Any) -> None:
     write_json(command.store.json, result)
 
 
-def served(registry: Registry, store: Store, command: cli.Serve) -> Mapping[str, Any]:
+def served(registry: Registry, store: Store, where: str | None, command: cli.Serve) -> Mapping[str, Any]:
     """Serve until the command is ended."""
     from deploy import serving
     from deploy.service import Settings
@@ -59,7 +60,6 @@ def served(registry: Registry, store: Store, command: cli.Serve) -> Mapping[str,
     serving.check_port(command.host, command.port)
     token = serving.token_of(command.host, command.token_file)
     least, most = command.replicas
-    where = clusters.data(Cluster(data=command.store.data))
     settings = Settings(store.uri, name, which, where, token, min_replicas=least, max_replicas=most)
     with serving.running(settings, command.host, command.port, command.address):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")

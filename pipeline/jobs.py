@@ -5,8 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 
@@ -134,17 +133,18 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="ray-train", daemon=True).start()
-    head, silent_since = ray.get_runtime_context().gcs_address, None
+    head = ray.get_runtime_context().gcs_address
+    last_seen = time.monotonic()
     try:
-        while True:
-            try:
-                return outcome.result(SECONDS_BETWEEN_LOOKS)
-            except FutureTimeout:
-                silent_since = None if answers(head) else silent_since or time.monotonic()
-                if silent_since and time.monotonic() - silent_since > SECONDS_WITHOUT_HEAD:
-                    raise _head_is_gone(head) from None
-    except ray.exceptions.RayError as error:  # the controller of the job went down with it
-        raise _head_is_gone(head) from error
+        while not wait([outcome], SECONDS_BETWEEN_LOOKS).done:
+            if answers(head):
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > SECONDS_WITHOUT_HEAD:
+                raise _lost(f"the head of the Ray cluster at {head} is gone")
+        return outcome.result()
+    except ray.exceptions.RayError as error:  # the controller of the job went down, with the head or alone
+        what = "the job's controller was lost" if answers(head) else f"the head of the Ray cluster at {head} is gone"
+        raise _lost(what) from error
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             cause = getattr(failure, "cause", failure)
@@ -160,11 +160,8 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
         raise TrainingFailed(f"Ray Train could not run the job: {error}") from error
 
 
-def _head_is_gone(address: str) -> TrainingFailed:
-    return TrainingFailed(
-        f"the head of the Ray cluster at {address} is gone. Finished phases are in the store, and the same command goes on from "
-        "the last checkpoint on a new cluster."
-    )
+def _lost(what: str) -> TrainingFailed:
+    return TrainingFailed(f"{what}. Finished phases are in the store, and the same command goes on from the last checkpoint.")
 
 
 def answers(address: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -60,10 +61,10 @@ def answering(address: str) -> Iterator[None]:
     """Turn a lost connection into one sentence with the address."""
     try:
         yield
-    except (ConnectionError, requests.RequestException, RayError, RuntimeError, ValueError) as error:
+    except (OSError, requests.RequestException, aiohttp.ClientError, RayError, RuntimeError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Unschedulable(
             f"no Ray cluster answers at --address {redacted(address)}: {reason}. Bring its dashboard here with "
             "`ray dashboard ray_cluster.yaml`, and its token into $RAY_AUTH_TOKEN or ~/.ray/auth_token."

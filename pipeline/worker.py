@@ -79,12 +79,17 @@ class Share:
     rows: slice
     n: int
 
+    @property
+    def weight(self) -> float:
+        """Of the whole batch."""
+        return len(range(self.n)[self.rows]) / self.n
+
     def mean_in_place(self, tensors: Sequence[Tensor]) -> None:
         """Average over the global batch what each worker has averaged over its rows, in one collective."""
-        if len(range(self.n)[self.rows]) == self.n:
+        if self.weight == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        flat *= len(range(self.n)[self.rows]) / self.n
+        flat *= self.weight
         dist.all_reduce(flat)
         for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
@@ -99,7 +104,7 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     """
     job = Job(**config)
     ranks = ranks_of(job)
-    if job.node_id not in (None, ray.get_runtime_context().get_node_id() if not job.local else None):
+    if job.node_id and job.node_id != ray.get_runtime_context().get_node_id():
         raise Unusable(
             "cluster.tracking_uri must be http(s)://... or postgresql://... : this worker is on another node than the driver, "
             "whose sqlite file it cannot see"
