@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist postgresql
+DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist faketime postgresql
 
 .PHONY: run test lint unit system clean
 

@@ -34,8 +34,8 @@ def this_process() -> str:
 class Drivers:
     """Which other drivers are alive, as far as this one can tell.
 
-    A driver on this host is alive while its process is; one elsewhere while its heartbeat changes. Only this process's own
-    monotonic clock is read, never the time of another machine.
+    A driver is alive while its heartbeat changes, and on this host no longer than its process. Only this process's own monotonic
+    clock is read, never the time of another machine.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,8 @@ class Drivers:
         host, pid, created = [*owner.split(":"), "", "", ""][:3]
         if host == socket.gethostname() and pid.isdigit():
             try:
-                return f"{psutil.Process(int(pid)).create_time():.2f}" == created
+                if f"{psutil.Process(int(pid)).create_time():.2f}" != created:
+                    return False
             except psutil.NoSuchProcess:
                 return False
         seen, since = self._beats.get(run_id, ("", 0.0))
@@ -101,7 +102,7 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except StoreUnavailable:
-        status = ""  # there is nobody to tell; who comes next sees that this process has ended
+        status = "FAILED" if store.is_there() else ""  # nobody to tell: who comes next misses the heartbeat
         raise
     except FlowError:
         status = "FAILED"

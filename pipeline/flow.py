@@ -77,7 +77,7 @@ def run_flow(
                 yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
         status = "FINISHED"
     except StoreUnavailable:
-        status = ""  # there is nobody to tell
+        status = "FAILED" if store.is_there() else ""
         raise
     except FlowError:
         status = "FAILED"

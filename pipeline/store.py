@@ -112,13 +112,21 @@ class Store:
         try:
             yield
         except (MlflowException, requests.RequestException) as error:
-            lost = isinstance(error, requests.RequestException) or "API request to" in str(error)
-            if not lost:
+            if not isinstance(error, requests.RequestException) and "API request to" not in str(error):
                 raise
+            what = "fails inside: its log says why, often its database or artifact store" if self.is_there() else "does not answer"
             raise StoreUnavailable(
-                f"MLflow at {redacted(self.uri)} does not answer. Finished phases are kept, and the same command goes on when it "
-                "is back."
+                f"MLflow at {redacted(self.uri)} {what}. Finished phases are kept, and the same command goes on when it is back."
             ) from error
+
+    def is_there(self) -> bool:
+        """Whether the server answers, asked once and briefly; a database without a server does."""
+        if not self.uri.startswith("http"):
+            return True
+        try:
+            return requests.get(f"{self.uri}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def select(self, condition: str) -> list[Run]:
         """All runs that fulfil a condition of MLflow's search, newest first."""

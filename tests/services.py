@@ -100,4 +100,6 @@ def s3(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
 def mlflow_command(database: str, artifacts: str, port: int) -> list[str]:
     """A tracking server that hands artifacts on to the object store, so that clients need no key to it."""
     store = ["--backend-store-uri", database, "--artifacts-destination", artifacts]
-    return [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    alone = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]  # or it starts eight processes for jobs that nobody sends
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [*alone, sys.executable, "-m", "mlflow", "server", *store, *where]
