@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist faketime postgresql
 
-.PHONY: run test lint unit system clean
+.PHONY: run test lint unit soak system clean
 
 run: .venv/.installed ## train two_circles and say where the picture is
 	$(BIN)/python -m pipeline run two_circles
@@ -17,7 +17,10 @@ lint: .venv/.installed-dev
 	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy benchmarks
 
 unit: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 30
+
+soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
+	$(BIN)/python -m pytest -m soak
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

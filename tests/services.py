@@ -36,6 +36,19 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -
             return
 
 
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        except OSError:
+            assert process.poll() is None, f"the server at port {port} ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"port {port} did not answer"
+            time.sleep(0.2)
+        else:
+            return
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """The URL of an empty database. The server refuses to run as root, so root starts it as the package's own user."""

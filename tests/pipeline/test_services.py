@@ -1,51 +1,83 @@
-"""A flow through real servers: MLflow on PostgreSQL with its artifacts in S3, Ray Train's checkpoints in S3 too."""
+"""Real servers: MLflow on PostgreSQL with its artifacts in S3, checkpoints in S3 too; train, search, serve, back up, restore."""
 
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import boto3
+import fsspec
+import psycopg
 import pytest
+import requests
 import services
 from flows import ROOT, command_environment
 
+SMALL = ["--network.width", "16", "--training.batch-size", "32", "--training.num-steps", "60", "--jko.num-phases", "2"]
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # not four, with pauses of half a minute in all
 
-@dataclass
+
+@dataclass(frozen=True)
 class Servers:
-    """What the tests may use and take away."""
+    """What the tests may use and take away; MLflow itself is started by who needs it."""
 
     environment: dict[str, str]
-    command: list[str]
-    url: str
+    database: str
+    port: int
     folder: Path
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def mlflow(self) -> Iterator[None]:
+        command = services.mlflow_command(self.database, "s3://bucket/artifacts", self.port)
+        environment = {**os.environ, **self.environment}
+        with services.process(command, f"{self.url}/health", environment, self.folder / "mlflow.log"):
+            yield
+
+    def start(self, home: Path, module: str, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**command_environment(home), **self.environment, **IMPATIENT, "SJKO_TRACKING_URI": self.url}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, **pipes)
+
+    def run(self, home: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(home, module, *arguments)
+        out, error = process.communicate(timeout=280)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, error)
+
     def pipeline(self, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # not four, with pauses of half a minute in all
-        environment = {**command_environment(home), **self.environment, **impatient}
-        where = ["--cluster.tracking-uri", self.url]
-        command = [sys.executable, "-m", "pipeline", *arguments, *where]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        return self.run(home, "pipeline", *arguments)
+
+    def bucket(self) -> fsspec.AbstractFileSystem:
+        keys = {"key": "test", "secret": "test", "endpoint_url": self.environment["AWS_ENDPOINT_URL"]}
+        return fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, **keys)
+
+
+@contextmanager
+def new_servers(folder: Path) -> Iterator[Servers]:
+    """Empty ones."""
+    folder.mkdir()
+    with services.postgresql(folder / "postgresql") as database, services.s3(folder / "s3", "bucket") as environment:
+        yield Servers(environment, database, services.free_port(), folder)
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("servers")
-    with services.postgresql(folder / "postgresql") as database, services.s3(folder / "s3", "bucket") as environment:
-        port = services.free_port()
-        command = services.mlflow_command(database, "s3://bucket/artifacts", port)
-        yield Servers(environment, command, f"http://127.0.0.1:{port}", folder)
+    with new_servers(tmp_path_factory.mktemp("servers") / "first") as found:
+        yield found
 
 
-SMALL = ["--network.width", "16", "--training.batch-size", "32", "--training.num-steps", "60", "--jko.num-phases", "2"]
+def phases(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["phases"]
 
 
-def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_survives_the_servers_absence(
-    servers: Servers, tmp_path: Path
-) -> None:
+def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_says_when_they_are_absent(servers: Servers, tmp_path: Path) -> None:
     flags = "--cluster.num-workers 2 --cluster.phases-per-job 2 --cluster.checkpoint-every 20 --cluster.storage s3://bucket/runs"
     run = ["run", "moons", *SMALL, *flags.split(), "--json", str(tmp_path / "run.json")]
 
@@ -54,16 +86,12 @@ def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_survives_the_server
     assert f"MLflow at {servers.url} does not answer" in absent.stderr
     assert "Traceback" not in absent.stderr
 
-    server_environment = {**os.environ, **servers.environment}
-    with services.process(servers.command, f"{servers.url}/health", server_environment, servers.folder / "mlflow.log"):
+    with servers.mlflow():
         there = servers.pipeline(tmp_path / "home", *run)
         assert there.returncode == 0, there.stdout + there.stderr
-        rows = json.loads((tmp_path / "run.json").read_text())["phases"]
+        rows = phases(tmp_path / "run.json")
         assert [row["cached"] for row in rows] == [False, False]
-        again = servers.pipeline(tmp_path / "another-home", *run)
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert [row["cached"] for row in json.loads((tmp_path / "run.json").read_text())["phases"]] == [True, True]
-        keys = keys_in_the_bucket(servers.environment["AWS_ENDPOINT_URL"])
+        keys = [key.removeprefix("bucket/") for key in servers.bucket().find("bucket")]
         assert sum(key.endswith("phase/manifest.json") and key.startswith("artifacts/") for key in keys) == 2
         assert not [key for key in keys if key.startswith("runs/") and "safetensors" in key], "checkpoints are removed"
         evaluated = servers.pipeline(tmp_path / "home", "evaluate", rows[1]["map_ref"], "--json", str(tmp_path / "e.json"))
@@ -71,11 +99,76 @@ def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_survives_the_server
         metrics = json.loads((tmp_path / "e.json").read_text())["metrics"]
         assert metrics["w2"] == pytest.approx(rows[1]["metrics"]["w2"], rel=1e-6)
 
-    gone = servers.pipeline(tmp_path / "home", "list")
-    assert gone.returncode == 1
-    assert f"MLflow at {servers.url} does not answer" in gone.stderr
+
+def test_two_flows_and_a_search_at_once_train_no_phase_twice_and_the_best_is_served(servers: Servers, tmp_path: Path) -> None:
+    with psycopg.connect(servers.database, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE optuna")
+    storage = servers.database.removesuffix("/postgres") + "/optuna"
+    flow = ["run", "moons", *SMALL, "--seed", "7"]
+    search = ["run", "moons", *SMALL, "--seed", "7", "--name", "s", "--num-trials", "3", "--num-confirmed", "0"]
+    space = ["--space.divergence", "softplus", "jsd", "--storage", storage, "--json", str(tmp_path / "search.json")]
+    with servers.mlflow():
+        every = [
+            servers.start(tmp_path / "a", "pipeline", *flow, "--json", str(tmp_path / "a.json")),
+            servers.start(tmp_path / "b", "pipeline", *flow, "--json", str(tmp_path / "b.json")),
+            servers.start(tmp_path / "c", "tune", *search, *space),
+        ]
+        for process in every:
+            out, error = process.communicate(timeout=280)
+            assert process.returncode == 0, out + error
+        a, b = phases(tmp_path / "a.json"), phases(tmp_path / "b.json")
+        assert [row["map_ref"] for row in a] == [row["map_ref"] for row in b]
+        found = json.loads((tmp_path / "search.json").read_text())
+        assert [trial.get("error") for trial in found["trials"]] == [None] * 3, found
+        finished = finished_phases(servers)
+        assert set(finished.values()) == {1}
+        serve_the_champion(servers, tmp_path, a[-1]["map_ref"])
 
 
-def keys_in_the_bucket(url: str) -> list[str]:
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-    return [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket").get("Contents", [])]
+def finished_phases(servers: Servers) -> Counter[str]:
+    """How often each fingerprint was trained to its end."""
+    from pipeline.store import Store
+
+    runs = Store(servers.url).select("tags.`sjko.kind` = 'phase' and attributes.status = 'FINISHED'")
+    return Counter(run.data.tags["sjko.fingerprint"] for run in runs)
+
+
+def serve_the_champion(servers: Servers, tmp_path: Path, reference: str) -> None:
+    """Registered, promoted and asked for samples over HTTP, all through the servers."""
+    home, port = tmp_path / "service", services.free_port()
+    for arguments in (["register", reference, "--name", "moons"], ["promote", "moons"]):
+        done = servers.run(home, "deploy", *arguments)
+        assert done.returncode == 0, done.stderr
+    environment = {**command_environment(home), **servers.environment, "SJKO_TRACKING_URI": servers.url}
+    command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
+    with services.process(command, f"http://127.0.0.1:{port}/readyz", environment, tmp_path / "serve.log"):
+        answer = requests.post(f"http://127.0.0.1:{port}/v1/samples", json={"n": 5, "seed": 1, "format": "json"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["samples"]) == 5
+
+
+def test_what_was_backed_up_comes_back_whole_on_other_servers(servers: Servers, tmp_path: Path) -> None:
+    """The commands of docs/operations.md, the bucket copied by s3fs in the place of the AWS client."""
+    flow = ["run", "moons", *SMALL, "--seed", "7", "--json", str(tmp_path / "run.json")]
+    with servers.mlflow():
+        assert servers.pipeline(tmp_path / "home", *flow).returncode == 0
+    before = phases(tmp_path / "run.json")
+    assert [row["cached"] for row in before] == [True, True], "another home, the same store"
+    dump, copy = tmp_path / "mlflow.dump", tmp_path / "bucket"
+    postgres(["pg_dump", "--format=custom", "--dbname", servers.database, "--file", str(dump)])
+    servers.bucket().get("bucket/", f"{copy}/", recursive=True)
+    with new_servers(tmp_path / "second") as others:
+        there = replace(others, port=servers.port)  # where the clients look for it
+        there.bucket().put(f"{copy}/", "bucket/", recursive=True)
+        postgres(["pg_restore", "--clean", "--if-exists", "--dbname", there.database, str(dump)])
+        with there.mlflow():
+            again = there.pipeline(tmp_path / "home", *flow)
+            assert again.returncode == 0, again.stderr
+    after = phases(tmp_path / "run.json")
+    assert [row["cached"] for row in after] == [True, True]
+    assert [row["map_ref"] for row in after] == [row["map_ref"] for row in before]
+
+
+def postgres(command: list[str]) -> None:
+    """One of PostgreSQL's own tools."""
+    subprocess.run([str(services.BINARIES[-1] / command[0]), *command[1:]], check=True, capture_output=True)
