@@ -2,7 +2,8 @@
 
 The textbook update is that of the reference code: separate passes of the potential for real and for generated images, the latter
 not detached, so that its backward pass goes through the map for nothing; the map is evaluated again for its own update; Adam as
-torch has it by default. Both do the arithmetic of the recipe's step, with R1 at each.
+torch has it by default. Both do the same arithmetic, with R1 at each step; `as_shipped` has it at every fourth, as recipes do.
+The floors are the matrix products of our step alone, done again back to back on the same numbers.
 """
 
 import copy
@@ -15,19 +16,25 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Pivot, Row, main
+from benchmarks.products import Recorder
 from components import state as states
 from components.costs import transport_cost
 from components.jko import Batch, Problem, push_through, train_step
 from components.semidual import Objective, map_loss, potential_loss
 from components.shape import Shape
 from components.state import State
+from pipeline.build import shape_from
+from pipeline.recipe import Network
 
 NETWORKS = {
+    "toys": (shape_from(Network(), (2,)), 400, 200, 20),
     "light": (Shape((1, 28, 28), 32, 0, kind="light"), 64, 10, 20),
     "small": (Shape((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
     "large": (Shape((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
 }
-"""With the batch size, the number of steps that are timed, and of those whose losses are compared."""
+"""With the batch size, the number of timings, and of the steps whose losses are compared."""
+CYCLE = 4
+"""Steps of the toys and the light pair that are timed at once: one with a penalty and three without, where it is lazy."""
 OBJECTIVE = Objective("kl", "linear", "mean_squared", h=0.1, r1=0.2, r2=0.0)
 RATES, BETAS = (2e-4, 1e-4), (0.5, 0.9)
 """The paper's."""
@@ -43,6 +50,7 @@ class Switches:
     compile: bool = False
     bfloat16: bool = False
     default_adam: bool = False
+    penalty_every: int = 1
 
 
 VARIANTS = {
@@ -53,46 +61,73 @@ VARIANTS = {
     "ours_bfloat16_channels_last": Switches(bfloat16=True, channels_last=True),
     "ours_compiled_channels_last": Switches(compile=True, channels_last=True),
     "ours_default_adam": Switches(default_adam=True),
+    "ours_as_shipped": Switches(penalty_every=CYCLE),
+    "ours_as_shipped_compiled": Switches(penalty_every=CYCLE, compile=True),
 }
+FLOORS = {"floor": "ours_eager", "floor_as_shipped": "ours_as_shipped"}
+"""And whose products they are."""
 
 
 def cases(quick: bool) -> list[Row]:
     """What to measure: one case per network, so that every ratio is of one run."""
-    names, seeds = (["light"], (0,)) if quick else (list(NETWORKS), (0, 1, 2))
+    names, seeds = (["toys", "light"], (0,)) if quick else (list(NETWORKS), (0, 1, 2))
     return [
-        {"network": name, "threads": 1, "seed": seed, "quick": quick}
+        {"network": name, "threads": threads, "seed": seed, "quick": quick}
         for name in names
+        for threads in ((1, 2) if name in ("toys", "light") and not quick else (1,))
         for seed in seeds[: 3 if name != "large" else 1]
     ]
 
 
 def measure(case: Row) -> Iterator[Row]:
     """All variants in turns, so that the machine's moods meet all."""
-    shape, n, num_steps, num_compared = NETWORKS[case["network"]]
+    shape, n, num_timings, num_compared = NETWORKS[case["network"]]
+    torch.set_num_threads(case["threads"])
+    clock = time.process_time if case["threads"] == 1 else time.perf_counter
+    cycle = CYCLE if case["network"] in ("toys", "light") else 1
     difference = loss_difference(shape, case["seed"], num_compared)
     anchor = states.build_map(shape, seed=case["seed"]).requires_grad_(False)
     steps: dict[str, Step] = {"textbook": textbook(fresh(shape, case["seed"]), anchor)}
     for name, switches in VARIANTS.items():
-        if not case["quick"] or name == "ours_eager":
+        wanted = name in FLOORS.values() if case["quick"] else case["network"] != "toys" or not switches.channels_last
+        if wanted and (cycle > 1 or switches.penalty_every == 1):
             steps[name] = ours(fresh(shape, case["seed"]), anchor, switches)
     for step in steps.values():
-        step(batch(shape, n, 0))  # what is compiled is compiled, what is allocated is there
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for i in range(cycle):  # what is compiled is compiled, what is allocated is there
+            step(batch(shape, n, i))
+    floors = {floor: products(steps[name], shape, n, cycle) for floor, name in FLOORS.items() if name in steps}
+    seconds: dict[str, list[float]] = {name: [] for name in (*steps, *floors)}
     began = time.process_time()
-    for i in range(3 if case["quick"] else num_steps):
+    for i in range(3 if case["quick"] else num_timings):
+        drawn = [batch(shape, n, cycle * i + j) for j in range(cycle)]
         for name, step in steps.items():
-            drawn, start = batch(shape, n, i), time.process_time()
-            step(drawn)
-            seconds[name].append(time.process_time() - start)
+            start = clock()
+            for each in drawn:
+                step(each)
+            seconds[name].append((clock() - start) / cycle)
+        for name, recorded in floors.items():
+            start = clock()
+            recorded.replay()
+            seconds[name].append((clock() - start) / cycle)
     for name, values in seconds.items():
         yield {
             "variant": name,
             "batch_size": n,
             "seconds_per_step": median(values),
             "speedup": median(seconds["textbook"]) / median(values),
+            "over_floor": median(values) / median(seconds["floor_as_shipped" if "as_shipped" in name else "floor"]),
             "loss_difference": difference if name == "ours_eager" else None,
             "cpu_seconds": time.process_time() - began,
         }
+
+
+def products(step: Step, shape: Shape, n: int, cycle: int) -> Recorder:
+    """Those of one cycle."""
+    recorder = Recorder()
+    with recorder:
+        for i in range(cycle):
+            step(batch(shape, n, i))
+    return recorder
 
 
 def loss_difference(shape: Shape, seed: int, num_steps: int) -> float:
@@ -128,7 +163,7 @@ def batch(shape: Shape, n: int, step: int, dtype: torch.dtype = torch.float32) -
 
 def ours(state: State, anchor: torch.nn.Module, switches: Switches) -> Step:
     """The project's step."""
-    problem = Problem(OBJECTIVE, False, 10**9, lambda step: RATES, penalty_every=1, ema_decay=0.9999, bfloat16=switches.bfloat16)
+    problem = Problem(OBJECTIVE, False, 10**9, lambda step: RATES, switches.penalty_every, 0.9999, switches.bfloat16)
     anchor = copy.deepcopy(anchor)
     if switches.channels_last:
         states.channels_last(state)
@@ -142,6 +177,7 @@ def ours(state: State, anchor: torch.nn.Module, switches: Switches) -> Step:
 
     def step(batch: Batch) -> tuple[float, float]:
         losses = train_step(state, problem, batch, [anchor], lambda gradients: None)
+        state.step += 1
         return float(losses.potential_loss), float(losses.map_loss)
 
     return step
@@ -184,10 +220,10 @@ def textbook(state: State, anchor: torch.nn.Module) -> Step:
 
 PIVOTS = [
     Pivot(
-        ("network", "batch_size", "variant"),
+        ("network", "batch_size", "threads", "variant"),
         None,
-        ("seconds_per_step", "speedup"),
-        "CPU-seconds per step, and textbook / variant",
+        ("seconds_per_step", "speedup", "over_floor"),
+        "seconds per step, textbook / variant, and variant / floor",
     ),
     Pivot(("network",), None, ("loss_difference",), "largest difference of a loss over 20 steps (large: 4), float64; goal 1e-5"),
 ]

@@ -9,7 +9,7 @@ import fsspec
 from pipeline.provenance import redacted
 
 VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "storage": "SJKO_STORAGE", "data": "SJKO_DATA"}
-TRACKING = ("http://", "https://", "sqlite:///", "postgresql://")
+TRACKING = ("http://", "https://", "sqlite:///")
 
 
 @dataclass(frozen=True)

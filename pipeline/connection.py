@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ray
+from ray._private import services
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -67,16 +68,18 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
             knock(cluster.address)
         else:
             private_token()
-        ray.init(
-            address=cluster.address or "local",
-            resources=None if cluster.address else dict(resources or {}),
-            runtime_env=runtime_env,
-            include_dashboard=None if cluster.address else False,
-            **({} if cluster.address else {"_node_ip_address": "127.0.0.1"}),  # listen on loopback only
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+        with contextlib.ExitStack() as stack:
+            where = {} if cluster.address else stack.enter_context(loopback())
+            ray.init(
+                address=cluster.address or "local",
+                resources=None if cluster.address else dict(resources or {}),
+                runtime_env=runtime_env,
+                include_dashboard=None if cluster.address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                **where,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise Unschedulable(
@@ -91,6 +94,17 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def loopback() -> Iterator[dict[str, str]]:
+    """What makes a Ray that is started meanwhile listen on 127.0.0.1 alone: Ray would take this host's address in its place."""
+    original = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield {"_node_ip_address": "127.0.0.1"}
+    finally:
+        services.resolve_ip_for_localhost = original
+
+
 def require_reachable_store(cluster: Cluster) -> None:
     """Refuse a database on this machine's disk where workers may be on others.
 
@@ -101,7 +115,7 @@ def require_reachable_store(cluster: Cluster) -> None:
     elsewhere = num_nodes > 1 or (cluster.address or "").startswith("ray://")
     if elsewhere and clusters.tracking_uri(cluster).startswith("sqlite:///"):
         raise Unusable(
-            "cluster.tracking_uri must be http(s)://... or postgresql://... on a cluster of several nodes: a sqlite file "
+            "cluster.tracking_uri must be http(s)://... on a cluster of several nodes: a sqlite file "
             "on this machine's disk is another file on theirs"
         )
 

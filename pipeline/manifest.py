@@ -24,11 +24,21 @@ def _sha256(path: Path) -> str:
 
 
 def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: Mapping[str, object]) -> None:
-    """Write NAME.safetensors for each name, the record as phase.json, and last the manifest of their sha256 sums."""
+    """Write the files, and last the manifest of their sha256 sums."""
+    write_files(folder, tensors, record)
+    seal(folder)
+
+
+def write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: Mapping[str, object]) -> None:
+    """Write NAME.safetensors for each name, and the record as phase.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in tensors.items():
         save_file(dict(content), folder / f"{name}.safetensors")
     (folder / PHASE).write_text(json.dumps(record, indent=1))
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest of a folder whose files are all there."""
     sums = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     (folder / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1))
 

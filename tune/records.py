@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.cluster import Cluster
 from pipeline.errors import MapNotFound, RecipeMismatch
 from pipeline.recipe import Recipe
-from pipeline.store import FINGERPRINT, KIND, OWNER, PARENT, Store
+from pipeline.runs import PARENT
+from pipeline.store import FINGERPRINT, KIND, OWNER, Store
 from tune import space
 from tune.space import Axis, Value
 

@@ -26,7 +26,7 @@ from pipeline.store import Store
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
 BINARIES = Path(sys.executable).parent
-LONG = {"num_steps": 8000, "batch_size": 64, "width": 32, "map_lr": 1e-4, "potential_lr": 1e-4}
+LONG = {"num_steps": 5000, "batch_size": 64, "width": 32, "map_lr": 1e-4, "potential_lr": 1e-4}
 """Long enough for nodes to go and come; slow enough for rounding errors to stay small."""
 
 

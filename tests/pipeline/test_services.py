@@ -18,6 +18,7 @@ import services
 from flows import ROOT, command_environment
 
 SMALL = ["--network.width", "16", "--training.batch-size", "32", "--training.num-steps", "60", "--jko.num-phases", "2"]
+PASSWORD = "geheim-4711"
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # not four, with pauses of half a minute in all
 
 
@@ -81,8 +82,10 @@ def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_says_when_they_are_
     flags = "--cluster.num-workers 2 --cluster.phases-per-job 2 --cluster.checkpoint-every 20 --cluster.storage s3://bucket/runs"
     run = ["run", "moons", *SMALL, *flags.split(), "--json", str(tmp_path / "run.json")]
 
-    absent = servers.pipeline(tmp_path / "home", *run)
+    url = servers.url.replace("//", f"//someone:{PASSWORD}@")
+    absent = servers.pipeline(tmp_path / "home", *run, "--cluster.tracking-uri", url)
     assert absent.returncode == 1
+    assert PASSWORD not in absent.stdout + absent.stderr
     assert f"MLflow at {servers.url} does not answer" in absent.stderr
     assert "Traceback" not in absent.stderr
 
@@ -108,21 +111,36 @@ def test_two_flows_and_a_search_at_once_train_no_phase_twice_and_the_best_is_ser
     search = ["run", "moons", *SMALL, "--seed", "7", "--name", "s", "--num-trials", "3", "--num-confirmed", "0"]
     space = ["--space.divergence", "softplus", "jsd", "--storage", storage, "--json", str(tmp_path / "search.json")]
     with servers.mlflow():
+        with_password = ["--cluster.tracking-uri", servers.url.replace("//", f"//someone:{PASSWORD}@")]
         every = [
-            servers.start(tmp_path / "a", "pipeline", *flow, "--json", str(tmp_path / "a.json")),
+            servers.start(tmp_path / "a", "pipeline", *flow, "--json", str(tmp_path / "a.json"), *with_password),
             servers.start(tmp_path / "b", "pipeline", *flow, "--json", str(tmp_path / "b.json")),
             servers.start(tmp_path / "c", "tune", *search, *space),
         ]
         for process in every:
             out, error = process.communicate(timeout=280)
             assert process.returncode == 0, out + error
+            assert PASSWORD not in out + error
+        assert_nowhere(PASSWORD, servers, tmp_path)
         a, b = phases(tmp_path / "a.json"), phases(tmp_path / "b.json")
         assert [row["map_ref"] for row in a] == [row["map_ref"] for row in b]
         found = json.loads((tmp_path / "search.json").read_text())
-        assert [trial.get("error") for trial in found["trials"]] == [None] * 3, found
+        assert [trial.get("error") for trial in found["trials"]] == [""] * 3, found
         finished = finished_phases(servers)
         assert set(finished.values()) == {1}
         serve_the_champion(servers, tmp_path, a[-1]["map_ref"])
+
+
+def assert_nowhere(secret: str, servers: Servers, folder: Path) -> None:
+    """Not in MLflow's parameters and tags, nor in a file of the bucket or below the folder."""
+    from pipeline.store import Store
+
+    store, bucket = Store(servers.url), servers.bucket()
+    kept = [str((run.data.params, run.data.tags)) for run in store.select("attributes.status != 'NEVER'")]
+    assert len(kept) > 5
+    objects = [bucket.cat(key) for key in bucket.find("bucket")]
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert not any(secret.encode() in content for content in [str(kept).encode(), *objects, *files])
 
 
 def finished_phases(servers: Servers) -> Counter[str]:

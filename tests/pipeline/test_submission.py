@@ -54,6 +54,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     environment.pop("PYTHONPATH")
     port, dashboard = services.free_port(), services.free_port()
     where = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    where.append(f"--dashboard-agent-listen-port={services.free_port()}")  # that of any other Ray here is taken
     command = [binaries / "ray", "start", "--head", "--block", "--num-cpus=2", *where, "--include-dashboard=true"]
     url = f"http://127.0.0.1:{dashboard}"
     with services.process([str(each) for each in command], f"{url}/api/version", environment, folder / "log"):

@@ -42,6 +42,21 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
 
 
 @pytest.mark.usefixtures("one_ray")
+def test_ray_started_here_is_heard_by_this_machine_alone_and_its_token_read_by_this_user_alone() -> None:
+    listening = [
+        (process.name(), connection.laddr)
+        for process in ray_processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 3
+    assert not [(name, at) for name, at in listening if at.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
+    if "RAY_AUTH_TOKEN" not in os.environ:
+        token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+        assert token.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize(("num_workers", "min_workers"), [(1, None), (2, None), (2, 1)])
 def test_any_number_of_workers_and_local_mode_compute_the_same(
     num_workers: int, min_workers: int | None, store: Store, tmp_path: Path

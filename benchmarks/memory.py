@@ -1,0 +1,108 @@
+"""Peak memory of a process that trains: against K, against the size of a streamed set, and of a driver of many phases."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from benchmarks.harness import ROOT, Pivot, Row, main
+
+MEBIBYTE = 2**20
+FLOW = """
+import json, resource, sys
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.flow import Unwatched, run_flow
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.store import Store
+case = json.loads(sys.argv[1])
+image = case.get("images")
+recipe = Recipe(
+    data=Data(target="image_folder", size=32, streamed=True, digest=case["digest"], standardise=False) if image else Data(),
+    network=Network(kind="light", width=16, num_frequencies=0) if image else Network(),
+    jko=Jko(num_phases=case["num_phases"], cost="mean_squared" if image else "squared"),
+    training=Training(num_steps=case["num_steps"], batch_size=64),
+)
+store = Store(clusters.tracking_uri(Cluster()))
+first = None
+for result in run_flow(recipe, name="memory", store=store, cluster=Cluster(data=case.get("data")), observer=Unwatched()):
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    first = first or now
+print(json.dumps([first, now]))
+"""
+
+
+def cases(quick: bool) -> list[Row]:
+    """What to measure."""
+    phases = (2, 4) if quick else (2, 10, 50, 200)
+    images = (500, 1000) if quick else (2_000, 20_000, 100_000)
+    return [
+        *({"against": "K", "size": k, "seed": 0} for k in phases),
+        *({"against": "streamed images", "size": n, "seed": 0} for n in images),
+    ]
+
+
+def measure(case: Row) -> Iterator[Row]:
+    """One process per row; the first phase's peak, and that of the whole flow."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sjko-memory-") as home:
+        wanted = {"num_phases": case["size"], "num_steps": 5}
+        if case["against"] != "K":
+            wanted = {"num_phases": 1, "num_steps": 50, "images": True, **streamed_set(home, case["size"])}
+        environment = {**os.environ, "SJKO_HOME": home, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", FLOW, json.dumps(wanted)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        first, last = json.loads(done.stdout.splitlines()[-1])
+    yield {
+        "peak_mib": last / MEBIBYTE,
+        "growth_mib": (last - first) / MEBIBYTE,
+        "cpu_seconds": time.monotonic() - began,
+    }
+
+
+def streamed_set(home: str, n: int) -> dict[str, str]:
+    """Noise as PNG files, prepared: where it is, and its digest."""
+    import numpy as np
+    from PIL import Image
+
+    folder, rng = os.path.join(home, "pictures"), np.random.default_rng(0)
+    os.makedirs(folder)
+    for i in range(n):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+            os.path.join(folder, f"{i:06d}.png"), compress_level=0
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "prepare",
+        "image_folder",
+        "--from",
+        folder,
+        "--to",
+        f"{home}/data",
+        "--size",
+        "32",
+    ]
+    out = os.path.join(home, "prepared.json")
+    subprocess.run([*command, "--json", out], cwd=ROOT, check=True, capture_output=True)
+    with open(out) as file:
+        return {"data": f"{home}/data", "digest": json.load(file)["digest"]}
+
+
+PIVOTS = [
+    Pivot(
+        ("against", "size"),
+        None,
+        ("peak_mib", "growth_mib"),
+        "peak MiB of a process, and its growth after the first phase; goal: flat",
+    )
+]
+
+if __name__ == "__main__":
+    main("memory", __doc__, cases=cases, measure=measure, pivots=PIVOTS, processes=1)

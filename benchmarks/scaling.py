@@ -1,0 +1,62 @@
+"""One and two Ray Train workers of one thread each at a fixed global batch: steps per second of the light image pair."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.flows import shipped
+from benchmarks.harness import Pivot, Row, main
+from pipeline import cluster as clusters
+from pipeline import connection
+from pipeline.cluster import Cluster
+from pipeline.flow import Unwatched, run_flow
+from pipeline.store import Store
+
+BATCH_SIZES, WORKERS = (32, 64, 256), (1, 2)
+
+
+def cases(quick: bool) -> list[Row]:
+    """What to measure."""
+    return [{"batch_size": n, "num_steps": 10 if quick else 200, "seed": 0} for n in (BATCH_SIZES[:1] if quick else BATCH_SIZES)]
+
+
+def measure(case: Row) -> Iterator[Row]:
+    """One row per number of workers; two flows of different lengths each, so that what a job costs falls out."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="sjko-scaling-") as home:
+        os.environ["SJKO_HOME"] = home
+        with connection.started(Cluster(num_workers=max(WORKERS))):
+            seconds = {workers: seconds_per_step(case, workers) for workers in WORKERS}
+    for workers in WORKERS:
+        yield {
+            "num_workers": workers,
+            "seconds_per_step": seconds[workers],
+            "speedup": seconds[1] / seconds[workers],
+            "cpu_seconds": time.process_time() - began,
+        }
+
+
+def seconds_per_step(case: Row, num_workers: int) -> float:
+    """Wall time of a step, from the difference of a short and a long phase."""
+    short, long = (train_seconds(case, num_workers, factor * case["num_steps"]) for factor in (1, 3))
+    return (long - short) / (2 * int(case["num_steps"]))
+
+
+def train_seconds(case: Row, num_workers: int, num_steps: int) -> float:
+    """Wall time of one phase within its worker."""
+    recipe = shipped("fashion_mnist")
+    training = replace(recipe.training, num_steps=num_steps, batch_size=case["batch_size"])
+    recipe = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=training, seed=num_workers)
+    store, cluster = Store(clusters.tracking_uri(Cluster())), Cluster(num_workers=num_workers, checkpoint_every=0)
+    (result,) = run_flow(recipe, name="scaling", store=store, cluster=cluster, observer=Unwatched())
+    return float(store.run(result.ref.run_id).data.metrics["train_seconds"])
+
+
+PIVOTS = [
+    Pivot(("batch_size", "num_workers"), None, ("seconds_per_step", "speedup"), "light pair, bfloat16; goal: two workers 1.7")
+]
+
+if __name__ == "__main__":
+    main("scaling", __doc__, cases=cases, measure=measure, pivots=PIVOTS, processes=1)
