@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import ot
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
@@ -15,6 +14,8 @@ def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
     """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite."""
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return math.nan  # the solver would say 0
+    import ot  # and with it scikit-learn, a second or more: only where something is measured
+
     cost = ot.dist(x.astype(np.float64), y.astype(np.float64), metric="sqeuclidean")
     weights = np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y))
     return math.sqrt(max(0.0, float(ot.emd2(*weights, cost, numItermax=10_000_000))))
@@ -22,6 +23,8 @@ def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 
 def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, num_projections: int = 256) -> float:
     """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015)."""
+    import ot
+
     directions = rng.standard_normal((x.shape[1], num_projections))
     directions /= np.linalg.norm(directions, axis=0)
     return float(ot.sliced_wasserstein_distance(x.astype(np.float64), y.astype(np.float64), projections=directions))

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import psutil
+from mlflow.entities import Run
 
 from pipeline.errors import FlowError, StoreUnavailable
 from pipeline.phase import Phase
@@ -59,27 +60,28 @@ class Drivers:
 
 def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) -> str | None:
     """The run to train a phase in, or None while another driver has it. Runs of dead drivers are closed as KILLED."""
-    if _other_is_at_work(store, phase, drivers, own=None):
+    if other_is_at_work(store, store.runs_of(phase.fingerprint), drivers):
         return None
     run_id = store.create_phase_run(phase, flow_run_id, this_process())
-    if _other_is_at_work(store, phase, drivers, own=run_id):
+    others = [run for run in store.runs_of(phase.fingerprint) if run.info.run_id != run_id]
+    if other_is_at_work(store, others, drivers):
         store.delete_run(run_id)
         time.sleep(random.uniform(0.05, 0.5))  # nosec B311
         return None
-    if store.find(phase) is not None:  # published since the caller looked
+    if store.find(phase, runs=others) is not None:  # published since the caller looked
         store.delete_run(run_id)
         return None
     return run_id
 
 
-def _other_is_at_work(store: Store, phase: Phase, drivers: Drivers, *, own: str | None) -> bool:
-    for run in store.runs_of(phase.fingerprint):
-        if run.info.status != "RUNNING" or run.info.run_id == own:
-            continue
+def other_is_at_work(store: Store, runs: Sequence[Run], drivers: Drivers) -> bool:
+    """Whether one of the runs is that of a living driver."""
+    for run in runs:
         tags = run.data.tags
-        if drivers.is_alive(run.info.run_id, tags.get(OWNER, ""), tags.get(HEARTBEAT, "")):
-            return True
-        store.set_status(run.info.run_id, "KILLED")
+        if run.info.status == "RUNNING":
+            if drivers.is_alive(run.info.run_id, tags.get(OWNER, ""), tags.get(HEARTBEAT, "")):
+                return True
+            store.set_status(run.info.run_id, "KILLED")
     return False
 
 

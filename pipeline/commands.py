@@ -1,8 +1,9 @@
 """The commands behind `python -m pipeline`, after their arguments have been parsed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import ray
 import yaml
 
 from pipeline import cluster as clusters
-from pipeline import figures, report
+from pipeline import report
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.errors import RecipeMismatch, Unusable
@@ -27,6 +28,7 @@ LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
 EVALUATED = "sjko.evaluated"
 EVALUATION_VERSION = "1"
+PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 
 def open_store(cluster: Cluster) -> Store:
@@ -41,18 +43,20 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
     phases = phases_of(recipe)
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
     rows: list[dict[str, Any]] = []
-    generators: list[Generator] = []
+    generators: list[Callable[[], Generator]] = []
     with report.Display(store, phases) as display:
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
-            generator = load_generator(store, result.ref, where=where)
+            generator = cache(partial(load_generator, store, result.ref, where=where))  # read when it is first needed
             row = phase_row(store, result, generator, cluster)
             display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
             generators.append(generator)
             rows.append(row)
     flow_run_id = store.flow_run_id(phases[-1].fingerprint)
     folder = clusters.home() / "flows" / f"{name}-{phases[-1].fingerprint[:8]}"
-    pictures = draw_flow(store, flow_run_id, folder, rows, generators)
+    pictures = [folder / name for name in PICTURES]
+    if not all(row["cached"] for row in rows) or not all(picture.is_file() for picture in pictures):
+        draw_flow(store, flow_run_id, pictures, rows, [generator() for generator in generators])
     summary = {"run_id": flow_run_id, "phases": rows}
     write_json(folder / "flow.json", summary)
     store.log_file(flow_run_id, folder / "flow.json")
@@ -65,7 +69,7 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
         report.line(f"picture: {picture}")
 
 
-def phase_row(store: Store, result: PhaseResult, generator: Generator, cluster: Cluster) -> dict[str, Any]:
+def phase_row(store: Store, result: PhaseResult, generator: Callable[[], Generator], cluster: Cluster) -> dict[str, Any]:
     """What is known of a phase, for `--json`; metrics are computed once and kept with the phase's run."""
     metrics = evaluated(store, result.ref, generator, cluster)
     return {
@@ -79,7 +83,7 @@ def phase_row(store: Store, result: PhaseResult, generator: Generator, cluster: 
     }
 
 
-def evaluated(store: Store, ref: MapRef, generator: Generator, cluster: Cluster) -> dict[str, float]:
+def evaluated(store: Store, ref: MapRef, generator: Callable[[], Generator], cluster: Cluster) -> dict[str, float]:
     """Metrics of a published map, from its run, or computed and logged there with a picture.
 
     On a cluster that is connected they are computed where a CPU is free: the head, where drivers wait, has none.
@@ -94,7 +98,7 @@ def evaluated(store: Store, ref: MapRef, generator: Generator, cluster: Cluster)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
     else:
-        metrics = measured(store, ref, generator)
+        metrics = measured(store, ref, generator())
     return {**run.data.metrics, **metrics}
 
 
@@ -106,6 +110,8 @@ def measured_elsewhere(uri: str, ref: MapRef, where: str | None) -> dict[str, fl
 
 def measured(store: Store, ref: MapRef, generator: Generator) -> dict[str, float]:
     """Compute the metrics of a published map, and log them with a picture of its samples."""
+    from pipeline import figures  # and with it matplotlib
+
     metrics = evaluate(generator)
     store.log_metrics(ref.run_id, {generator.phase.num_steps: metrics})
     with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
@@ -117,23 +123,23 @@ def measured(store: Store, ref: MapRef, generator: Generator) -> dict[str, float
 
 
 def draw_flow(
-    store: Store, flow_run_id: str, folder: Path, rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
-) -> list[Path]:
+    store: Store, flow_run_id: str, pictures: Sequence[Path], rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
+) -> None:
     """Samples by phase, curves and the animation, on disk and with the flow's run."""
+    from pipeline import figures
+
     endpoints = generators[0].endpoints
     n = num_samples(endpoints)
     source = generators[0].source(n)
     by_phase = [source, *(generator.sample(n) for generator in generators)]
     titles = ["source", *(f"phase {row['k']}" for row in rows)]
     reference = held_out(endpoints, 0)
-    pictures = [folder / name for name in ("samples_by_phase.png", "curves.png", "flow.gif")]
     figures.flow_picture(pictures[0], by_phase, reference, titles)
     quality = {"W2": [row["metrics"]["w2"] for row in rows]}
     figures.curves_picture(pictures[1], quality, rows[0]["metrics"]["w2_floor"], loss_curves(store, rows, generators))
     figures.animation(pictures[2], by_phase, reference, titles)
     for picture in pictures:
         store.log_file(flow_run_id, picture, "pictures")
-    return pictures
 
 
 def loss_curves(
@@ -226,6 +232,8 @@ def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
 
 def evaluate_reference(command: Evaluate) -> None:
     """Compute the metrics of any published map afresh, and draw its samples."""
+    from pipeline import figures
+
     store = open_store(command.cluster)
     ref = store.resolve(command.reference)
     generator = load_generator(store, ref, where=clusters.data(command.cluster))

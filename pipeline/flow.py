@@ -118,7 +118,8 @@ def ensure_published(
 ) -> Iterator[PhaseResult]:
     """The phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
     drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
-    while missing := [phase for phase in group if store.find(phase) is None]:
+    found: dict[Phase, MapRef] = {}  # a phase is verified once
+    while missing := missing_of(group, found, store):
         connect()
         runs = claim_first(missing, flow_run_id, store, drivers)
         if not runs:
@@ -130,8 +131,15 @@ def ensure_published(
         trained |= runs.keys()
     seconds = (time.monotonic() - began) / max(1, len(trained))
     for phase in group:
-        ref = store.require(phase)
-        yield PhaseResult(phase, ref, cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
+        yield PhaseResult(phase, found[phase], cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
+
+
+def missing_of(group: Sequence[Phase], found: dict[Phase, MapRef], store: Store) -> list[Phase]:
+    """The phases that are not in the store; the others are added to `found`."""
+    for phase in group:
+        if phase not in found and (ref := store.find(phase)) is not None:
+            found[phase] = ref
+    return [phase for phase in group if phase not in found]
 
 
 def claim_first(missing: Sequence[Phase], flow_run_id: str, store: Store, drivers: claims.Drivers) -> dict[Phase, str]:

@@ -54,21 +54,20 @@ def initial_state(phase: Phase, before: Trained | None, endpoints: Endpoints, st
     return state
 
 
-def load_anchor(
-    phase: Phase, before: Trained | None, endpoints: Endpoints, store: Store, device: torch.device
-) -> list[nn.Module]:
-    """The frozen maps that make T_{k-1}: none for phase 0, live weights of one map, or of all increments so far.
+def frozen_maps(phase: Phase, state: State, endpoints: Endpoints, store: Store, device: torch.device) -> list[nn.Module]:
+    """The anchor, T_{k-1}: no map for phase 0, live weights of one map, or of all increments so far.
 
     Where the noise is smaller than the images, T_{-1} enlarges it.
+
+    Args:
+        state: the one that phase k begins with, whose map is T_{k-1} but for composed increments.
     """
     shape = shape_of(phase, endpoints)
     if phase.parent is None:
         return [SmallLift(shape)] if shape.kind == "small" else []
-    if before is not None and not phase.composed:
-        weights = [before.state.transport_map.state_dict()]
-    else:
-        parent = store.published(phase.parent)
-        weights = [store.load(ref, ["map"])["map"] for ref in (store.ancestors(parent) if phase.composed else [parent])]
+    weights = [state.transport_map.state_dict()]
+    if phase.composed:
+        weights = [store.load(ref, ["map"])["map"] for ref in store.ancestors(store.published(phase.parent))]
     maps = [states.build_map(shape).to(device) for _ in weights]
     for transport_map, tensors in zip(maps, weights, strict=True):
         transport_map.load_state_dict(tensors)

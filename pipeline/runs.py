@@ -52,6 +52,7 @@ class Runs:
 
     def __init__(self, uri: str, *, create: bool = True) -> None:
         self.uri = uri
+        self._artifact_uris: dict[str, str] = {}
         try:
             with self.answering():
                 self._experiment_id = self._open(create)
@@ -156,6 +157,12 @@ class Runs:
         with self.answering():
             return self.client.get_run(run_id)
 
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's files are; it never changes."""
+        if run_id not in self._artifact_uris:
+            self._artifact_uris[run_id] = str(self.run(run_id).info.artifact_uri)
+        return self._artifact_uris[run_id]
+
     def log_metrics(self, run_id: str, points: Mapping[int, Mapping[str, float]]) -> None:
         """Metrics by step, in one request."""
         now = int(time.time() * 1000)
@@ -173,6 +180,11 @@ class Runs:
         """Add a file to a run's artifacts."""
         with self.answering():
             self.client.log_artifact(run_id, str(path), folder)
+
+    def log_folder(self, run_id: str, path: Path, folder: str) -> None:
+        """Add the files of a folder of this machine to a run's artifacts."""
+        with self.answering():
+            self.client.log_artifacts(run_id, str(path), folder)
 
     @contextmanager
     def artifact_file(self, run_id: str, name: str, folder: str) -> Iterator[Path]:

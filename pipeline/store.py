@@ -62,13 +62,14 @@ class Store(Runs):
         tags = {FINGERPRINT: phase.fingerprint, KIND: "phase", "sjko.k": str(phase.k), OWNER: owner}
         return self.create(f"phase {phase.k}", tags, phase.problem, parent=flow_run_id)
 
-    def find(self, phase: Phase, *, mark: bool = True) -> MapRef | None:
+    def find(self, phase: Phase, *, mark: bool = True, runs: Sequence[Run] | None = None) -> MapRef | None:
         """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped.
 
         Args:
             mark: tag runs that are found corrupt, and take the tag from those that verify again.
+            runs: where to look; None: in all runs of the phase.
         """
-        for run in self.runs_of(phase.fingerprint):
+        for run in self.runs_of(phase.fingerprint) if runs is None else runs:
             if not self._may_be_published(run):
                 continue
             ref = MapRef(run.info.run_id, phase.fingerprint, phase.k)
@@ -108,7 +109,7 @@ class Store(Runs):
     @contextmanager
     def _folder(self, ref: MapRef, names: Sequence[str] | None = None) -> Iterator[Path]:
         """The artifact folder on this machine, whole or only the named files; a temporary copy unless the store is local."""
-        uri = str(self.run(ref.run_id).info.artifact_uri)
+        uri = self.artifact_uri(ref.run_id)
         if uri.startswith("file:"):
             yield local_path(uri) / FOLDER
             return
@@ -179,8 +180,10 @@ class Store(Runs):
     def publish(self, run_id: str, folder: Path) -> None:
         """Hash and upload T_k: every file first, the manifest last. Before the manifest is there, T_k does not exist."""
         manifest.seal(folder)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == manifest.MANIFEST):
-            self.log_file(run_id, path, FOLDER)
+        with tempfile.TemporaryDirectory(prefix="sjko-") as aside:
+            last = (folder / manifest.MANIFEST).rename(Path(aside) / manifest.MANIFEST)
+            self.log_folder(run_id, folder, FOLDER)
+            self.log_file(run_id, last, FOLDER)
 
     def flow_run_id(self, fingerprint: str) -> str:
         """The run of the flow that ends with this phase."""

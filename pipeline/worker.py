@@ -22,7 +22,7 @@ from components.state import State
 from pipeline.build import batches_of, problem_of
 from pipeline.data import load_endpoints
 from pipeline.errors import Diverged, Unusable
-from pipeline.handover import Publisher, Trained, initial_state, load_anchor, resume, save_checkpoint
+from pipeline.handover import Publisher, Trained, frozen_maps, initial_state, resume, save_checkpoint
 from pipeline.phase import Phase
 from pipeline.ranks import Ranks, Share, ranks_of, share_of
 from pipeline.recorder import Recorder
@@ -94,7 +94,8 @@ def train_phases(job: Job, ranks: Ranks, store: Store, publisher: Publisher | No
         phase = Phase.from_json(text)
         if publisher and phase.composed:
             publisher.wait()  # the increments so far are read from the store
-        if broadcast_from_rank_zero(store.find(phase) is not None if ranks.is_first else None):
+        published = store.find(phase, runs=[store.run(run_id)]) is not None if ranks.is_first else None
+        if broadcast_from_rank_zero(published):  # by this job, before it lost a worker
             before = None
             continue
         recorder = Recorder(store, run_id) if publisher else None
@@ -117,8 +118,8 @@ def train(
     """Train one phase from its parent, or from the job's last checkpoint of this phase."""
     began = time.monotonic()
     endpoints, problem = load_endpoints(phase.data, job.data), problem_of(phase, num_microbatches=job.num_microbatches)
-    anchor = load_anchor(phase, before, endpoints, store, ranks.device)  # before the state that it copies goes on
     state = initial_state(phase, before, endpoints, store, ranks.device)
+    anchor = frozen_maps(phase, state, endpoints, store, ranks.device)
     arrange(state, anchor, job)
     ranks.synchronise_buffers(list(state.modules().values()))
     if not job.local:

@@ -13,6 +13,7 @@ CLUSTERS = ("test_autoscaling", "test_clusters", "test_search", "test_services",
 pytest_plugins = ["homes", "live_service"]  # after the hook: it imports `components`
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` a file stays in one process, and so do all of CLUSTERS."""
     for item in items:

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import ray.tune
@@ -96,8 +97,8 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     """
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
-        generator = load_generator(store, result.ref, where=clusters.data(search.cluster))
-        metrics = evaluated(store, result.ref, generator, search.cluster)
+        load = partial(load_generator, store, result.ref, where=clusters.data(search.cluster))
+        metrics = evaluated(store, result.ref, load, search.cluster)
         if search.metric not in metrics:
             raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
         if not math.isfinite(metrics[search.metric]):
