@@ -17,7 +17,7 @@ lint: .venv/.installed-dev
 	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy benchmarks
 
 unit: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 30
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations 30
 
 soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
 	$(BIN)/python -m pytest -m soak

@@ -1,8 +1,11 @@
 """Test-wide settings: shape annotations of `components` are checked at run time, and torch keeps to one thread."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 # Tests import `components` after this file, so beartype checks every annotated function and dataclass of it. An int passes for
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
@@ -13,9 +16,19 @@ CLUSTERS = ("test_autoscaling", "test_clusters", "test_search", "test_services",
 pytest_plugins = ["homes", "live_service"]  # after the hook: it imports `components`
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+class ByFile(LoadScopeScheduling):
+    """A file stays in one of the processes of `-n 2`, and so do all of CLUSTERS."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", maxsplit=1)[0]
+        return "clusters" if Path(path).stem in CLUSTERS else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` a file stays in one process, and so do all of CLUSTERS."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("clusters" if name in CLUSTERS else str(item.path)))
+    """CLUSTERS first: they are half of the work."""
+    items.sort(key=lambda item: item.path.stem not in CLUSTERS)
