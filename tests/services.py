@@ -74,12 +74,14 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def process(command: list[str], url: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    command: list[str], url: str, environment: dict[str, str], log: Path, seconds: float = 120
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server process that answers at a URL, and its whole group ended afterwards."""
     with log.open("ab") as output:
         running = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
-            wait_for(url, running)
+            wait_for(url, running, seconds)
             yield running
         finally:
             with_group_killed(running)

@@ -103,6 +103,7 @@ def test_a_flow_runs_through_mlflow_on_postgresql_and_s3_and_says_when_they_are_
         assert metrics["w2"] == pytest.approx(rows[1]["metrics"]["w2"], rel=1e-6)
 
 
+@pytest.mark.timeout(900)
 def test_two_flows_and_a_search_at_once_train_no_phase_twice_and_the_best_is_served(servers: Servers, tmp_path: Path) -> None:
     with psycopg.connect(servers.database, autocommit=True) as connection:
         connection.execute("CREATE DATABASE optuna")
@@ -159,7 +160,7 @@ def serve_the_champion(servers: Servers, tmp_path: Path, reference: str) -> None
         assert done.returncode == 0, done.stderr
     environment = {**command_environment(home), **servers.environment, "SJKO_TRACKING_URI": servers.url}
     command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
-    with services.process(command, f"http://127.0.0.1:{port}/readyz", environment, tmp_path / "serve.log"):
+    with services.process(command, f"http://127.0.0.1:{port}/readyz", environment, tmp_path / "serve.log", 300):
         answer = requests.post(f"http://127.0.0.1:{port}/v1/samples", json={"n": 5, "seed": 1, "format": "json"}, timeout=60)
         assert answer.status_code == 200, answer.text
         assert len(answer.json()["samples"]) == 5
