@@ -124,7 +124,7 @@ def test_nodes_come_for_a_flow_and_go_when_it_has_ended(scaling: Scaling, tmp_pa
     assert changes in (["0", "1", "2", "1", "0"], ["0", "2", "1", "0"], ["0", "1", "2", "0"], ["0", "2", "0"])
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"

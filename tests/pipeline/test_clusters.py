@@ -61,7 +61,7 @@ def expected(home: Path, **changes: object) -> dict[str, torch.Tensor]:
     return weights(store, results[-1].ref)
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
