@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import psutil
-from mlflow.entities import Run
 
 from pipeline.errors import FlowError, StoreUnavailable
 from pipeline.phase import Phase
+from pipeline.runs import Run
 from pipeline.store import OWNER, Store
 
 HEARTBEAT = "sjko.heartbeat"

@@ -3,7 +3,9 @@
 Everything goes through explicit run ids: there is no active run.
 """
 
+import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from filelock import FileLock
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import Run as Run  # for who asks this module for runs
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
@@ -28,6 +31,7 @@ from sqlalchemy.exc import DatabaseError
 from pipeline.errors import StoreUnavailable
 from pipeline.provenance import commit, flatten, redacted, versions
 
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what `answering` tells in a line
 EXPERIMENT = "s-jko"
 MOST_METRICS = 1000
 """MLflow's limit for one request."""
@@ -88,10 +92,13 @@ class Runs:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn a lost connection into one sentence with the address."""
+        """Turn a lost connection, or a database that fails, into one sentence with the address."""
         try:
             yield
         except (MlflowException, requests.RequestException) as error:
+            if failure := re.search(r"OperationalError\) ([^\n\[]+)", str(error)):  # a full disk, a lock that is held too long
+                what = f"the database at {redacted(self.uri)} fails: {failure[1].strip()}"
+                raise StoreUnavailable(f"{what}. Finished phases are kept, and the same command goes on.") from error
             if not isinstance(error, requests.RequestException) and "API request to" not in str(error):
                 raise
             inside = "fails inside: its log says why, often its database or artifact store"

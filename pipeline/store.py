@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Run
 from torch import Tensor
 
 from pipeline import manifest
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import commit, redacted, versions
-from pipeline.runs import Runs, local_path
+from pipeline.runs import Run, Runs, local_path
 
 logger = logging.getLogger(__name__)
 FOLDER = "phase"
