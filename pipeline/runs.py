@@ -22,7 +22,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import requests
 from filelock import FileLock
 from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.entities import Run as Run  # for who asks this module for runs
+from mlflow.entities import Run as Run  # noqa: PLC0414  # for who asks this module for runs
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
