@@ -1,9 +1,11 @@
 """Real servers: MLflow on PostgreSQL with its artifacts in S3, checkpoints in S3 too; train, search, serve, back up, restore."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import psycopg
 import pytest
 import requests
@@ -160,10 +163,15 @@ def serve_the_champion(servers: Servers, tmp_path: Path, reference: str) -> None
         assert done.returncode == 0, done.stderr
     environment = {**command_environment(home), **servers.environment, "SJKO_TRACKING_URI": servers.url}
     command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
-    with services.process(command, f"http://127.0.0.1:{port}/readyz", environment, tmp_path / "serve.log", 300):
-        answer = requests.post(f"http://127.0.0.1:{port}/v1/samples", json={"n": 5, "seed": 1, "format": "json"}, timeout=60)
+    url = f"http://127.0.0.1:{port}"
+    with services.process(command, f"{url}/readyz", environment, tmp_path / "serve.log", 300):
+        deadline = time.monotonic() + 300
+        while requests.get(f"{url}/readyz", timeout=30).status_code != 200:
+            assert time.monotonic() < deadline, (tmp_path / "serve.log").read_text()
+            time.sleep(0.5)
+        answer = requests.post(f"{url}/v1/samples", json={"num_samples": 5, "seed": 1, "format": "npy"}, timeout=60)
         assert answer.status_code == 200, answer.text
-        assert len(answer.json()["samples"]) == 5
+        assert np.load(io.BytesIO(answer.content), allow_pickle=False).shape == (5, 2)
 
 
 def test_what_was_backed_up_comes_back_whole_on_other_servers(servers: Servers, tmp_path: Path) -> None:
