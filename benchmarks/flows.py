@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,19 +45,22 @@ def shipped(name: str) -> Recipe:
     return cli.recipe_of(command)
 
 
-def train_flow(recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints | None = None) -> Iterator[Trained]:
+def train_flow(
+    recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints | None = None, looks: Iterable[float] = ()
+) -> Iterator[Trained]:
     """Every phase of a recipe's flow, in order.
 
     Args:
         cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`.
         ends: source and target in place of the recipe's.
+        looks: seconds, rising, after which a phase that is not over is yielded too.
     """
     validate(recipe)
     endpoints = ends or load_endpoints(recipe.data)
     state: states.State | None = None
     anchor: list[nn.Module] = []
     averaged: list[nn.Module] = []
-    num_steps, spent = 0, 0.0
+    num_steps, spent, marks = 0, 0.0, [*looks]
     for k, identity in enumerate(phases_of(recipe)):
         phase = identity
         if cpu_seconds is not None:
@@ -70,13 +73,19 @@ def train_flow(recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints
         state.step = 0
         share = None if cpu_seconds is None else cpu_seconds * (k + 1) / recipe.jko.num_phases
         draw = batches_of(phase, endpoints, slice(None), CPU)
-        began = time.process_time()
-        for _ in train_phase(state, problem_of(phase), anchor, draw):
-            if share is not None and spent + time.process_time() - began >= share:
-                break
-        spent += time.process_time() - began
-        num_steps += state.step
         kept = slice(None) if phase.composed else slice(0, 0)
+        began = time.process_time() - spent
+        for _ in train_phase(state, problem_of(phase), anchor, draw):
+            spent = time.process_time() - began
+            if share is not None and spent >= share:
+                break
+            if marks and spent >= marks[0]:
+                marks = [mark for mark in marks if mark > spent]
+                maps = [*averaged[kept], frozen(state.averaged_map)]
+                yield Trained(Generator(phase, endpoints, maps), frozen(state.potential), num_steps + state.step, spent)
+                began = time.process_time() - spent
+        spent = time.process_time() - began
+        num_steps += state.step
         anchor = [*anchor[kept], frozen(state.transport_map)]
         averaged = [*averaged[kept], frozen(state.averaged_map)]
         yield Trained(Generator(phase, endpoints, averaged), frozen(state.potential), num_steps, spent)

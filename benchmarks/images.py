@@ -83,13 +83,13 @@ class Velocity(nn.Module):
 def ot_cfm_rows(case: Row, recipe: Recipe) -> Iterator[Row]:
     """One training, judged at each number of steps."""
     endpoints, phase = load_endpoints(recipe.data), phases_of(recipe)[-1]
-    flow = ot_cfm.train(
+    (flow,) = ot_cfm.train(
         lambda: Velocity(endpoints.shape, recipe.network.width),
         endpoints,
         recipe.training,
         lr=CFM_LEARNING_RATE,
         seed=case["seed"],
-        cpu_seconds=case["budget"],
+        looks=[case["budget"]],
     )
     for num_steps, transport_map in ot_cfm.maps_of(flow):
         cost = {"num_evaluations": num_steps, "num_steps": flow.num_steps, "cpu_seconds": flow.cpu_seconds}

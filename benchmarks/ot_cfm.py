@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +45,9 @@ def maps_of(flow: Flow) -> Iterator[tuple[int, nn.Module]]:
 
 
 def train(
-    velocity: Callable[[], nn.Module], endpoints: Endpoints, training: Training, *, lr: float, seed: int, cpu_seconds: float
-) -> Flow:
-    """A velocity field, averaged, with our batch size, schedule, precision and averaging, at a budget of this process."""
+    velocity: Callable[[], nn.Module], endpoints: Endpoints, training: Training, *, lr: float, seed: int, looks: Iterable[float]
+) -> Iterator[Flow]:
+    """A velocity field, averaged, with our batch size, schedule, precision and averaging, after each of `looks` CPU-seconds."""
     from torchcfm.conditional_flow_matching import ExactOptimalTransportConditionalFlowMatcher
 
     torch.manual_seed(seed)
@@ -56,8 +56,8 @@ def train(
     live = velocity()
     averaged = copy.deepcopy(live).requires_grad_(False)
     optimizer = torch.optim.Adam(live.parameters(), fused=True)
-    began, step = time.process_time(), 0
-    while time.process_time() - began < cpu_seconds:
+
+    def train_step(step: int) -> None:
         optimizer.param_groups[0]["lr"] = lr / (1 + step / training.lr_decay_steps)
         x0, x1 = (
             torch.from_numpy(sample(training.batch_size, stream(seed, purpose, step=step)))
@@ -72,5 +72,12 @@ def train(
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), list(live.parameters()), 1 - training.ema_decay)
-        step += 1
-    return Flow(averaged, step, time.process_time() - began)
+
+    step, spent = 0, 0.0
+    for look in looks:
+        began = time.process_time() - spent
+        while time.process_time() - began < look:
+            train_step(step)
+            step += 1
+        spent = time.process_time() - began
+        yield Flow(copy.deepcopy(averaged), step, spent)

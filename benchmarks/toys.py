@@ -84,8 +84,8 @@ def ot_cfm_rows(case: Row) -> Iterator[Row]:
     """One training, judged at each number of steps."""
     recipe = Recipe(data=Data(target=case["measure"]), seed=case["seed"])
     endpoints, phase = load_endpoints(recipe.data), phases_of(recipe)[-1]
-    flow = ot_cfm.train(
-        VelocityNetwork, endpoints, recipe.training, lr=CFM_LEARNING_RATE, seed=case["seed"], cpu_seconds=case["budget"]
+    (flow,) = ot_cfm.train(
+        VelocityNetwork, endpoints, recipe.training, lr=CFM_LEARNING_RATE, seed=case["seed"], looks=[case["budget"]]
     )
     for num_steps, transport_map in ot_cfm.maps_of(flow):
         yield {
