@@ -16,7 +16,7 @@ from benchmarks.harness import Pivot, Row, main
 from benchmarks.images import Velocity
 from benchmarks.ot_cfm import EulerMap
 from benchmarks.toys import VelocityNetwork
-from components.jko import push_through
+from components.gradients import push_through
 from pipeline.build import new_state
 from pipeline.data import load_endpoints
 from pipeline.evaluate import Generator

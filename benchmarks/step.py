@@ -19,7 +19,8 @@ from benchmarks.harness import Pivot, Row, main
 from benchmarks.products import Recorder
 from components import state as states
 from components.costs import transport_cost
-from components.jko import Batch, Problem, push_through, train_step
+from components.gradients import Batch, push_through
+from components.jko import Problem, train_step
 from components.semidual import Objective, map_loss, potential_loss
 from components.shape import Shape
 from components.state import State
@@ -163,14 +164,20 @@ def batch(shape: Shape, n: int, step: int, dtype: torch.dtype = torch.float32) -
 
 def ours(state: State, anchor: torch.nn.Module, switches: Switches) -> Step:
     """The project's step."""
-    problem = Problem(OBJECTIVE, False, 10**9, lambda step: RATES, switches.penalty_every, 0.9999, switches.bfloat16)
+    problem = Problem(
+        OBJECTIVE,
+        composed=False,
+        num_steps=10**9,
+        learning_rates=lambda step: RATES,
+        penalty_every=switches.penalty_every,
+        ema_decay=0.9999,
+        bfloat16=switches.bfloat16,
+        compiled=switches.compile,
+    )
     anchor = copy.deepcopy(anchor)
     if switches.channels_last:
         states.channels_last(state)
         anchor.to(memory_format=torch.channels_last)
-    if switches.compile:
-        for network in (state.transport_map, state.potential, anchor):
-            network.compile()
     if switches.default_adam:
         for optimizer in (state.map_optimizer, state.potential_optimizer):
             optimizer.param_groups[0]["fused"] = None

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from components import state as states
+from components.gradients import Batch
 from components.image_layers import GROUP_SIZES
-from components.jko import Batch, Problem
+from components.jko import Problem
 from components.networks import PerceptronPotential
 from components.semidual import Objective
 from components.shape import Shape
@@ -51,7 +52,7 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
     return state
 
 
-def problem_of(phase: Phase, *, num_microbatches: int = 1) -> Problem:
+def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
     """Objective and schedule of the phase."""
     jko, training = phase.problem["jko"], phase.problem["training"]
     objective = Objective(
@@ -78,6 +79,7 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1) -> Problem:
         ema_decay=training["ema_decay"],
         bfloat16=training.get("bfloat16", False),
         num_microbatches=num_microbatches,
+        compiled=compiled,
     )
 
 

@@ -45,7 +45,7 @@ class Cluster:
     channels_last: bool = False
     """networks for images keep their channels together in memory"""
     compile: bool = False
-    """compile the networks with torch.compile (needs a C++ compiler on CPU); steps with a gradient penalty stay as they are"""
+    """compile the gradients of a step with torch.compile (needs a C++ compiler on CPU; half a minute at the first steps)"""
     checkpoint_every: int = 1000
     """steps between mid-phase checkpoints of real workers; 0 for none"""
     max_failures: int = 3

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from components import state as states
-from components.jko import push_through
+from components.gradients import push_through
 from components.metrics import mode_statistics, sliced_w2, w2
 from components.streams import normal, stream
 from pipeline.build import shape_of

@@ -6,7 +6,6 @@ The same function runs in Ray Train's local mode. A job holds one or several con
 import contextlib
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ import ray
 import torch
 from ray.train import get_preemption_info
 from ray.train.collective import broadcast_from_rank_zero
-from torch import nn
 
 from components import state as states
 from components.jko import Losses, train_phase
@@ -117,10 +115,14 @@ def train(
 ) -> State:
     """Train one phase from its parent, or from the job's last checkpoint of this phase."""
     began = time.monotonic()
-    endpoints, problem = load_endpoints(phase.data, job.data), problem_of(phase, num_microbatches=job.num_microbatches)
+    endpoints = load_endpoints(phase.data, job.data)
+    problem = problem_of(phase, num_microbatches=job.num_microbatches, compiled=job.compile)
     state = initial_state(phase, before, endpoints, store, ranks.device)
     anchor = frozen_maps(phase, state, endpoints, store, ranks.device)
-    arrange(state, anchor, job)
+    if job.channels_last:
+        states.channels_last(state)
+        for network in anchor:
+            network.to(memory_format=torch.channels_last)
     ranks.synchronise_buffers(list(state.modules().values()))
     if not job.local:
         resume(state, phase)
@@ -148,17 +150,6 @@ def train(
     if recorder:
         recorder.add(state.step, {**last_finite, "train_seconds": time.monotonic() - began})
     return state
-
-
-def arrange(state: State, anchor: Sequence[nn.Module], job: Job) -> None:
-    """Memory layout and compilation of the networks, in place: neither changes what they compute."""
-    if job.channels_last:
-        states.channels_last(state)
-        for network in anchor:
-            network.to(memory_format=torch.channels_last)
-    if job.compile:
-        for network in (state.transport_map, state.potential, *anchor):
-            network.compile()
 
 
 def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], share: Share) -> dict[str, float]:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.jko import Batch, Problem
+from components.gradients import Batch
+from components.jko import Problem
 from components.semidual import Objective
 from components.shape import Shape
 from components.state import State, new_state

@@ -19,7 +19,8 @@ from scipy import stats
 from torch import nn
 
 from components.costs import transport_cost
-from components.jko import Batch, train_phase
+from components.gradients import Batch
+from components.jko import train_phase
 from components.semidual import map_loss, potential_loss
 from components.shape import Shape
 from components.state import new_state

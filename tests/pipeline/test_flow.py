@@ -13,7 +13,7 @@ import pytest
 import torch
 from flows import FILES, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
-from components.jko import push_through
+from components.gradients import push_through
 from pipeline import claims, cli, connection
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
