@@ -31,6 +31,16 @@ GROUP_SIZES = (4, 2, 1)
 """Samples that the minibatch standard deviation compares: the first that divides the batch."""
 
 
+def activate(x: Tensor) -> Tensor:
+    """LeakyReLU in place, for what nothing else reads: its result is all that its derivatives need, no mask is kept."""
+    return functional.leaky_relu(x, LEAK, inplace=True)
+
+
+def activation() -> nn.Module:
+    """The same as a layer."""
+    return nn.LeakyReLU(LEAK, inplace=True)
+
+
 def image_shape(shape: Shape, *, divisor: int) -> tuple[int, int]:
     """Channels and side of square images whose side `divisor` divides."""
     sizes = shape.sample_shape

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import LEAK, NEAR_ZERO, Fir, Image, SumHead, conv, image_shape, minibatch_std, scaled
+from components.image_layers import LEAK, NEAR_ZERO, Fir, Image, SumHead, activate, conv, image_shape, minibatch_std, scaled
 from components.shape import Shape
 
 MULTIPLIERS = {"large": (1, 1, 2, 4, 4), "large_256": (2, 4, 8, 8, 8, 8, 8)}
@@ -29,7 +29,7 @@ class DownBlock(nn.Module):
         self.skip = scaled(nn.Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Image) -> Float[Tensor, "n _ _ _"]:
-        hidden = functional.leaky_relu(self.conv_in(functional.leaky_relu(x, LEAK)), LEAK)
+        hidden = activate(self.conv_in(functional.leaky_relu(x, LEAK)))
         return (self.skip(self.halve(x)) + self.conv_out(self.halve(hidden))) / math.sqrt(2)
 
 
@@ -53,4 +53,4 @@ class LargePotential(nn.Module):
     def forward(self, x: Image) -> Float[Tensor, " n"]:
         hidden = self.blocks(x)
         hidden = self.compare(torch.cat([hidden, minibatch_std(hidden)], 1))
-        return self.last(functional.leaky_relu(hidden, LEAK))
+        return self.last(activate(hidden))

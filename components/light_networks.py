@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import LEAK, Image, image_shape
+from components.image_layers import Image, activate, activation, image_shape
 from components.shape import Shape
 
 
@@ -26,7 +26,7 @@ class LightMap(nn.Module):
         self.side, width = side // 4, shape.width
         in_dim = math.prod(shape.sample_shape) + shape.z_dim
         self.dense = nn.Sequential(
-            nn.Linear(in_dim, 4 * width), nn.LeakyReLU(LEAK), nn.Linear(4 * width, width * self.side**2), nn.LeakyReLU(LEAK)
+            nn.Linear(in_dim, 4 * width), activation(), nn.Linear(4 * width, width * self.side**2), activation()
         )
         self.coarse = nn.Conv2d(width, width, 3, padding=1)
         self.middle = nn.Conv2d(width // 4, width // 2, 3, padding=1)
@@ -36,8 +36,8 @@ class LightMap(nn.Module):
     def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
         flat = x.flatten(1)
         hidden = self.dense(flat if z is None else torch.cat([flat, z], 1)).unflatten(1, (self.width, self.side, self.side))
-        hidden = functional.leaky_relu(hidden + self.coarse(hidden), LEAK)
-        hidden = functional.leaky_relu(self.middle(functional.pixel_shuffle(hidden, 2)), LEAK)
+        hidden = activate(hidden + self.coarse(hidden))
+        hidden = activate(self.middle(functional.pixel_shuffle(hidden, 2)))
         return torch.tanh(functional.pixel_shuffle(self.fine(hidden), 2))
 
 
@@ -50,9 +50,9 @@ class LightPotential(nn.Module):
         width = shape.width
         self.fine = nn.Conv2d(4 * channels, width // 2, 3, padding=1)
         self.middle = nn.Conv2d(2 * width, width, 1)
-        self.dense = nn.Sequential(nn.Linear(width * (side // 4) ** 2, 3 * width), nn.LeakyReLU(LEAK), nn.Linear(3 * width, 1))
+        self.dense = nn.Sequential(nn.Linear(width * (side // 4) ** 2, 3 * width), activation(), nn.Linear(3 * width, 1))
 
     def forward(self, x: Image) -> Float[Tensor, " n"]:
-        hidden = functional.leaky_relu(self.fine(functional.pixel_unshuffle(x, 2)), LEAK)
-        hidden = functional.leaky_relu(self.middle(functional.pixel_unshuffle(hidden, 2)), LEAK)
+        hidden = activate(self.fine(functional.pixel_unshuffle(x, 2)))
+        hidden = activate(self.middle(functional.pixel_unshuffle(hidden, 2)))
         return self.dense(hidden.flatten(1)).squeeze(1)

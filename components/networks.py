@@ -27,7 +27,7 @@ TRACKING_RATE = 0.05
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
     """`depth` hidden layers of `width` units."""
     dims = [in_dim, *([width] * depth)]
-    hidden = [layer for a, b in pairwise(dims) for layer in (nn.Linear(a, b), nn.LeakyReLU(LEAK))]
+    hidden = [layer for a, b in pairwise(dims) for layer in (nn.Linear(a, b), nn.LeakyReLU(LEAK, inplace=True))]
     return nn.Sequential(*hidden, nn.Linear(width, out_dim))
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import LEAK, Image, SumHead, image_shape
+from components.image_layers import LEAK, Image, SumHead, activation, image_shape
 from components.shape import Shape
 
 SOURCE_SIDE = 8
@@ -32,11 +32,11 @@ class UpBlock(nn.Module):
         super().__init__()
         self.main = nn.Sequential(
             nn.BatchNorm2d(width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Upsample(scale_factor=2),
             nn.Conv2d(width, width, 3, padding=1),
             nn.BatchNorm2d(width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
         )
 
@@ -59,7 +59,7 @@ class SmallMap(nn.Module):
         self.first = nn.Linear(channels * SOURCE_SIDE**2, shape.width * FIRST_SIDE**2)
         self.blocks = nn.Sequential(*[UpBlock(shape.width) for _ in range(doublings)])
         last = nn.Conv2d(shape.width, channels, 3, padding=1)
-        self.last = nn.Sequential(nn.BatchNorm2d(shape.width), nn.ReLU(), last, nn.Tanh())
+        self.last = nn.Sequential(nn.BatchNorm2d(shape.width), nn.ReLU(inplace=True), last, nn.Tanh())
 
     def forward(self, x: Image, z: Float[Tensor, "n z"] | None) -> Image:
         return self.last(self.blocks(self.first(coarse(x).flatten(1)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))))
@@ -84,7 +84,7 @@ class DownBlock(nn.Module):
         self.main = nn.Sequential(
             nn.Identity() if is_first else nn.LeakyReLU(LEAK),  # pixels are not activated
             nn.Conv2d(in_channels, width, 3, padding=1),
-            nn.LeakyReLU(LEAK),
+            activation(),
             nn.Conv2d(width, width, 3, padding=1),
         )
         self.pool = nn.AvgPool2d(2) if halve else nn.Identity()
