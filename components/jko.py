@@ -127,12 +127,17 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
             gradient, report = of_samples(state.potential, objective, part.target, each)
             yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
 
-    with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=problem.bfloat16):
+    def mixed() -> torch.autocast:
+        """One per update: autocast keeps 16-bit copies of the weights until it ends, whatever becomes of the weights."""
+        return torch.autocast(batch.source.device.type, torch.bfloat16, enabled=problem.bfloat16)
+
+    with mixed():
         with torch.set_grad_enabled(count == 1):
             first = [transported(part) for part in parts]
         if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
             state.potential.track(torch.cat([each.samples.detach() for each in first]), reduce)
         on_potential = update(state.potential_optimizer, potential_terms(first), potential_lr, reduce)
+    with mixed():
         graphs = first if count == 1 else (transported(part) for part in parts)
         on_map = update(state.map_optimizer, map_terms(graphs), map_lr, reduce)
     average(state, problem.ema_decay)

@@ -94,8 +94,8 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
         count = 0
         while not done.wait(SECONDS_BETWEEN_BEATS):
             count += 1
-            with contextlib.suppress(Exception):  # whatever is wrong, who publishes finds out and says so
-                for run_id in run_ids:
+            for run_id in run_ids:
+                with contextlib.suppress(Exception):  # whatever is wrong, who publishes finds out and says so
                     store.tag(run_id, HEARTBEAT, str(count))
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

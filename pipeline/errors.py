@@ -34,7 +34,7 @@ class Diverged(FlowError):
     """A loss became infinite or NaN."""
 
     def __init__(self, k: int, step: int, loss: str, last_finite: dict[str, float]) -> None:
-        last = ", ".join(f"{name} {value:.6g}" for name, value in last_finite.items()) or "none, it is the first step"
+        last = ", ".join(f"{name} {value:.6g}" for name, value in last_finite.items()) or "none since this job began"
         super().__init__(
             f"phase {k} diverged at step {step}: {loss} is not finite (last finite values: {last}). Lower training.map_lr and "
             "training.potential_lr, raise training.r1 and training.r2, or try another jko.divergence."

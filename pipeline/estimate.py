@@ -50,7 +50,7 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
 
     Arithmetic of a step, in forward passes: the anchor 1; T 3 (its backward is twice its forward); D on target and transported
     samples 3 each; D for the map's loss 2 (its weights need no gradient); a penalty adds the gradient in x (1) and its own
-    gradient (about 3) on both.
+    gradient (about 3) on the target, and on transported samples where r2 > 0.
     """
     training, shape = recipe.training, shape_from(recipe.network, sample_shape(recipe.data))
     with FakeTensorMode():
@@ -60,7 +60,8 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
         of_map, kept_by_map = forward(lambda: transport_map(x, z))
         of_potential, kept_by_potential = forward(lambda: potential(x))
     penalised = training.r1 > 0 or training.r2 > 0
-    per_sample = 4 * of_map + (3 + 3 + 2) * of_potential + (2 * 4 * of_potential / training.penalty_every if penalised else 0)
+    num_penalised = (2 if training.r2 > 0 else 1) if penalised else 0  # samples per sample: target, or both
+    per_sample = 4 * of_map + (3 + 3 + 2 + 4 * num_penalised / training.penalty_every) * of_potential
     share = training.batch_size / max(1, cluster.num_workers) / cluster.num_microbatches
     activations = share * (kept_by_map + 2 * kept_by_potential * (3 if penalised else 1))
     num_map, num_potential = (sum(each.numel() for each in network.parameters()) for network in (transport_map, potential))

@@ -40,9 +40,9 @@ def initial_state(phase: Phase, before: Trained | None, endpoints: Endpoints, st
     """The parent's state, which phase k goes on from; new networks for phase 0 and for the map of a composed increment.
 
     Args:
-        before: has the parent's state where this worker has just trained it; None: it is read from the store.
+        before: what this worker has just trained; where that is not the parent, its state is read from the store.
     """
-    if before is not None:
+    if before is not None and before.phase.fingerprint == phase.parent:
         state = before.state
         state.step = 0
     else:

@@ -70,7 +70,7 @@ def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
 
 
 def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
-    """Train consecutive phases in one Ray Train job, each in its MLflow run; the worker publishes them.
+    """Train phases of one flow in one Ray Train job, each in its MLflow run; the worker publishes them.
 
     Args:
         name: name of the job; with equal names a job goes on from the checkpoints of the one before.

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pipeline.recipe import DATASETS, Data, Jko, Network, Recipe, Training
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
 LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed")
 """Fields of `Data` that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from components.jko import train_step
 from components.light_networks import LightMap, LightPotential
+from components.semidual import map_loss
 from components.shape import Shape
 from components.state import State, new_state
 
@@ -95,6 +96,23 @@ def test_sixteen_bits_follow_the_loss_and_leave_weights_and_losses_in_float32():
         torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=0.05, atol=0.02)
     assert {parameter.dtype for parameter in half.transport_map.parameters()} == {torch.float32}
     assert not torch.equal(weights(full.transport_map), weights(half.transport_map))
+
+
+def test_in_sixteen_bits_too_the_map_learns_from_the_potential_that_was_just_updated():
+    """Autocast keeps copies of weights: within one context the map would see the potential of before."""
+    state, batch = state_of(TINY), random_batches(TINY, 16)(0)
+    before = copy.deepcopy(state)
+    of = objective("jsd")
+    losses = train_step(state, problem(of, learning_rates=constant(0.0, 5e-2), bfloat16=True), batch, [], nothing)
+
+    def loss_of_map(potential: nn.Module) -> float:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            samples = before.transport_map(batch.source, batch.z).float()
+            return map_loss(of, potential(samples).float(), None, torch.zeros(16)).item()
+
+    old, new = loss_of_map(before.potential), loss_of_map(state.potential)
+    assert abs(new - old) > 0.05
+    assert abs(losses.map_loss.item() - new) < 0.005
 
 
 def test_running_moments_of_the_map_are_carried_into_its_average():
