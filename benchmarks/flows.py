@@ -11,7 +11,7 @@ from torch import nn
 from components import state as states
 from components.jko import train_phase
 from pipeline import cli
-from pipeline.build import batches_of, new_state, problem_of, shape_of
+from pipeline.build import batches_of, first_anchor, new_state, problem_of, shape_of
 from pipeline.data import Endpoints, load_endpoints
 from pipeline.evaluate import Generator
 from pipeline.flags import Run
@@ -68,6 +68,7 @@ def train_flow(
             phase = replace(identity, problem=identity.problem | {"training": training})
         if state is None:
             state = new_state(phase, endpoints, CPU)
+            anchor = first_anchor(shape_of(phase, endpoints))
         elif phase.composed:
             states.fresh_map(state, shape_of(phase, endpoints), seed=recipe.seed)
         state.step = 0

@@ -7,6 +7,7 @@ thread; it gives one or more *rows*, flat dictionaries that hold the case and it
 import argparse
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -206,6 +207,25 @@ def main(
         errors().print(f"failed: {failure}", style="red", markup=False, highlight=False)
     if failures:
         sys.exit(1)
+
+
+def child(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What a Python process of its own prints to stdout.
+
+    Raises:
+        RuntimeError: the end of its stderr.
+    """
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return done.stdout
+
+
+def cpu_seconds_of_children() -> float:
+    """CPU time of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def circumstances() -> Row:

@@ -1,7 +1,7 @@
 """What the platform costs per phase: flows of one step per phase, so that nearly all of their time is not spent in steps.
 
 In this process (Ray Train's local mode), and on one real worker with 1, 5 and all phases per job, beside a Ray Train job that
-does nothing. Metrics and pictures are off; the store is a sqlite database on this disk.
+does nothing. Evaluation and pictures are off; the store is a sqlite database on this disk.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ PER_JOB = {"1 per job": 1, "5 per job": 5}
 def cases(quick: bool) -> list[Row]:
     """What to measure: `phases_per_job` 0 is local mode."""
     return [
-        {"where": where, "num_phases": num_phases, "seed": 0}
-        for where, num_phases in (
+        {"mode": mode, "num_phases": num_phases, "seed": 0}
+        for mode, num_phases in (
             [("local", 5)]
             if quick
             else [("local", 50), ("empty job", 3), ("1 per job", 3), ("5 per job", 10), ("all in one job", 30)]
@@ -48,19 +48,19 @@ def measure(case: Row) -> Iterator[Row]:
     began_cpu = time.process_time()
     with tempfile.TemporaryDirectory(prefix="sjko-overhead-") as home:
         os.environ["SJKO_HOME"] = home
-        if case["where"] == "local":
+        if case["mode"] == "local":
             seconds, parts = flow_seconds(case["num_phases"], Cluster())
         else:
             with connection.started(Cluster(num_workers=1)):
                 flow_seconds(1, Cluster(num_workers=1))  # Ray's first job starts its own processes
-                if case["where"] == "empty job":
+                if case["mode"] == "empty job":
                     seconds, parts = empty_seconds(case["num_phases"]), {}
                 else:
-                    per_job = PER_JOB.get(case["where"]) or int(case["num_phases"])
+                    per_job = PER_JOB.get(case["mode"]) or int(case["num_phases"])
                     seconds, parts = flow_seconds(case["num_phases"], Cluster(num_workers=1, phases_per_job=per_job))
     common = {"cpu_seconds": time.process_time() - began_cpu}
     yield {"part": "all", "seconds_per_phase": seconds / case["num_phases"], **common}
-    for part, spent in sorted(parts.items(), key=lambda pair: -pair[1]) if case["where"] == "local" else ():
+    for part, spent in sorted(parts.items(), key=lambda pair: -pair[1]) if case["mode"] == "local" else ():
         yield {"part": part, "seconds_per_phase": spent / case["num_phases"], **common}
 
 
@@ -122,7 +122,7 @@ def timed(cls: type, names: tuple[str, ...]) -> Iterator[dict[str, float]]:
 
 PIVOTS = [
     Pivot(
-        ("where", "num_phases", "part"),
+        ("mode", "num_phases", "part"),
         None,
         ("seconds_per_phase",),
         "wall seconds per phase beyond its steps; goals: local 0.15, all in one job 0.5",

@@ -1,7 +1,7 @@
 """CPU-seconds of training until W2 is within 1.25 times its i.i.d. floor: every method of `toys` as shipped, and as published.
 
-Looks at the averaged map come at CPU-seconds 1.2 times apart and do not count. What is not there at its limit is given no
-time: its seconds are the limit, and `reached` is 0. Published settings have more patience: five times ours.
+Looks at the averaged map come at CPU-seconds 1.2 times apart, and after each phase, and do not count. What is not there at its
+limit is given no time: its seconds are the limit, and `reached` is 0. Published settings have more patience: five times ours.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,12 @@ METHODS = (PUBLISHED, *toys.METHODS, *(f"{toys.OT_CFM}_{steps}" for steps in ot_
 
 def cases(quick: bool) -> list[Row]:
     """What to measure, the longest first."""
+    methods = (PUBLISHED, "sjko_jsd", f"{toys.OT_CFM}_10") if quick else METHODS
     measures, seeds = (("moons",), (0,)) if quick else (MEASURES, toys.SEEDS)
     limit = 2.0 if quick else LIMIT
     return [
         {"measure": measure, "method": method, "seed": seed, "limit": limit * (PATIENCE if method == PUBLISHED else 1)}
-        for method in METHODS
+        for method in methods
         for measure in measures
         for seed in seeds
     ]
@@ -38,14 +39,14 @@ def measure_case(case: Row) -> Iterator[Row]:
     """Look at growing distances until the goal or the limit."""
     ratio = float("nan")
     for seconds, num_steps, generator in looks_at(case):
-        if seconds > 1.05 * case["limit"]:
-            break
         metrics = evaluate(generator)
         ratio = metrics["w2"] / metrics["w2_floor"]
         if ratio <= GOAL:
-            yield {"seconds": seconds, "reached": 1, "w2_ratio": ratio, "num_steps": num_steps}
+            yield {"cpu_seconds": seconds, "reached": 1, "w2_ratio": ratio, "num_steps": num_steps}
             return
-    yield {"seconds": case["limit"], "reached": 0, "w2_ratio": ratio}
+        if seconds >= case["limit"]:
+            break
+    yield {"cpu_seconds": case["limit"], "reached": 0, "w2_ratio": ratio}
 
 
 def looks_at(case: Row) -> Iterator[tuple[float, int, Generator]]:
@@ -69,7 +70,9 @@ def looks_at(case: Row) -> Iterator[tuple[float, int, Generator]]:
 
 
 PIVOTS = [
-    Pivot(("measure",), "method", ("seconds",), f"CPU-seconds of training to W2 <= {GOAL} x floor; its limit where not reached"),
+    Pivot(
+        ("measure",), "method", ("cpu_seconds",), f"CPU-seconds of training to W2 <= {GOAL} x floor; its limit where not reached"
+    ),
     Pivot(("measure",), "method", ("reached",), "1: most seeds got there", ranges=False),
     Pivot(("measure",), "method", ("w2_ratio",), "W2 / floor at the last look"),
     Pivot(("measure",), "method", ("num_steps",), "steps", ranges=False),

@@ -46,8 +46,8 @@ def measure(case: Row) -> Iterator[Row]:
     z = torch.zeros(N, recipe.network.z_dim) if recipe.network.z_dim else None
     ways: dict[str, Callable[[int], object]] = {
         "generator": lambda i: generator.sample(N, i),
-        "bare network": lambda i: push_through([network], x, z),
-        "OT-CFM, 100 evaluations": lambda i: many.sample(N, i),
+        "bare_network": lambda i: push_through([network], x, z),
+        "ot_cfm_100": lambda i: many.sample(N, i),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(case["rounds"] + 1):
@@ -59,7 +59,7 @@ def measure(case: Row) -> Iterator[Row]:
     rates = {name: N / median(values) for name, values in seconds.items()}
     for name, rate in rates.items():
         yield {
-            "way": name,
+            "method": name,
             "samples_per_second": rate,
             "generator_over_this": rates["generator"] / rate,
             "cpu_seconds": time.process_time() - began,
@@ -68,7 +68,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 PIVOTS = [
     Pivot(
-        ("recipe", "way"),
+        ("recipe", "method"),
         None,
         ("samples_per_second", "generator_over_this"),
         "goals: over OT-CFM 80, over the bare network 0.95",

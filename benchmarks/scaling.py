@@ -31,7 +31,7 @@ def measure(case: Row) -> Iterator[Row]:
             seconds = {workers: seconds_per_step(case, workers) for workers in WORKERS}
     for workers in WORKERS:
         yield {
-            "num_workers": workers,
+            "workers": workers,
             "seconds_per_step": seconds[workers],
             "speedup": seconds[1] / seconds[workers],
             "cpu_seconds": time.process_time() - began,
@@ -54,9 +54,7 @@ def train_seconds(case: Row, num_workers: int, num_steps: int) -> float:
     return float(store.run(result.ref.run_id).data.metrics["train_seconds"])
 
 
-PIVOTS = [
-    Pivot(("batch_size", "num_workers"), None, ("seconds_per_step", "speedup"), "light pair, bfloat16; goal: two workers 1.7")
-]
+PIVOTS = [Pivot(("batch_size", "workers"), None, ("seconds_per_step", "speedup"), "light pair, bfloat16; goal: two workers 1.7")]
 
 if __name__ == "__main__":
     main("scaling", __doc__, cases=cases, measure=measure, pivots=PIVOTS, processes=1)

@@ -1,13 +1,10 @@
 """How long a person waits: `--help`, a dry run, and a flow of 50 phases that is wholly in the store, beyond its imports."""
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 
-from benchmarks.harness import ROOT, Pivot, Row, main
+from benchmarks.harness import Pivot, Row, child, cpu_seconds_of_children, main
 
 SHORT = ["--network.width", "8", "--training.num-steps", "2", "--training.batch-size", "16", "--jko.num-phases"]
 IMPORTS = "import matplotlib.pyplot, mlflow, ot, ray.train.torch, torch, pipeline.commands"
@@ -20,14 +17,14 @@ def cases(quick: bool) -> list[Row]:
 
 def measure(case: Row) -> Iterator[Row]:
     """The least of some rounds: what the machine does beside only adds."""
-    began = time.monotonic()
+    began = cpu_seconds_of_children()
     with tempfile.TemporaryDirectory(prefix="sjko-start-") as home:
-        environment = {**os.environ, "SJKO_HOME": home, "OMP_NUM_THREADS": "1"}
+        environment = {"SJKO_HOME": home, "OMP_NUM_THREADS": "1"}
         flow = ["-m", "pipeline", "run", "two_circles", *SHORT, str(case["num_phases"])]
 
         def seconds(*arguments: str) -> float:
             start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, capture_output=True)
+            child(arguments, environment)
             return time.perf_counter() - start
 
         seconds(*flow)
@@ -41,7 +38,7 @@ def measure(case: Row) -> Iterator[Row]:
         found = {name: min(seconds(*arguments) for _ in range(case["rounds"])) for name, arguments in ways.items()}
     found["cached flow, beyond imports"] = found["cached flow"] - found["imports alone"]
     for name, value in found.items():
-        yield {"command": name, "wall_seconds": value, "cpu_seconds": time.monotonic() - began}
+        yield {"command": name, "wall_seconds": value, "cpu_seconds": cpu_seconds_of_children() - began}
 
 
 PIVOTS = [Pivot(("command", "num_phases"), None, ("wall_seconds",), "goals: --help 1, --dry-run 5, cached flow beyond imports 3")]

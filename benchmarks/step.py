@@ -28,7 +28,7 @@ from pipeline.build import shape_from
 from pipeline.recipe import Network
 
 NETWORKS = {
-    "toys": (shape_from(Network(), (2,)), 400, 200, 20),
+    "toy": (shape_from(Network(), (2,)), 400, 200, 20),
     "light": (Shape((1, 28, 28), 32, 0, kind="light"), 64, 10, 20),
     "small": (Shape((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
     "large": (Shape((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
@@ -71,11 +71,11 @@ FLOORS = {"floor": "ours_eager", "floor_as_shipped": "ours_as_shipped"}
 
 def cases(quick: bool) -> list[Row]:
     """What to measure: one case per network, so that every ratio is of one run."""
-    names, seeds = (["toys", "light"], (0,)) if quick else (list(NETWORKS), (0, 1, 2))
+    names, seeds = (["toy", "light"], (0,)) if quick else (list(NETWORKS), (0, 1, 2))
     return [
         {"network": name, "threads": threads, "seed": seed, "quick": quick}
         for name in names
-        for threads in ((1, 2) if name in ("toys", "light") and not quick else (1,))
+        for threads in ((1, 2) if name in ("toy", "light") and not quick else (1,))
         for seed in seeds[: 3 if name != "large" else 1]
     ]
 
@@ -85,12 +85,12 @@ def measure(case: Row) -> Iterator[Row]:
     shape, n, num_timings, num_compared = NETWORKS[case["network"]]
     torch.set_num_threads(case["threads"])
     clock = time.process_time if case["threads"] == 1 else time.perf_counter
-    cycle = CYCLE if case["network"] in ("toys", "light") else 1
+    cycle = CYCLE if case["network"] in ("toy", "light") else 1
     difference = loss_difference(shape, case["seed"], num_compared)
     anchor = states.build_map(shape, seed=case["seed"]).requires_grad_(False)
     steps: dict[str, Step] = {"textbook": textbook(fresh(shape, case["seed"]), anchor)}
     for name, switches in VARIANTS.items():
-        wanted = name in FLOORS.values() if case["quick"] else case["network"] != "toys" or not switches.channels_last
+        wanted = name in FLOORS.values() if case["quick"] else case["network"] != "toy" or not switches.channels_last
         if wanted and (cycle > 1 or switches.penalty_every == 1):
             steps[name] = ours(fresh(shape, case["seed"]), anchor, switches)
     for step in steps.values():

@@ -15,6 +15,7 @@ from components.costs import transport_cost
 from components.semidual import RELATIVISTIC, Objective, gradient_penalty, map_loss, potential_loss
 
 Gradients = tuple[Tensor, ...]
+Transport = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -34,19 +35,18 @@ class Transported(NamedTuple):
     samples: Tensor
 
 
-def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tensor:
+def transport(transport_map: nn.Module, x: Tensor, z: Tensor | None) -> Tensor:
+    """T(x, z) in the precision of x."""
+    samples: Tensor = transport_map(x, z)
+    return samples.to(x.dtype)
+
+
+def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None, transport: Transport = transport) -> Tensor:
     """x pushed through frozen maps in order; no map at all is the identity T_{-1}."""
     with torch.no_grad():
         for transport_map in maps:
-            x = transport_map(x, z)
+            x = transport(transport_map, x, z)
     return x
-
-
-def transport(transport_map: nn.Module, anchor: Sequence[nn.Module], part: Batch, *, composed: bool) -> Transported:
-    """The samples of a step, before and after it."""
-    frozen = push_through(anchor, part.source, part.anchor_z).to(part.source.dtype)
-    samples = transport_map(frozen if composed else part.source, part.z)
-    return Transported(frozen, samples.to(part.source.dtype))
 
 
 def potential_gradients(

@@ -19,6 +19,7 @@ from components.gradients import (
     Transported,
     compiled,
     potential_gradients,
+    push_through,
     sample_gradients,
     transport,
 )
@@ -116,7 +117,8 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
     weight = problem.penalty_every if penalised else 0
 
     def transported(part: Batch) -> Transported:
-        return moved(state.transport_map, anchor, part, composed=problem.composed)
+        frozen = push_through(anchor, part.source, part.anchor_z, moved)
+        return Transported(frozen, moved(state.transport_map, frozen if problem.composed else part.source, part.z))
 
     def potential_terms(cached: Iterable[Transported]) -> Iterator[tuple[Gradients, Tensor]]:
         for part, each in zip(parts, cached, strict=True):

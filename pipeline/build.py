@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 from components import state as states
 from components.gradients import Batch
@@ -12,6 +13,7 @@ from components.jko import Problem
 from components.networks import PerceptronPotential
 from components.semidual import Objective
 from components.shape import Shape
+from components.small_networks import SmallLift
 from components.state import State
 from components.streams import normal, stream
 from pipeline.data import Endpoints
@@ -50,6 +52,11 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
         on_target, on_source = (each.to(device) for each in samples)
         state.potential.start_from(on_source, on_target)
     return state
+
+
+def first_anchor(shape: Shape) -> list[nn.Module]:
+    """T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
+    return [SmallLift(shape)] if shape.kind == "small" else []
 
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:

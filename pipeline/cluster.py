@@ -41,7 +41,8 @@ class Cluster:
     """an image set that is larger when decoded is streamed (recipe field data.streamed); others are decoded once per machine into
     $SJKO_HOME/cache"""
     num_microbatches: int = 1
-    """equal parts in which a worker takes its share of a batch, to need less memory: the same gradients but for rounding"""
+    """equal parts in which a worker takes its share of a batch, to need less memory: the same gradients but for rounding.
+    Not with network.kind small, whose batch norm would see each part alone"""
     channels_last: bool = False
     """networks for images keep their channels together in memory"""
     compile: bool = False

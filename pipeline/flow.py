@@ -92,8 +92,13 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
     """Refuse a batch that workers and microbatches cannot share.
 
     Raises:
-        RecipeMismatch: a worker would have nothing to do, or microbatches would differ in size.
+        RecipeMismatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
     """
+    if recipe.network.kind == "small" and cluster.num_microbatches > 1:
+        raise RecipeMismatch(
+            "cluster.num_microbatches must be 1 with network.kind small, whose batch norm would see each part alone, "
+            f"not {cluster.num_microbatches}"
+        )
     unit, workers = indivisible(recipe.network, cluster.num_microbatches), max(1, cluster.num_workers)
     if recipe.training.batch_size % unit or recipe.training.batch_size < unit * workers:
         by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"

@@ -15,10 +15,9 @@ import torch
 from torch import nn
 
 from components import state as states
-from components.small_networks import SmallLift
 from components.state import State
 from pipeline import manifest
-from pipeline.build import new_state, shape_of
+from pipeline.build import first_anchor, new_state, shape_of
 from pipeline.data import Endpoints
 from pipeline.errors import Corrupt
 from pipeline.phase import Phase
@@ -55,16 +54,14 @@ def initial_state(phase: Phase, before: Trained | None, endpoints: Endpoints, st
 
 
 def frozen_maps(phase: Phase, state: State, endpoints: Endpoints, store: Store, device: torch.device) -> list[nn.Module]:
-    """The anchor, T_{k-1}: no map for phase 0, live weights of one map, or of all increments so far.
-
-    Where the noise is smaller than the images, T_{-1} enlarges it.
+    """The anchor, T_{k-1}: T_{-1} for phase 0, live weights of one map, or of all increments so far.
 
     Args:
         state: the one that phase k begins with, whose map is T_{k-1} but for composed increments.
     """
     shape = shape_of(phase, endpoints)
     if phase.parent is None:
-        return [SmallLift(shape)] if shape.kind == "small" else []
+        return first_anchor(shape)
     weights = [state.transport_map.state_dict()]
     if phase.composed:
         weights = [store.load(ref, ["map"])["map"] for ref in store.ancestors(store.published(phase.parent))]

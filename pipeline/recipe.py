@@ -278,6 +278,8 @@ def _require_consistent(recipe: Recipe) -> None:
         _require(jko.divergence in LOG_RATIO, "jko.fit", f"conjugate unless jko.divergence is {' or '.join(LOG_RATIO)}", jko.fit)
         _require(jko.source_divergence == "linear", "jko.fit", "conjugate unless jko.source_divergence is linear", jko.fit)
     network = recipe.network
+    exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
+    _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
     if network.kind != "perceptron":
         kind = f"when network.kind is {network.kind}"
         _require(not network.num_frequencies, "network.num_frequencies", f"0 {kind}", network.num_frequencies)

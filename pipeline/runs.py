@@ -171,7 +171,7 @@ class Runs:
         return self._artifact_uris[run_id]
 
     def log_metrics(self, run_id: str, points: Mapping[int, Mapping[str, float]]) -> None:
-        """Metrics by step, in one request."""
+        """Metrics by step, a thousand per request."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
         with self.answering():

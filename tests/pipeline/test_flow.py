@@ -13,6 +13,7 @@ import pytest
 import torch
 from flows import FILES, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
+from benchmarks.flows import train_flow
 from components.gradients import push_through
 from pipeline import claims, cli, connection
 from pipeline import cluster as clusters
@@ -77,6 +78,26 @@ def test_an_interrupted_flow_ends_like_an_uninterrupted_one(store: Store, tmp_pa
     assert other.flows()[0].info.status == "FINISHED"
     for a, b in zip(whole, resumed, strict=True):
         assert_identical(weights(store, a.ref), weights(other, b.ref))
+
+
+def test_a_job_with_a_gap_reads_the_parent_behind_it(store: Store, home: Path, tmp_path: Path) -> None:
+    """Phase 0 is broken, 1 is published, 2 and 3 are new: in one job 2 must go on from 1, not from the 0 just trained."""
+    first, _ = train(tiny(), store)
+    artifact(home, first.ref.run_id, "map.safetensors").unlink()
+    repaired = train(tiny(num_phases=4), store, Cluster(phases_per_job=4))
+    assert [result.cached for result in repaired] == [False, True, False, False]
+    clean = Store(f"sqlite:///{tmp_path / 'clean' / 'mlflow.db'}")
+    expected = train(tiny(num_phases=4), clean, Cluster(tracking_uri=clean.uri))
+    for a, b in zip(expected, repaired, strict=True):
+        assert_identical(weights(clean, a.ref), weights(store, b.ref))
+
+
+def test_benchmarks_train_the_flows_of_the_pipeline(store: Store) -> None:
+    results = train(tiny(), store)
+    for result, trained in zip(results, train_flow(tiny()), strict=True):
+        (averaged_map,) = trained.generator.maps
+        published = store.load(result.ref, ["averaged_map"])["averaged_map"]
+        assert_identical(published, averaged_map.state_dict())
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove", "half"])

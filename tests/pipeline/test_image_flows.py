@@ -155,8 +155,9 @@ def test_images_are_judged_beside_the_floor_in_the_features_of_a_network_that_kn
     assert image_figures(generator, "effnet", 20)["effnet_frechet"] > 0
 
 
-def test_the_estimate_of_a_step_is_what_its_operations_add_up_to() -> None:
-    recipe = shortened("fashion_mnist", batch_size=16, penalty_every=2, bfloat16=False)
+@pytest.mark.parametrize("r2", [10.0, 0.0])
+def test_the_estimate_of_a_step_is_what_its_operations_add_up_to(r2: float) -> None:
+    recipe = shortened("fashion_mnist", batch_size=16, penalty_every=2, bfloat16=False, r2=r2)
     phase, endpoints = phases_of(recipe)[1], load_endpoints(recipe.data)
     state = new_state(phase, endpoints, CPU)
     draw, problem = batches_of(phase, endpoints, slice(None), CPU), problem_of(phase)
@@ -191,6 +192,11 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
 def test_a_batch_that_cannot_be_shared_is_refused(name: str, changes: dict[str, int], rule: str, store: Store) -> None:
     with pytest.raises(RecipeMismatch, match=f"training.batch_size must be {rule}, with"):
         train(shortened(name, batch_size=20), store, Cluster(**changes))
+
+
+def test_batch_norm_is_given_no_microbatches(store: Store) -> None:
+    with pytest.raises(RecipeMismatch, match=r"cluster\.num_microbatches must be 1 with network\.kind small, .* not 2"):
+        train(shortened("cifar10_small"), store, Cluster(num_microbatches=2))
 
 
 @pytest.mark.parametrize(("n", "unit", "num_workers"), [(33, 1, 4), (256, 4, 3), (32, 8, 4), (5, 1, 5)])

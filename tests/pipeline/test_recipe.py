@@ -78,6 +78,7 @@ MISTAKES = {
     "--jko.divergence kl --jko.source-divergence kl --jko.fit logistic": ("jko.fit", "conjugate unless", "logistic"),
     "--network.kind residual": ("network.num_frequencies", "0 when network.kind is residual", "32"),
     "--network.kind residual --network.num-frequencies 0 --network.second-order": ("network.second_order", "false", "True"),
+    "--network.second-order --training.bfloat16": ("training.bfloat16", "false when network.second_order is true", "True"),
     "--jko.num-phases 99999999999999999999": ("jko.num_phases", "at most 10000", "99999999999999999999"),
     "--jko.parametrization composed --network.z-dim 2": ("network.z_dim", "0 when", "2"),
     "--cluster.tracking-uri foo://bar": ("cluster.tracking_uri", "start with", "foo://bar"),
