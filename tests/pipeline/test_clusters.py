@@ -93,20 +93,16 @@ class InTheBackground:
         return weights(self.store, self.results[-1].ref)
 
 
-def workers() -> list[int]:
-    """Process ids."""
-    actors = ray.util.state.list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True)
-    return [actor.pid for actor in actors]
-
-
-def num_workers() -> int:
-    return len(workers())
+def workers(address: str) -> list[int]:
+    """Process ids of the workers of this cluster: other tests may have theirs on this machine."""
+    alive = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
+    return [actor.pid for actor in ray.util.state.list_actors(address, filters=alive, detail=True)]
 
 
 @contextmanager
-def held_still() -> Iterator[None]:
+def held_still(address: str) -> Iterator[None]:
     """No worker makes a step meanwhile."""
-    held = workers()
+    held = workers(address)
     for pid in held:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -128,14 +124,14 @@ def test_a_job_goes_on_with_fewer_workers_when_a_node_is_lost_and_with_more_when
     flow = InTheBackground(Store(tracking), cluster, **changes)
     seen: list[int] = []
     until(lambda: flow.step() > 500)
-    seen.append(num_workers())
+    seen.append(len(workers(nodes.address)))
     nodes.remove_node(second, allow_graceful=False)
     at = flow.step()
-    until(lambda: num_workers() == 1 and flow.step() > at)
+    until(lambda: len(workers(nodes.address)) == 1 and flow.step() > at)
     seen.append(1)
-    with held_still():  # lest it ends before the third node is there
+    with held_still(nodes.address):  # lest it ends before the third node is there
         nodes.add_node(num_cpus=1)
-    until(lambda: num_workers() == 2)
+    until(lambda: len(workers(nodes.address)) == 2)
     seen.append(2)
     found = flow.weights()
     assert seen == [2, 1, 2]
