@@ -110,7 +110,10 @@ def run(
     rows: dict[int, list[Row]] = {}
     failures: list[str] = []
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=prepare) as pool, Progress(console=errors()) as progress:
+    with (
+        ProcessPoolExecutor(processes, mp_context=spawn, initializer=prepare, max_tasks_per_child=1) as pool,
+        Progress(console=errors()) as progress,
+    ):
         task = progress.add_task("cases", total=len(cases))
         futures = {pool.submit(measured, measure, case): number for number, case in enumerate(cases)}
         try:

@@ -35,7 +35,7 @@ print(json.dumps([first, now]))
 def cases(quick: bool) -> list[Row]:
     """What to measure."""
     phases = (2, 4) if quick else (2, 10, 50, 200)
-    images = (500, 1000) if quick else (2_000, 20_000, 100_000)
+    images = (500, 1000) if quick else (2_000, 20_000, 250_000)
     return [
         *({"what": "K", "size": k, "seed": 0} for k in phases),
         *({"what": "streamed images", "size": n, "seed": 0} for n in images),

@@ -32,7 +32,7 @@ PER_JOB = {"1 per job": 1, "5 per job": 5}
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure: `phases_per_job` 0 is local mode."""
+    """What to measure."""
     return [
         {"mode": mode, "num_phases": num_phases, "seed": 0}
         for mode, num_phases in (
@@ -78,16 +78,16 @@ def flow_seconds(num_phases: int, cluster: Cluster) -> tuple[float, dict[str, fl
 
 def empty_seconds(num_jobs: int) -> float:
     """Wall time of Ray Train jobs of one worker whose function returns at once."""
+
+    def nothing(config: dict[str, Any]) -> None:
+        """Within this function, or Ray would look for it in a module that its workers lack."""
+
     began = time.perf_counter()
     for _ in range(num_jobs):
         storage = ray.train.RunConfig(storage_path=clusters.storage(Cluster()))
         trainer = TorchTrainer(nothing, scaling_config=ray.train.ScalingConfig(num_workers=1), run_config=storage)
         jobs._fit_workers(trainer, Cluster(num_workers=1))
     return time.perf_counter() - began
-
-
-def nothing(config: dict[str, Any]) -> None:
-    """The work of an empty job."""
 
 
 @contextlib.contextmanager

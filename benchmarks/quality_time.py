@@ -1,7 +1,8 @@
 """CPU-seconds of training until W2 is within 1.25 times its i.i.d. floor: every method of `toys` as shipped, and as published.
 
-Looks at the averaged map come at CPU-seconds 1.2 times apart, and after each phase, and do not count. What is not there at its
-limit is given no time: its seconds are the limit, and `reached` is 0. Published settings have more patience: five times ours.
+Looks at the averaged map come from one CPU-second on, 1.4 times apart, and after each phase, and do not count. What is within the
+goal has to be so again on other samples. What is not there at its limit, or at the end of its recipe's steps, is given no time:
+its seconds are the limit, and `reached` is 0. Published settings have more patience: five times ours.
 """
 
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from benchmarks import ot_cfm, toys
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from pipeline.data import load_endpoints
-from pipeline.evaluate import Generator, evaluate
+from pipeline.evaluate import NUM_PAIRS, Generator, evaluate
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 
 MEASURES = ("two_circles", "gauss25", "moons", "checkerboard")
-GOAL, SPACING = 1.25, 1.2
+GOAL, SPACING = 1.25, 1.4
 LIMIT, PATIENCE = 40.0, 5
 PUBLISHED = "published_sjko_kl"
 METHODS = (PUBLISHED, *toys.METHODS, *(f"{toys.OT_CFM}_{steps}" for steps in ot_cfm.EULER_STEPS))
@@ -39,14 +40,19 @@ def measure_case(case: Row) -> Iterator[Row]:
     """Look at growing distances until the goal or the limit."""
     ratio = float("nan")
     for seconds, num_steps, generator in looks_at(case):
-        metrics = evaluate(generator)
-        ratio = metrics["w2"] / metrics["w2_floor"]
-        if ratio <= GOAL:
+        ratio = ratio_to_floor(generator, 0)
+        if ratio <= GOAL and (ratio := ratio_to_floor(generator, NUM_PAIRS)) <= GOAL:
             yield {"cpu_seconds": seconds, "reached": 1, "w2_ratio": ratio, "num_steps": num_steps}
             return
         if seconds >= case["limit"]:
             break
     yield {"cpu_seconds": case["limit"], "reached": 0, "w2_ratio": ratio}
+
+
+def ratio_to_floor(generator: Generator, first_draw: int) -> float:
+    """W2 of some pairs of samples over that of as many pairs of the data alone."""
+    metrics = evaluate(generator, first_draw=first_draw)
+    return metrics["w2"] / metrics["w2_floor"]
 
 
 def looks_at(case: Row) -> Iterator[tuple[float, int, Generator]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.harness import Pivot, Row, child, cpu_seconds_of_children, main
 
 SHORT = ["--network.width", "8", "--training.num-steps", "2", "--training.batch-size", "16", "--jko.num-phases"]
-IMPORTS = "import matplotlib.pyplot, mlflow, ot, ray.train.torch, torch, pipeline.commands"
+IMPORTS = "import pipeline.commands"
 
 
 def cases(quick: bool) -> list[Row]:

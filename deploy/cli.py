@@ -12,7 +12,7 @@ import tyro
 from deploy.rules import Rule
 from deploy.serving import token_of
 from pipeline import cluster as clusters
-from pipeline.cli import USERS_MISTAKES, check_json, parse_as, quieten
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
 from pipeline.provenance import redacted
@@ -217,12 +217,10 @@ def main(arguments: Sequence[str]) -> int:
         commands.execute(command)
     except commands.Refused as error:
         return _fail(error, REFUSED)
-    except ValueError as error:
-        return _fail(error, 2)
-    except FlowError as error:
+    except (ValueError, FlowError, OSError) as error:
         return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
-    except OSError as error:
-        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

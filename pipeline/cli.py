@@ -24,6 +24,7 @@ from pipeline import recipe as recipes
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.flags import Command, Evaluate, FlowFlags, List, Run, Show, Status, Stop, Submit
 from pipeline.prepare_command import Prepare
+from pipeline.provenance import redacted
 from pipeline.recipe import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         if isinstance(command, Submit | Status):
             return INTERRUPTED  # what goes on has been said
-        again = shlex.join(["python", "-m", "pipeline", *arguments])
+        again = shlex.join(["python", "-m", "pipeline", *(redacted(argument) for argument in arguments)])
         kept = "finished shards are kept" if isinstance(command, Prepare) else "finished phases are in the store"
         print(f"\ninterrupted: {kept}, and the same command goes on:\n    {again}", file=sys.stderr)
         return INTERRUPTED

@@ -75,8 +75,10 @@ def entrypoint(arguments: Sequence[str]) -> str:
     """The command line that the cluster runs: the same recipe and flags, on the cluster itself.
 
     Raises:
-        Unusable: the recipe is a file that does not travel.
+        Unusable: the recipe is a file that does not travel, or a flag has a password, which Ray would show.
     """
+    if any(redacted(argument) != argument for argument in arguments):
+        raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
     recipe, flags = arguments[1], list(arguments[2:])
     if recipe.endswith((".yaml", ".yml")):
         path = Path(recipe).resolve()
