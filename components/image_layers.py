@@ -5,6 +5,7 @@ keeps their variance.
 """
 
 import math
+from contextlib import nullcontext
 from typing import Literal, TypeVar
 
 import torch
@@ -174,5 +175,6 @@ class SumHead(nn.Linear):
         super().__init__(channels, 1)
 
     def forward(self, x: Image) -> Float[Tensor, " n"]:
-        with torch.autocast(x.device.type, enabled=False):
+        known = torch.amp.is_autocast_available(x.device.type)  # not to the meta device, on which arithmetic is counted
+        with torch.autocast(x.device.type, enabled=False) if known else nullcontext():
             return super().forward(x.to(self.weight.dtype).sum((2, 3))).squeeze(1)

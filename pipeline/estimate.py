@@ -6,7 +6,6 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from components.pairs import MAPS, POTENTIALS
@@ -53,8 +52,8 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
     gradient (about 3) on the target, and on transported samples where r2 > 0.
     """
     training, shape = recipe.training, shape_from(recipe.network, sample_shape(recipe.data))
-    with FakeTensorMode():
-        transport_map, potential = MAPS[shape.kind](shape), POTENTIALS[shape.kind](shape)
+    with torch.device("meta"):
+        transport_map, potential = MAPS[shape.kind](shape).to("meta"), POTENTIALS[shape.kind](shape).to("meta")
         x = torch.empty(NUM_TRIED, *shape.sample_shape)
         z = torch.empty(NUM_TRIED, shape.z_dim) if shape.z_dim else None
         of_map, kept_by_map = forward(lambda: transport_map(x, z))
