@@ -77,8 +77,6 @@ def entrypoint(arguments: Sequence[str]) -> str:
     Raises:
         Unusable: the recipe is a file that does not travel, or a flag has a password, which Ray would show.
     """
-    if any(redacted(argument) != argument for argument in arguments):
-        raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
     recipe, flags = arguments[1], list(arguments[2:])
     if recipe.endswith((".yaml", ".yml")):
         path = Path(recipe).resolve()
@@ -92,6 +90,8 @@ def entrypoint(arguments: Sequence[str]) -> str:
             kept.append(flag)
         elif "=" not in flag and flag != "--detach":
             flags.pop(0)
+    if any(redacted(flag) != flag for flag in kept):
+        raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
     address = [] if any(flag.startswith("--cluster.address") for flag in kept) else ["--cluster.address", "auto"]
     return shlex.join(["python", "-m", "pipeline", "run", recipe, *kept, *address])
 

@@ -235,3 +235,11 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("register", "promote", "rollback", "export"))
+
+
+def test_ctrl_c_ends_a_command_without_a_trace(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(command: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deploy.commands.execute", interrupted)
+    assert main(["rollback", "moons"]) == 130

@@ -124,6 +124,13 @@ def test_only_recipes_that_travel_can_be_sent(tmp_path: Path) -> None:
             entrypoint(["submit", str(path)])
 
 
+def test_a_password_in_a_flag_is_not_sent_where_ray_would_show_it() -> None:
+    with pytest.raises(Unusable, match="password that a flag has") as refused:
+        entrypoint(["submit", "moons", "--cluster.tracking-uri", "https://me:secret@mlflow"])
+    assert "secret" not in str(refused.value)
+    assert "secret" not in entrypoint(["submit", "moons", "--address", "http://me:secret@head:8265"])
+
+
 def test_flags_of_the_client_stay_with_it() -> None:
     sent = entrypoint(["submit", "moons", "--address", "http://x", "--jko.h", "0.5", "--detach", "--json=a.json", "--seed", "1"])
     assert sent == "python -m pipeline run moons --jko.h 0.5 --seed 1 --cluster.address auto"
