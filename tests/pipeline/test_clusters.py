@@ -120,7 +120,7 @@ def test_a_job_goes_on_with_fewer_workers_when_a_node_is_lost_and_with_more_when
     nodes.add_node(num_cpus=1)
     second = nodes.add_node(num_cpus=1)
     cluster = Cluster(num_workers=2, min_workers=1, checkpoint_every=500, address=nodes.address, tracking_uri=tracking)
-    changes = {"num_phases": 1, "seed": 1, **LONG}
+    changes = {"num_phases": 1, "seed": 1, **LONG, "batch_size": 1024}  # slow steps: nodes take their time
     flow = InTheBackground(Store(tracking), cluster, **changes)
     seen: list[int] = []
     until(lambda: flow.step() > 500)

@@ -296,7 +296,7 @@ def fingerprint(data: Data) -> str:
 
 def test_the_fields_of_prepared_images_changed_no_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """As computed by commit 9d94204, before recipes knew of them."""
-    monkeypatch.setattr(phase_module, "METHOD_VERSION", 1)
+    monkeypatch.setattr("pipeline.phase.METHOD_VERSION", 1)
     of_images = Recipe(
         data=Data(target="fashion_mnist"),
         network=Network(width=512, num_frequencies=0),
