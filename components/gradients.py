@@ -1,22 +1,14 @@
-"""The gradients of one step, each a function of networks and tensors that torch.compile can trace whole.
+"""The gradients of one step, as functions of networks and tensors."""
 
-Second derivatives included: `autograd.grad` is called within. Where a network alone is compiled its backward pass computes the
-gradients of all that it was given, wanted or not, and cannot be differentiated again.
-"""
-
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from components.adam import Gradients
 from components.costs import transport_cost
 from components.semidual import RELATIVISTIC, Objective, gradient_penalty, map_loss, potential_loss
-
-Gradients = tuple[Tensor, ...]
-Transport = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Batch(NamedTuple):
@@ -41,7 +33,7 @@ def transport(transport_map: nn.Module, x: Tensor, z: Tensor | None) -> Tensor:
     return samples.to(x.dtype)
 
 
-def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None, transport: Transport = transport) -> Tensor:
+def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tensor:
     """x pushed through frozen maps in order; no map at all is the identity T_{-1}."""
     with torch.no_grad():
         for transport_map in maps:
@@ -86,10 +78,3 @@ def sample_gradients(
 
 def _cost(objective: Objective, frozen: Tensor, samples: Tensor) -> Tensor:
     return transport_cost(frozen, samples, h=objective.h, cost=objective.cost)
-
-
-@cache
-def compiled(function: Function) -> Function:
-    """A function of this file as compiled code: the same numbers but for rounding, after up to minutes at the first call."""
-    torch._dynamo.config.trace_autograd_ops = True
-    return cast(Function, torch.compile(function, dynamic=False))

@@ -7,27 +7,20 @@ all k earlier maps first.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from components.gradients import (
-    Batch,
-    Gradients,
-    Transported,
-    compiled,
-    potential_gradients,
-    push_through,
-    sample_gradients,
-    transport,
-)
+from components.adam import Adam, Reduce, Terms, adam_of, update
+from components.gradients import Batch, Transported, potential_gradients, push_through, sample_gradients, transport
 from components.networks import PerceptronPotential
 from components.semidual import Objective
 from components.state import State
 
-Reduce = Callable[[Sequence[Tensor]], None]
+Function = TypeVar("Function", bound=Callable[..., Any])
+Graphs = Iterable[Transported]
 
 
 class Losses(NamedTuple):
@@ -53,7 +46,7 @@ class Problem:
         bfloat16: networks run under autocast; weights, losses and penalties stay in float32.
         num_microbatches: equal parts in which a rank takes its batch, one after the other, to need less memory: the same
             gradients but for rounding, for one more evaluation of the map.
-        compiled: gradients are computed by compiled code.
+        compiled: steps are compiled code.
     """
 
     objective: Objective
@@ -67,66 +60,57 @@ class Problem:
     compiled: bool = False
 
 
-def update(
-    optimizer: torch.optim.Adam, terms: Iterable[tuple[Gradients, Tensor]], learning_rate: float, reduce: Reduce
-) -> Float[Tensor, " m"]:
-    """One Adam step on the parameters of `optimizer` alone: the gradients of other networks are never computed.
-
-    `autograd.grad` returns gradients in whatever memory layout the graph ended with, and fused Adam on CPU (torch 2.14) reads
-    memory in order, strides unseen: a gradient is first put into its parameter's layout.
-
-    Args:
-        terms: (gradients, what to report) of each part of the batch, made when it is asked for; their mean is what is taken.
-
-    Returns:
-        The mean of what was to be reported.
-    """
-    (group,) = optimizer.param_groups
-    group["lr"] = learning_rate
-    gradients: list[Tensor] = []
-    reports: list[Tensor] = []
-    for more, report in terms:
-        if gradients:
-            torch._foreach_add_(gradients, more)
-        else:
-            gradients = list(more)
-        reports.append(report)
-    if len(reports) > 1:
-        torch._foreach_div_(gradients, len(reports))
-    for parameter, gradient in zip(group["params"], gradients, strict=True):
-        same_layout = gradient.stride() == parameter.stride()
-        parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
-    reduce([parameter.grad for parameter in group["params"]])
-    optimizer.step()
-    return torch.stack(reports).mean(0)
-
-
 def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
     """One update of the potential, then one of the map on the same transported samples.
 
     In one part the map is evaluated once. Of several, each is transported again for the map's loss: one graph at a time.
     """
+    objective = problem.objective
+    penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0
+    map_rate, potential_rate = problem.learning_rates(state.step)
+    run = compiled(updates) if problem.compiled else updates
+    return run(
+        state,
+        problem,
+        batch,
+        anchor,
+        reduce,
+        potential_adam=adam_of(state.potential_optimizer, potential_rate, compiled=problem.compiled),
+        map_adam=adam_of(state.map_optimizer, map_rate, compiled=problem.compiled),
+        penalty_weight=problem.penalty_every if penalised else 0,
+    )
+
+
+def updates(
+    state: State,
+    problem: Problem,
+    batch: Batch,
+    anchor: Sequence[nn.Module],
+    reduce: Reduce,
+    *,
+    potential_adam: Adam,
+    map_adam: Adam,
+    penalty_weight: int,
+) -> Losses:
+    """Both updates and the average, as one function of networks and tensors that torch.compile can trace whole.
+
+    What annotates the functions within has names outside: torch 2.14 cannot trace the making of a generic type.
+    """
     objective, count = problem.objective, problem.num_microbatches
-    moved = compiled(transport) if problem.compiled else transport
-    of_potential = compiled(potential_gradients) if problem.compiled else potential_gradients
-    of_samples = compiled(sample_gradients) if problem.compiled else sample_gradients
     columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
     parts = [Batch(*row) for row in zip(*columns, strict=True)]
-    map_lr, potential_lr = problem.learning_rates(state.step)
-    penalised = (objective.r1 > 0 or objective.r2 > 0) and state.step % problem.penalty_every == 0
-    weight = problem.penalty_every if penalised else 0
 
     def transported(part: Batch) -> Transported:
-        frozen = push_through(anchor, part.source, part.anchor_z, moved)
-        return Transported(frozen, moved(state.transport_map, frozen if problem.composed else part.source, part.z))
+        frozen = push_through(anchor, part.source, part.anchor_z)
+        return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
 
-    def potential_terms(cached: Iterable[Transported]) -> Iterator[tuple[Gradients, Tensor]]:
+    def potential_terms(cached: Graphs) -> Terms:
         for part, each in zip(parts, cached, strict=True):
-            yield of_potential(state.potential, objective, part.target, each, penalty_weight=weight)
+            yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
 
-    def map_terms(graphs: Iterable[Transported]) -> Iterator[tuple[Gradients, Tensor]]:
+    def map_terms(graphs: Graphs) -> Terms:
         for part, each in zip(parts, graphs, strict=True):
-            gradient, report = of_samples(state.potential, objective, part.target, each)
+            gradient, report = sample_gradients(state.potential, objective, part.target, each)
             yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
 
     def mixed() -> torch.autocast:
@@ -138,12 +122,22 @@ def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn
             first = [transported(part) for part in parts]
         if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
             state.potential.track(torch.cat([each.samples.detach() for each in first]), reduce)
-        on_potential = update(state.potential_optimizer, potential_terms(first), potential_lr, reduce)
+        on_potential = update(potential_adam, potential_terms(first), reduce)
     with mixed():
         graphs = first if count == 1 else (transported(part) for part in parts)
-        on_map = update(state.map_optimizer, map_terms(graphs), map_lr, reduce)
+        on_map = update(map_adam, map_terms(graphs), reduce)
     average(state, problem.ema_decay)
     return Losses(on_potential[0], on_map[0], on_map[1], on_potential[1])
+
+
+@cache
+def compiled(function: Function) -> Function:
+    """The function as compiled code: the same numbers but for rounding, after up to minutes at the first calls.
+
+    Second derivatives included: `autograd.grad` is traced, and so are the workers' collectives.
+    """
+    torch._dynamo.config.trace_autograd_ops = True
+    return cast(Function, torch.compile(function, dynamic=False))
 
 
 def average(state: State, decay: float) -> None:

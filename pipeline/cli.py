@@ -179,14 +179,20 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
         submission.execute(command, arguments)
         return
 
+    quieten()
+    if isinstance(command, Run) and command.dry_run:
+        with Console().status("loading torch"):
+            from pipeline.dry_run import dry_run
+
+        dry_run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
+        return
+
     with Console().status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
 
-    quieten()
     match command:
         case Run():
-            action = commands.dry_run if command.dry_run else commands.run
-            action(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
+            commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
         case List():
             commands.list_flows(command.cluster, command.json)
         case Show():

@@ -1,7 +1,12 @@
 """One step and the loop of a phase, against a textbook step that is written out here from the method's two losses."""
 
 import copy
+import json
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +15,9 @@ from builders import BOTH_SHAPES, IMAGE, SECOND_ORDER, VECTOR, constant, double_
 from torch import nn
 from torch.nn import functional
 
+from components.adam import adam_of, update
 from components.gradients import Batch, push_through
-from components.jko import train_phase, train_step, update
+from components.jko import train_phase, train_step
 
 EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
@@ -91,14 +97,17 @@ def assert_equal_to_the_textbook(shape, solved, losses, anchor=(), num_steps=4):
     ]
     for step in range(num_steps):
         state.step = step
-        train_step(state, solved, draw(step), anchor, nothing)
+        found: list[list[torch.Tensor]] = []
+        train_step(state, solved, draw(step), anchor, lambda gradients, found=found: found.append([g.clone() for g in gradients]))
         gradients = textbook_step(
             (transport_map, potential), optimizers, solved, losses, batch=draw(step), anchor=anchor, step=step
         )
         networks = ((state.potential, potential), (state.transport_map, transport_map))
-        for (ours, textbook), expected in zip(networks, gradients, strict=True):
-            for (name, ours_p), p, g in zip(ours.named_parameters(), textbook.parameters(), expected, strict=True):
-                torch.testing.assert_close(ours_p.grad, g, rtol=1e-7, atol=1e-10, msg=lambda m, n=name: f"gradient of {n}: {m}")
+        for (ours, textbook), of_ours, expected in zip(networks, found, gradients, strict=True):
+            for (name, ours_p), p, ours_g, g in zip(
+                ours.named_parameters(), textbook.parameters(), of_ours, expected, strict=True
+            ):
+                torch.testing.assert_close(ours_g, g, rtol=1e-7, atol=1e-10, msg=lambda m, n=name: f"gradient of {n}: {m}")
                 torch.testing.assert_close(ours_p, p, rtol=1e-7, atol=1e-8, msg=lambda m, n=name: f"{n} after the step: {m}")
 
 
@@ -131,7 +140,7 @@ def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
     plain = torch.optim.Adam([textbook], lr=1e-2, betas=(0.5, 0.9), fused=False, foreach=False)
     for power in (1, 2, 3):
         loss = loss_of(ours, power)
-        update(fused, [(torch.autograd.grad(loss, [ours]), loss[None].detach())], 1e-2, nothing)
+        update(adam_of(fused, 1e-2), [(torch.autograd.grad(loss, [ours]), loss[None].detach())], nothing)
         textbook.grad = None
         loss_of(textbook, power).backward()
         plain.step()
@@ -294,3 +303,19 @@ def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, loss
         for ours in states:
             for a, b in zip(module.parameters(), ours.modules()[name].parameters(), strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
+
+
+def test_a_compiled_step_of_two_workers_is_one_graph_and_does_what_one_worker_does(tmp_path):
+    """Collectives, Adam, penalties and running moments included; new networks do not compile it again."""
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, tests / "compiled_steps.py", tmp_path / "rendezvous"],
+        cwd=tests.parent,
+        env={**os.environ, "PYTHONPATH": str(tests.parent)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["graphs"] == 1
+    assert found["breaks"] == {}
+    assert 0 < found["difference"] < 1e-7
