@@ -46,7 +46,7 @@ class Cluster:
     channels_last: bool = False
     """networks for images keep their channels together in memory"""
     compile: bool = False
-    """compile whole steps with torch.compile (needs a C++ compiler on CPU; minutes at the first steps of a machine, seconds later)"""
+    """compile whole steps with torch.compile (needs a C++ compiler on CPU; minutes at first, seconds later)"""
     checkpoint_every: int = 1000
     """steps between mid-phase checkpoints of real workers; 0 for none"""
     max_failures: int = 3
