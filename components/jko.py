@@ -21,6 +21,8 @@ from components.state import State
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Graphs = Iterable[Transported]
+NUM_GRAPHS = 64
+"""One per objective, penalty weight, number of frozen maps and shape of a worker's share: a search in one process has many."""
 
 
 class Losses(NamedTuple):
@@ -114,8 +116,12 @@ def updates(
             yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
 
     def mixed() -> torch.autocast:
-        """One per update: autocast keeps 16-bit copies of the weights until it ends, whatever becomes of the weights."""
-        return torch.autocast(batch.source.device.type, torch.bfloat16, enabled=problem.bfloat16)
+        """One per update: autocast keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
+
+        No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
+        """
+        device, keep = batch.source.device.type, not problem.compiled
+        return torch.autocast(device, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=keep)
 
     with mixed():
         with torch.set_grad_enabled(count == 1):
@@ -134,10 +140,11 @@ def updates(
 def compiled(function: Function) -> Function:
     """The function as compiled code: the same numbers but for rounding, after up to minutes at the first calls.
 
-    Second derivatives included: `autograd.grad` is traced, and so are the workers' collectives.
+    Second derivatives included: `autograd.grad` is traced, and so are the workers' collectives. torch keeps settings per thread,
+    so they are made at every call; beyond NUM_GRAPHS a process goes on uncompiled.
     """
-    torch._dynamo.config.trace_autograd_ops = True
-    return cast(Function, torch.compile(function, dynamic=False))
+    settings = torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=NUM_GRAPHS)
+    return cast(Function, settings(torch.compile(function, dynamic=False)))
 
 
 def average(state: State, decay: float) -> None:

@@ -12,7 +12,7 @@ import tyro
 from deploy.rules import Rule
 from deploy.serving import token_of
 from pipeline import cluster as clusters
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
 from pipeline.provenance import redacted
@@ -212,6 +212,7 @@ def main(arguments: Sequence[str]) -> int:
 
     with Console().status("loading torch and MLflow"):
         from deploy import commands  # seconds that --help must not cost
+        from pipeline.report import quieten
     quieten()
     try:
         commands.execute(command)

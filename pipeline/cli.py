@@ -5,7 +5,6 @@ Nothing heavy is imported before the arguments are known to be right, so --help 
 
 import contextlib
 import io
-import logging
 import os
 import re
 import shlex
@@ -179,7 +178,6 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
         submission.execute(command, arguments)
         return
 
-    quieten()
     if isinstance(command, Run) and command.dry_run:
         with Console().status("loading torch"):
             from pipeline.dry_run import dry_run
@@ -189,7 +187,9 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
 
     with Console().status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
+        from pipeline.report import quieten
 
+    quieten()  # now: MLflow and Ray set their loggers when they are imported
     match command:
         case Run():
             commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
@@ -199,12 +199,6 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
             commands.show(command.run, command.cluster, command.json)
         case Evaluate():
             commands.evaluate_reference(command)
-
-
-def quieten() -> None:
-    """Libraries speak up for warnings only."""
-    for chatty in ("mlflow", "alembic", "ray"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -52,4 +52,5 @@ def opened(uri: str) -> "Store":
     """The store there, which must exist."""
     from pipeline.store import Store
 
+    report.quieten()
     return Store(uri, create=False)

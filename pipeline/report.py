@@ -1,6 +1,7 @@
 """What a person looks at: the progress of a flow, tables, and the line per phase. The only module that prints."""
 
 import contextlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,3 +134,9 @@ def raw(text: str) -> None:
     """Pass on what another process has printed, as it is."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def quieten() -> None:
+    """Libraries speak up for warnings only."""
+    for chatty in ("mlflow", "alembic", "ray"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

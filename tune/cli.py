@@ -13,7 +13,7 @@ import tyro
 
 from pipeline import cluster as clusters
 from pipeline import recipe as recipes
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, quieten, read_recipe, recipe_of
+from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, read_recipe, recipe_of
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError
 from pipeline.flags import FlowFlags
@@ -162,6 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     with Console().status("loading torch, MLflow, Ray and Optuna"):
+        from pipeline.report import quieten
         from tune import commands  # seconds that --help must not cost
     quieten()
     try:

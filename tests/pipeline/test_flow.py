@@ -189,6 +189,7 @@ def test_two_drivers_at_once_on_one_recipe_both_end_well_and_train_each_phase_on
     drivers = [start(home, *arguments, "--json", str(tmp_path / f"{i}.json")) for i in range(2)]
     printed = [driver.communicate(timeout=240)[0] for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], printed
+    assert not any("INFO" in text for text in printed), "libraries speak up for warnings only"
     rows = [json.loads((tmp_path / f"{i}.json").read_text())["phases"] for i in range(2)]
     assert [row["map_ref"] for row in rows[0]] == [row["map_ref"] for row in rows[1]]
     assert all(a["cached"] != b["cached"] for a, b in zip(*rows, strict=True)), "each phase was trained by exactly one"
