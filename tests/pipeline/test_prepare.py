@@ -335,9 +335,10 @@ def test_the_default_place_is_below_the_home_and_debians_images_are_found(
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A real SIGINT to a real process, while it writes."""
+    """A real SIGINT to a real process, while it writes; `env`, because a shell's background jobs ignore it."""
     source = sets.mnist(tmp_path / "from", 60_000, 10)
-    command = [sys.executable, "-m", "pipeline", "prepare", "mnist", "--from", source, "--to", tmp_path / "to", "--size", "64"]
+    prepare = ["prepare", "mnist", "--from", source, "--to", tmp_path / "to", "--size", "64"]
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pipeline", *prepare]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "to").rglob("*.parquet")):
