@@ -8,21 +8,19 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from jaxtyping import Float, Int
 
 from components.streams import stream
 from pipeline import files as places
 from pipeline.cluster import home
+from pipeline.decoded import decoded
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.pixels import Pixels, decode
 from pipeline.provenance import redacted
@@ -117,25 +115,9 @@ class ImageSet:
         Raises:
             Corrupt: names the shard.
         """
+        shards = self.splits[split]
         path = home() / "cache" / f"{self.digest}-{split}.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                if not path.exists():
-                    self._decode_into(path, split)
-        images: Pixels = np.load(path, mmap_mode="r")
-        return images
-
-    def _decode_into(self, path: Path, split: str) -> None:
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("wb") as file:  # written and not mapped: a full disk is then an error and not a crash
-            shape = (self.num_rows(split), *self.shape)
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for images in places.in_order(self.pixels, self.splits[split]):
-                file.write(np.ascontiguousarray(images).data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        return decoded(path, (self.num_rows(split), *self.shape), lambda: places.in_order(self.pixels, shards))
 
 
 @dataclass(frozen=True)

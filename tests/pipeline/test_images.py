@@ -1,7 +1,7 @@
 """Reading prepared images: one global batch whatever reads it and wherever training goes on, and nothing but the images meant."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,7 @@ from flows import tiny, train, weights
 
 from benchmarks import readers as readers_benchmark
 from components.streams import stream
-from pipeline import cli, connection
+from pipeline import cli, connection, decoded
 from pipeline import data as datas
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, load_source, resolve
@@ -108,6 +108,76 @@ def test_the_cache_is_written_once_whoever_asks_first(where: Path, tmp_path: Pat
         f"{found.digest}-train.npy"
     ]
     assert isinstance(arrays[0], np.memmap)
+
+
+def zero_the_tail(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes(len(content) - 200))
+
+
+CACHE_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a tail of zeros": zero_the_tail,
+    "one other byte": sets.flip_a_byte,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + bytes(8)),
+    "another header": lambda path: path.write_bytes(path.read_bytes().replace(b"100, 1, 28, 28", b"100, 1, 14, 56")),
+    "as earlier versions wrote it": lambda path: np.save(path, sets.pixels(100, seed=5)),
+}
+
+
+@pytest.mark.parametrize("same_process", [False, True])
+@pytest.mark.parametrize("damage", CACHE_DAMAGES)
+def test_a_damaged_cache_is_made_again_and_a_line_says_so(
+    damage: str,
+    *,
+    same_process: bool,
+    where: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = sets.opened("mnist", where, 28)
+    path = tmp_path / "home" / "cache" / f"{found.digest}-train.npy"
+    assert np.array_equal(found.mapped("train"), sets.pixels(100))
+    assert np.array_equal(np.load(path), sets.pixels(100)), "an array of numpy, for whoever looks at it"
+    if not same_process:
+        monkeypatch.setattr(decoded, "_known", {})
+    CACHE_DAMAGES[damage](path)
+    assert np.array_equal(found.mapped("train"), sets.pixels(100))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is damaged, or of another version: it is made again from the prepared images"
+    ]
+    assert np.array_equal(found.mapped("train"), sets.pixels(100))
+    assert len(caplog.records) == 1
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
+
+
+def test_a_folder_in_the_place_of_a_cache_is_named_and_left_alone(where: Path, tmp_path: Path) -> None:
+    found = sets.opened("mnist", where, 28)
+    path = tmp_path / "home" / "cache" / f"{found.digest}-test.npy"
+    found.mapped("test")
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(Unusable, match=f"{path} is in the place of decoded images, and is no file: remove it"):
+        found.mapped("test")
+    assert (path / "inside").is_dir()
+
+
+def test_a_cache_whose_writing_fails_or_is_killed_is_not_there(where: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "array.npy"
+
+    def until_the_disk_is_full() -> Iterator[np.ndarray]:
+        yield sets.pixels(40)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        decoded.decoded(path, (100, 1, 28, 28), until_the_disk_is_full)
+    assert [file.name for file in path.parent.iterdir()] == ["array.npy.lock"]
+    path.with_name("array.npy.partial").write_bytes(b"what a killed process leaves")
+    images = decoded.decoded(path, (100, 1, 28, 28), lambda: [sets.pixels(100)])
+    assert np.array_equal(images, sets.pixels(100))
+    assert sorted(file.name for file in path.parent.iterdir()) == ["array.npy", "array.npy.lock"]
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------------
