@@ -1,7 +1,9 @@
 """Files at any fsspec URL: a disk, S3, Google's storage, memory."""
 
+import contextlib
 import json
 import os
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,13 +35,23 @@ def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
     """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
-    local = "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
-    if not local:
+    if not is_local(files):
         files.pipe_file(path, content)
         return
     files.makedirs(os.path.dirname(path), exist_ok=True)
-    files.pipe_file(f"{path}.partial", content)
-    os.replace(f"{path}.partial", path)
+    partial = f"{path}.{uuid.uuid4().hex}.partial"  # its own: another process may write the same file
+    try:
+        files.pipe_file(partial, content)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+
+
+def is_local(files: fsspec.AbstractFileSystem) -> bool:
+    """Whether these are files of a disk."""
+    return "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
 
 
 def write_json(path: Path | None, value: object) -> None:

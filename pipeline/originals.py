@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +13,9 @@ from jaxtyping import UInt8
 
 from pipeline.errors import Unusable
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801
 CIFAR10_FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+Show = Callable[[int, int], None]
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -40,15 +39,28 @@ class Originals:
     """A set before it is prepared; the order of its images is that of the prepared rows.
 
     Attributes:
-        identity: hash of all that the images are; of a folder names, sizes and times of its files.
+        identity: hash of all that the images are; of a folder names and contents of its files.
         classes: names of the classes, where they are known.
-        num_ignored: other files in the folder.
+        notes: what a user should know of how they were found, and of what is left out.
     """
 
     splits: Mapping[str, Sequence[Original]]
     identity: str
     classes: tuple[str, ...] = ()
-    num_ignored: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a folder's training and held-out images lie, relative to it; None: where folders are called so.
+
+    Attributes:
+        train: `.` for all that is not in `test`.
+        test: None where `train` is given: a tenth of that.
+    """
+
+    train: str | None = None
+    test: str | None = None
 
 
 def _unpacked(path: Path) -> bytes:
@@ -76,8 +88,8 @@ def read_idx(path: Path, magic: int = IMAGES_MAGIC) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=header.nbytes).reshape(shape)
 
 
-def _idx(prefix: str, test: str, *, transposed: bool = False) -> Callable[[Path], Originals]:
-    def read(folder: Path) -> Originals:
+def _idx(prefix: str, test: str, *, transposed: bool = False) -> Callable[..., Originals]:
+    def read(folder: Path, *_: object) -> Originals:
         arrays = {}
         for split, begin in (("train", f"{prefix}train"), ("test", f"{prefix}{test}")):
             images, labels = (_find(folder, f"{begin}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
@@ -106,7 +118,7 @@ def _from_arrays(arrays: dict[str, tuple[np.ndarray, np.ndarray]], classes: tupl
     return Originals(splits, digest.hexdigest(), classes)
 
 
-def _cifar10(path: Path) -> Originals:
+def _cifar10(path: Path, *_: object) -> Originals:
     """The binary version: rows of one label and 3 x 32 x 32 bytes. The Python version would have to be executed."""
     inside = path / "cifar-10-batches-bin"
     folder = inside if inside.is_dir() else path
@@ -141,65 +153,13 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         raise Unusable(f"{path} cannot be read: {error}") from error
 
 
-def _folder(root: Path) -> Originals:
-    """Images below a folder, in an order that is as good as random and fixed: that of the hashes of their relative paths.
+def _folder(root: Path, layout: Layout | None = None, show: Show = lambda done, total: None) -> Originals:
+    from pipeline.image_folders import read_folder  # which imports this file
 
-    `test/` is held out where there is one, and then `train/`, or all that is elsewhere, is for training. Otherwise the last
-    tenth is held out. The class is the first folder below; images that lie in none have label -1.
-    """
-    paths, num_ignored = _walk(root)
-    bases = {"train": root / "train" if (root / "train").is_dir() else root, "test": root / "test"}
-    if (root / "test").is_dir():
-        test = [path for path in paths if path.is_relative_to(bases["test"])]
-        train = [path for path in paths if path.is_relative_to(bases["train"]) and not path.is_relative_to(bases["test"])]
-        num_ignored += len(paths) - len(test) - len(train)
-    elif (root / "train").is_dir():
-        raise Unusable(f"--from has train/ but no test/: give {root / 'train'}, or name the held-out folder test/")
-    else:
-        count = max(1, len(paths) // 10)
-        train, test = paths[:-count], paths[-count:]
-        bases["test"] = root
-    if not train or not test:
-        raise Unusable(f"--from must be a folder with at least one training and one test image ({len(paths)} found), not {root}")
-    split_paths = {"train": train, "test": test}
-    folders = {path: path.relative_to(bases[split]).parts[:-1] for split in bases for path in split_paths[split]}
-    classes = tuple(sorted({parts[0] for parts in folders.values() if parts}))
-    numbers = {name: number for number, name in enumerate(classes)}
-    digest, splits = hashlib.sha256(), {split: list[Original]() for split in split_paths}
-    for split, paths_of_split in split_paths.items():
-        for path in paths_of_split:
-            name, parts = path.relative_to(root).as_posix(), folders[path]
-            splits[split].append(Original(name, numbers[parts[0]] if parts else -1, path))
-            digest.update(f"{split} {_stamp(path)} {name}\0".encode(errors="surrogateescape"))
-    return Originals(splits, digest.hexdigest(), classes, num_ignored)
+    return read_folder(root, layout or Layout(), show)
 
 
-def _stamp(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:  # a link that leads nowhere: it will be listed as a bad image
-        return "-"
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _walk(root: Path) -> tuple[list[Path], int]:
-    """Image files in the order of their hashes, and how many other files there are; hidden ones do not count."""
-    if not root.is_dir():
-        raise Unusable(f"--from must be a folder of images, not {root}")
-    found, num_ignored = [], 0
-    for folder, inner, files in os.walk(root):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                path = Path(folder, name)
-                relative = path.relative_to(root).as_posix().encode(errors="surrogateescape")
-                found.append((hashlib.sha256(relative).digest(), path))
-            else:
-                num_ignored += not name.startswith(".")
-    return [path for _, path in sorted(found)], num_ignored
-
-
-READERS: dict[str, Callable[[Path], Originals]] = {
+READERS: dict[str, Callable[..., Originals]] = {
     "fashion_mnist": _idx("", "t10k"),
     "mnist": _idx("", "t10k"),
     "emnist_letters": _idx("emnist-letters-", "test", transposed=True),
@@ -207,3 +167,4 @@ READERS: dict[str, Callable[[Path], Originals]] = {
     "celeba_hq": _folder,
     "image_folder": _folder,
 }
+"""How the originals of each set are read: from a path, and folders with a `Layout` and a function that is shown the progress."""

@@ -4,19 +4,22 @@ A shard is a pure function of a fixed part of the originals, and its footer says
 that is started again keeps every shard that is whole and of the same originals. The manifest is written last.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from jaxtyping import UInt64
 
 from pipeline import files as places
@@ -31,12 +34,13 @@ from pipeline.images import (
     read_manifest,
 )
 from pipeline.originals import Original, Originals
-from pipeline.pixels import Bad, Encoding, Pixels, decode, hash_rows, stored
+from pipeline.pixels import Encoding, Pixels, Remarks, decode, hash_rows, reason, stored
 from pipeline.provenance import redacted
 
 SHARD_BYTES = 32 * 2**20
 """Most bytes of pixels in one shard: what one thread decodes at a time."""
 MOST_ROWS = 8192
+LOCK = ".prepare.lock"
 FOOTER = b"sjko"
 """Key of a shard's metadata in its Parquet footer."""
 
@@ -92,6 +96,7 @@ class Tally:
     digest: Any = field(default_factory=hashlib.sha256)
     shards: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     bad: list[dict[str, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
     sums: UInt64[np.ndarray, "2 c s s"] = field(default_factory=lambda: np.zeros((2, 1, 1, 1), dtype=np.uint64))
     num_new: int = 0
     num_kept_shards: int = 0
@@ -104,7 +109,9 @@ class Tally:
         hash_rows(self.digest, images, labels)
         sha256 = hashlib.sha256(content).hexdigest()
         self.shards[split].append({"file": file, "rows": len(images), "bytes": len(content), "sha256": sha256})
-        self.bad += [{"path": path, "reason": reason} for path, reason in footer_of(table)["bad"]]
+        footer = footer_of(table)
+        self.bad += [{"path": path, "reason": reason} for path, reason in footer["bad"]]
+        self.remarks += [(path, remark) for path, remark in footer.get("remarks", [])]
 
     def add_pixels(self, pixels: Pixels) -> None:
         """Pixels of training images."""
@@ -125,12 +132,14 @@ class Prepared:
     """What a run has written.
 
     Attributes:
+        remarks: (image, what of it was not kept, or what Pillow warns of).
         num_new: images that this run has converted; the others were there.
         seconds: of this run.
     """
 
     manifest: dict[str, Any]
     bad: list[dict[str, str]]
+    remarks: list[tuple[str, str]]
     num_bytes: int
     num_new: int
     num_kept_shards: int
@@ -147,41 +156,68 @@ def prepare(plan: Plan, show: Callable[[int, int], None] = lambda done, total: N
         Unusable: the folder holds another set or cannot be written, or there is no usable image.
     """
     began = time.monotonic()
-    if not _is_there(plan):
-        _write(plan, BAD_IMAGES, b"[]")  # before the work: a folder that cannot be written is refused now
-    tally, done, total = Tally(), 0, sum(len(originals) for originals in plan.originals.splits.values())
-    with ThreadPoolExecutor(places.NUM_THREADS) as pool:
-        for split, number, originals in plan.parts():
-            file = f"{split}-{number:05d}.parquet"
-            content = _kept(plan, file, split, number)
-            if content is None:
-                content = _shard(plan, split, number, originals, pool)
-                _write(plan, file, content)
-                tally.num_new += len(originals)
-            else:
-                tally.num_kept_shards += 1
-            table = pq.read_table(io.BytesIO(content))
-            tally.add(split, file, content, table)
-            if split == "train":
-                tally.add_pixels(decode(table["image"].combine_chunks(), (plan.channels, plan.size, plan.size)))
-            done += len(originals)
-            show(done, total)
-    return _finish(plan, tally, began)
+    with _alone(plan):
+        there = _shards_there(plan)
+        if not there:
+            _write(plan, BAD_IMAGES, b"[]")  # before the work: a folder that cannot be written is refused now
+        tally, done, total = Tally(), 0, sum(len(originals) for originals in plan.originals.splits.values())
+        with ThreadPoolExecutor(places.NUM_THREADS) as pool, Remarks() as heard:
+            for split, number, originals in plan.parts():
+                file = f"{split}-{number:05d}.parquet"
+                content = _kept(plan, file, split, number, there)
+                if content is None:
+                    content = _shard(plan, (split, number, originals), pool, heard)
+                    _write(plan, file, content)
+                    tally.num_new += len(originals)
+                else:
+                    tally.num_kept_shards += 1
+                table = pq.read_table(io.BytesIO(content))
+                tally.add(split, file, content, table)
+                if split == "train":
+                    tally.add_pixels(decode(table["image"].combine_chunks(), (plan.channels, plan.size, plan.size)))
+                done += len(originals)
+                show(done, total)
+        return _finish(plan, tally, began)
 
 
-def _is_there(plan: Plan) -> bool:
+@contextlib.contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """While this process writes a folder of a disk, no other does; the lock ends with the process, however that ends.
+
+    In an object store each file comes whole, and two processes write equal ones.
+    """
+    files, folder = places.at(plan.uri)
+    if not places.is_local(files):
+        yield
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}/{LOCK}", blocking=False):
+            for left in Path(folder).glob("*.partial"):  # of a process that was killed
+                left.unlink()
+            yield
+    except Timeout:
+        raise Unusable(f"{plan.uri}: another prepare is at work there. Wait until it has ended, or choose another --to") from None
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise Unusable(f"--to cannot be used: {plan.uri}: {error.strerror}") from error
+
+
+def _shards_there(plan: Plan) -> dict[str, str]:
+    """The sha256 of each file of a finished set of this plan; empty where there is none."""
     try:
         manifest = read_manifest(plan.uri)
     except Corrupt:  # no manifest, no set
-        return False
+        return {}
     except FlowError as error:
         raise Unusable(f"--to cannot be used: {error}") from error
-    if manifest is not None and manifest["plan"] != plan.identity:
+    if manifest is None:
+        return {}
+    if manifest["plan"] != plan.identity:
         raise Unusable(
             f"{redacted(plan.uri)} already holds {manifest['name']}, digest {manifest['digest']}, made from other files, with "
-            "another encoding or another version of Pillow: choose another --to, or delete it"
+            "another encoding or another version of Pillow or of this program: choose another --to, or delete it"
         )
-    return manifest is not None
+    return {shard["file"]: shard["sha256"] for split in SPLITS for shard in manifest["splits"][split]["shards"]}
 
 
 def _finish(plan: Plan, tally: Tally, began: float) -> Prepared:
@@ -211,7 +247,7 @@ def _finish(plan: Plan, tally: Tally, began: float) -> Prepared:
     manifest["sha256"] = manifest_sum(manifest)
     _write(plan, MANIFEST, json.dumps(manifest, indent=1).encode())
     seconds = time.monotonic() - began
-    return Prepared(manifest, tally.bad, tally.num_bytes(), tally.num_new, tally.num_kept_shards, seconds)
+    return Prepared(manifest, tally.bad, tally.remarks, tally.num_bytes(), tally.num_new, tally.num_kept_shards, seconds)
 
 
 def _write(plan: Plan, file: str, content: bytes) -> None:
@@ -222,24 +258,27 @@ def _write(plan: Plan, file: str, content: bytes) -> None:
         raise Unusable(f"--to cannot be written: {redacted(plan.uri)}/{file}: {places.said(error)}") from error
 
 
-def _shard(plan: Plan, split: str, number: int, originals: Sequence[Original], pool: ThreadPoolExecutor) -> bytes:
+def _shard(plan: Plan, part: tuple[str, int, Sequence[Original]], pool: ThreadPoolExecutor, heard: Remarks) -> bytes:
     """The Parquet file of one part: rows in the order of the originals, without the bad ones, which its footer lists."""
 
-    def attempt(original: Original) -> bytes | str:
+    def attempt(original: Original) -> tuple[bytes | str, list[str]]:
+        remarks = heard.of_this_thread()
         try:
-            return stored(original, plan.size, plan.channels, plan.encoding)
+            return stored(original, plan.size, plan.channels, plan.encoding, remarks), remarks
         except Exception as error:  # Pillow raises whatever a damaged file makes its decoders do
-            return str(error) if isinstance(error, Bad) else places.said(error)
+            return reason(error), remarks
 
+    split, number, originals = part
     results = list(zip(originals, pool.map(attempt, originals), strict=True))
-    rows = [(result, original.label) for original, result in results if isinstance(result, bytes)]
-    bad = [(original.name, result) for original, result in results if isinstance(result, str)]
-    digest = hashlib.sha256()
-    hash_rows(digest, [image for image, _ in rows], [label for _, label in rows])
+    rows = [(result, original.label) for original, (result, _) in results if isinstance(result, bytes)]
+    bad = [(original.name, result) for original, (result, _) in results if isinstance(result, str)]
+    remarks = [(original.name, remark) for original, (_, remarks) in results for remark in dict.fromkeys(remarks)]
+    said = {"bad": bad, "remarks": remarks}
+    sha256 = _sum([image for image, _ in rows], [label for _, label in rows], said)
     raw = plan.encoding == "raw"
     schema = pa.schema(
         [("image", pa.binary(plan.channels * plan.size**2 if raw else -1)), ("label", pa.int32())],
-        metadata={FOOTER: json.dumps(_part(plan, split, number) | {"sha256": digest.hexdigest(), "bad": bad}).encode()},
+        metadata={FOOTER: json.dumps(_part(plan, split, number) | said | {"sha256": sha256}).encode()},
     )
     table = pa.table([[image for image, _ in rows], [label for _, label in rows]], schema=schema)
     content = io.BytesIO()
@@ -263,16 +302,27 @@ def rows_of(table: pa.Table) -> tuple[list[bytes], list[int]]:
     return table["image"].to_pylist(), table["label"].to_pylist()
 
 
-def _kept(plan: Plan, file: str, split: str, number: int) -> bytes | None:
-    """The shard of an earlier run, if it is whole and of the same originals."""
+def _sum(images: Sequence[bytes], labels: Sequence[int], said: Mapping[str, Any]) -> str:
+    """sha256 over the rows of a shard and what its footer says of the originals."""
+    digest = hashlib.sha256(json.dumps([said["bad"], said["remarks"]]).encode())
+    hash_rows(digest, images, labels)
+    return digest.hexdigest()
+
+
+def _kept(plan: Plan, file: str, split: str, number: int, there: Mapping[str, str]) -> bytes | None:
+    """The shard of an earlier run, if it is whole and of the same originals.
+
+    Args:
+        there: the sha256 of each file where the set is finished.
+    """
     files, folder = places.at(plan.uri)
     try:
         content: bytes = files.cat_file(f"{folder}/{file}")
+        if there:
+            return content if hashlib.sha256(content).hexdigest() == there.get(file) else None
         table = pq.read_table(io.BytesIO(content))
         footer = footer_of(table)
-        digest = hashlib.sha256()
-        hash_rows(digest, *rows_of(table))
+        wanted = _part(plan, split, number) | {"sha256": _sum(*rows_of(table), footer)}
     except Exception:  # it is not there, or it was cut short anywhere: it is written again
         return None
-    wanted = _part(plan, split, number) | {"sha256": digest.hexdigest()}
     return content if {name: footer.get(name) for name in wanted} == wanted else None

@@ -1,5 +1,6 @@
 """`python -m pipeline prepare`: its flags, the mistakes that can be made in them, and what it prints."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,12 +25,17 @@ class Prepare:
     """
 
     name: tyro.conf.Positional[Literal["fashion_mnist", "mnist", "emnist_letters", "cifar10", "celeba_hq", "image_folder"]]
-    """the set: `image_folder` is any folder of images, with `test/` or else a tenth held out, and folders as classes"""
+    """the set: `image_folder` is any folder of images; what lies in a folder called test, or validation, is held out, or else a
+    tenth; other folders are classes"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """the originals: a folder of gzipped idx files (fashion_mnist, mnist, emnist_letters), cifar-10-binary.tar.gz or its folder,
     or a folder of images; None: Debian's package, for fashion_mnist"""
     to: str | None = None
     """folder or URL of prepared sets, what `run` takes as --cluster.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
+    train: str | None = None
+    """the folder of training images below --from, where its name does not say so; `.` is all of --from, classes of any name"""
+    test: str | None = None
+    """the folder of held-out images below --from; None with --train: a tenth of the training images"""
     size: int | None = None
     """side in pixels: the centre square is resized to it; None: what the set comes with. Folders need one"""
     encoding: Literal["raw", "encoded"] | None = None
@@ -53,6 +59,8 @@ def check(command: Prepare) -> None:
         raise ValueError(f"--from must be given for {command.name}: the folder of its files")
     if command.from_ is not None and not command.from_.exists():
         raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
+    if side is not None and (command.train, command.test) != (None, None):
+        raise ValueError(f"--train and --test must be left out for {command.name}, whose files say which images are held out")
     clusters.require_url("--to", command.to)
 
 
@@ -66,7 +74,7 @@ def prepare(command: Prepare) -> None:
     from pipeline.data import DEBIAN_FOLDER
     from pipeline.files import write_json
     from pipeline.images import BAD_IMAGES, uri_of
-    from pipeline.originals import READERS
+    from pipeline.originals import READERS, Layout
     from pipeline.prepare import plan_of
     from pipeline.prepare import prepare as write
 
@@ -79,16 +87,19 @@ def prepare(command: Prepare) -> None:
         raise Unusable(f"--from must be given: Debian's package dataset-fashion-mnist is not installed ({source})")
     where = None if command.to is None else clusters.absolute(command.to)
     uri = uri_of(command.name, size, where)
-    originals = READERS[command.name](source)
-    if originals.num_ignored:
-        report.line(f"{originals.num_ignored} other files in {source} are no images by their names, or outside train/ and test/")
+    with report.progress(f"reading {command.name}") as show:
+        originals = READERS[command.name](source, Layout(command.train, command.test), show)
+    for note in originals.notes:
+        report.line(printable(note))
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
     with report.progress(f"{command.name}, {size} x {size}") as show:
         done = write(plan, show)
     for image in done.bad[:NUM_SHOWN]:
-        report.line(f"bad: {image['path']}: {image['reason']}".encode(errors="replace").decode())
+        report.line(printable(f"bad: {image['path']}: {image['reason']}"))
     if len(done.bad) > NUM_SHOWN:
         report.line(f"... and {len(done.bad) - NUM_SHOWN} more in {redacted(uri)}/{BAD_IMAGES}")
+    for remark, names in grouped(done.remarks)[:NUM_SHOWN]:
+        report.line(printable(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}"))
     rows = {split: done.manifest["splits"][split]["rows"] for split in ("train", "test")}
     speed = f", {done.num_new / done.seconds:,.0f} images/s" if done.num_new else ""
     kept = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
@@ -106,10 +117,25 @@ def prepare(command: Prepare) -> None:
             "digest": done.manifest["digest"],
             "rows": rows,
             "bad": done.bad,
+            "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
+            "notes": originals.notes,
             "bytes": done.num_bytes,
             "images_per_second": done.num_new / done.seconds,
         },
     )
+
+
+def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """(remark, names of its images), the most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        groups.setdefault(remark, []).append(name)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def printable(text: str) -> str:
+    """Text with names of files that are not UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def next_command(command: Prepare, size: int) -> str:

@@ -19,5 +19,6 @@ def test_recorded_recipes_keep_their_fingerprints(name: str, monkeypatch: pytest
     monkeypatch.setattr(phases, "METHOD_VERSION", RECORD["method_version"])
     recorded = RECORD["recipes"][name]
     values = recorded["recipe"]
-    groups = (kind(**values[group]) for group, kind in (("data", Data), ("network", Network), ("jko", Jko), ("training", Training)))
+    kinds = {"data": Data, "network": Network, "jko": Jko, "training": Training}
+    groups = (kind(**values[group]) for group, kind in kinds.items())
     assert [phase.fingerprint for phase in phases_of(Recipe(*groups, values["seed"]))] == recorded["fingerprints"]
