@@ -16,6 +16,7 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Unschedulable, Unusable
 from pipeline.provenance import redacted
+from pipeline.shipped import excludes
 from pipeline.streaming import close_streams
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +60,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
     if IN_A_JOB in os.environ:  # its files are on the nodes already
         os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     elif cluster.address:
-        runtime_env["working_dir"] = str(ROOT)
+        runtime_env |= {"working_dir": str(ROOT), "excludes": excludes(ROOT)}
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)  # that .git stays here
     else:
         environment["PYTHONPATH"] = str(ROOT)

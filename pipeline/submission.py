@@ -1,6 +1,6 @@
 """Flows as jobs of a running Ray cluster, through its Jobs API: a job goes on when the client that sent it is gone.
 
-What travels is this repository, as git has it here; MLflow's address and all secrets are the cluster's own.
+What travels is this repository's code and recipes; MLflow's address and all secrets are the cluster's own.
 """
 
 import asyncio
@@ -25,9 +25,8 @@ from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
 from pipeline.files import write_json
 from pipeline.flags import Status, Stop, Submit
 from pipeline.provenance import commit, redacted
+from pipeline.shipped import LEFT_BEHIND, excludes
 
-LEFT_BEHIND = ["docs", "tests", "**/__pycache__"]
-"""Beside what git ignores, .git and .venv."""
 SECONDS_TO_GET_READY = 60.0
 OWN_FLAGS = ("--address", "--json", "--detach")
 
@@ -80,7 +79,8 @@ def entrypoint(arguments: Sequence[str]) -> str:
     recipe, flags = arguments[1], list(arguments[2:])
     if recipe.endswith((".yaml", ".yml")):
         path = Path(recipe).resolve()
-        if not path.is_relative_to(ROOT) or any(part.startswith(".") for part in path.relative_to(ROOT).parts):
+        folders = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else (".",)
+        if any(part.startswith(".") or part in LEFT_BEHIND for part in folders):
             raise Unusable(f"RECIPE must be in this repository, whose files travel to the cluster, not {recipe}")
         recipe = str(path.relative_to(ROOT))
     kept: list[str] = []
@@ -99,7 +99,7 @@ def entrypoint(arguments: Sequence[str]) -> str:
 def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str]) -> dict[str, Any]:
     """Send the job and follow it."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", Path(command.recipe).stem)
-    environment = {"working_dir": str(ROOT), "excludes": LEFT_BEHIND, "env_vars": {"SJKO_COMMIT": commit()}}
+    environment = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
     job, deadline = f"{name}-{secrets.token_hex(4)}", time.monotonic() + SECONDS_TO_GET_READY
     while True:
         try:
