@@ -1,8 +1,8 @@
 """The command line of registry, service and samples. Nothing heavy is imported before the arguments are known to be right."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,12 +12,11 @@ import tyro
 from deploy.rules import Rule
 from deploy.serving import token_of
 from pipeline import cluster as clusters
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as
+from pipeline import program
+from pipeline.cli import check_json, parse_as
 from pipeline.cluster import Cluster
-from pipeline.errors import FlowError
 from pipeline.provenance import redacted
-
-REFUSED = 3
+from pipeline.words import command_line
 
 
 @dataclass(frozen=True)
@@ -203,28 +202,36 @@ def check_export(command: Export) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit code is 2 for the user's mistakes, 3 for a refused promotion, 1 for other failures."""
-    try:
-        command = parse_as(Command, "python -m deploy", list(arguments) or ["--help"])
-        check(command)
-    except (ValueError, OSError) as error:
-        return _fail(error, 2)
-    from rich.console import Console
+    return program.main(arguments, read, execute, partial(what_goes_on, arguments=arguments))
 
-    with Console().status("loading torch and MLflow"):
+
+def read(arguments: Sequence[str]) -> Any:
+    """The command of an argument vector, after all that can be refused at once.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    command = parse_as(Command, "python -m deploy", arguments)
+    check(command)
+    return command
+
+
+def execute(command: Any) -> None:
+    """Do what a parsed command says."""
+    from pipeline import report
+
+    with report.status("loading torch and MLflow"):
         from deploy import commands  # seconds that --help must not cost
-        from pipeline.report import quieten
-    quieten()
-    try:
-        commands.execute(command)
-    except commands.Refused as error:
-        return _fail(error, REFUSED)
-    except (ValueError, FlowError, OSError) as error:
-        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    report.quieten()
+    commands.execute(command)
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line that a person sees
-    return code
+def what_goes_on(command: Any, arguments: Sequence[str]) -> str:
+    """What a command leaves that was stopped, and how to go on."""
+    left = {
+        Serve: "the service has ended, and the same command starts it again",
+        Generate: "finished files are kept, and the same command goes on",
+        Register: "the version is there as a whole or not at all: see the registry, or give the same command",
+    }
+    again = command_line("python", "-m", "deploy", *(redacted(argument) for argument in arguments))
+    return f"{left.get(type(command), 'nothing was changed; the same command begins again')}:\n    {again}"

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deploy import cli
 from deploy.export import export
-from deploy.promotion import Refused, promote, rollback
+from deploy.promotion import promote, rollback
 from deploy.registry import Registry
 from deploy.rules import Rule
 from pipeline import cluster as clusters
@@ -17,8 +17,7 @@ from pipeline.evaluate import load_generator
 from pipeline.files import write_json
 from pipeline.provenance import redacted
 from pipeline.store import Store
-
-__all__ = ["Refused", "execute"]
+from pipeline.words import command_line
 
 
 def execute(command: Any) -> None:
@@ -38,7 +37,7 @@ def execute(command: Any) -> None:
             )
             result = {"version": before.number, "instead_of": current.number}
         case cli.Serve():
-            result = served(registry, store, where, command)
+            serve(registry, store, where, command)
         case cli.Generate():
             result = generated(registry, store, command)
         case cli.Export():
@@ -50,7 +49,7 @@ def execute(command: Any) -> None:
     write_json(command.store.json, result)
 
 
-def served(registry: Registry, store: Store, where: str | None, command: cli.Serve) -> Mapping[str, Any]:
+def serve(registry: Registry, store: Store, where: str | None, command: cli.Serve) -> NoReturn:
     """Serve until the command is ended."""
     from deploy import serving
     from deploy.service import Settings
@@ -64,8 +63,8 @@ def served(registry: Registry, store: Store, where: str | None, command: cli.Ser
     with serving.running(settings, command.host, command.port, command.address):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
+        write_json(command.store.json, {"version": version.number})  # now, since a signal ends this command
         serving.wait_for_the_end()
-    return {"version": version.number}
 
 
 def generated(registry: Registry, store: Store, command: cli.Generate) -> Mapping[str, Any]:
@@ -93,7 +92,8 @@ def register(registry: Registry, store: Store, command: cli.Register) -> Mapping
     version = registry.register(store.resolve(command.run), command.name)
     metrics = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
     report.table(f"{version} = {command.name}@candidate", ["metric", "value"], list(metrics.items()))
-    report.line(f"next: python -m deploy promote {command.name} --require 'w2 <= 1.0 * champion'")
+    again = command_line("python", "-m", "deploy", "promote", command.name, "--require", "w2 <= 1.0 * champion")
+    report.line(f"next: {again}")
     return {"name": command.name, "version": version.number, "metrics": metrics}
 
 

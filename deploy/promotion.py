@@ -13,6 +13,8 @@ from pipeline.evaluate import evaluate
 class Refused(FlowError):
     """The candidate does not fulfil the rule. Nothing was changed."""
 
+    exit_code = 3
+
 
 @dataclass(frozen=True)
 class Promotion:

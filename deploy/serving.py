@@ -5,13 +5,12 @@ import ipaddress
 import logging
 import os
 import secrets
-import signal
 import socket
 import stat
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.errors import FlowError
 
@@ -107,10 +106,7 @@ def metrics_urls() -> list[str]:
     return [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in ray.nodes() if node["Alive"]]
 
 
-def wait_for_the_end() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    while not done.wait(1.0):
-        pass
+def wait_for_the_end() -> NoReturn:
+    """Until a signal raises `Stopped`."""
+    while True:
+        time.sleep(3600)

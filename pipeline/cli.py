@@ -7,10 +7,8 @@ import contextlib
 import io
 import os
 import re
-import shlex
-import signal
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,15 @@ import tyro
 import yaml
 
 from pipeline import cluster as clusters
-from pipeline import prepare_command
+from pipeline import prepare_command, program
 from pipeline import recipe as recipes
-from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.flags import Command, Evaluate, FlowFlags, List, Run, Show, Status, Stop, Submit
 from pipeline.prepare_command import Prepare
 from pipeline.provenance import redacted
 from pipeline.recipe import Recipe
+from pipeline.words import command_line
 
 RECIPES = Path(__file__).parent / "recipes"
-USERS_MISTAKES = (ValueError, MapNotFound, RecipeMismatch)
-INTERRUPTED = 130
 GROUPS = ("data", "network", "jko", "training")
 
 
@@ -136,38 +132,41 @@ def recipe_of(command: FlowFlags) -> Recipe:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container ends like Ctrl-C: resumable
-    try:
-        command = parse(arguments or ["--help"])
-        if isinstance(command, Prepare):
-            prepare_command.check(command)
-        elif not isinstance(command, Status | Stop):
-            clusters.validate(command.cluster)
-        check_json(command.json)
-        if isinstance(command, FlowFlags):
-            recipes.validate(recipe_of(command))
-    except (ValueError, OSError) as error:  # an OSError: no file can have such a name
-        return _fail(error, 2)
-    try:
-        execute(command, arguments)
-    except FlowError as error:
-        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
-    except OSError as error:  # the disk is full, $SJKO_HOME is no folder, ...
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        if isinstance(command, Submit | Status):
-            return INTERRUPTED  # what goes on has been said
-        again = shlex.join(["python", "-m", "pipeline", *(redacted(argument) for argument in arguments)])
-        kept = "finished shards are kept" if isinstance(command, Prepare) else "finished phases are in the store"
-        print(f"\ninterrupted: {kept}, and the same command goes on:\n    {again}", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 128 + n after signal n."""
+    return program.main(arguments, read, partial(execute, arguments=arguments), partial(what_goes_on, arguments=arguments))
+
+
+def read(arguments: Sequence[str]) -> Any:
+    """The command of an argument vector, after all that can be refused at once.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    command = parse(arguments)
+    if isinstance(command, Prepare):
+        prepare_command.check(command)
+    elif not isinstance(command, Status | Stop):
+        clusters.validate(command.cluster)
+    check_json(command.json)
+    if isinstance(command, FlowFlags):
+        recipes.validate(recipe_of(command))
+    return command
+
+
+def what_goes_on(command: Any, arguments: Sequence[str]) -> str:
+    """What a command leaves that was stopped, and how to go on."""
+    if isinstance(command, Submit | Status | Stop):
+        return "what the cluster was told to do goes on; python -m pipeline status shows its jobs"
+    if isinstance(command, List | Show):
+        return "nothing was changed"
+    again = command_line("python", "-m", "pipeline", *(redacted(argument) for argument in arguments))
+    kept = {Run: "finished phases are in the store", Prepare: "finished shards are kept", Evaluate: "nothing was changed"}
+    return f"{kept[type(command)]}, and the same command goes on:\n    {again}"
 
 
 def execute(command: Any, arguments: Sequence[str]) -> None:
     """Do what a parsed command says."""
-    from rich.console import Console
+    from pipeline import report
 
     if isinstance(command, Prepare):  # needs none of what the others load
         prepare_command.prepare(command)
@@ -179,17 +178,16 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
         return
 
     if isinstance(command, Run) and command.dry_run:
-        with Console().status("loading torch"):
+        with report.status("loading torch"):
             from pipeline.dry_run import dry_run
 
         dry_run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
         return
 
-    with Console().status("loading torch, MLflow and Ray"):
+    with report.status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
-        from pipeline.report import quieten
 
-    quieten()  # now: MLflow and Ray set their loggers when they are imported
+    report.quieten()  # now: MLflow and Ray set their loggers when they are imported
     match command:
         case Run():
             commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
@@ -199,8 +197,3 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
             commands.show(command.run, command.cluster, command.json)
         case Evaluate():
             commands.evaluate_reference(command)
-
-
-def _fail(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code

@@ -15,6 +15,7 @@ from ray._private import services
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Unschedulable, Unusable
+from pipeline.program import own_signals
 from pipeline.provenance import redacted
 from pipeline.shipped import excludes
 from pipeline.streaming import close_streams
@@ -53,6 +54,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
     environment = {
         name: value for name, value in os.environ.items() if name.startswith(TRAVELLING) and not is_secret(name, value)
     }
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # how to do without the token is no advice
     environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
@@ -69,7 +71,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
             knock(cluster.address)
         else:
             private_token()
-        with contextlib.ExitStack() as stack:
+        with own_signals(), contextlib.ExitStack() as stack:
             where = {} if cluster.address else stack.enter_context(loopback())
             ray.init(
                 address=cluster.address or "local",

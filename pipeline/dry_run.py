@@ -30,7 +30,8 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     uri = clusters.tracking_uri(cluster)
     fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
     store = None if fresh else opened(uri)
-    report.line(f"# {name}\n{yaml.safe_dump(asdict(recipe), sort_keys=False)}")
+    for line in (f"# {name}", *yaml.safe_dump(asdict(recipe), sort_keys=False).splitlines(), ""):
+        report.line(line)
     rows = []
     for phase in [] if unprepared else phases_of(recipe):
         ref = store.find(phase, mark=False) if store else None

@@ -4,19 +4,27 @@ from typing import Any
 
 
 class FlowError(Exception):
-    """Base of the errors that a command reports in one line, without a traceback."""
+    """Base of the errors that a command reports in one line, without a traceback; `exit_code` is what it then ends with."""
+
+    exit_code = 1
 
 
 class MapNotFound(FlowError):
     """A reference names nothing that is published in the store."""
 
+    exit_code = 2
+
 
 class RecipeMismatch(FlowError):
     """A reference names more than one thing, or a thing of another kind than was asked for."""
 
+    exit_code = 2
+
 
 class Unusable(FlowError, ValueError):
     """What a command was given cannot be used: files that are not there, or are not what they should be."""
+
+    exit_code = 2
 
 
 class Corrupt(FlowError):
@@ -39,7 +47,7 @@ class Diverged(FlowError):
             f"phase {k} diverged at step {step}: {loss} is not finite (last finite values: {last}). Lower training.map_lr and "
             "training.potential_lr, raise training.r1 and training.r2, or try another jko.divergence."
         )
-        self.arguments = (k, step, loss, last_finite)
+        self.k, self.arguments = k, (k, step, loss, last_finite)
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), self.arguments

@@ -11,6 +11,7 @@ from pipeline import cluster as clusters
 from pipeline.errors import Unusable
 from pipeline.provenance import redacted
 from pipeline.recipe import DATASETS
+from pipeline.words import command_line
 
 NUM_SHOWN = 20
 """Bad images that are printed; all are in bad_images.json."""
@@ -90,16 +91,16 @@ def prepare(command: Prepare) -> None:
     with report.progress(f"reading {command.name}") as show:
         originals = READERS[command.name](source, Layout(command.train, command.test), show)
     for note in originals.notes:
-        report.line(printable(note))
+        report.line(note)
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
     with report.progress(f"{command.name}, {size} x {size}") as show:
         done = write(plan, show)
     for image in done.bad[:NUM_SHOWN]:
-        report.line(printable(f"bad: {image['path']}: {image['reason']}"))
+        report.line(f"bad: {image['path']}: {image['reason']}")
     if len(done.bad) > NUM_SHOWN:
         report.line(f"... and {len(done.bad) - NUM_SHOWN} more in {redacted(uri)}/{BAD_IMAGES}")
     for remark, names in grouped(done.remarks)[:NUM_SHOWN]:
-        report.line(printable(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}"))
+        report.line(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}")
     rows = {split: done.manifest["splits"][split]["rows"] for split in ("train", "test")}
     speed = f", {done.num_new / done.seconds:,.0f} images/s" if done.num_new else ""
     kept = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
@@ -133,11 +134,6 @@ def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     return sorted(groups.items(), key=lambda group: -len(group[1]))
 
 
-def printable(text: str) -> str:
-    """Text with names of files that are not UTF-8."""
-    return text.encode(errors="replace").decode()
-
-
 def next_command(command: Prepare, size: int) -> str:
     """A command that trains on what was prepared: with a shipped recipe for it, or else with that of fashion_mnist."""
     import yaml
@@ -148,9 +144,9 @@ def next_command(command: Prepare, size: int) -> str:
         data = yaml.safe_load(path.read_text()).get("data", {})
         if data.get("target") == command.name and data.get("size", side) == size and "source" not in data:
             fitting.append(path.stem)
-    flags = [min(fitting, key=len)] if fitting else ["fashion_mnist", f"--data.target {command.name}"]
+    words = [min(fitting, key=len)] if fitting else ["fashion_mnist", "--data.target", command.name]
     if not fitting and size != side:
-        flags.append(f"--data.size {size}")
+        words += ["--data.size", str(size)]
     if command.to is not None:
-        flags.append(f"--cluster.data {redacted(command.to)}")
-    return f"python -m pipeline run {' '.join(flags)}"
+        words += ["--cluster.data", redacted(command.to)]
+    return command_line("python", "-m", "pipeline", "run", *words)

@@ -1,24 +1,57 @@
-"""What a person looks at: the progress of a flow, tables, and the line per phase. The only module that prints."""
+"""What a person looks at: the progress of a flow, tables, and the line per phase. The only module that prints.
+
+Text is shown as it is, never read as rich's markup: names and paths of users have brackets, line breaks and escape codes.
+"""
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
+from pipeline.words import literal
 
 if TYPE_CHECKING:
     from pipeline.store import Store  # and with it MLflow, which a command without a store need not load
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+WIDE = 10_000
+"""Columns of a file: nothing is wrapped there."""
+console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def can_redraw() -> bool:
+    """Whether what was drawn can be replaced: not in a file, in a notebook's cell, or on a terminal without a cursor."""
+    return console.is_terminal and not console.is_dumb_terminal and "JPY_PARENT_PID" not in os.environ
+
+
+@contextlib.contextmanager
+def live(draw: Callable[[], RenderableType]) -> Iterator[None]:
+    """Show what `draw` gives twice a second, for the time of the context, where it can be replaced; then it goes."""
+    if not can_redraw():
+        yield
+        return
+    with Live(get_renderable=draw, console=console, transient=True, refresh_per_second=2):
+        yield
+
+
+@contextlib.contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show that something goes on, for the time of the context."""
+    if not can_redraw():
+        yield
+        return
+    with console.status(Text(literal(text)), spinner="line" if console.options.ascii_only else "dots"):
+        yield
 
 
 class _Rate(ProgressColumn):
@@ -34,23 +67,26 @@ class Display:
         self._store, self._phases = store, phases
         self._steps_before = 0
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("steps"),
             _Rate(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            expand=True,
         )
         self._task = self._progress.add_task("starting", total=sum(phase.num_steps for phase in phases))
 
     def __enter__(self) -> "Display":
-        self._progress.start()
+        if can_redraw():
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if can_redraw():
+            self._progress.stop()
 
     def waiting(self, phase: Phase) -> None:
         self._progress.update(self._task, description=f"phase {phase.k}: another driver trains it, waiting")
@@ -62,7 +98,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """A line above the bar that stays."""
-        self._progress.console.print(text, soft_wrap=True)
+        sentence(text)
 
     @contextlib.contextmanager
     def training(self, runs: Mapping[Phase, str]) -> Iterator[None]:
@@ -107,27 +143,40 @@ def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: f
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table."""
-    shown = Table(title=title, title_justify="left", box=None, header_style="bold")
+    """Print a table below its title."""
+    line(title)
+    console.print(grid(columns, rows))
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table whose cells are shown as they are."""
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        drawn.add_column(Text(literal(column)), overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    console.print(shown)
+        drawn.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else literal(str(cell))) for cell in row))
+    return drawn
 
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for long work: call it with what is done and the total."""
-    bar = Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
-    with bar:
-        task = bar.add_task(what, total=None)
+    described = TextColumn("{task.description}", markup=False)
+    columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, expand=True)
+    task = bar.add_task(literal(what), total=None)
+    with bar if can_redraw() else contextlib.nullcontext():
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def line(text: str) -> None:
-    """Print a line as it is, without wrapping."""
-    console.print(text, soft_wrap=True)
+    """Print one line, without wrapping it."""
+    console.print(Text(literal(text)), soft_wrap=True)
+
+
+def sentence(text: str) -> None:
+    """Print one sentence; a terminal breaks it between words. A command or a path is a `line`, so that it can be copied."""
+    console.print(Text(literal(text)))
 
 
 def raw(text: str) -> None:

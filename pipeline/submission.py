@@ -26,6 +26,7 @@ from pipeline.files import write_json
 from pipeline.flags import Status, Stop, Submit
 from pipeline.provenance import commit, redacted
 from pipeline.shipped import LEFT_BEHIND, excludes
+from pipeline.words import command_line
 
 SECONDS_TO_GET_READY = 60.0
 OWN_FLAGS = ("--address", "--json", "--detach")
@@ -110,8 +111,9 @@ def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str
                 raise
             time.sleep(2)  # the head has only just started
     report.line(f"{job} is a job of {redacted(command.address)} now; it goes on when this command ends:")
-    report.line(f"    python -m pipeline status {job} --follow --address {redacted(command.address)}")
-    report.line(f"    python -m pipeline stop {job} --address {redacted(command.address)}")
+    there = ("--address", redacted(command.address))
+    report.line(f"    {command_line('python', '-m', 'pipeline', 'status', job, '--follow', *there)}")
+    report.line(f"    {command_line('python', '-m', 'pipeline', 'stop', job, *there)}")
     return {"job": job, "status": "PENDING"} if command.detach else followed(client, job)
 
 

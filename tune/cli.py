@@ -1,9 +1,6 @@
 """The command line of the search. Nothing heavy is imported before the arguments are known to be right."""
 
 import re
-import shlex
-import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +9,15 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import cluster as clusters
+from pipeline import program
 from pipeline import recipe as recipes
-from pipeline.cli import INTERRUPTED, USERS_MISTAKES, check_json, parse_as, read_recipe, recipe_of
+from pipeline.cli import check_json, parse_as, read_recipe, recipe_of
 from pipeline.cluster import Cluster
-from pipeline.errors import FlowError
 from pipeline.flags import FlowFlags
 from pipeline.provenance import redacted
+from pipeline.words import command_line
 from tune import space
+from tune.metrics import mode_of
 from tune.space import Axis
 
 STORAGES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
@@ -48,8 +47,8 @@ class Run(FlowFlags):
     """points of the space to try; the recipe's own values are the first where the space has them"""
     metric: str = "w2"
     """what `pipeline evaluate` measures: w2, sliced_w2, on_support, ..."""
-    mode: Literal["min", "max"] = "min"
-    """whether small or large values of the metric are good"""
+    mode: Literal["min", "max"] | None = None
+    """whether small or large values of the metric are good; None: what is known of it"""
     against_cost: bool = False
     """two objectives, the metric and the seconds of training: no trial is stopped early, the Pareto front is shown"""
     sampler: Literal["tpe", "random"] = "tpe"
@@ -148,37 +147,44 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
         if value is not None and value < least:
             raise ValueError(f"--{flag.replace('_', '-')} must be at least {least}, not {value}")
     recipes.validate(recipe_of(command))
+    mode_of(command.data, command.metric, command.mode)
     space.check(recipe_of(command), axes)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        command, axes = parse(list(arguments) or ["--help"])
-        check(command, axes)
-    except (ValueError, OSError) as error:
-        return _fail(error, 2)
-    from rich.console import Console
+    """Run a command; the exit code is 2 for the user's mistakes, 1 for other failures, 128 + n after signal n."""
+    return program.main(arguments, read, execute, what_goes_on)
 
-    with Console().status("loading torch, MLflow, Ray and Optuna"):
-        from pipeline.report import quieten
+
+def read(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
+    """The command of an argument vector, after all that can be refused at once.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    command, axes = parse(arguments)
+    check(command, axes)
+    return command, axes
+
+
+def execute(read: tuple[Any, list[Axis]]) -> None:
+    """Do what a parsed command says."""
+    from pipeline import report
+
+    with report.status("loading torch, MLflow, Ray and Optuna"):
         from tune import commands  # seconds that --help must not cost
-    quieten()
-    try:
-        commands.execute(command, axes)
-    except ValueError as error:
-        return _fail(error, 2)
-    except FlowError as error:
-        return _fail(error, 2 if isinstance(error, USERS_MISTAKES) else 1)
-    except OSError as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        name = (command.name or Path(command.recipe).stem) if isinstance(command, Run) else command.name
-        again = shlex.join(["python", "-m", "tune", "resume", name, *where_flags(command)])
-        print(f"\ninterrupted: finished phases are in the store, and this goes on:\n    {again}", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
-    return 0
+    report.quieten()
+    commands.execute(*read)
+
+
+def what_goes_on(read: tuple[Any, list[Axis]]) -> str:
+    """What a command leaves that was stopped, and how to go on."""
+    command, _ = read
+    if isinstance(command, Show | Best):
+        return "nothing was changed"
+    name = (command.name or Path(command.recipe).stem) if isinstance(command, Run) else command.name
+    again = command_line("python", "-m", "tune", "resume", name, *where_flags(command))
+    return f"finished phases are in the store, and this goes on:\n    {again}"
 
 
 def where_flags(command: Any) -> list[str]:
@@ -190,8 +196,3 @@ def where_flags(command: Any) -> list[str]:
     )
     given = {"--where.tracking-uri": uri, "--where.storage": storage}
     return [word for flag, value in given.items() if value is not None for word in (flag, redacted(value))]
-
-
-def _fail(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line that a person sees
-    return code

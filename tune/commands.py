@@ -4,10 +4,11 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import yaml
 
 from pipeline import claims, connection, report
@@ -16,12 +17,15 @@ from pipeline.cli import recipe_of
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.files import write_json
+from pipeline.provenance import redacted
 from pipeline.store import OWNER, Store
+from pipeline.words import command_line
 from tune import cli, figures, records, search, summary
+from tune.metrics import mode_of
 from tune.records import Found, Search
 from tune.space import Axis
 from tune.summary import Finalist
-from tune.watch import Watch, text_of
+from tune.watch import Watch, shown, text_of
 
 CONFIRMED = "sjko.confirmed"
 
@@ -53,7 +57,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
         tuple(axes),
         command.num_trials,
         command.metric,
-        command.mode,
+        mode_of(command.data, command.metric, command.mode),
         command.against_cost,
         command.sampler,
         command.search_seed,
@@ -73,7 +77,23 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
             raise
         if (own := search.own_point(wanted)) is not None:
             study.enqueue_trial(own)
-        return carry_out(store, wanted, run_id, study, wanted.num_trials)
+        with forgotten_without_result(store, wanted, run_id, study, Exception):
+            return carry_out(store, wanted, run_id, study, wanted.num_trials)
+
+
+@contextlib.contextmanager
+def forgotten_without_result(
+    store: Store, wanted: Search, run_id: str, study: optuna.Study, error: type[Exception]
+) -> Iterator[None]:
+    """Free the name of a search that ends with an error before any trial gave a result: there is nothing to go on with."""
+    try:
+        yield
+    except error:
+        with contextlib.suppress(Exception):  # it is the first error that is to be told
+            if not summary.ranked(wanted, records.trials(store, wanted, run_id)):
+                search.forget(study)
+                store.delete_run(run_id)
+        raise
 
 
 def resume(command: cli.Resume) -> Mapping[str, Any]:
@@ -92,7 +112,8 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
         records.close_trials(store, found.run_id, "KILLED")
         done = search.propose_again(study)
         report.line(f"{wanted.name}: {done} of {wanted.num_trials} trials are done")
-        return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
+        with forgotten_without_result(store, wanted, found.run_id, study, search.SearchFailed):
+            return carry_out(store, wanted, found.run_id, study, wanted.num_trials - done)
 
 
 def require_idle(store: Store, found: Found, name: str) -> None:
@@ -118,12 +139,12 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
     """Trials, confirmation, figures, verdict."""
     for axis in wanted.axes:
         report.line(f"{wanted.name}: {axis}")
-    status: str | None = "KILLED"
+    status = "KILLED"
     try:
         with claims.held(store, [run_id]), connection.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
-                watch = Watch(wanted, num_trials, store)
-                with watch.shown():
+                watch = Watch(wanted, run_id, len(records.trials(store, wanted, run_id)), num_trials)
+                with shown(watch):
                     search.run(wanted, run_id, study, num_trials, [watch])
             records.close_trials(store, run_id, "KILLED")
             confirm(store, wanted, run_id)
@@ -136,16 +157,12 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         for picture in pictures:
             report.line(f"picture: {picture}")
         status = "FINISHED"
-    except search.SearchFailed:
-        search.forget(study)  # so that the name is free again
-        status = None
-        raise
-    except FlowError:
+    except Exception:
         status = "FAILED"
         raise
     finally:
         with contextlib.suppress(FlowError):
-            store.delete_run(run_id) if status is None else store.set_status(run_id, status)
+            store.set_status(run_id, status)
     return result
 
 
@@ -183,10 +200,15 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     if front:
         rows = [[seconds, value, text_of(trial.point), k + 1] for seconds, value, trial, k in front]
         report.table("Pareto front", ["seconds", wanted.metric, "point", "K"], rows)
+    for number, trial in enumerate(trials):
+        if trial.error and trial.diverged is None:
+            report.sentence(f"trial {number + 1} failed: {trial.error}")
     counts = summary.spared(wanted, trials, records.num_trained(store, trials))
-    report.line(summary.spared_sentence(counts))
-    report.line(f"best: {summary.verdict(wanted, finalists)}")
-    report.line(f"next: python -m tune best {wanted.name} --to best.yaml")
+    report.sentence(summary.spared_sentence(counts))
+    report.sentence(f"best: {summary.verdict(wanted, finalists)}")
+    report.line(
+        f"next: {command_line('python', '-m', 'tune', 'best', wanted.name, '--to', 'best.yaml', *server(wanted, 'where'))}"
+    )
     first = finalists[0]
     return {
         "name": wanted.name,
@@ -213,6 +235,12 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     }
 
 
+def server(wanted: Search, group: str) -> list[str]:
+    """The flag with which another command finds the MLflow of a search, where it was given one."""
+    uri = wanted.cluster.tracking_uri
+    return [] if uri is None else [f"--{group}.tracking-uri", redacted(uri)]
+
+
 def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, Any]:
     """The best recipe as a file."""
     first = found_by(store, found, wanted)[0]
@@ -221,5 +249,5 @@ def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, A
     temporary.write_text(text)
     temporary.replace(to)
     report.line(f"{to}: {summary.verdict(wanted, [first])}")
-    report.line(f"next: python -m pipeline run {to}")
+    report.line(f"next: {command_line('python', '-m', 'pipeline', 'run', to, *server(wanted, 'cluster'))}")
     return {"file": str(to), "recipe": yaml.safe_load(text)}

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import ray.tune
+
 from pipeline.cluster import Cluster
-from pipeline.errors import MapNotFound, RecipeMismatch
+from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
 from pipeline.recipe import Recipe
 from pipeline.runs import PARENT
 from pipeline.store import FINGERPRINT, KIND, OWNER, Store
@@ -15,6 +17,9 @@ from tune import space
 from tune.space import Axis, Value
 
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
+DIVERGED, TUNE_ID = "sjko.diverged", "sjko.tune_id"
+RESULT, PENALTY = "result", "penalty"
+"""What a trial reports: a phase's metric, or what a flow that gave none is counted as."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Trial:
         seconds: of training, after each phase, cached ones included: what the recipe costs.
         status: of its MLflow run.
         error: why it failed; empty where it did not.
+        diverged: in which phase; None where it did not.
     """
 
     run_id: str
@@ -76,6 +82,14 @@ class Trial:
     seconds: tuple[float, ...]
     status: str
     error: str
+    diverged: int | None = None
+
+    def state(self, search: Search) -> str:
+        """What became of it, in a word or two."""
+        if self.diverged is not None:
+            return f"diverged in phase {self.diverged}"
+        done = "done" if len(self.values) == search.recipe.jko.num_phases else "stopped"
+        return {"FINISHED": done, "RUNNING": "runs"}.get(self.status, self.status.lower())
 
     def best_k(self, search: Search) -> int:
         """The phase after which the metric is best."""
@@ -140,8 +154,9 @@ def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Found, S
 
 
 def open_trial(store: Store, search: Search, search_run_id: str, point: Mapping[str, Value]) -> str:
-    """The run of a new trial."""
-    tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point))}
+    """The run of a new trial, which Ray Tune has another id for."""
+    tune_id = ray.tune.get_context().get_trial_id() or ""
+    tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point)), TUNE_ID: tune_id}
     label = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in point.items())
     return store.create(label, tags, point, parent=search_run_id)
 
@@ -151,8 +166,14 @@ def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
     return [_trial(store, search, run) for run in reversed(_runs(store, search_run_id))]
 
 
-def _runs(store: Store, search_run_id: str) -> list[Any]:
-    return store.select(f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{search_run_id}'")
+def trial_of(store: Store, search: Search, search_run_id: str, tune_id: str) -> Trial | None:
+    """The trial that Ray Tune knows by an id; None where it did not come so far as to open its run."""
+    runs = _runs(store, search_run_id, f" and tags.`{TUNE_ID}` = '{tune_id}'")
+    return _trial(store, search, runs[0]) if runs else None
+
+
+def _runs(store: Store, search_run_id: str, condition: str = "") -> list[Any]:
+    return store.select(f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{search_run_id}'{condition}")
 
 
 def _trial(store: Store, search: Search, run: Any) -> Trial:
@@ -165,6 +186,7 @@ def _trial(store: Store, search: Search, run: Any) -> Trial:
         tuple(value for _, value in sorted(history.get("seconds", []))),
         str(run.info.status),
         tags.get(ERROR, ""),
+        int(tags[DIVERGED]) if DIVERGED in tags else None,
     )
 
 
@@ -190,5 +212,7 @@ def log_phase(store: Store, run_id: str, k: int, fingerprint: str, row: Mapping[
 
 def failed(store: Store, run_id: str, error: Exception) -> None:
     """Keep why a trial ended."""
+    if isinstance(error, Diverged):
+        store.tag(run_id, DIVERGED, str(error.k))
     store.tag(run_id, ERROR, str(error))
     store.set_status(run_id, "FAILED")

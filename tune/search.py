@@ -203,7 +203,7 @@ def fit(  # noqa: PLR0917
 ) -> ray.tune.ResultGrid:
     """A Ray Tune run whose own files nobody needs."""
     os.environ |= QUIET
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is said in our words, without a traceback
     with tempfile.TemporaryDirectory(prefix="sjko-tune-") as folder:
         tuner = ray.tune.Tuner(
             ray.tune.with_resources(

@@ -103,12 +103,18 @@ def axis(text: str, values: Sequence[str]) -> Axis:
     if number is None or len(words) != 2 or {"None", "inf"} & set(words):
         if "log" in values:
             raise ValueError(f"--space.{text} must be LOW HIGH log, not {' '.join(values)}")
-        return Axis(name, choices=tuple(choice(text, word, kinds) for word in words or [""]))
+        choices = tuple(choice(text, word, kinds) for word in words or [""])
+        if len(set(choices)) < len(choices):
+            raise ValueError(f"--space.{text} must name each value once, not {' '.join(values)}")
+        return Axis(name, choices=choices)
     low, high = (float(str(choice(text, word, (number,)))) for word in words)
     if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
         rule = "LOW below HIGH, both finite" + (" and above 0" if log else "")
         raise ValueError(f"--space.{text} must be {rule}, not {' '.join(values)}")
-    return Axis(name, low, high, integer=number is int, log=log)
+    found = Axis(name, low, high, integer=number is int, log=log)
+    if found.rounded(low) == found.rounded(high):
+        raise ValueError(f"--space.{text} must differ in {NUM_DIGITS} digits, or all trials were one, not {' '.join(values)}")
+    return found
 
 
 def choice(text: str, word: str, kinds: Sequence[Any]) -> Value:

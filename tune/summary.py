@@ -132,10 +132,8 @@ def rows(search: Search, trials: Sequence[Trial]) -> list[list[object]]:
     table: list[list[object]] = []
     for number, trial in enumerate(trials):
         k: object = trial.best_k(search) + 1 if trial.values else ""
-        done = "done" if len(trial.values) == search.recipe.jko.num_phases else "stopped"
-        state = {"FINISHED": done, "FAILED": "failed"}.get(trial.status, trial.status.lower())
         best = trial.best(search)
         seconds = trial.seconds[-1] if trial.seconds else 0.0
         shown = "" if math.isinf(best) else best
-        table.append([number + 1, text_of(trial.point), len(trial.values), shown, k, seconds, state])
+        table.append([number + 1, text_of(trial.point), len(trial.values), shown, k, seconds, trial.state(search)])
     return table

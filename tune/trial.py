@@ -19,13 +19,12 @@ from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import KIND, Store
 from tune import records, space
-from tune.records import Search
+from tune.metrics import DISTANCES
+from tune.records import PENALTY, RESULT, Search
 from tune.space import Value
 
 FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 15, 8
 """Samples that no trial was chosen by."""
-DISTANCES = ("w2", "sliced_w2")
-"""Metrics for which staying at the source is bad."""
 
 
 @dataclass
@@ -67,7 +66,7 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
             tally.add(value, metrics["train_seconds"])
             row = {search.metric: value, "seconds": tally.seconds}
             records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
-            report(result.phase.k + 1, value, tally, run_id)
+            report(result.phase.k + 1, value, tally)
         store.set_status(run_id, "FINISHED")
     except Diverged as error:
         records.failed(store, run_id, error)
@@ -76,31 +75,28 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
                 raise
             value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
             tally.add(value, 0.0)
-            report(1, value, tally, run_id)
+            report(1, value, tally, PENALTY)
     except Exception as error:
         with contextlib.suppress(FlowError):
             records.failed(store, run_id, error)
         raise
 
 
-def report(phase: int, value: float, tally: Tally, run_id: str) -> None:
+def report(phase: int, value: float, tally: Tally, kind: str = RESULT) -> None:
     """Tell Ray Tune; it may end the trial here, between phases."""
-    row = {"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "run_id": run_id}
-    ray.tune.report(row)
+    ray.tune.report({"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "kind": kind})
 
 
 def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
     """Every phase of a flow with its metrics, as soon as it is published.
 
     Raises:
-        ValueError: the metric is none that can be measured for this data.
+        Diverged: the metric is not finite.
     """
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
         load = partial(load_generator, store, result.ref, where=clusters.data(search.cluster))
         metrics = evaluated(store, result.ref, load, search.cluster)
-        if search.metric not in metrics:
-            raise ValueError(f"--metric must be one of {', '.join(sorted(metrics))}, not {search.metric}")
         if not math.isfinite(metrics[search.metric]):
             raise Diverged(result.phase.k, result.phase.num_steps, search.metric, {})
         yield result, metrics

@@ -1,19 +1,22 @@
-"""What a person sees while a search runs: a table that follows the trials, or a line per trial where nobody watches."""
+"""What a person sees while a search runs: a table that follows the trials, or a line per trial where nothing can be redrawn."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray.tune import Callback
-from rich.live import Live
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 
+from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.errors import StoreUnavailable
 from pipeline.store import Store
+from tune import records
 from tune.records import Search
 
 MOST_ROWS = 20
+RUNS = "runs"
 
 
 def text_of(point: Mapping[str, Any]) -> str:
@@ -24,68 +27,76 @@ def text_of(point: Mapping[str, Any]) -> str:
     )
 
 
+@contextlib.contextmanager
+def shown(watch: "Watch") -> Iterator[None]:
+    """Draw the trials for the time of the search: from outside, since Ray Tune copies a callback with all that it holds."""
+    watch.draws = report.can_redraw()
+    with report.live(watch.table):
+        yield
+
+
 class Watch(Callback):  # type: ignore[misc]
-    """Told by Ray Tune how the trials go."""
+    """Ray Tune tells it how the trials go. It holds plain values alone: Ray Tune writes its callbacks to disk.
 
-    def __init__(self, search: Search, num_trials: int, store: Store) -> None:
-        self._search, self._num_trials, self._store = search, num_trials, store
+    Attributes:
+        draws: whether somebody draws `table`; else each trial that ends is a line.
+    """
+
+    def __init__(self, search: Search, search_run_id: str, num_before: int, num_trials: int) -> None:
+        self._search, self._search_run_id = search, search_run_id
+        self._num_before, self._num_trials = num_before, num_trials
         self._rows: dict[str, dict[str, Any]] = {}
-        self._live: Live | None = None
-
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """The table, for the time of the search; it goes when the search is over."""
-        if not report.console.is_terminal:
-            yield
-            return
-        with Live(self._table(), console=report.console, transient=True, refresh_per_second=2) as self._live:
-            yield
+        self.draws = False
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._rows.setdefault(trial.trial_id, {"number": len(self._rows), "point": text_of(trial.config), "state": "runs"})
-        self._show()
+        self._row(trial)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        if "phase" in result:
-            self._rows[trial.trial_id] |= {name: result[name] for name in ("phase", "value", "best", "run_id")}
-        self._show()
+        if result.get("kind") == records.RESULT:
+            self._row(trial).update({name: result[name] for name in ("phase", "value", "best")})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        row = self._rows[trial.trial_id]
-        row["state"] = "done" if row.get("phase") == self._search.recipe.jko.num_phases else "stopped"
-        self._close(row, "FINISHED")
-        self._ended(row)
+        self._ended(trial, "FINISHED")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        row = self._rows.setdefault(trial.trial_id, {"number": len(self._rows), "point": text_of(trial.config)})
-        row["state"] = "failed"
-        self._close(row, "FAILED")
-        self._ended(row)
+        self._ended(trial, "FAILED")
 
-    def _close(self, row: Mapping[str, Any], status: str) -> None:
-        """A trial that Ray Tune ends cannot end its own run."""
-        with contextlib.suppress(StoreUnavailable):
-            if "run_id" in row and self._store.run(row["run_id"]).info.status == "RUNNING":
-                self._store.set_status(row["run_id"], status)
+    def _row(self, trial: Any) -> dict[str, Any]:
+        number = self._num_before + len(self._rows) + 1
+        return self._rows.setdefault(trial.trial_id, {"number": number, "point": text_of(trial.config), "state": RUNS})
 
-    def _ended(self, row: Mapping[str, Any]) -> None:
-        if self._live is None:
+    def _ended(self, trial: Any, status: str) -> None:
+        row = self._row(trial)
+        row["state"] = self._closed(trial.trial_id, status) or status.lower()
+        if not self.draws:
             best = f"{self._search.metric} {row['best']:.4g} after {row['phase']} phases" if "best" in row else "no result"
-            report.line(f"trial {row['number'] + 1:>3} of {self._num_trials}   {row['point']}   {best}   {row['state']}")
-        self._show()
+            total = self._num_before + self._num_trials
+            report.line(f"trial {row['number']:>3} of {total}   {row['point']}   {best}   {row['state']}")
 
-    def _show(self) -> None:
-        if self._live is not None:
-            self._live.update(self._table())
+    def _closed(self, tune_id: str, status: str) -> str | None:
+        """End the run of a trial that Ray Tune has ended, which cannot do so itself; what became of it, where that is known."""
+        with contextlib.suppress(StoreUnavailable):
+            store = Store(clusters.tracking_uri(self._search.cluster))
+            found = records.trial_of(store, self._search, self._search_run_id, tune_id)
+            if found is not None and found.status == "RUNNING":
+                store.set_status(found.run_id, status)
+                found = records.trial_of(store, self._search, self._search_run_id, tune_id)
+            return None if found is None else found.state(self._search)
+        return None
 
-    def _table(self) -> Table:
-        num_phases = self._search.recipe.jko.num_phases
-        ended = sum(row["state"] != "runs" for row in self._rows.values())
-        table = Table(title=f"{self._search.name}: {ended} of {self._num_trials} trials", title_justify="left", box=None)
-        for column in ("trial", "point", "phase", f"{self._search.metric} now", "best", ""):
-            table.add_column(column)
-        for row in list(self._rows.values())[-MOST_ROWS:]:
-            figures = [f"{row[name]:.4g}" if name in row else "" for name in ("value", "best")]
-            phase = f"{row.get('phase', 0)}/{num_phases}"
-            table.add_row(str(row["number"] + 1), row["point"], phase, *figures, row["state"])
-        return table
+    def table(self) -> RenderableType:
+        """How the trials stand now, the latest last."""
+        rows, num_phases = list(self._rows.values()), self._search.recipe.jko.num_phases
+        ended = sum(row["state"] != RUNS for row in rows)
+        cells = [
+            [
+                row["number"],
+                row["point"],
+                f"{row.get('phase', 0)}/{num_phases}",
+                *(f"{row[name]:.4g}" if name in row else "" for name in ("value", "best")),
+                row["state"],
+            ]
+            for row in rows[-min(MOST_ROWS, max(1, report.console.height - 4)) :]
+        ]
+        title = f"{self._search.name}: {ended} of {self._num_trials} trials"
+        return Group(Text(title), report.grid(["trial", "point", "phase", f"{self._search.metric} now", "best", ""], cells))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_res
     assert first["value"] == pytest.approx(sum(first["by_seed"]) / 3)
     assert "phases trained" in printed
     assert "best: h" in printed
+    assert printed.count("no result   diverged in phase 0") == len(diverged), "as it ends"
+    assert len(re.findall(r" 0 +0 +diverged in phase 0", printed)) == len(diverged), "in the table"
 
     runs = {run.info.run_id: run for run in store.select(TRIALS)}
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {result["run_id"]}
@@ -141,21 +144,27 @@ def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
     assert states(f"sqlite:///{home}/optuna.db", "front") == {"COMPLETE": 2}
 
 
-def test_a_metric_that_is_not_measured_fails_every_trial_and_says_so(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["run", recipe(tmp_path), "--name", "fid", "--num-trials", "2", "--metric", "fid", "--space.h", "1", "2"]
-    assert main(command) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "no trial of fid gave a result: --metric must be one of" in error
-    with pytest.raises(KeyError):
-        states(f"sqlite:///{home}/optuna.db", "fid")
-    assert main(["show", "fid"]) == 2, "the name is free again"
-
-
-def test_a_search_that_asks_for_more_than_there_is_ends_at_once(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_search_that_asks_for_more_than_there_is_ends_at_once_and_leaves_no_name_taken(
+    home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", recipe(tmp_path), "--name", "big", "--cluster.num-workers", "64", "--space.h", "1", "2"]
-    assert main(command) == 1
-    assert "64 x {'CPU': 1}" in capsys.readouterr().err
+    for _ in range(2):
+        assert main(command) == 1
+        assert "64 x {'CPU': 1}" in capsys.readouterr().err
+    assert store.select("tags.`sjko.kind` = 'search'") == []
+    with pytest.raises(KeyError):
+        states(f"sqlite:///{home}/optuna.db", "big")
+
+
+def test_a_search_whose_trials_all_fail_says_why_without_a_traceback_and_leaves_no_name_taken(
+    home: Path, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", recipe(tmp_path), "--name", "bad", "--num-trials", "2", "--space.map_lr", "1e30", "1e31"]
+    assert main([*command, "--metric", "on_support", "--num-confirmed", "0"]) == 1
+    printed = capfd.readouterr()
+    assert "no trial of bad gave a result: phase 0 diverged" in printed.err
+    assert "no result   diverged in phase 0" in printed.out
+    assert "Traceback" not in printed.out + printed.err
+    assert store.select("tags.`sjko.kind` = 'search'") == []
+    with pytest.raises(KeyError):
+        states(f"sqlite:///{home}/optuna.db", "bad")
