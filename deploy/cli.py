@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import fsspec
 import tyro
 
 from deploy.rules import Rule
@@ -15,6 +14,7 @@ from pipeline import cluster as clusters
 from pipeline import program
 from pipeline.cli import check_json, parse_as
 from pipeline.cluster import Cluster
+from pipeline.places import Place, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 
@@ -23,9 +23,9 @@ from pipeline.words import command_line
 class Store:
     """Which MLflow, and where images are."""
 
-    tracking_uri: str | None = None
+    tracking_uri: Tracking | None = None
     """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    data: str | None = None
+    data: Place | None = None
     """folder or URL of the image sets that `python -m pipeline prepare` wrote; None: $SJKO_HOME/data"""
     json: Path | None = None
     """also write the result to this file"""
@@ -95,7 +95,7 @@ class Generate:
     """NAME@ALIAS or NAME@VERSION"""
     num_samples: int
     """how many"""
-    to: str
+    to: Place
     """folder: a path, or any URL that fsspec knows, such as s3://bucket/out"""
     phase: int | None = None
     """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
@@ -160,8 +160,7 @@ def check(command: Any) -> None:
     Raises:
         ValueError: what is wrong, in one line.
     """
-    clusters.validate(Cluster(tracking_uri=command.store.tracking_uri))
-    clusters.require_url("--store.data", command.store.data)
+    clusters.validate(Cluster(tracking_uri=command.store.tracking_uri, data=command.store.data))
     check_json(command.store.json)
     match command:
         case Register(name=name) | Rollback(name=name):
@@ -184,9 +183,6 @@ def check(command: Any) -> None:
                 value = getattr(command, name)
                 if value is not None and value < least:
                     raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
-            scheme, separator, _ = command.to.partition("://")
-            if separator and scheme not in fsspec.available_protocols():
-                raise ValueError(f"--to must be a path or a URL that fsspec knows, not {redacted(command.to)}")
         case Export():
             model_and_version(command.model)
             check_export(command)

@@ -1,7 +1,6 @@
 """The commands behind `python -m deploy`, after their arguments have been parsed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 from deploy import cli
@@ -78,12 +77,11 @@ def generated(registry: Registry, store: Store, command: cli.Generate) -> Mappin
         if command.phase >= len(runs):
             raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
         generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
-    url = command.to if "://" in command.to else str(Path(command.to).absolute())
-    job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=url)
+    job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
     with connected(Cluster(num_workers=command.workers, address=command.address)), report.progress("samples") as show:
         for done, total in generate(job, command.workers):
             show(done * command.num_samples // total, command.num_samples)
-    report.line(f"{command.num_samples:,} samples of {version} in {job.num_parts} files: {redacted(url)}")
+    report.line(f"{command.num_samples:,} samples of {version} in {job.num_parts} files: {redacted(command.to)}")
     return {"version": version.number, "num_samples": command.num_samples, "files": job.num_parts}
 
 

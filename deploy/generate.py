@@ -7,11 +7,11 @@ number of workers changes nothing but the time.
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +22,7 @@ from components.streams import stream
 from pipeline.data import Samples, load_source
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.evaluate import Generator, generator_of
-from pipeline.files import put
+from pipeline.files import at, listed, put
 from pipeline.phase import Phase
 
 MANIFEST = "_samples.json"
@@ -105,7 +105,7 @@ class PartWriter:
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
         self.job, self.generator = job, generator_in(job)
-        self.files, self.root = fsspec.core.url_to_fs(job.url)
+        self.files, self.root = at(job.url)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         parts = [int(part) for part in batch["id"]]
@@ -131,10 +131,11 @@ def finished(job: Job) -> dict[int, str]:
     Raises:
         RecipeMismatch: the folder holds samples of something else.
     """
-    files, root = fsspec.core.url_to_fs(job.url)
-    files.invalidate_cache()
+    files, root = at(job.url)
     digests: dict[int, str] = {}
-    for path in sorted(files.glob(f"{root}/part-*.parquet")):
+    for path in listed(files, root):
+        if not re.fullmatch(r".*/part-\d+\.parquet", path):
+            continue
         with files.open(path) as file:
             try:
                 found = json.loads(pq.read_schema(file).metadata[IDENTITY])
@@ -171,7 +172,7 @@ def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:
             raise FlowError(
                 f"{job.url} could not be written: {str(error).strip().splitlines()[-1]}. The same command goes on."
             ) from error
-    files, root = fsspec.core.url_to_fs(job.url)
+    files, root = at(job.url)
     put(files, f"{root}/{MANIFEST}", json.dumps(manifest_of(job, digests), indent=1).encode())
 
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import tyro
 import yaml
 
 from pipeline import cluster as clusters
-from pipeline import prepare_command, program
+from pipeline import places, prepare_command, program
 from pipeline import recipe as recipes
 from pipeline.flags import Command, Evaluate, FlowFlags, List, Run, Show, Status, Stop, Submit
 from pipeline.prepare_command import Prepare
@@ -54,7 +55,7 @@ def read_recipe(name: str) -> list[str]:
     if re.fullmatch(r"[a-z0-9_]+", name):
         path = RECIPES / f"{name}.yaml"
     elif name.endswith((".yaml", ".yml")):
-        path = Path(name)
+        path = places.path("RECIPE", name)
     else:
         raise ValueError(f"RECIPE must be a name of pipeline/recipes or a path ending in .yaml, not {name}")
     if not path.is_file():
@@ -99,14 +100,18 @@ def parse_as(commands: Any, prog: str, arguments: Sequence[str]) -> Any:
         ValueError: what is wrong, in one line.
         SystemExit: help was asked for.
     """
+    for before, word in pairwise(["", *arguments]):
+        if re.fullmatch(r"(--[\w.-]+=)?\s*", word):  # as a variable leaves it that is not set
+            raise ValueError(f"{word.rstrip(' =') or before or 'the command'} must not be empty")
     spoken = io.StringIO()
     try:
         with contextlib.redirect_stderr(spoken):
-            return tyro.cli(commands, prog=prog, args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+            command = tyro.cli(commands, prog=prog, args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
     except SystemExit as stopped:
         if stopped.code in (0, None):
             raise
         raise ValueError(one_line(spoken.getvalue())) from None
+    return places.resolved(command)
 
 
 def one_line(box: str) -> str:

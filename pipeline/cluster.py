@@ -1,15 +1,14 @@
 """Where and how a flow runs. Nothing here is part of a phase's identity."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
-
-from pipeline.provenance import redacted
+from pipeline import places
+from pipeline.places import Place, Tracking
 
 VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "storage": "SJKO_STORAGE", "data": "SJKO_DATA"}
-TRACKING = ("http://", "https://", "sqlite:///")
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,12 @@ class Cluster:
     """one GPU per worker"""
     address: str | None = None
     """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here when workers are asked for"""
-    tracking_uri: str | None = None
+    tracking_uri: Tracking | None = None
     """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
-    storage: str | None = None
+    storage: Place | None = None
     """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: $SJKO_STORAGE, or else under
     $SJKO_HOME"""
-    data: str | None = None
+    data: Place | None = None
     """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_DATA, or
     else $SJKO_HOME/data"""
     max_cached_gb: float = 32.0
@@ -72,73 +71,37 @@ def validate(cluster: Cluster) -> None:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
     if cluster.min_workers is not None and not 1 <= cluster.min_workers <= cluster.num_workers:
         raise ValueError(f"cluster.min_workers must be from 1 to num_workers = {cluster.num_workers}, not {cluster.min_workers}")
-    for name in ("tracking_uri", "storage", "data"):
-        given, variable = getattr(cluster, name), VARIABLES[name]
-        source, value = (f"cluster.{name}", given) if given is not None else (f"${variable}", os.environ.get(variable))
-        if name == "tracking_uri":
-            require_tracking_uri(source, value)
-        else:
-            require_url(source, value)
+    for read in (tracking_uri, storage, data):
+        read(cluster)
+    home()
     if not cluster.max_cached_gb >= 0:
         raise ValueError(f"cluster.max_cached_gb must be at least 0, not {cluster.max_cached_gb}")
 
 
-def require_tracking_uri(field_name: str, uri: str | None) -> None:
-    """Refuse what MLflow does not answer at.
-
-    Raises:
-        ValueError: names the field.
-    """
-    if uri is not None and not uri.startswith(TRACKING):
-        raise ValueError(f"{field_name} must start with one of {', '.join(TRACKING)}, not {redacted(uri)!r}")
-    database = (uri or "").removeprefix("sqlite:///")
-    if database != (uri or "") and (not database or Path(database).is_dir()):
-        raise ValueError(f"{field_name} must be sqlite:///FILE, not {uri}")
-
-
-def require_url(field_name: str, url: str | None) -> None:
-    """Refuse an address that no file system answers to.
-
-    Raises:
-        ValueError: names the field.
-    """
-    scheme, separator, _ = (url or "").partition("://")
-    if url == "" or (separator and scheme not in fsspec.available_protocols()):
-        raise ValueError(f"{field_name} must be a path or a URL that fsspec knows, not {redacted(url or '')!r}")
-
-
 def home() -> Path:
     """Folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change directory."""
-    return Path(os.environ.get("SJKO_HOME", ".sjko")).absolute()
+    return places.require_folder("$SJKO_HOME", places.path("$SJKO_HOME", os.environ.get("SJKO_HOME", ".sjko")))
 
 
 def tracking_uri(cluster: Cluster) -> str:
     """The tracking URI with every local path made absolute."""
-    uri = setting(cluster, "tracking_uri")
-    if uri is None:
-        return f"sqlite:///{home() / 'mlflow.db'}"
-    if uri.startswith("sqlite:///"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    return uri
+    return _setting(cluster, "tracking_uri", places.tracking) or places.sqlite_url(home() / "mlflow.db")
 
 
 def storage(cluster: Cluster) -> str:
     """Where Ray Train keeps its checkpoints: a URL, or an absolute path."""
-    return absolute(setting(cluster, "storage") or str(home() / "checkpoints"))
+    return _setting(cluster, "storage", places.place) or str(home() / "checkpoints")
 
 
 def data(cluster: Cluster) -> str | None:
     """Where prepared image sets are, for workers in any folder; None where nothing says."""
-    where = setting(cluster, "data")
-    return None if where is None else absolute(where)
+    return _setting(cluster, "data", places.place)
 
 
-def setting(cluster: Cluster, name: str) -> str | None:
+def _setting(cluster: Cluster, name: str, read: Callable[[str, str], str]) -> str | None:
     """A field of the cluster, or where it is None the environment's: how the nodes of a cluster know their stores."""
     given: str | None = getattr(cluster, name)
-    return os.environ.get(VARIABLES[name]) if given is None else given
-
-
-def absolute(url: str) -> str:
-    """A URL as it is, a path from the root."""
-    return url if "://" in url else str(Path(url).absolute())
+    if given is not None:
+        return read(f"cluster.{name}", given)
+    variable = os.environ.get(VARIABLES[name])
+    return None if variable is None else read(f"${VARIABLES[name]}", variable)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from pipeline import cluster as clusters
-from pipeline import report
+from pipeline import places, report
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.errors import Unusable
@@ -28,7 +28,8 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     except Unusable as error:  # who plans for a cluster does not have its images here
         unprepared = str(error)
     uri = clusters.tracking_uri(cluster)
-    fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    database = places.sqlite_file(uri)
+    fresh = database is not None and not database.exists()
     store = None if fresh else opened(uri)
     for line in (f"# {name}", *yaml.safe_dump(asdict(recipe), sort_keys=False).splitlines(), ""):
         report.line(line)

@@ -26,11 +26,28 @@ def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     Raises:
         Unusable: there is no such file system, or it cannot be reached.
     """
+    if "://" not in url:  # a path, in which fsspec would take :: for a chain of file systems
+        return fsspec.filesystem("file"), url
     try:
         files, path = fsspec.core.url_to_fs(url)
     except Exception as error:  # each file system has its own: a missing package, bad credentials, ...
         raise Unusable(f"{redacted(url)} cannot be opened: {said(error)}") from error
     return files, str(path)
+
+
+def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    """Paths in a folder in the order of their names, whatever characters it is named by; none where there is no folder.
+
+    Raises:
+        Unusable: it cannot be listed.
+    """
+    try:
+        files.invalidate_cache(folder)
+        return sorted(files.ls(folder, detail=False))
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # each file system has its own
+        raise Unusable(f"{redacted(folder)} cannot be listed: {said(error)}") from error
 
 
 def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:

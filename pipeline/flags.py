@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.cluster import Cluster
+from pipeline.places import Server, Source
 from pipeline.prepare_command import Prepare
 from pipeline.recipe import Data, Jko, Network, Training
 
@@ -66,7 +67,7 @@ class Evaluate:
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     extractor: Literal["lenet", "lenet_digits", "effnet", "inception"] | None = None
     """image metrics in the features of this network as well; `inception` with its published weights gives FID and KID"""
-    weights: str | None = None
+    weights: Source | None = None
     """path or URL of the weights of `inception`; the other networks bring their own"""
     num_images: int = 5000
     """images for those metrics, at most what is held out; FID is published with 50000"""
@@ -79,7 +80,7 @@ class Evaluate:
 class Submit(FlowFlags):
     """Send a flow to a running cluster as a job and follow its log; the job goes on when this command ends."""
 
-    address: str = DASHBOARD
+    address: Server = DASHBOARD
     """the cluster's dashboard, which `ray dashboard ray_cluster.yaml` brings to this machine"""
     detach: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """do not follow the log"""
@@ -91,7 +92,7 @@ class Status:
 
     job: tyro.conf.Positional[str | None] = None
     """what `submit` printed"""
-    address: str = DASHBOARD
+    address: Server = DASHBOARD
     """the cluster's dashboard"""
     follow: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print the job's log and follow it to the end"""
@@ -105,7 +106,7 @@ class Stop:
 
     job: tyro.conf.Positional[str]
     """what `submit` printed"""
-    address: str = DASHBOARD
+    address: Server = DASHBOARD
     """the cluster's dashboard"""
     json: Path | None = None
     """also write the result to this file"""

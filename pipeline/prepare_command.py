@@ -9,6 +9,7 @@ import tyro
 
 from pipeline import cluster as clusters
 from pipeline.errors import Unusable
+from pipeline.places import Place
 from pipeline.provenance import redacted
 from pipeline.recipe import DATASETS
 from pipeline.words import command_line
@@ -31,7 +32,7 @@ class Prepare:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """the originals: a folder of gzipped idx files (fashion_mnist, mnist, emnist_letters), cifar-10-binary.tar.gz or its folder,
     or a folder of images; None: Debian's package, for fashion_mnist"""
-    to: str | None = None
+    to: Place | None = None
     """folder or URL of prepared sets, what `run` takes as --cluster.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
     train: str | None = None
     """the folder of training images below --from, where its name does not say so; `.` is all of --from, classes of any name"""
@@ -62,7 +63,7 @@ def check(command: Prepare) -> None:
         raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
     if side is not None and (command.train, command.test) != (None, None):
         raise ValueError(f"--train and --test must be left out for {command.name}, whose files say which images are held out")
-    clusters.require_url("--to", command.to)
+    clusters.home()
 
 
 def prepare(command: Prepare) -> None:
@@ -86,8 +87,7 @@ def prepare(command: Prepare) -> None:
     source = command.from_ or DEBIAN_FOLDER
     if not source.exists():
         raise Unusable(f"--from must be given: Debian's package dataset-fashion-mnist is not installed ({source})")
-    where = None if command.to is None else clusters.absolute(command.to)
-    uri = uri_of(command.name, size, where)
+    uri = uri_of(command.name, size, command.to)
     with report.progress(f"reading {command.name}") as show:
         originals = READERS[command.name](source, Layout(command.train, command.test), show)
     for note in originals.notes:

@@ -14,7 +14,7 @@ VERSIONED = ("torch", "numpy", "ray", "mlflow")
 
 def redacted(uri: str) -> str:
     """A URI without the user and password that it may carry."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 @cache

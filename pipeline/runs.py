@@ -28,6 +28,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 from sqlalchemy.exc import DatabaseError
 
+from pipeline import places
 from pipeline.errors import StoreUnavailable
 from pipeline.provenance import commit, flatten, redacted, versions
 
@@ -64,10 +65,10 @@ class Runs:
             raise StoreUnavailable(f"{redacted(uri)} cannot be read as MLflow's database: {error.orig}") from error
 
     def _open(self, create: bool) -> str:
-        if not self.uri.startswith("sqlite:///"):
+        database = places.sqlite_file(self.uri)
+        if database is None:
             self.client = MlflowClient(self.uri)
             return self._experiment(None, create)
-        database = Path(self.uri.removeprefix("sqlite:///"))
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):  # processes that open a fresh sqlite at once break each other's migration
             self.client = MlflowClient(self.uri)

@@ -19,7 +19,7 @@ import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from pipeline import report
+from pipeline import places, report
 from pipeline.connection import ROOT
 from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
 from pipeline.files import write_json
@@ -79,7 +79,7 @@ def entrypoint(arguments: Sequence[str]) -> str:
     """
     recipe, flags = arguments[1], list(arguments[2:])
     if recipe.endswith((".yaml", ".yml")):
-        path = Path(recipe).resolve()
+        path = places.path("RECIPE", recipe).resolve()
         folders = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else (".",)
         if any(part.startswith(".") or part in LEFT_BEHIND for part in folders):
             raise Unusable(f"RECIPE must be in this repository, whose files travel to the cluster, not {recipe}")

@@ -1,5 +1,6 @@
 """The command line of the search. Nothing heavy is imported before the arguments are known to be right."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,27 +10,26 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import cluster as clusters
-from pipeline import program
+from pipeline import places, program
 from pipeline import recipe as recipes
 from pipeline.cli import check_json, parse_as, read_recipe, recipe_of
 from pipeline.cluster import Cluster
 from pipeline.flags import FlowFlags
+from pipeline.places import Database, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 from tune import space
 from tune.metrics import mode_of
 from tune.space import Axis
 
-STORAGES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
-
 
 @dataclass(frozen=True)
 class Where:
     """Which MLflow, and which Optuna."""
 
-    tracking_uri: str | None = None
+    tracking_uri: Tracking | None = None
     """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    storage: str | None = None
+    storage: Database | None = None
     """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
 
 
@@ -59,7 +59,7 @@ class Run(FlowFlags):
     """trials that are trained again with two more seeds in the end; 0 for none"""
     max_concurrent: int | None = None
     """trials side by side; None: as many as the cluster has room for"""
-    storage: str | None = None
+    storage: Database | None = None
     """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
 
 
@@ -130,9 +130,7 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
         ValueError: what is wrong, in one line.
     """
     check_json(command.json)
-    storage = command.storage if isinstance(command, Run) else command.where.storage
-    if storage is not None and not storage.startswith(STORAGES):
-        raise ValueError(f"--storage must start with sqlite:/// or postgresql://, not {storage.partition('://')[0]}")
+    storage_url(command.storage if isinstance(command, Run) else command.where.storage)
     if not isinstance(command, Run):
         clusters.validate(Cluster(tracking_uri=command.where.tracking_uri))
         if isinstance(command, Best) and (command.to.is_dir() or not command.to.absolute().parent.is_dir()):
@@ -149,6 +147,13 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
     recipes.validate(recipe_of(command))
     mode_of(command.data, command.metric, command.mode)
     space.check(recipe_of(command), axes)
+
+
+def storage_url(given: str | None) -> str:
+    """Optuna's database."""
+    if given is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
+        return places.database("$SJKO_OPTUNA_STORAGE", variable)
+    return given or places.sqlite_url(clusters.home() / "optuna.db")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -66,7 +66,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
         command.cluster,
     )
     store = open_store(command.cluster.tracking_uri)
-    storage = search.storage_url(command.storage)
+    storage = cli.storage_url(command.storage)
     clusters.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, wanted, claims.this_process())
     with contextlib.ExitStack() as stack:
@@ -106,7 +106,7 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
     found, wanted = records.require(store, command.name, command.where.tracking_uri)
     require_idle(store, found, wanted.name)
     begun = bool(records.trials(store, wanted, found.run_id))
-    with search.opened(wanted, search.storage_url(command.where.storage), create=not begun, again=True) as study:
+    with search.opened(wanted, cli.storage_url(command.where.storage), create=not begun, again=True) as study:
         store.tag(found.run_id, OWNER, claims.this_process())
         store.set_status(found.run_id, "RUNNING")
         records.close_trials(store, found.run_id, "KILLED")

@@ -21,7 +21,6 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from pipeline import cluster as clusters
 from pipeline import jobs
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
@@ -46,11 +45,6 @@ QUIET = {
 
 class SearchFailed(FlowError):
     """No trial gave a result."""
-
-
-def storage_url(given: str | None) -> str:
-    """Optuna's database."""
-    return given or os.environ.get("SJKO_OPTUNA_STORAGE") or f"sqlite:///{clusters.home() / 'optuna.db'}"
 
 
 @contextlib.contextmanager

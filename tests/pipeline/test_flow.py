@@ -294,12 +294,6 @@ def test_a_database_that_is_none_is_one_sentence(tmp_path: Path, capsys: pytest.
     assert "Traceback" not in error
 
 
-def test_a_home_that_is_no_folder_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("SJKO_HOME", "/dev/null/x")
-    assert cli.main(["list"]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_a_phase_published_while_it_is_claimed_is_not_trained_again(store: Store) -> None:
     (result,) = train(tiny(num_phases=1), store)
     assert claims.try_claim(store, result.phase, store.flows()[0].info.run_id, claims.Drivers()) is None

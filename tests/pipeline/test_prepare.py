@@ -291,7 +291,7 @@ MISTAKES = {
     "cifar10 --from {empty}": ("cifar-10-binary.tar.gz", "data_batch_1.bin"),
     "celeba --from {empty}": ("celeba_hq", "celeba"),
     "mnist --from {good} --to foo://bucket": ("--to must be a path or a URL that fsspec knows", "foo://bucket"),
-    "mnist --from {good} --to {file}/sets": ("--to cannot be used", "file/sets/mnist-28"),
+    "mnist --from {good} --to {file}/sets": ("--to must be a folder", "file/sets'"),
     "mnist --from {good} --json {empty}": ("--json must be a file",),
 }
 
