@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 from urllib.parse import quote, unquote, urlsplit
 
-import fsspec
-
 from pipeline.provenance import redacted
 
 SQLITE = "sqlite:///"
@@ -175,8 +173,12 @@ def _cleaned(name: str, text: str) -> str:
 def _split(text: str) -> tuple[str, str, str]:
     """(scheme, the two slashes, the rest); no scheme where fsspec has none of that name, since file names may hold a colon."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?(.*)", text)
-    known = match is not None and match[1].lower() in (*fsspec.available_protocols(), *FILE)
-    return (match[1].lower(), match[2] or "", match[3]) if match and known else ("", "", text)
+    if match is None:
+        return "", "", text
+    from fsspec import available_protocols  # a quarter of a second that --help must not cost
+
+    known = match[1].lower() in (*available_protocols(), *FILE)
+    return (match[1].lower(), match[2] or "", match[3]) if known else ("", "", text)
 
 
 def _hidden(text: str) -> str:
