@@ -4,8 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from pipeline import cluster as clusters
 from pipeline import places, report
 from pipeline.cluster import Cluster
@@ -15,6 +13,7 @@ from pipeline.estimate import estimate, lines
 from pipeline.files import write_json
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
+from pipeline.recipe_files import as_yaml
 
 if TYPE_CHECKING:
     from pipeline.store import Store
@@ -31,7 +30,7 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     database = places.sqlite_file(uri)
     fresh = database is not None and not database.exists()
     store = None if fresh else opened(uri)
-    for line in (f"# {name}", *yaml.safe_dump(asdict(recipe), sort_keys=False).splitlines(), ""):
+    for line in (f"# {name}", *as_yaml(recipe).splitlines(), ""):
         report.line(line)
     rows = []
     for phase in [] if unprepared else phases_of(recipe):

@@ -136,13 +136,13 @@ def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 
 def next_command(command: Prepare, size: int) -> str:
     """A command that trains on what was prepared: with a shipped recipe for it, or else with that of fashion_mnist."""
-    import yaml
+    from pipeline.recipe_files import RECIPES, read
 
     side = DATASETS[command.name][1]
     fitting = []
-    for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml")):
-        data = yaml.safe_load(path.read_text()).get("data", {})
-        if data.get("target") == command.name and data.get("size", side) == size and "source" not in data:
+    for path in sorted(RECIPES.glob("*.yaml")):
+        given = read(path).values
+        if given.get("data.target") == command.name and given.get("data.size", side) == size and "data.source" not in given:
             fitting.append(path.stem)
     words = [min(fitting, key=len)] if fitting else ["fashion_mnist", "--data.target", command.name]
     if not fitting and size != side:

@@ -8,7 +8,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from pipeline.values import Refused
 
 PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
 DATASETS: dict[str, tuple[int, int | None]] = {
@@ -187,9 +189,19 @@ class Recipe:
     """seed of every random number"""
 
 
+GROUPS: dict[str, type[Any]] = {"data": Data, "network": Network, "jko": Jko, "training": Training}
+"""The groups of a recipe by name."""
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Bounds of numbers above 0: their squares and inverses are numbers of float32."""
+MOST_RATE = 1e3
+"""Of learning rates: Adam's steps are as long as its rate, and weights are of order 1."""
+MOST_IN_A_BATCH, MOST_IN_LAYERS = 1 << 30, 1 << 28
+"""Numbers of one batch of samples, and weights of all hidden layers: 4 GiB, and 1 GiB, in float32."""
+
+
 def _require(holds: bool, field_name: str, rule: str, value: object) -> None:
     if not holds:
-        raise ValueError(f"{field_name} must be {rule}, not {value}")
+        raise Refused(field_name, rule, value)
 
 
 def validate(recipe: Recipe) -> None:
@@ -216,11 +228,18 @@ def validate(recipe: Recipe) -> None:
     positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
     for name, number in positive.items():
         _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
+        within = number is None or math.isinf(number) or SMALLEST <= number <= LARGEST
+        _require(within, name, f"from {SMALLEST:g} to {LARGEST:g}, or inf", number)
     for name in ("map_lr", "potential_lr"):
         rate = getattr(training, name)
         _require(0 < rate < math.inf, f"training.{name}", "above 0 and finite", rate)
+        _require(SMALLEST <= rate <= MOST_RATE, f"training.{name}", f"from {SMALLEST:g} to {MOST_RATE:g}", rate)
     for name in ("r1", "r2", "target_noise"):
-        _require(0 <= getattr(training, name) < math.inf, f"training.{name}", "at least 0 and finite", getattr(training, name))
+        weight = getattr(training, name)
+        _require(0 <= weight < math.inf, f"training.{name}", "at least 0 and finite", weight)
+        _require(
+            weight == 0 or SMALLEST <= weight <= LARGEST, f"training.{name}", f"0, or from {SMALLEST:g} to {LARGEST:g}", weight
+        )
     for name in ("beta1", "beta2", "ema_decay"):
         _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
     for name in ("z_dim", "num_frequencies"):
@@ -268,6 +287,7 @@ def _require_consistent(recipe: Recipe) -> None:
     """Rules between fields."""
     data, jko = recipe.data, recipe.jko
     _require_images(data) if data.target in DATASETS else _require_measure(data)
+    _require_room(recipe)
     planar_source = data.source in PLANAR and data.target == "gaussian"
     _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
@@ -286,6 +306,25 @@ def _require_consistent(recipe: Recipe) -> None:
         _require(not network.second_order, "network.second_order", f"false {kind}", network.second_order)
     if network.kind in SIDES:
         _require_image_network(recipe)
+
+
+def _require_room(recipe: Recipe) -> None:
+    """Rules of sizes that no machine has memory for."""
+    data, network, batch_size = recipe.data, recipe.network, recipe.training.batch_size
+    channels, side = DATASETS.get(data.target, (data.dim if data.target == "gaussian" else 2, 1))
+    dim = channels * (data.size or side or 1) ** 2
+    most = MOST_IN_A_BATCH // dim
+    _require(batch_size <= most, "training.batch_size", f"at most {most} for samples of {dim} numbers", batch_size)
+    most = math.isqrt(MOST_IN_LAYERS // network.depth)
+    _require(network.width <= most, "network.width", f"at most {most} for network.depth {network.depth}", network.width)
+    for name in ("num_frequencies", "z_dim"):
+        most = MOST_IN_LAYERS // network.width
+        _require(
+            getattr(network, name) <= most,
+            f"network.{name}",
+            f"at most {most} for network.width {network.width}",
+            getattr(network, name),
+        )
 
 
 def _require_image_network(recipe: Recipe) -> None:

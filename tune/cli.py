@@ -11,8 +11,7 @@ import tyro
 
 from pipeline import cluster as clusters
 from pipeline import places, program
-from pipeline import recipe as recipes
-from pipeline.cli import check_json, parse_as, read_recipe, recipe_of
+from pipeline.cli import check_json, parse_as, recipe_of
 from pipeline.cluster import Cluster
 from pipeline.flags import FlowFlags
 from pipeline.places import Database, Tracking
@@ -115,10 +114,7 @@ def parse(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
     """
     rest, axes = list(arguments), list[Axis]()
     if rest[0] == "run" and not {"-h", "--help"} & set(rest):
-        if len(rest) < 2 or rest[1].startswith("-"):
-            raise ValueError("RECIPE must come right after `run`, before all flags")
         rest, axes = space.take_axes(rest)
-        rest[2:2] = read_recipe(rest[1])
     command = parse_as(Command, "python -m tune", rest)
     return command, axes or (space.default_axes(recipe_of(command)) if isinstance(command, Run) else [])
 
@@ -144,7 +140,6 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
         value = getattr(command, flag)
         if value is not None and value < least:
             raise ValueError(f"--{flag.replace('_', '-')} must be at least {least}, not {value}")
-    recipes.validate(recipe_of(command))
     mode_of(command.data, command.metric, command.mode)
     space.check(recipe_of(command), axes)
 

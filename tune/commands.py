@@ -5,11 +5,11 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
 from pipeline import claims, connection, report
 from pipeline import cluster as clusters
@@ -250,4 +250,4 @@ def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, A
     temporary.replace(to)
     report.line(f"{to}: {summary.verdict(wanted, [first])}")
     report.line(f"next: {command_line('python', '-m', 'pipeline', 'run', to, *server(wanted, 'cluster'))}")
-    return {"file": str(to), "recipe": yaml.safe_load(text)}
+    return {"file": str(to), "recipe": asdict(summary.best_recipe(wanted, first.trial))}

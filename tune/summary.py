@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pipeline.recipe import Recipe
+from pipeline.recipe_files import as_yaml as yaml_of
 from tune import space
 from tune.records import Search, Trial
 from tune.watch import text_of
@@ -87,7 +87,7 @@ def best_recipe(search: Search, trial: Trial) -> Recipe:
 def as_yaml(search: Search, first: Finalist) -> str:
     """The recipe of the best trial for `python -m pipeline run`, with where it comes from."""
     heading = f"# best of search {search.name}: {verdict(search, [first])}\n"
-    return heading + str(yaml.safe_dump(asdict(best_recipe(search, first.trial)), sort_keys=False))
+    return heading + yaml_of(best_recipe(search, first.trial))
 
 
 def verdict(search: Search, found: Sequence[Finalist]) -> str:

@@ -14,6 +14,7 @@ from components.streams import stream
 from pipeline import cli, data, evaluate, figures
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.recipe import SIDES, Data, Recipe
+from pipeline.recipe_files import RECIPES
 from pipeline.store import Store
 
 
@@ -25,7 +26,7 @@ def shortened(name: str) -> Recipe:
     return replace(recipe, jko=jko, training=replace(recipe.training, num_steps=3, batch_size=8))
 
 
-SHIPPED = [path.stem for path in sorted(cli.RECIPES.glob("*.yaml")) if shortened(path.stem).network.kind not in SIDES]
+SHIPPED = [path.stem for path in sorted(RECIPES.glob("*.yaml")) if shortened(path.stem).network.kind not in SIDES]
 """Those with networks for images are run in test_image_flows.py, on data of their shape."""
 
 

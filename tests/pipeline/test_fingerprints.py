@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import phase as phases
 from pipeline.phase import phases_of
-from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipe import GROUPS, Recipe
 
 RECORD: dict[str, Any] = json.loads((Path(__file__).parent / "fingerprints.json").read_text())
 """`method_version`, and of every shipped recipe the resolved fields and the fingerprints of all phases."""
@@ -17,8 +17,6 @@ RECORD: dict[str, Any] = json.loads((Path(__file__).parent / "fingerprints.json"
 @pytest.mark.parametrize("name", RECORD["recipes"])
 def test_recorded_recipes_keep_their_fingerprints(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "METHOD_VERSION", RECORD["method_version"])
-    recorded = RECORD["recipes"][name]
-    values = recorded["recipe"]
-    kinds = {"data": Data, "network": Network, "jko": Jko, "training": Training}
-    groups = (kind(**values[group]) for group, kind in kinds.items())
-    assert [phase.fingerprint for phase in phases_of(Recipe(*groups, values["seed"]))] == recorded["fingerprints"]
+    recorded, fingerprints = RECORD["recipes"][name].values()
+    recipe = Recipe(**{group: kind(**recorded[group]) for group, kind in GROUPS.items()}, seed=recorded["seed"])
+    assert [phase.fingerprint for phase in phases_of(recipe)] == fingerprints

@@ -25,6 +25,7 @@ from pipeline.estimate import estimate
 from pipeline.evaluate import evaluate, image_figures, load_generator
 from pipeline.phase import phases_of
 from pipeline.recipe import DATASETS, Recipe, validate
+from pipeline.recipe_files import RECIPES
 from pipeline.store import Store
 
 IMAGE_RECIPES = [
@@ -69,7 +70,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_these_are_all_the_recipes_of_images_in_their_own_networks() -> None:
-    names = sorted(path.stem for path in cli.RECIPES.glob("*.yaml"))
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     assert sorted(IMAGE_RECIPES) == [name for name in names if shipped(name).data.target in DATASETS and name != "digits"]
 
 

@@ -1,11 +1,12 @@
 """The recipe as the only schema: YAML and flags through one parser, one clear line for every mistake."""
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.divergences import DIVERGENCES
 from components.measures import PLANAR
@@ -14,9 +15,10 @@ from pipeline import cli, recipe
 from pipeline.data import DATASET_READERS
 from pipeline.originals import READERS
 from pipeline.phase import phases_of
-from pipeline.recipe import Recipe
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipe_files import RECIPES, as_yaml, read
 
-SHIPPED = sorted(path.stem for path in cli.RECIPES.glob("*.yaml"))
+SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def parsed(*arguments: str) -> Recipe:
@@ -52,7 +54,7 @@ def test_flags_override_the_yaml_and_the_yaml_overrides_the_defaults(tmp_path: P
 
 def test_every_field_can_be_set_by_a_flag_and_by_yaml(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
-    path.write_text(yaml.safe_dump(asdict(Recipe())))
+    path.write_text(as_yaml(Recipe()))
     assert parsed(str(path)) == Recipe()
     assert sum(len(fields(type(getattr(Recipe(), group)))) for group in ("data", "network", "jko", "training")) <= 40
 
@@ -60,12 +62,15 @@ def test_every_field_can_be_set_by_a_flag_and_by_yaml(tmp_path: Path) -> None:
 MISTAKES = {
     "--jko.h 0": ("jko.h", "above 0", "0.0"),
     "--jko.h -1": ("jko.h", "above 0", "-1.0"),
-    "--jko.h nan": ("jko.h", "above 0", "nan"),
-    "--jko.h big": ("jko.h", "float", "big"),
+    "--jko.h nan": ("jko.h", "a number such as", "nan"),
+    "--jko.h big": ("jko.h", "a number such as", "big"),
     "--jko.num-phases 0": ("jko.num_phases", "at least 1", "0"),
-    "--jko.num-phases 1.5": ("jko.num-phases", "int", "1.5"),
+    "--jko.num-phases 1.5": ("jko.num_phases", "a whole number", "1.5"),
     "--jko.divergence hellinger": ("jko.divergence", "kl", "hellinger"),
-    "--jko.step 3": ("jko.step", "Unrecognized", "3"),
+    "--jko.step 3": ("--jko.step", "not a flag of python -m pipeline run"),
+    "--jko.hh 3": ("--jko.hh", "did you mean --jko.h?"),
+    "--h 3": ("--h", "did you mean --jko.h?"),
+    "--training.num-phases 3": ("--training.num-phases", "did you mean --jko.num-phases?"),
     "--training.batch-size 0": ("training.batch_size", "at least 1", "0"),
     "--training.beta2 1": ("training.beta2", "below 1", "1.0"),
     "--training.map-lr inf": ("training.map_lr", "finite", "inf"),
@@ -76,9 +81,40 @@ MISTAKES = {
     "--jko.divergence relativistic --jko.source-divergence kl": ("jko.source_divergence", "linear", "kl"),
     "--jko.fit logistic": ("jko.fit", "conjugate unless jko.divergence is kl", "logistic"),
     "--jko.divergence kl --jko.source-divergence kl --jko.fit logistic": ("jko.fit", "conjugate unless", "logistic"),
-    "--network.kind residual": ("network.num_frequencies", "0 when network.kind is residual", "32"),
-    "--network.kind residual --network.num-frequencies 0 --network.second-order": ("network.second_order", "false", "True"),
-    "--network.second-order --training.bfloat16": ("training.bfloat16", "false when network.second_order is true", "True"),
+    "--network.kind residual --network.num-frequencies 32": ("network.num_frequencies", "0 when network.kind is residual", "32"),
+    "--network.kind residual --network.second-order": ("network.second_order", "false", "true"),
+    "--network.second-order --training.bfloat16": ("training.bfloat16", "false when network.second_order is true", "true"),
+    "--network.kind residual --jko.parametrization composed": ("not 2, the default of network.kind residual",),
+    "--network.kind light": ("data.target must be one of", "when network.kind is light", "not two_circles"),
+    "--jko.h 1 --jko.h 2": ("jko.h is given twice: --jko.h 1 and --jko.h",),
+    "--jko.first-h=1 --jko.first_h 1": ("jko.first_h is given twice",),
+    "--data.standardise --data.no-standardise": ("data.standardise is given twice",),
+    "--json a.json --json b.json": ("--json is given twice",),
+    "--data.standardise 0": ("data.standardise must be true or false, not 0",),
+    "--data.standardise=yes": ("data.standardise must be true or false, not yes",),
+    "--data.no-standardise=true": ("--data.no-standardise takes no value",),
+    "--cluster.use-gpu maybe": ("cluster.use_gpu must be true or false, not maybe",),
+    "--jko.divergence KL": ("not KL; did you mean kl?",),
+    "--seed 010": ("seed must be a whole number", "not 010"),
+    "--seed 1_0": ("seed must be a whole number", "not 1_0"),
+    "--seed 0x10": ("seed must be a whole number", "not 0x10"),
+    "--seed \u0663": ("seed must be a whole number", "not \u0663"),
+    "--seed 1.0": ("seed must be a whole number", "not 1.0"),
+    "--seed 9223372036854775808": ("seed", "below 2^63", "9223372036854775808"),
+    f"--seed {'9' * 5000}": ("seed must be a whole number", "9..."),
+    "--jko.h 1_0": ("jko.h must be a number", "not 1_0"),
+    "--jko.h 1e999": ("jko.h must be a number that 64 bits can hold, not 1e999",),
+    "--jko.h 1e-999": ("jko.h must be a number that 64 bits can hold, not 1e-999",),
+    "--jko.h 1e-320": ("jko.h must be from 1e-12 to 1e+12, or inf, not 1e-320",),
+    "--jko.h": ("jko.h must be a number", "nothing follows --jko.h"),
+    "--jko.h --seed 3": ("jko.h must be a number", "nothing follows --jko.h"),
+    "--training.map-lr 1e308": ("training.map_lr must be from 1e-12 to 1000, not 1e+308",),
+    "--training.batch-size 1e3": ("training.batch_size must be a whole number", "not 1e3"),
+    "--network.width 100000": ("network.width must be at most 9459 for network.depth 3, not 100000",),
+    "--data.target gaussian --data.dim 10000 --training.batch-size 200000": ("training.batch_size must be at most 107374",),
+    "--cluster.num-workers 1_0": ("cluster.num_workers must be a whole number", "not 1_0"),
+    "--cluster.max-cached-gb nan": ("cluster.max_cached_gb must be a number", "not nan"),
+    "spiral": ("spiral is one word too many",),
     "--jko.num-phases 99999999999999999999": ("jko.num_phases", "at most 10000", "99999999999999999999"),
     "--jko.parametrization composed --network.z-dim 2": ("network.z_dim", "0 when", "2"),
     "--cluster.tracking-uri foo://bar": ("cluster.tracking_uri", "start with", "foo://bar"),
@@ -108,38 +144,185 @@ def test_a_mistake_is_one_line_with_the_field_the_rule_and_the_value(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "parts"),
-    [
-        (None, ("RECIPE", "existing file", "my.yaml")),
-        ("jko: [1, 2]", ("jko", "group of fields", "[1, 2]")),
-        ("jko: {h: [1, 2]}", ("jko.h", "one value")),
-        ("jko:", ("jko", "group of fields", "None")),
-        ("seed: {a: 1}", ("seed", "a number")),
-        ("a: &a {b: *a}", ("not part of a recipe",)),
-        ("jko: &a {h: *a}", ("contains itself",)),
-        ("cluster.num_workers: 3", ("cluster.num_workers", "not part of a recipe")),
-        ("dry_run: true", ("dry_run", "not part of a recipe")),
-        ("help: x", ("help", "not part of a recipe")),
-        ("jko: {'h.x': 3}", ("jko.h.x", "a field's name")),
-        ("just words", ("my.yaml", "mapping")),
-        ("jko: {h: ", ("my.yaml", "cannot be read as YAML")),
-        ("jko: {hh: 3}", ("jko.hh",)),
-        ("cluster: {num_workers: 2}", ("cluster", "not part of a recipe")),
-        ("training: {num_steps: many}", ("training.num-steps", "many")),
-    ],
-)
-def test_a_bad_recipe_file_is_one_line(
-    content: str | None, parts: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+IN_FILES = {
+    "": ("my.yaml is empty",),
+    "# nothing": ("my.yaml is empty",),
+    "just words": ("my.yaml, line 1: a recipe is a mapping of the groups",),
+    "[1, 2]": ("my.yaml, line 1: a recipe is a mapping of the groups",),
+    "jko: {h: ": ("my.yaml, line 1, cannot be read as YAML",),
+    "jko:\n\th: 1": ("my.yaml, line 2, cannot be read as YAML",),
+    "jko: {h: 1\0}": ("my.yaml, line 1, cannot be read as YAML: character 0x0",),
+    "[" * 5000: ("my.yaml, line 1, cannot be read as YAML",),
+    "#" * (1 << 17): ("my.yaml is larger than 64 KiB",),
+    "jko: {h: 1}\n\njko: {num_phases: 3}": ("my.yaml, lines 1 and 3: jko is given twice",),
+    "jko:\n  h: 1\n  num_phases: 2\n  h: 1": ("my.yaml, lines 2 and 4: jko.h is given twice",),
+    "jko: {h: 1, h: 2}": ("my.yaml, line 1: jko.h is given twice",),
+    "seed: 1\nseed: 1": ("my.yaml, lines 1 and 2: seed is given twice",),
+    "seed: 010": ("my.yaml, line 1: seed must be a whole number", "not 010"),
+    "seed: 1:30": ("seed must be a whole number", "not 1:30"),
+    "seed: 1_0": ("seed must be a whole number", "not 1_0"),
+    "seed: 0x10": ("seed must be a whole number", "not 0x10"),
+    "seed: 0o10": ("seed must be a whole number", "not 0o10"),
+    "seed: 1e3": ("seed must be a whole number", "not 1e3"),
+    "seed: 1.0": ("seed must be a whole number", "not 1.0"),
+    "seed: \u0663": ("seed must be a whole number", "not \u0663"),
+    "seed: true": ("seed must be a whole number", "not true"),
+    "seed: '3'": ("seed must be a whole number", "not 3 in quotes"),
+    "seed: 2026-01-01": ("seed must be a whole number", "not 2026-01-01"),
+    "seed: {a: 1}": ("my.yaml, line 1: seed must be a whole number such as 12, not a group of fields",),
+    f"seed: {'9' * 5000}": ("seed must be a whole number",),
+    "jko: [1, 2]": ("my.yaml, line 1: jko must be a group of fields, not a list",),
+    "jko: 3": ("my.yaml, line 1: jko must be a group of fields, not 3",),
+    "jko:": ("my.yaml, line 1: jko must be a group of fields, not empty",),
+    "jko:\n  h: [1, 2]": ("my.yaml, line 2: jko.h must be a number", "not a list"),
+    "jko:\n  h: {a: 1}": ("my.yaml, line 2: jko.h must be a number", "not a group of fields"),
+    "jko:\n  h: yes": ("my.yaml, line 2: jko.h must be a number", "not yes"),
+    "jko:\n  h: '3'": ("my.yaml, line 2: jko.h must be a number", "not 3 in quotes"),
+    "jko:\n  h: |\n    3": ("my.yaml, line 2: jko.h must be a number", "in quotes"),
+    "jko:\n  h: null": ("my.yaml, line 2: jko.h must be a number", "not null"),
+    "jko:\n  h:": ("my.yaml, line 2: jko.h must be a number", "not empty"),
+    "jko:\n  h: .nan": ("my.yaml, line 2: jko.h must be a number", "not .nan"),
+    "jko:\n  h: -.inf": ("my.yaml, line 2: jko.h must be above 0", "not -inf"),
+    "jko:\n  h: 1e999": ("my.yaml, line 2: jko.h must be a number that 64 bits can hold",),
+    "jko: {num_phases: 3}\n\ntraining:\n  map_lr: 1e308": ("my.yaml, line 4: training.map_lr must be", "1e+308"),
+    "jko: {num_phases: 2.5}": ("jko.num_phases must be a whole number", "not 2.5"),
+    "jko: {divergence: KL}": ("jko.divergence must be one of", "not KL; did you mean kl?"),
+    "jko: {first_h: None}": ("jko.first_h must be a number", "or null, not None"),
+    "training: {batch_size: true}": ("training.batch_size must be a whole number", "not true"),
+    "training:\n  map_lr: 0,001": ("my.yaml, line 2: training.map_lr must be a number", "not 0,001"),
+    "training: {map_lr: 0,001}": ("training.001 is not a field", "a comma separates fields"),
+    "data: {standardise: yes}": ("data.standardise must be true or false, not yes",),
+    "data: {standardise: 0}": ("data.standardise must be true or false, not 0",),
+    "data: {standardise: 'false'}": ("data.standardise must be true or false, not false in quotes",),
+    "data: {no_standardise: true}": ("data.no_standardise is not a field of a recipe; write standardise: false",),
+    "jko: {hh: 3}": ("jko.hh is not a field of a recipe; did you mean jko.h?",),
+    "jko: {'h.x': 3}": ("jko.h.x is not a field of a recipe",),
+    "training: {h: 3}": ("training.h is not a field of a recipe; did you mean jko.h?",),
+    "training: {batch-size: 3}": ("did you mean training.batch_size?",),
+    "h: 3": ("h is not a field of a recipe; did you mean jko.h?",),
+    "jko.h: 3": ("jko.h is the field h of the group jko",),
+    "network: {width: 64}\nnetwrk: {depth: 3}": ("my.yaml, line 2: netwrk is not part of a recipe", "did you mean network?"),
+    "cluster: {num_workers: 2}": ("cluster is not part of a recipe",),
+    "dry_run: true": ("dry_run is not part of a recipe",),
+    "? [a]\n: 1": ("a field's name must be one word",),
+    "jko: &a {h: *a}": ("my.yaml, line 1: anchors (&) and aliases (*) are not read",),
+    "seed: &a 1": ("anchors (&) and aliases (*) are not read",),
+    "jko:\n  h: *a": ("my.yaml, line 2: anchors (&) and aliases (*) are not read",),
+    "jko: {<<: {h: 1}}": ("merge keys (<<) are not read",),
+    "jko: {h: !!float 3}": ("tags (tag:yaml.org,2002:float) are not read",),
+    "jko: !!python/object:os.system {h: 3}": ("tags (", "are not read"),
+    "jko: {h: 1}\n---\njko: {h: 2}": ("my.yaml, line 2: a recipe is one document",),
+    "network: {kind: light, num_frequencies: 8}": ("my.yaml, line 1: network.num_frequencies must be 0", "not 8"),
+}
+
+
+@pytest.mark.parametrize("content", IN_FILES, ids=range(len(IN_FILES)))
+def test_a_mistake_in_a_file_is_one_line_with_the_line_the_field_the_rule_and_the_value(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "my.yaml"
-    if content is not None:
-        path.write_text(content)
+    path.write_text(content)
     assert cli.main(["run", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    for part in parts:
+    for part in (str(path), *IN_FILES[content]):
         assert part in error
+
+
+def test_a_file_that_is_not_there_or_not_text_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "my.yaml"
+    assert cli.main(["run", str(path)]) == 2
+    path.write_bytes(b"seed: 1\n# \xff\n")
+    assert cli.main(["run", str(path)]) == 2
+    assert cli.main(["run", "two_circle"]) == 2
+    absent, no_text, close = capsys.readouterr().err.splitlines()
+    assert "RECIPE must be an existing file" in absent
+    assert no_text == f"error: {path}, line 2, cannot be read: it is not UTF-8"
+    assert close.endswith("not two_circle; did you mean two_circles?")
+
+
+@pytest.mark.parametrize("text", ["3", "3.", ".5", "0.5", "+2", "2e-4", "1E3", "12.5e+2", "inf", ".inf", ".INF", "0.1"])
+def test_a_number_is_the_same_in_a_file_and_as_a_flag(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(f"jko: {{h: {text}}}")
+    assert parsed(str(path)).jko.h == float(text.lower().replace(".inf", "inf"))
+    assert parsed(str(path)) == parsed("two_circles", "--jko.h", text) == parsed("two_circles", f"--jko.h={text}")
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_bytes("\ufeff---\r\njko:\r\n  h: 0.5\r\n...\r\n".encode())
+    assert parsed(str(path)).jko.h == 0.5
+
+
+def test_negative_zero_is_zero(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("training: {r1: -0.0}")
+    plain = [phase.fingerprint for phase in phases_of(parsed("two_circles", "--training.r1", "0"))]
+    assert [phase.fingerprint for phase in phases_of(parsed(str(path)))] == plain
+
+
+@pytest.mark.parametrize("flag", ["--data.no-standardise", "--data.standardise=false", "--data.standardise false"])
+def test_true_and_false_can_be_said_with_a_word_and_without(flag: str) -> None:
+    assert not parsed("two_circles", *flag.split()).data.standardise
+    assert parsed("two_circles", *flag.replace("no-", "").replace("false", "true").split()).data.standardise
+
+
+KINDS = {
+    "residual": (Network(kind="residual", width=128, num_frequencies=0, z_dim=2), Data()),
+    "light": (Network(kind="light", width=32, num_frequencies=0), Data(target="fashion_mnist", standardise=False)),
+    "small": (Network(kind="small", width=64, num_frequencies=0), Data(target="cifar10", standardise=False)),
+    "large": (Network(kind="large", width=128, num_frequencies=0, z_dim=100), Data(target="cifar10", standardise=False)),
+    "large_256": (
+        Network(kind="large_256", width=64, num_frequencies=0, z_dim=100),
+        Data(target="celeba_hq", size=256, standardise=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_network_alone_is_a_recipe_with_defaults_of_its_own(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(f"network: {{kind: {kind}}}")
+    found = parsed(str(path))
+    assert (found.network, found.data) == KINDS[kind]
+    path.write_text("seed: 0")
+    assert parsed(str(path), "--network.kind", kind) == found
+
+
+def test_a_kind_by_flag_replaces_the_network_of_the_file_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("data: {target: digits}\nnetwork: {width: 96, num_frequencies: 16}\n")
+    found = parsed(str(path), "--network.kind", "light", "--network.width", "16")
+    assert found.network == Network(kind="light", width=16, num_frequencies=0)
+    assert not found.data.standardise
+    said = f"note: network.kind light has its own num_frequencies 0: num_frequencies 16 of {path} belong to perceptron\n"
+    assert capsys.readouterr().err == said
+    assert parsed(str(path), "--network.kind", "perceptron") == parsed(str(path))
+    assert capsys.readouterr().err == ""
+
+
+ANY_NUMBER = st.floats(1e-12, 1e12)
+
+
+@given(
+    st.builds(
+        Recipe,
+        jko=st.builds(Jko, h=ANY_NUMBER | st.just(float("inf")), first_h=ANY_NUMBER | st.none(), num_phases=st.integers(1, 99)),
+        data=st.builds(
+            Data,
+            target=st.just("cifar10"),
+            digest=st.none() | st.text("0123456789", min_size=64, max_size=64) | st.just("1" * 31 + "e" + "2" * 32),
+        ),
+        training=st.builds(Training, map_lr=st.floats(1e-12, 1e3), r1=st.just(0.0) | ANY_NUMBER, bfloat16=st.booleans()),
+        seed=st.integers(0, 2**63 - 1),
+    )
+)
+def test_a_recipe_that_is_written_is_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, written: Recipe) -> None:
+    path = tmp_path_factory.mktemp("recipe") / "best.yaml"
+    path.write_text(as_yaml(written))
+    assert parsed(str(path)) == written
+    assert len(read(path).values) == sum(len(fields(kind)) for kind in recipe.GROUPS.values()) + 1
 
 
 @pytest.mark.parametrize("arguments", ["run --dry-run moons", "run --jko.h 1 moons", "run -- moons", "run"])
