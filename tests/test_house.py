@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -54,14 +53,12 @@ def test_nothing_is_ever_pickled_or_unpickled() -> None:
 
 
 @pytest.mark.parametrize("package", ["pipeline", "deploy", "tune"])
-def test_help_answers_within_a_second(package: str) -> None:
-    command = [sys.executable, "-m", package, "--help"]
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 1.0
+def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    imported_modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tyro" in imported_modules
+    assert not imported_modules & {"torch", "mlflow", "ray", "optuna", "pyarrow", "PIL", "scipy", "matplotlib"}
 
 
 PROGRAMS = ("python -m pipeline", "python -m tune", "python -m deploy")

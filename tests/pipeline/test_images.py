@@ -412,7 +412,7 @@ MISTAKES = {
     "--data.target mnist --data.source moons": ("data.source", "normal or emnist_letters or mnist", "moons"),
     "--data.target moons --data.source mnist": ("data.source", "no set of images", "mnist"),
     "--data.target digits --data.source mnist": ("data.size", "given where mnist has side 28 and digits 8"),
-    "--data.target moons --data.flip": ("data.flip", "left out for data.target moons", "True"),
+    "--data.target moons --data.flip": ("data.flip", "left out for data.target moons", "true"),
     "--data.target mnist --data.digest abc": ("data.digest", "64 hexadecimal digits", "abc"),
     f"--data.target mnist --data.source-digest {'a' * 64}": ("data.source_digest", "left out for data.source normal"),
     "--data.target fashion_mnist --data.streamed": ("data.streamed", "false for data.target fashion_mnist"),
