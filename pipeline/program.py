@@ -50,7 +50,7 @@ def main(
         except KeyboardInterrupt as stopped:
             for number in STOPPING:  # what is left to do is short
                 signal.signal(number, signal.SIG_IGN)
-            _say(f"interrupted: {'nothing had begun' if command is None else what_goes_on(command)}")
+            say(f"interrupted: {'nothing had begun' if command is None else what_goes_on(command)}")
             return int(getattr(stopped, "exit_code", 130))
     return 0
 
@@ -118,10 +118,11 @@ def _say_what_cannot_be_encoded() -> None:
 
 
 def _fail(error: Exception) -> int:
-    _say(f"error: {error}")
+    say(f"error: {error}")
     return exit_code(error)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a text beside the results, on standard error."""
     with contextlib.suppress(OSError):  # nobody listens any more
         print("\n".join(map(literal, text.splitlines())), file=sys.stderr, flush=True)
