@@ -51,15 +51,17 @@ def execute(command: Any) -> None:
 def serve(registry: Registry, store: Store, where: str | None, command: cli.Serve) -> NoReturn:
     """Serve until the command is ended."""
     from deploy import serving
-    from deploy.service import Settings
+    from deploy.answers import Settings
 
     name, which = cli.model_and_version(command.model)
     version = registry.require(name, which)
-    serving.check_port(command.host, command.port)
+    serving.check_port(command.host, command.port, f"--host {command.host} --port {command.port}")
+    if command.metrics_port is not None:
+        serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
     token = serving.token_of(command.host, command.token_file)
     least, most = command.replicas
-    settings = Settings(store.uri, name, which, where, token, min_replicas=least, max_replicas=most)
-    with serving.running(settings, command.host, command.port, command.address):
+    settings = Settings(store.uri, name, which, where, token, command.hosts, min_replicas=least, max_replicas=most)
+    with serving.running(settings, command.host, command.port, command.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
         write_json(command.store.json, {"version": version.number})  # now, since a signal ends this command

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.errors import FlowError
 
 if TYPE_CHECKING:
-    from deploy.service import Settings
+    from deploy.answers import Settings
 
 SHORTEST_TOKEN = 16
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
@@ -24,6 +24,7 @@ PATIENCE = {
     "RAY_worker_niceness": "0",  # 15 by default: any other process of this machine would go first
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 by default, which a busy machine misses
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.web.connections:limit",
 }
 
 
@@ -58,10 +59,10 @@ def token_of(host: str, token_file: Path | None) -> str | None:
     return token or None
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, flags: str) -> None:
     """
     Raises:
-        FlowError: something else listens there.
+        FlowError: something else listens there; `flags` name the two.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family)) as probe:
@@ -69,12 +70,16 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise FlowError(f"--host {host} --port {port} cannot be listened on: {error.strerror}") from error
+            raise FlowError(f"{flags} cannot be listened on: {error.strerror}") from error
 
 
 @contextlib.contextmanager
-def running(settings: "Settings", host: str, port: int, address: str | None) -> Iterator[None]:
-    """The service, for the time of the context."""
+def running(settings: "Settings", host: str, port: int, address: str | None, metrics_port: int | None = None) -> Iterator[None]:
+    """The service, for the time of the context.
+
+    Args:
+        metrics_port: that Prometheus reads of a Ray that is started here; None for a free one.
+    """
     os.environ.update({name: value for name, value in PATIENCE.items() if name not in os.environ})
     import ray
     from ray import serve
@@ -84,7 +89,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None) -> 
     from pipeline.connection import connected
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    with connected(Cluster(num_workers=1, address=address)):
+    with connected(Cluster(num_workers=1, address=address), metrics_port):
         serve.start(
             http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING", "enable_access_log": False}
         )

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import services
@@ -27,12 +28,12 @@ IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 @contextlib.contextmanager
-def connected(cluster: Cluster) -> Iterator[None]:
+def connected(cluster: Cluster, metrics_port: int | None = None) -> Iterator[None]:
     """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
     if cluster.num_workers == 0 or ray.is_initialized():
         yield
         return
-    with started(cluster):
+    with started(cluster, metrics_port=metrics_port):
         yield
 
 
@@ -42,11 +43,12 @@ def is_secret(name: str, value: str) -> bool:
 
 
 @contextlib.contextmanager
-def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> Iterator[None]:
+def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metrics_port: int | None = None) -> Iterator[None]:
     """Ray, in any case.
 
     Args:
         resources: custom resources of a Ray that is started here.
+        metrics_port: that Prometheus reads of it; None for a free one.
 
     Raises:
         Unschedulable: nothing answers at the cluster's address.
@@ -72,7 +74,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
         else:
             private_token()
         with own_signals(), contextlib.ExitStack() as stack:
-            where = {} if cluster.address else stack.enter_context(loopback())
+            where = {} if cluster.address else stack.enter_context(loopback(metrics_port))
             ray.init(
                 address=cluster.address or "local",
                 resources=None if cluster.address else dict(resources or {}),
@@ -98,12 +100,12 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None) -> I
 
 
 @contextlib.contextmanager
-def loopback() -> Iterator[dict[str, str]]:
+def loopback(metrics_port: int | None = None) -> Iterator[dict[str, Any]]:
     """What makes a Ray that is started meanwhile listen on 127.0.0.1 alone: Ray would take this host's address in its place."""
     original = services.resolve_ip_for_localhost
     services.resolve_ip_for_localhost = lambda host: host
     try:
-        yield {"_node_ip_address": "127.0.0.1"}
+        yield {"_node_ip_address": "127.0.0.1", "_metrics_export_port": metrics_port}
     finally:
         services.resolve_ip_for_localhost = original
 

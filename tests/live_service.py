@@ -30,6 +30,7 @@ class Service:
 
     url: str
     home: Path
+    metrics_port: int
     session: requests.Session = field(default_factory=requests.Session)
 
     def post(self, body: object, **headers: str) -> requests.Response:
@@ -56,12 +57,12 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         store = Store(clusters.tracking_uri(Cluster()))
         assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
         assert main(["promote", "moons"]) == 0
-        port = free_port()
-        command = [sys.executable, "-m", "deploy", "serve", "moons@champion", "--port", str(port)]
+        port, metrics_port = free_port(), free_port()
+        command = [sys.executable, "-m", "deploy", "serve", "moons@champion", f"--port={port}", f"--metrics-port={metrics_port}"]
         environment = {**command_environment(home), "SJKO_TOKEN": TOKEN}
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
-        running = Service(f"http://127.0.0.1:{port}", home)
+        running = Service(f"http://127.0.0.1:{port}", home, metrics_port)
         running.session.headers["Authorization"] = f"Bearer {TOKEN}"
         try:
             deadline = time.monotonic() + 200

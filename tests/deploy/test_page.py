@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium: drawing, sliding, comparing, the permalink, the keyboard, a phone, the token."""
+"""Page and documentation in a real headless Chromium without a network: drawing, the keyboard, a phone, the token."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from pipeline.cluster import Cluster
 from pipeline.store import Store
 
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic")
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     profile = tmp_path_factory.mktemp("chromium")
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", *QUIET):
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", ALONE, *QUIET):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, Driver("/usr/bin/chromedriver"))
@@ -186,3 +187,37 @@ def test_it_fits_a_phone_and_no_script_error_was_logged(page: Page) -> None:
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     errors = [entry for entry in page.browser.get_log("browser") if "status of 401" not in entry["message"]]
     assert [entry for entry in errors if "status of 404" not in entry["message"]] == []
+
+
+def test_the_documentation_is_drawn_and_sends_requests_without_a_network(page: Page) -> None:
+    page.browser.get_log("browser")
+    page.browser.get(f"{page.url}/docs")
+
+    def texts(selector: str) -> list[str]:
+        return [found.text for found in page.browser.find_elements("css selector", selector)]
+
+    page.until(lambda: set(texts(".opblock-summary-path")) == {"/healthz", "/readyz", "/v1/model", "/v1/samples"})
+    resources = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert {name.removeprefix(page.url) for name in resources} == {
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+    }
+
+    def click(selector: str) -> None:
+        page.until(lambda: texts(selector))
+        page.browser.find_elements("css selector", selector)[0].click()
+
+    click("button.authorize")
+    page.until(lambda: texts(".auth-container input"))
+    page.browser.find_element("css selector", ".auth-container input").send_keys(TOKEN)
+    for selector in (
+        ".auth-btn-wrapper .authorize",
+        ".btn-done",
+        ".opblock-post .opblock-summary-control",
+        ".try-out__btn",
+        ".execute",
+    ):
+        click(selector)
+    page.until(lambda: '"seed": 0' in " ".join(texts(".live-responses-table .response-col_description")))
+    assert page.browser.get_log("browser") == []

@@ -1,9 +1,12 @@
 """The service through HTTP: formats, seeds, refusals, and promotions under load without a failed request."""
 
+import contextlib
+import http.client
 import importlib
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -22,10 +25,10 @@ from live_service import TOKEN, Service
 from PIL import Image
 from ray.serve.schema import ServeDeploySchema
 
-from deploy import wire
 from deploy.cli import main
 from deploy.models import Models, Order, draw, slices
 from deploy.serving import is_loopback, token_of
+from deploy.web import wire
 from pipeline import cli
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -99,48 +102,31 @@ def test_the_model_describes_itself(service: Service) -> None:
     assert {"/v1/samples", "/v1/model", "/healthz", "/readyz"} <= paths.keys()
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "parts"),
-    [
-        ({"num_samples": 0}, 422, ("num_samples", "greater than or equal to 1", "0")),
-        ({"num_samples": -5}, 422, ("num_samples", "-5")),
-        ({"num_samples": 1.5}, 422, ("num_samples", "1.5")),
-        ({"num_samples": "many"}, 422, ("num_samples", "many")),
-        ({"num_samples": True}, 422, ("num_samples", "True")),
-        ({"num_samples": 10**9}, 413, ("num_samples must be at most 100000", "1000000000")),
-        ({"num_samples": 10**400}, 422, ("num_samples",)),
-        ({"seed": -1}, 422, ("seed", "-1")),
-        ({"seed": 2**63}, 422, ("seed", str(2**63))),
-        ({"phase": 2}, 422, ("phase must be below 2, not 2",)),
-        ({"phase": -2}, 422, ("phase", "-2")),
-        ({"version": "../x"}, 422, ("version", "../x")),
-        ({"version": 1}, 422, ("version", "string", "1")),
-        ({"format": "exe"}, 422, ("format", "exe")),
-        ({"steps": 3}, 422, ("steps", "not permitted")),
-        ([1, 2], 422, ("body",)),
-    ],
-)
-def test_a_wrong_body_is_refused_with_one_sentence(service: Service, body: object, status: int, parts: tuple[str, ...]) -> None:
-    response = service.post(body)
-    assert response.status_code == status, response.text
-    sentence = response.json()["detail"]
-    for part in parts:
-        assert part in sentence
+def half(service: Service, *lines: str, body: bytes = b"") -> socket.socket:
+    """A connection over which a request has begun and does not go on."""
+    host, port = service.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall("".join(f"{line}\r\n" for line in lines).encode() + body)
+    return connection
 
 
-def test_what_is_not_json_is_refused(service: Service) -> None:
-    def post(**arguments: object) -> requests.Response:
-        return service.session.post(f"{service.url}/v1/samples", timeout=30, **arguments)  # type: ignore[arg-type]
-
-    for content in (b"{", b"NaN", b'{"num_samples": NaN}', b"\xff"):
-        assert post(data=content, headers={"Content-Type": "application/json"}).status_code in (400, 422)
-    assert post(data=b"x" * 70_000, headers={"Content-Type": "application/json"}).status_code == 413
-    assert post(data=iter([b"{}"]), headers={"Content-Type": "application/json"}).status_code == 411
-    assert post(json={}, headers={"Accept": "text/html"}).status_code == 406
+def test_requests_that_do_not_go_on_are_given_up(service: Service) -> None:
+    line, end = "POST /v1/samples HTTP/1.1", ("Content-Type: application/json", "Content-Length: 100", "")
+    names = ("Host: localhost", f"Authorization: Bearer {TOKEN}")
+    body = half(service, line, *names, *end, body=b'{"num_sam')
+    silent = [half(service), half(service, line), half(service, line, *names), half(service, "", "")]
+    answer = http.client.HTTPResponse(body)
+    answer.begin()
+    assert answer.status == 408
+    assert "the body did not come within" in json.loads(answer.read())["detail"]
+    for connection in (body, *silent):
+        assert connection.recv(1) == b"", "the service ends it"
+        connection.close()
 
 
 def test_prometheus_reads_requests_samples_batches_version_and_refusals(service: Service) -> None:
     (url,) = re.findall(r"Prometheus reads (\S+)", (service.home / "log").read_text())
+    assert url == f"http://127.0.0.1:{service.metrics_port}/metrics"
     service.samples(num_samples=3)
     service.post({"num_samples": 0})
     service.post({"version": "nobody"})
@@ -172,7 +158,7 @@ def test_no_request_that_its_openapi_document_allows_or_forbids_breaks_it(servic
 @pytest.mark.parametrize("header", WRONG_HEADERS)
 def test_without_the_token_only_health_is_told(service: Service, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
-    for path in ("/v1/model", "/openapi.json", "/docs"):
+    for path in ("/v1/model", "/nothing"):
         response = requests.get(service.url + path, headers=headers, timeout=30)
         assert response.status_code == 401
         assert "Authorization: Bearer" in response.json()["detail"]
@@ -312,6 +298,11 @@ def test_the_accept_header_chooses_the_format(accept: str, name: str | None) -> 
     [
         ("--host 0.0.0.0", ("--token-file or $SJKO_TOKEN is required", "0.0.0.0")),
         ("--port 0", ("--port must be from 1 to 65535", "0")),
+        ("--metrics-port 65536", ("--metrics-port must be from 1 to 65535", "65536")),
+        ("--metrics-port 8000", ("--metrics-port must be another port than --port", "8000")),
+        ("--metrics-port 9 --address 127.0.0.1:6379", ("--metrics-port belongs to a Ray that is started here",)),
+        ("--hosts demo.example.org:80", ("--hosts must be names", "demo.example.org:80")),
+        ("--hosts http://demo", ("--hosts must be names", "http://demo")),
         ("--replicas 2 1", ("--replicas", "2 1")),
         ("", ("nobody@champion is not in the registry", "no models yet")),
     ],
@@ -325,6 +316,21 @@ def test_a_service_that_cannot_start_says_why_in_one_line(
     assert error.count("\n") == 1
     for part in parts:
         assert part in error
+
+
+def test_a_port_that_is_taken_is_named(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["register", train(tiny(), store)[-1].ref.run_id, "--name", "moons"]) == 0
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        for flags, named in (
+            (["--metrics-port", str(port)], f"--metrics-port {port} cannot be listened on"),
+            (["--port", str(port)], f"--host 127.0.0.1 --port {port} cannot be listened on"),
+        ):
+            capsys.readouterr()
+            assert main(["serve", "moons@candidate", *flags]) == 1
+            error = capsys.readouterr().err
+            assert named in error
+            assert error.count("\n") == 1
 
 
 def test_a_json_answer_is_what_it_says() -> None:

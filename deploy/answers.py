@@ -1,0 +1,152 @@
+"""What requests are answered with: they are admitted or refused at once, then drawn beside the event loop."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from fastapi import Response
+
+from deploy.models import Loaded, Models, Noise, Order, noise_of
+from deploy.web import wire
+from deploy.web.bodies import MOST_SEED, SampleRequest
+from deploy.web.refusals import RETRY_AFTER, Refused
+from pipeline.data import Samples
+from pipeline.errors import MapNotFound
+from pipeline.evaluate import Generator
+
+MOST_VALUES = 100_000_000
+"""Coordinates of samples that a replica has in hand, 400 MB in each form they take on their way; one request may exceed it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a service is started with.
+
+    Attributes:
+        which: alias or number of the version; an alias is followed as it moves.
+        where: prepared image sets are, which only a source of images needs.
+        token: bearer token that every request must carry; None for none.
+        hosts: names beside this machine's own that a request's Host header may have.
+        max_samples: most samples of one request.
+        max_waiting: most requests that one replica has in hand; more are refused with 429.
+        time_limit_seconds: after which a request is given up with 503.
+    """
+
+    tracking_uri: str
+    name: str
+    which: str
+    where: str | None = None
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+    max_samples: int = 100_000
+    max_waiting: int = 256
+    time_limit_seconds: float = 30.0
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+
+class Answers:
+    """Answers requests from the models that a replica holds.
+
+    Args:
+        push: a generator and its noise to samples; may push several orders together.
+        phase: the generator of a phase of a version, from the version's number and k.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        settings: Settings,
+        push: Callable[[tuple[Generator, Noise]], Awaitable[Samples]],
+        phase: Callable[[int, int], Awaitable[Generator]],
+    ) -> None:
+        self.models, self.settings, self.push, self.phase = models, settings, push, phase
+        self.waiting, self.values = 0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Which version is served, and which one could not be."""
+        failed = self.models.failed
+        return {
+            "ready": True,
+            "version": self.models.current.version.number,
+            "failed": None if failed is None else {"version": failed[0], "reason": failed[1]},
+        }
+
+    async def description(self, which: str | None) -> Mapping[str, Any]:
+        """A version with its metrics and card."""
+        loaded = await self.version(which)
+        return await asyncio.to_thread(self.models.description, loaded)
+
+    async def samples(self, body: SampleRequest, accept: str) -> Response:
+        """Draw what a request asks for.
+
+        Raises:
+            Refused: it is not admitted, asks for what there is not, or takes too long.
+        """
+        name = body.format or wire.format_of(accept)
+        if name is None:
+            raise Refused(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
+        most, seconds = self.settings.max_samples, self.settings.time_limit_seconds
+        if body.num_samples > most:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {most}, not {body.num_samples}")
+        seed = secrets.randbelow(MOST_SEED + 1) if body.seed is None else body.seed
+        with self.admitted(body.num_samples * self.models.current.last.dim):
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self.drawn(body, seed, name)
+            except TimeoutError:
+                sentence = f"not done within {seconds:g} seconds; ask for fewer samples or try again"
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
+
+    @contextmanager
+    def admitted(self, values: int) -> Iterator[None]:
+        """Hold the place of one request.
+
+        Raises:
+            Refused: there is none left.
+        """
+        if self.waiting >= self.settings.max_waiting or (self.values and self.values + values > MOST_VALUES):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
+        self.waiting, self.values = self.waiting + 1, self.values + values
+        try:
+            yield
+        finally:
+            self.waiting, self.values = self.waiting - 1, self.values - values
+
+    async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
+        """Draw an admitted request's samples, in one of the formats of `wire`."""
+        loaded = await self.version(body.version)
+        k = loaded.num_phases - 1 if body.phase is None else body.phase
+        if k >= loaded.num_phases:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
+        generator = loaded.last if body.phase is None else await self.phase(loaded.version.number, k)
+        noise = await asyncio.to_thread(noise_of, generator, Order(body.num_samples, seed))
+        samples = await self.push((generator, noise))
+        if not np.isfinite(samples).all():
+            sentence = (
+                f"version {loaded.version.number} draws numbers that are not finite from seed {seed}; ask for another version"
+            )
+            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+        identity = {"version": loaded.version.number, "phase": k, "seed": seed}
+        content = await asyncio.to_thread(wire.encode, samples, name, identity)
+        headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
+        return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
+
+    async def version(self, which: str | None) -> Loaded:
+        """The version that is served, or another by alias or number.
+
+        Raises:
+            Refused: there is none.
+        """
+        if which is None:
+            return self.models.current
+        try:
+            return await asyncio.to_thread(self.models.find, which)
+        except MapNotFound:
+            sentence = f"{self.models.name} has no version {which}; GET /v1/model tells its aliases"
+            raise Refused(HTTPStatus.NOT_FOUND, sentence) from None

@@ -1,0 +1,111 @@
+"""The routes of the service, and errors of one sentence."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, Header, Request, Response, Security
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException as RoutingError
+
+from deploy.web import wire
+from deploy.web.bodies import SampleRequest, StrictRoute, Which, sentence_of
+from deploy.web.documents import add_documents
+from deploy.web.door import MODEL_PATH, SAMPLES_PATH, Access, Door
+from deploy.web.refusals import RETRY_AFTER, Refusal, refusal
+from pipeline.errors import FlowError
+
+if TYPE_CHECKING:
+    from deploy.answers import Answers
+
+RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.MEDIA_TYPES.values()}}}
+STATUSES = (400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 415, 421, 422, 429, 431, 500, 503)
+
+
+def web_app(answers: "Answers", access: Access, count: Callable[[int], None]) -> FastAPI:
+    """Make the application around what answers its requests.
+
+    Args:
+        count: told the status of every request for samples.
+    """
+    app = FastAPI(
+        title="S-JKO generator",
+        version="1",
+        description="Samples in one network evaluation.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # it would send clients to whatever the Host header says
+        dependencies=[Security(HTTPBearer(auto_error=False))] if access.token else [],
+        responses={status: {"model": Refusal, "description": HTTPStatus(status).phrase} for status in STATUSES},
+    )
+    app.router.route_class = StrictRoute
+    app.add_middleware(Door, access=access, count=count)
+    add_errors(app)
+    add_documents(app)
+    add_routes(app, answers)
+    return app
+
+
+def add_routes(app: FastAPI, answers: "Answers") -> None:
+    """Give an application its operations."""
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The replica answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, Any]:
+        """Which version is served, and which one could not be."""
+        return answers.state()
+
+    @app.get(MODEL_PATH)
+    async def model(version: Which | None = None) -> dict[str, Any]:
+        """A version with its metrics and card: the one that is served, or another by alias or number."""
+        return dict(await answers.description(version))
+
+    @app.post(SAMPLES_PATH, responses=RESPONSES)
+    async def samples(body: SampleRequest, accept: Annotated[str, Header()] = "*/*") -> Response:
+        """Draw samples in one network evaluation."""
+        return await answers.samples(body, accept)
+
+
+def add_errors(app: FastAPI) -> None:
+    """Make every error of an application a refusal."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return refusal(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RoutingError)
+    async def misdirected(request: Request, error: RoutingError) -> Response:
+        return unrouted(app, request, error)
+
+    @app.exception_handler(FlowError)
+    async def unavailable(_: Request, error: FlowError) -> Response:
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), RETRY_AFTER)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed inside; its log says where")
+
+
+def unrouted(app: FastAPI, request: Request, error: RoutingError) -> Response:
+    """Answer a request that no operation takes: a method that a path has not, a path that there is not."""
+    path = request.scope["path"]
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = (error.headers or {}).get("Allow", "")
+        allow = {"Allow": f"{methods}{', HEAD' if methods == 'GET' else ''}, OPTIONS"}
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+        return refusal(error.status_code, f"{path} takes {allow['Allow']}, not {ascii(request.method)[1:-1]}", allow)
+    without = path.rstrip("/")
+    if without in {getattr(route, "path", None) for route in app.routes}:
+        return RedirectResponse(without, HTTPStatus.PERMANENT_REDIRECT)
+    return refusal(error.status_code, f"there is nothing at {ascii(path)[1:-1]}; GET /docs tells what there is")

@@ -1,0 +1,148 @@
+"""What a request for samples may say: its fields, JSON read strictly, and sentences about what is wrong with either."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NoReturn
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
+
+from deploy.web.refusals import Refused, shown
+
+MOST_SEED = 2**53 - 1
+"""Largest integer up to which every reader of JSON tells all of them apart, JavaScript's included."""
+MOST_VERSION = 10**9 - 1
+EXAMPLE = '{"num_samples": 5}'
+PATTERN = r"^((0|[1-9][0-9]{0,8})|[A-Za-z_][A-Za-z0-9_.-]{0,63})$"
+EXCERPT = 20
+
+
+def as_text(value: Any) -> Any:
+    """Write the number of a version as text, as the registry has it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_VERSION else value
+
+
+Which = Annotated[
+    str,
+    Field(pattern=PATTERN, strict=True),
+    BeforeValidator(as_text),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_VERSION}, {"type": "string", "pattern": PATTERN}]}
+    ),
+]
+"""Alias or number of a version: 2, "2" or "champion"."""
+
+
+class SampleRequest(BaseModel):
+    """Body of POST /v1/samples."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"num_samples": 5, "seed": 0}]}
+    )
+
+    num_samples: Annotated[StrictInt, Field(ge=1, le=10**9)] = 1
+    """how many; the service may be set to fewer"""
+    seed: Annotated[StrictInt, Field(ge=0, le=MOST_SEED)] | None = None
+    """equal seeds give equal samples of a version; null draws one, which the answer tells. At most 2^53 - 1, so that the answer's
+    number is exact in every client"""
+    version: Which | None = None
+    """alias or number of another version, the number as a number or as text; null: the one that is served"""
+    phase: Annotated[StrictInt, Field(ge=-1, le=10**9)] | None = None
+    """draw from mu_{k+1} = T_k of this phase k; -1: the noise x; null: the last"""
+    format: Literal["json", "npy", "arrow", "png"] | None = None
+    """null: what the Accept header asks for"""
+
+
+FIELDS = ", ".join(SampleRequest.model_fields)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """
+    Raises:
+        Refused: the body cannot be read.
+    """
+    raise Refused(HTTPStatus.BAD_REQUEST, sentence)
+
+
+def value_of(content: bytes) -> Any:
+    """The value of a JSON text in UTF-8: no key twice, no NaN.
+
+    Raises:
+        Refused: the text is something else; says where.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        refuse(f"the body must be JSON in UTF-8: its byte 0x{content[error.start]:02x} at position {error.start} is not")
+    except json.JSONDecodeError as error:
+        rest = error.doc[error.pos : error.pos + EXCERPT]
+        found = f"not {shown(rest)}" if rest else "but the body ends there"
+        refuse(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, {found}")
+    except RecursionError:
+        refuse(f"the body is nested too deeply; send an object such as {EXAMPLE}")
+    except ValueError:  # Python reads no integer of more than 4300 digits
+        refuse("the body has a number of too many digits")
+
+
+def _each_key_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            refuse(f"the body has the key {shown(key)} twice")
+        value[key] = item
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    refuse(f"the body has {name}, which is no number of JSON")
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read by `value_of`."""
+
+    async def json(self) -> Any:
+        """Read the body."""
+        return value_of(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its bodies strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """Hand a `StrictRequest` on."""
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strictly
+
+
+RULES = {
+    "int_type": "must be an integer, written without a point, an exponent or quotes",
+    "string_type": "must be an alias or the number of a version",
+    "string_pattern_mismatch": "must be an alias or the number of a version",
+    "literal_error": "must be one of {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "extra_forbidden": f"is no field of a request; fields are {FIELDS}",
+}
+"""What each of pydantic's errors means to a client."""
+
+
+def sentence_of(error: RequestValidationError) -> str:
+    """The first thing that is wrong with a request: the field, the rule, the value."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    if not field:
+        given = "but it is empty" if first["type"] == "missing" else f"not {shown(first['input'])}"
+        return f"the body must be a JSON object such as {EXAMPLE}, {given}"
+    rule = RULES.get(first["type"])
+    said = first["msg"] if rule is None else rule.format(**first.get("ctx", {}))
+    name = field if field.isidentifier() and field.isascii() else shown(field)
+    value = "" if first["type"] == "extra_forbidden" else f", not {shown(first['input'])}"
+    return f"{name} {said}{value}"

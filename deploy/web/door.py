@@ -1,0 +1,199 @@
+"""The door of the service: who may ask, and in which form. Nothing goes further until all of a request is there."""
+
+import asyncio
+import hmac
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message as Header
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploy.serving import is_loopback
+from deploy.web.bodies import EXAMPLE
+from deploy.web.refusals import Refused, refusal
+
+MODEL_PATH, SAMPLES_PATH, DOCS_PATH, SCHEMA_PATH = "/v1/model", "/v1/samples", "/docs", "/openapi.json"
+OPEN_PATHS = ("/", "/healthz", "/readyz", DOCS_PATH, SCHEMA_PATH)
+"""No secret is behind them, nor under /docs/; the page asks for the token itself."""
+PARAMETERS = {MODEL_PATH: {"version"}, SAMPLES_PATH: set[str]()}
+"""What may stand behind the question mark; other paths take no notice of it."""
+MOST_BODY_BYTES = 65_536
+MOST_QUERY_BYTES = 2_048
+MOST_HEADER_BYTES = 32_768
+BODY_SECONDS = 10.0
+"""Within which the whole of a body must have come."""
+HARDENING = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who is let in.
+
+    Attributes:
+        token: bearer token that requests must carry; None for none.
+        hosts: names beside this machine's own that the Host header may have. With a token and no names, any is good.
+    """
+
+    token: str | None = None
+    hosts: tuple[str, ...] = ()
+
+
+def check_host(request: Request, access: Access) -> None:
+    """Refuse a name that somebody else may have pointed at this machine: a page of theirs would be let in under it."""
+    if access.token is not None and not access.hosts:
+        return
+    given = request.headers.getlist("host")
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", given[0].lower()) if len(given) == 1 else None
+    name = found[1].strip("[]").removesuffix(".") if found else ""
+    if not is_loopback(name) and name not in access.hosts:
+        sentence = "the Host header must be localhost, 127.0.0.1 or another name that this service was told with --hosts"
+        raise Refused(HTTPStatus.MISDIRECTED_REQUEST, sentence)
+
+
+def check_origin(request: Request, access: Access) -> None:
+    """Refuse a browser that another site's page sent here, where no token tells it apart."""
+    origin = request.headers.get("origin")
+    if access.token is None and origin is not None and origin.partition("://")[2].lower() != request.headers["host"].lower():
+        raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not use this service; Origin and Host must be the same")
+
+
+def check_token(request: Request, access: Access) -> None:
+    """Refuse who does not know the token."""
+    path = request.scope["path"]
+    if access.token is None or path in OPEN_PATHS or path.startswith(f"{DOCS_PATH}/"):
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    right = hmac.compare_digest(given.encode(), access.token.encode())
+    if not right or scheme.lower() != "bearer":
+        sentence = "send the token of this service as Authorization: Bearer TOKEN"
+        raise Refused(HTTPStatus.UNAUTHORIZED, sentence, {"WWW-Authenticate": "Bearer"})
+
+
+def check_address(request: Request, _: Access) -> None:
+    """Refuse headers and query strings that are too long, and parameters that nobody would read."""
+    if sum(len(name) + len(value) for name, value in request.headers.raw) > MOST_HEADER_BYTES:
+        sentence = f"the headers must have at most {MOST_HEADER_BYTES} bytes"
+        raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
+    query, path = request.scope["query_string"], request.scope["path"]
+    if len(query) > MOST_QUERY_BYTES:
+        raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, f"the query string must have at most {MOST_QUERY_BYTES} bytes")
+    known = PARAMETERS.get(path)
+    if known is None:
+        return
+    for name, times in Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)).items():
+        if name not in known:
+            taken = ", ".join(known) or "none: fields belong into the JSON body"
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} is no query parameter of {path}, which takes {taken}")
+        if times > 1:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be given once, not {times} times")
+
+
+def check_form(request: Request, _: Access) -> None:
+    """Refuse bodies of no known length, too long ones, those that are not JSON, and those that nobody would read."""
+    if request.method in ("GET", "HEAD") and has_body(request):
+        raise Refused(HTTPStatus.BAD_REQUEST, f"{request.method} takes no body")
+    if not takes_body(request):
+        return
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
+        raise Refused(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
+    if len(length) > 9 or int(length) > MOST_BODY_BYTES:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
+    given = Header()
+    given["content-type"] = request.headers.get("content-type", "none")
+    json = re.fullmatch(r"application/(json|.+\+json)", given.get_content_type())
+    if int(length) and not (json and given.get_content_charset("utf-8") in ("utf-8", "utf8")):  # forms of other pages are none
+        line = f"curl -H 'Content-Type: application/json' -d '{EXAMPLE}' URL"
+        sentence = f"the Content-Type header must be application/json, as in {line}, not {given['content-type']!a}"
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence)
+
+
+CHECKS = (check_host, check_origin, check_token, check_address, check_form)
+
+
+def takes_body(request: Request) -> bool:
+    """Whether a body is read."""
+    return bool(request.method == "POST" and request.scope["path"] == SAMPLES_PATH)
+
+
+def has_body(request: Request) -> bool:
+    """Whether a body is announced."""
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+async def whole_body(receive: Receive) -> Receive:
+    """Wait for a body, and hand it on in one piece.
+
+    Raises:
+        Refused: it did not come in time, or ended too early.
+    """
+    body = b""
+    message: Message = {"more_body": True}
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while message.get("more_body", False):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
+                body += message.get("body", b"")
+    except TimeoutError:
+        sentence = f"the body did not come within {BODY_SECONDS:g} seconds"
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def again() -> Message:
+        return next(messages, None) or await receive()
+
+    return again
+
+
+class Door:
+    """Middleware that refuses what can be refused before the service is asked, answers HEAD as GET, and counts.
+
+    Plain ASGI: FastAPI's own decorator for middleware would copy every body through a queue of its own.
+
+    Args:
+        count: told the status of every request for samples.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, count: Callable[[int], None]) -> None:
+        self.app, self.access, self.count = app, access, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it here."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        answer, unread = self.app, has_body(request)
+        try:
+            for check in CHECKS:
+                check(request, self.access)
+            if takes_body(request):
+                receive = await whole_body(receive)
+                unread = False
+        except Refused as error:
+            answer = refusal(error.status_code, error.sentence, dict(error.headers or {}))
+        inside = {**scope, "method": "GET"} if request.method == "HEAD" else scope
+        await answer(inside, receive, self.outwards(request, send, unread))
+
+    def outwards(self, request: Request, send: Send, unread: bool) -> Send:
+        """What every answer passes; after one to a body that was not read the connection is of no more use."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HARDENING | ({"Connection": "close"} if unread else {}))
+                if request.scope["path"] == SAMPLES_PATH:
+                    self.count(message["status"])
+            elif request.method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        return sent

@@ -1,0 +1,423 @@
+"""The service's HTTP side in this process, without Ray: who is let in, what is read, what is refused and how."""
+
+import asyncio
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asgi import Answer, Client
+from flows import tiny, train
+
+from deploy.answers import Answers, Settings
+from deploy.cli import main
+from deploy.models import Models, Noise, push_together
+from deploy.web import bodies, door
+from deploy.web.app import web_app
+from deploy.web.door import Access
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.data import Samples
+from pipeline.evaluate import Generator
+from pipeline.store import Store
+
+TOKEN = "a-token-for-tests-only"
+JSON = {"content_type": "application/json"}
+LARGEST = 9_007_199_254_740_991  # Number.MAX_SAFE_INTEGER of ECMAScript
+
+
+@dataclass
+class Service:
+    """Answers from a model of two phases, and the statuses that were counted."""
+
+    answers: Answers
+    counted: list[int] = field(default_factory=list)
+
+    def client(self, token: str | None = None, hosts: tuple[str, ...] = ()) -> Client:
+        return Client(web_app(self.answers, Access(token, hosts), self.counted.append))
+
+
+@pytest.fixture(scope="module")
+def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("web") / "home"
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(migrated.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SJKO_HOME", str(home))
+        store = Store(clusters.tracking_uri(Cluster()))
+        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        models = Models(store.uri, "moons", "1")
+
+        async def push(order: tuple[Generator, Noise]) -> Samples:
+            return push_together(order[0], [order[1]])[0]
+
+        async def phase(number: int, k: int) -> Generator:
+            return models.phase(models.find(str(number)), k)
+
+        yield Service(Answers(models, Settings(store.uri, "moons", "1"), push, phase))
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Client:
+    return service.client()
+
+
+def raw(client: Client, content: bytes, **headers: str) -> Answer:
+    return client.request("POST", "/v1/samples", content, **{**JSON, **headers})
+
+
+def test_a_body_without_its_header_is_told_the_header(client: Client) -> None:
+    for sent in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "image/svg+json", "json", ""):
+        answer = raw(client, b'{"num_samples": 5}', content_type=sent)
+        assert (answer.status, answer.headers["connection"]) == (415, "close")
+        for part in (
+            "Content-Type: application/json",
+            """curl -H 'Content-Type: application/json' -d '{"num_samples": 5}'""",
+            sent,
+        ):
+            assert part in answer.detail
+    assert client.request("POST", "/v1/samples", b"{}").status == 415, "none at all is what a page of another site may send"
+    for sent in ("application/json; charset=utf-8", "Application/JSON; charset=UTF8", "application/vnd.api+json"):
+        assert raw(client, b'{"num_samples": 5}', content_type=sent).status == 200
+    assert raw(client, b"{}", content_type="application/json; charset=latin-1").status == 415
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ("but it is empty", '{"num_samples": 5}')),
+        (b"{", ("line 1, column 2", "the body ends there")),
+        (b'{"num_samples": 5,\n "seed": }', ("line 2, column 10", "Expecting value", '"}"')),
+        (b"{'num_samples': 5}", ("line 1, column 2", "double quotes")),
+        (b"{num_samples: 5}", ("line 1, column 2", '"num_samples: 5}"')),
+        (b"num_samples=5", ("line 1, column 1", "Expecting value")),
+        (b'{"seed": 1} x', ("line 1, column 13", "Extra data")),
+        (b'{"seed": 01}', ("line 1, column 11",)),
+        (b'{"seed": "a\x01"}', ("line 1, column 12", "control character")),
+        (b'{"seed": \xff}', ("0xff at position 9", "UTF-8")),
+        ('{"seed": 1}'.encode("utf-16"), ("UTF-8", "position 0")),
+        (b'{"seed": 1, "seed": 2}', ('"seed" twice',)),
+        (b'{"seed": 1, "s\\u0065ed": 1}', ('"seed" twice',)),
+        (b'{"a": {"b": 1, "b": 1}}', ('"b" twice',)),
+        (b'{"seed": NaN}', ("NaN",)),
+        (b'{"seed": -Infinity}', ("-Infinity",)),
+        (b"[" * 60_000, ("nested too deeply",)),
+        (b'{"a":' * 10_000, ("nested too deeply",)),
+        (b'{"seed": ' + b"1" * 5_000 + b"}", ("too many digits",)),
+    ],
+)
+def test_what_is_not_json_is_told_where(client: Client, content: bytes, parts: tuple[str, ...]) -> None:
+    answer = raw(client, content)
+    assert answer.status == (400 if content else 422)
+    for part in parts:
+        assert part in answer.detail
+
+
+def test_a_byte_order_mark_is_no_mistake(client: Client) -> None:
+    assert raw(client, b'\xef\xbb\xbf{"num_samples": 5}').status == 200
+
+
+INTEGER = "must be an integer, written without a point, an exponent or quotes, not "
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"num_samples": 0}, "num_samples must be at least 1, not 0"),
+        ({"num_samples": -5}, "num_samples must be at least 1, not -5"),
+        ({"num_samples": 1.5}, f"num_samples {INTEGER}1.5"),
+        ({"num_samples": 5.0}, f"num_samples {INTEGER}5.0"),
+        ({"num_samples": "5"}, f'num_samples {INTEGER}"5"'),
+        ({"num_samples": True}, f"num_samples {INTEGER}true"),
+        ({"num_samples": None}, f"num_samples {INTEGER}null"),
+        ({"num_samples": [1] * 99}, f"num_samples {INTEGER}a list"),
+        ({"num_samples": {"a": 1}}, f"num_samples {INTEGER}an object"),
+        ({"num_samples": "\ud800"}, f'num_samples {INTEGER}"\\ud800"'),
+        ({"seed": "x" * 999}, f'seed {INTEGER}"{"x" * 79}...'),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"seed": LARGEST + 1}, f"seed must be at most {LARGEST}, not {LARGEST + 1}"),
+        ({"seed": False}, f"seed {INTEGER}false"),
+        ({"phase": -2}, "phase must be at least -1, not -2"),
+        ({"phase": 2}, "phase must be below 2, not 2"),
+        ({"phase": "1"}, f'phase {INTEGER}"1"'),
+        ({"version": "../x"}, 'version must be an alias or the number of a version, not "../x"'),
+        ({"version": ""}, 'version must be an alias or the number of a version, not ""'),
+        ({"version": -1}, "version must be an alias or the number of a version, not -1"),
+        ({"version": 10**9}, "version must be an alias or the number of a version, not 1000000000"),
+        ({"version": "007"}, 'version must be an alias or the number of a version, not "007"'),
+        ({"version": 1.0}, "version must be an alias or the number of a version, not 1.0"),
+        ({"version": True}, "version must be an alias or the number of a version, not true"),
+        ({"version": [1]}, "version must be an alias or the number of a version, not a list"),
+        ({"version": 999}, "moons has no version 999; GET /v1/model tells its aliases"),
+        ({"version": "999"}, "moons has no version 999; GET /v1/model tells its aliases"),
+        ({"version": 0}, "moons has no version 0; GET /v1/model tells its aliases"),
+        ({"format": "exe"}, """format must be one of 'json', 'npy', 'arrow' or 'png', not "exe\""""),
+        ({"steps": 3}, "steps is no field of a request; fields are num_samples, seed, version, phase, format"),
+        ({"num samples\n": 3}, '"num samples\\n" is no field of a request; fields are num_samples, seed, version, phase, format'),
+        ({"\ud800": 3}, 'the body must be a JSON object such as {"num_samples": 5}, not "\\ud800"'),
+        ([1, 2], 'the body must be a JSON object such as {"num_samples": 5}, not a list'),
+        (7, 'the body must be a JSON object such as {"num_samples": 5}, not 7'),
+        ("x", 'the body must be a JSON object such as {"num_samples": 5}, not "x"'),
+        (None, 'the body must be a JSON object such as {"num_samples": 5}, not null'),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_field_and_rule(client: Client, body: object, sentence: str) -> None:
+    answer = client.post(body)
+    assert answer.detail == sentence
+    assert answer.status == (404 if "has no version" in sentence else 422)
+
+
+def test_numbers_with_an_exponent_are_no_integers(client: Client) -> None:
+    assert raw(client, b'{"num_samples": 1e3}').detail == f"num_samples {INTEGER}1000.0"
+    assert raw(client, b'{"num_samples": 1e999}').status == 422
+    assert client.post({"num_samples": 10**9}).detail == "num_samples must be at most 100000, not 1000000000"
+
+
+def test_a_version_is_asked_for_as_answers_give_it(client: Client) -> None:
+    given = client.post({"seed": 1}).json()["version"]
+    assert given == 1
+    for version in (given, str(given)):
+        assert client.post({"seed": 1, "version": version}).json()["version"] == given
+        assert client.get(f"/v1/model?version={version}").json()["version"] == given
+    assert client.post({"seed": 1, "version": "candidate"}).json()["version"] == given
+
+
+def test_every_seed_of_an_answer_is_exact_in_javascript(client: Client, service: Service) -> None:
+    answer = client.post({"seed": LARGEST})
+    assert (answer.json()["seed"], answer.headers["x-seed"]) == (LARGEST, str(LARGEST))
+    assert int(float(LARGEST)) == LARGEST
+    drawn = [client.post({}).json()["seed"] for _ in range(5)]
+    assert len(set(drawn)) == 5
+    assert max(drawn) <= LARGEST
+    properties = client.get("/openapi.json").json()["components"]["schemas"]["SampleRequest"]["properties"]
+    assert {"type": "integer", "minimum": 0, "maximum": LARGEST} in properties["seed"]["anyOf"]
+    assert "2^53 - 1" in properties["seed"]["description"]
+    assert [kind["type"] for kind in properties["version"]["anyOf"]] == ["integer", "string", "null"]
+    assert f'max="{LARGEST}"' in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/v1/model?version=1&version=2", ("version must be given once, not 2 times",)),
+        ("/v1/model?version=1&version=1", ("given once",)),
+        ("/v1/model?version=1&colour=red", ("'colour' is no query parameter of /v1/model, which takes version",)),
+        ("/v1/model?Version=1", ("'Version'",)),
+        ("/v1/model?%76ersion=1&version=2", ("given once",)),
+        ("/v1/model?version=", ("version must be an alias or the number",)),
+        ("/v1/model?version", ("version must be an alias or the number",)),
+        ("/v1/model?version=1%00", ("version must be an alias or the number",)),
+        ("/v1/model?version=%ff", ("version must be an alias or the number",)),
+        ("/v1/model?\ud7ff=1", ("no query parameter",)),
+    ],
+)
+def test_query_parameters_are_known_and_given_once(client: Client, target: str, parts: tuple[str, ...]) -> None:
+    answer = client.get(target)
+    assert answer.status == 422
+    for part in parts:
+        assert part in answer.detail
+
+
+def test_fields_in_the_url_are_not_silently_left_out(client: Client) -> None:
+    answer = client.request("POST", "/v1/samples?num_samples=5", b"{}", **JSON)
+    assert (answer.status, "'num_samples'" in answer.detail, "JSON body" in answer.detail) == (422, True, True)
+
+
+def test_half_a_body_is_given_up(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.05)
+    service.counted.clear()
+    answer = client.request("POST", "/v1/samples", b'{"num_samples": 5}', num_missing=9, **JSON)
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert "the body did not come within" in answer.detail
+    assert service.counted == [408]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "localhost.:80", "127.0.0.1", "127.9.9.9:1", "[::1]:8000"])
+def test_this_machines_names_are_let_in_without_a_token(client: Client, host: str) -> None:
+    assert client.request("GET", "/v1/model", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8000",
+        "localhost@evil.example",
+        "evil.example#localhost",
+        "0.0.0.0:8000",
+        "10.0.0.1",
+        "[::]:8000",
+        "",
+        "localhost:port",
+        "127.0.0.1 evil",
+    ],
+)
+def test_another_name_is_refused_without_a_token(client: Client, service: Service, host: str) -> None:
+    for path in ("/", "/v1/model", "/healthz", "/openapi.json"):
+        answer = client.request("GET", path, host=host)
+        assert (answer.status, "--hosts" in answer.detail) == (421, True)
+    assert client.request("POST", "/v1/samples", b"{}", host=host, **JSON).status == 421
+    assert service.client(TOKEN).request("GET", "/healthz", host=host).status == 200, "the token keeps others out"
+
+
+def test_further_names_are_let_in_as_told(service: Service) -> None:
+    for token in (None, TOKEN):
+        client = service.client(token, ("demo.example.org",))
+        authorized = {} if token is None else {"authorization": f"bearer {token}"}
+        assert client.request("GET", "/v1/model", host="demo.example.org:80", **authorized).status == 200
+        assert client.request("GET", "/v1/model", host="127.0.0.1", **authorized).status == 200
+        assert client.request("GET", "/v1/model", host="evil.example", **authorized).status == 421
+
+
+def test_pages_of_other_sites_are_refused_without_a_token(client: Client, service: Service) -> None:
+    host = "localhost:8000"
+    for origin in ("http://evil.example", "http://localhost:9000", "https://localhost", "null", "localhost:8000", ""):
+        assert client.post({}, host=host, origin=origin).status == 403
+        assert client.get("/v1/model", host=host, origin=origin).status == 403
+    assert client.post({}, host=host, origin="http://localhost:8000").status == 200
+    assert service.client(TOKEN).post({}, origin="http://evil.example", authorization=f"Bearer {TOKEN}").status == 200
+
+
+def test_the_token_is_asked_for_where_something_is_to_be_had(service: Service) -> None:
+    client = service.client(TOKEN)
+    for header in (
+        "",
+        "Bearer",
+        "Bearer wrong",
+        TOKEN,
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}x",
+        "Bearer \u00e9",
+        f"Bearer  {TOKEN}",
+    ):
+        assert client.get("/v1/model", authorization=header).status == 401
+        answer = client.request("POST", "/v1/samples", b"{}", authorization=header, **JSON)
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+    assert client.get("/v1/model").status == client.get("/nothing").status == 401
+    assert client.get("/v1/model", authorization=f"BEARER {TOKEN}").status == 200
+    for path in ("/", "/healthz", "/readyz", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
+        assert client.get(path).status == 200
+    schema = client.get("/openapi.json").content.decode()
+    assert "moons" not in schema
+    assert '"scheme":"bearer"' in schema.replace(" ", "")
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/v1/model"])
+def test_head_is_answered_as_get_without_the_body(client: Client, path: str) -> None:
+    head, got = client.request("HEAD", path), client.get(path)
+    assert (head.status, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(got.content)) != "0"
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/v1/model", "GET, HEAD, OPTIONS"),
+        ("/v1/samples", "POST, OPTIONS"),
+        ("/docs", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_other_methods_are_told_which_ones_there_are(client: Client, path: str, allow: str) -> None:
+    answer = client.request("OPTIONS", path)
+    assert (answer.status, answer.headers["allow"], answer.content) == (204, allow, b"")
+    assert "access-control-allow-origin" not in answer.headers
+    for method in ("PUT", "DELETE", "PATCH", "TRACE", "BREW", "HEAD" if path == "/v1/samples" else "POST"):
+        answer = client.request(method, path)
+        assert (answer.status, answer.headers["allow"]) == (405, allow)
+        assert method == "HEAD" or f"takes {allow}, not {method}" in answer.detail
+
+
+def test_a_slash_at_the_end_leads_to_the_same_place_on_this_host(client: Client) -> None:
+    for path in ("/docs", "/v1/model", "/healthz", "/v1/samples"):
+        answer = client.get(f"{path}/")
+        assert (answer.status, answer.headers["location"]) == (308, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/nothing", "/redoc", "/v1", "/V1/model", "/v1/model/x", "/\u00e9", "//docs/", "//evil.example/"),
+        *("/docs/../../etc/passwd", "/docs/%2e%2e/app.py", "/docs/..%2f..%2fapp.py", "/docs/LICENSE"),
+    ],
+)
+def test_nothing_else_is_there(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status == 404
+    assert "GET /docs tells what there is" in answer.detail
+
+
+def test_what_is_too_long_is_refused(client: Client) -> None:
+    assert client.get("/v1/model?version=" + "a" * 3_000).status == 414
+    assert client.get("/v1/model", x_long="a" * 40_000).status == 431
+    assert raw(client, b"x" * 70_000).status == 413
+    assert client.request("POST", "/v1/samples", content_length="9" * 5_000, **JSON).status == 413
+    for length in ("\u00b2", "-1", "1.5", "1,1"):
+        assert client.request("POST", "/v1/samples", content_length=length, **JSON).status == 411
+    assert raw(client, b"{}", transfer_encoding="chunked").status == 411
+
+
+def test_a_body_where_none_is_read_is_refused(client: Client) -> None:
+    answer = client.request("GET", "/v1/model", b'{"version": 1}', **JSON)
+    assert (answer.status, answer.detail, answer.headers["connection"]) == (400, "GET takes no body", "close")
+
+
+def test_numbers_that_are_not_finite_are_never_sent(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def push(order: tuple[Generator, Noise]) -> Samples:
+        return np.full((len(order[1][0]), 2), np.nan, np.float32)
+
+    monkeypatch.setattr(service.answers, "push", push)
+    for form in ("json", "npy", "arrow", "png"):
+        answer = client.post({"seed": 3, "format": form})
+        assert (answer.status, "not finite from seed 3" in answer.detail) == (500, True)
+
+
+def test_what_is_too_late_or_too_much_is_refused(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.answers, "settings", replace(service.answers.settings, time_limit_seconds=0.05))
+    real = service.answers.push
+
+    async def push(order: tuple[Generator, Noise]) -> Samples:
+        await asyncio.sleep(60)
+        return await real(order)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.answers, "push", push)
+        answer = client.post({})
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    monkeypatch.setattr(service.answers, "settings", replace(service.answers.settings, max_waiting=0, time_limit_seconds=30))
+    assert client.post({}).status == 429
+    assert (service.answers.waiting, service.answers.values) == (0, 0)
+
+
+def test_samples_come_in_the_format_that_is_asked_for(client: Client) -> None:
+    as_array = np.load(io.BytesIO(client.post({"num_samples": 4, "seed": 2, "format": "npy"}).content), allow_pickle=False)
+    as_json = client.post({"num_samples": 4, "seed": 2}).json()
+    np.testing.assert_array_equal(np.float32(as_json["samples"]), as_array)
+    assert client.post({}, accept="text/html").status == 406
+
+
+def test_pages_load_nothing_from_elsewhere(client: Client) -> None:
+    for path in ("/", "/docs"):
+        answer = client.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "'unsafe-inline'" not in policy.partition("script-src")[2]
+        assert "http" not in policy
+        html = answer.content.decode()
+        assert "//" not in html.replace("http://www.w3.org", "").partition("<script>")[0], path
+    assert len(client.get("/docs/swagger-ui-bundle.js").content) > 1_000_000
+    assert client.get("/v1/model").headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_fields_of_a_request_are_explained(client: Client) -> None:
+    schema = client.get("/openapi.json").json()
+    properties = schema["components"]["schemas"]["SampleRequest"]["properties"]
+    assert properties.keys() == bodies.SampleRequest.model_fields.keys()
+    assert all(value["description"] for value in properties.values())
+    assert json.loads(bodies.EXAMPLE) == {"num_samples": 5}
