@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvicorn
 from asgi import Client
+from flows import ROOT
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -114,7 +115,10 @@ def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 def test_a_proxy_that_starts_takes_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
-    assert PATIENCE["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == CALLBACK
+    setting = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    assert PATIENCE[setting] == CALLBACK
+    for name in ("deploy/serve.yaml", "deploy/kubernetes/Containerfile"):
+        assert f"{setting}={CALLBACK}" in (ROOT / name).read_text()
     (middleware,) = limit()
     config = uvicorn.Config(app)
     config.load()

@@ -86,7 +86,7 @@ def working_directory(root: Path) -> set[str]:
 def test_the_image_is_built_from_code_recipes_and_weights_alone(repository: Path) -> None:
     code = {name for name in files(repository, *PACKAGES) if not name.startswith("deploy/kubernetes/")}
     assert context(repository) == code | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
-    for needed in ("deploy/page.html", "pipeline/recipes/two_circles.yaml", "pipeline/assets/lenet_digits.safetensors"):
+    for needed in ("deploy/web/page.html", "pipeline/recipes/two_circles.yaml", "pipeline/assets/lenet_digits.safetensors"):
         assert needed in code
 
 
