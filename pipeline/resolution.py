@@ -1,7 +1,7 @@
 """From what was given to a whole recipe: flags replace fields of the file, the rest are defaults of the network's kind."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.recipe import GROUPS, Network, Recipe, validate
@@ -49,6 +49,13 @@ def filled(given: Mapping[str, Value]) -> Recipe:
 def kind_of(given: Mapping[str, Value]) -> str:
     """The kind of network of given fields."""
     return str(given.get("network.kind", Network.kind))
+
+
+def with_kind(recipe: Recipe, kind: str) -> Recipe:
+    """The recipe with another kind of network, which has defaults of its own, on the same data."""
+    own = filled({"network.kind": kind})
+    standardise = recipe.data.standardise and own.data.standardise  # not of images, whose networks make [-1, 1]
+    return replace(recipe, network=own.network, data=replace(recipe.data, standardise=standardise))
 
 
 def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:

@@ -37,7 +37,7 @@ class Run(FlowFlags):
     """Search for the best recipe: --space.FIELD LOW HIGH [log] or --space.FIELD CHOICE CHOICE ... for each field to search.
 
     Without --space: h from 0.1 to 10 (log) and divergence in kl, jsd, softplus. Every phase of a trial is judged, so the best K
-    up to jko.num_phases is found as well.
+    up to jko.num_phases is found as well. With --space.kind, kinds of network that are not the recipe's have their own defaults.
     """
 
     name: str | None = None
@@ -115,6 +115,12 @@ def parse(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
     rest, axes = list(arguments), list[Axis]()
     if rest[0] == "run" and not {"-h", "--help"} & set(rest):
         rest, axes = space.take_axes(rest)
+        own = [word for word in rest if word.startswith("--network.") and not word.startswith("--network.kind")]
+        if own and any(axis.name == "network.kind" for axis in axes):
+            name = own[0].partition("=")[0]
+            raise ValueError(
+                f"{name} must be left out beside --space.kind, since each kind has its own; it can be searched as well"
+            )
     command = parse_as(Command, "python -m tune", rest)
     return command, axes or (space.default_axes(recipe_of(command)) if isinstance(command, Run) else [])
 
@@ -136,10 +142,12 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
     name = command.name or Path(command.recipe).stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise ValueError(f"--name must be letters, digits, '.', '_' and '-', not {name!r}")
-    for flag, least in (("num_trials", 1), ("num_confirmed", 0), ("max_concurrent", 1), ("search_seed", 0)):
+    bounds = {"num_trials": (1, 10**6), "num_confirmed": (0, 10**6), "max_concurrent": (1, 10**6), "search_seed": (0, 2**32 - 1)}
+    for flag, (least, most) in bounds.items():
         value = getattr(command, flag)
-        if value is not None and value < least:
-            raise ValueError(f"--{flag.replace('_', '-')} must be at least {least}, not {value}")
+        if value is not None and not least <= value <= most:
+            rule = f"at least {least}" if value < least else f"at most {most}"
+            raise ValueError(f"--{flag.replace('_', '-')} must be {rule}, not {value}")
     mode_of(command.data, command.metric, command.mode)
     space.check(recipe_of(command), axes)
 

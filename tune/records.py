@@ -13,8 +13,9 @@ from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
 from pipeline.recipe import Recipe
 from pipeline.runs import PARENT
 from pipeline.store import FINGERPRINT, KIND, OWNER, Store
+from pipeline.values import Value
 from tune import space
-from tune.space import Axis, Value
+from tune.space import Axis
 
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
 DIVERGED, TUNE_ID = "sjko.diverged", "sjko.tune_id"

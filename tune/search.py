@@ -25,9 +25,10 @@ from pipeline import jobs
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
 from pipeline.provenance import redacted
+from pipeline.values import Value
 from tune import trial as trials
 from tune.records import Search
-from tune.space import Axis, Value
+from tune.space import Axis
 
 DRIVER = "train_driver"
 MANY_DRIVERS = 1000
@@ -169,7 +170,7 @@ def run(search: Search, search_run_id: str, study: optuna.Study, num_trials: int
 
 def sampler(search: Search, salt: int) -> optuna.samplers.BaseSampler:
     """Who proposes; a resumed search does not repeat its first proposals."""
-    seed = search.seed + 1000 * salt
+    seed = (search.seed + 1000 * salt) % 2**32  # numpy's bound
     if search.sampler == "random":
         return optuna.samplers.RandomSampler(seed)
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, search.num_trials // 4), constant_liar=True)

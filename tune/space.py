@@ -2,14 +2,15 @@
 
 import itertools
 import math
-import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
+from pipeline.recipe import GROUPS, Recipe, validate
+from pipeline.recipe_files import KINDS
+from pipeline.resolution import with_kind
+from pipeline.values import Value, kinds_of, like_dotted, meant, read
 
-GROUPS = {"data": Data, "network": Network, "jko": Jko, "training": Training}
 DEFAULTS = {"jko.h": ["0.1", "10"], "jko.divergence": ["kl", "jsd", "softplus"]}
 """Searched where nothing is said."""
 MOST_COMBINATIONS = 1000
@@ -17,7 +18,6 @@ NUM_DIGITS = 2
 """Significant digits of a number in a trial's recipe: trials that come close meet, and share their phases."""
 NEAR_ONE = ("training.beta1", "training.beta2", "training.ema_decay")
 """Decays: it is the digits of their distance from 1 that count."""
-Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,8 @@ class Axis:
 
 
 def field_types() -> dict[str, Any]:
-    """Type of every field of a recipe but `data` and the seed, by dotted name."""
-    return {
-        f"{group}.{field.name}": get_type_hints(kind)[field.name]
-        for group, kind in GROUPS.items()
-        if group != "data"
-        for field in fields(kind)
-    }
+    """Kind of every field of a recipe but `data` and the seed, by dotted name."""
+    return {name: kind for name, kind in KINDS.items() if "." in name and not name.startswith("data.")}
 
 
 def full_name(text: str) -> str:
@@ -81,58 +76,37 @@ def full_name(text: str) -> str:
     if text == "jko.num_phases" or found == ["jko.num_phases"]:
         raise ValueError("--space.num-phases is not needed: every phase is judged, so K is searched anyway up to jko.num_phases")
     if len(found) != 1:
-        raise ValueError(
-            f"--space.{text} must name a field of network, jko or training, such as --space.h; see pipeline run --help"
-        )
+        close = like_dotted(text, known)
+        hint = meant(close and f"--space.{close.partition('.')[2]}")
+        raise ValueError(f"--space.{text} must name a field of network, jko or training, such as --space.h{hint}")
     return found[0]
 
 
-def axis(text: str, values: Sequence[str]) -> Axis:
-    """An axis from a flag `--space.TEXT VALUES`: LOW HIGH [log] for a number, else choices.
+def axis(text: str, words: Sequence[str]) -> Axis:
+    """An axis from a flag `--space.TEXT WORDS`: LOW HIGH [log] for a number, else choices.
 
     Raises:
         ValueError: what is wrong, in one line.
     """
-    name = full_name(text)
+    name, flag, said = full_name(text), f"--space.{text}", " ".join(words)
     kind = field_types()[name]
-    kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    number = next((each for each in kinds if each in (int, float)), None)
-    words = list(values)
-    log = "log" in words or name == "jko.h"
-    words = [word for word in words if word != "log"]
-    if number is None or len(words) != 2 or {"None", "inf"} & set(words):
-        if "log" in values:
-            raise ValueError(f"--space.{text} must be LOW HIGH log, not {' '.join(values)}")
-        choices = tuple(choice(text, word, kinds) for word in words or [""])
-        if len(set(choices)) < len(choices):
-            raise ValueError(f"--space.{text} must name each value once, not {' '.join(values)}")
-        return Axis(name, choices=choices)
-    low, high = (float(str(choice(text, word, (number,)))) for word in words)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high and (low > 0 or not log)):
-        rule = "LOW below HIGH, both finite" + (" and above 0" if log else "")
-        raise ValueError(f"--space.{text} must be {rule}, not {' '.join(values)}")
+    number = next((each for each in kinds_of(kind) if each in (int, float)), None)
+    log = words[-1:] == ["log"]
+    values = tuple(read(flag, word, kind) for word in words[: len(words) - log] or [""])
+    if number is None or len(values) != 2 or not all(value is not None and math.isfinite(value) for value in values):
+        if log:
+            raise ValueError(f"{flag} must be LOW HIGH log, not {said}")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{flag} must name each value once, not {said}")
+        return Axis(name, choices=values)
+    low, high = map(float, values)
+    log = log or name == "jko.h"
+    if not low < high or (log and low <= 0):
+        raise ValueError(f"{flag} must be LOW below HIGH{', both above 0' if log else ''}, not {said}")
     found = Axis(name, low, high, integer=number is int, log=log)
     if found.rounded(low) == found.rounded(high):
-        raise ValueError(f"--space.{text} must differ in {NUM_DIGITS} digits, or all trials were one, not {' '.join(values)}")
+        raise ValueError(f"{flag} must differ in {NUM_DIGITS} digits, or all trials were one, not {said}")
     return found
-
-
-def choice(text: str, word: str, kinds: Sequence[Any]) -> Value:
-    """A word as a value of one of the kinds."""
-    for kind in kinds:
-        if get_origin(kind) is Literal and word in get_args(kind):
-            return word
-        if kind is bool and word in ("true", "false"):
-            return word == "true"
-        if kind is types.NoneType and word == "None":
-            return None
-        if kind in (int, float):
-            try:
-                return int(word) if kind is int else float(word)
-            except ValueError:
-                continue
-    allowed = [", ".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__ for kind in kinds]
-    raise ValueError(f"--space.{text} must be {' or '.join(allowed)}, not {word or 'empty'}")
 
 
 def take_axes(arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
@@ -145,6 +119,8 @@ def take_axes(arguments: Sequence[str]) -> tuple[list[str], list[Axis]]:
     found: dict[str, list[str]] = {}
     into = rest
     for argument in arguments:
+        if argument.partition("=")[0] == "--space":
+            raise ValueError("--space must name a field, such as --space.h 0.1 10")
         if argument.startswith("--space."):
             name, equals, value = argument.removeprefix("--space.").partition("=")
             if name in found:
@@ -171,7 +147,8 @@ def applied(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) ->
     Raises:
         ValueError: a rule between fields forbids it.
     """
-    values = asdict(recipe)
+    kind = point.get("network.kind", recipe.network.kind)
+    values = asdict(recipe if kind == recipe.network.kind else with_kind(recipe, str(kind)))
     for each in axes:
         if each.name in point:
             group, _, field = each.name.partition(".")

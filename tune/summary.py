@@ -46,7 +46,7 @@ def ranked(search: Search, trials: Sequence[Trial]) -> list[Trial]:
 def confirmations(search: Search, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """What is to be trained again: the best trials up to their best phase, with the search's seed and two more."""
     return [
-        {"point": dict(trial.point), "seed": search.recipe.seed + shift, "num_phases": trial.best_k(search) + 1}
+        {"point": dict(trial.point), "seed": (search.recipe.seed + shift) % 2**63, "num_phases": trial.best_k(search) + 1}
         for trial in ranked(search, trials)[: search.num_confirmed]
         for shift in range(NUM_SEEDS)
     ]

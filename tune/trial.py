@@ -18,10 +18,10 @@ from pipeline.flow import PhaseResult, Unwatched, run_flow
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import KIND, Store
+from pipeline.values import Value
 from tune import records, space
 from tune.metrics import DISTANCES
 from tune.records import PENALTY, RESULT, Search
-from tune.space import Value
 
 FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 15, 8
 """Samples that no trial was chosen by."""

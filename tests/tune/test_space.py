@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.recipe import Recipe
+from pipeline import cli
+from pipeline.recipe import Data, Network, Recipe
 from tune import space
 from tune.cli import check, main, parse
 from tune.space import Axis, applied, axis, rebuilt, take_axes
@@ -50,7 +51,7 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
     [
         ("--space.h 1 0.1", ("--space.h", "LOW below HIGH", "1 0.1")),
         ("--space.h 0 1", ("above 0", "0 1")),
-        ("--space.h a b", ("--space.h must be float, not a",)),
+        ("--space.h a b", ("--space.h must be a number", "not a")),
         ("--space.h", ("--space.h must be", "empty")),
         ("--space.height 1 2", ("--space.height must name a field of network, jko or training",)),
         ("--space.target moons spiral", ("--space.target must name a field",)),
@@ -63,12 +64,12 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
         ("--space.h 1 inf inf", ("must name each value once",)),
         ("--space.h 1 1.0 2", ("must name each value once, not 1 1.0 2",)),
         ("--space.r1 0 -0.0 1", ("must name each value once",)),
-        ("--space.width 16 016 32", ("must name each value once",)),
+        ("--space.width 16 016 32", ("--space.width must be a whole number", "not 016")),
         ("--space.h 1 1", ("LOW below HIGH",)),
         ("--space.h -1 1", ("above 0",)),
         ("--space.r1 -1 1 log", ("above 0",)),
-        ("--space.h nan 1", ("LOW below HIGH",)),
-        ("--space.h nan 1 2", ("jko.h must be", "nan")),
+        ("--space.h nan 1", ("--space.h must be a number", "not nan")),
+        ("--space.h nan 1 2", ("--space.h must be a number", "not nan")),
         ("--space.h 1.001 1.002", ("must differ in 2 digits",)),
         ("--metric nope", ("--metric must be one of w2, sliced_w2", "on_support", "for data.target moons, not nope")),
         ("--metric w2_floor", ("--metric must be one of",)),
@@ -77,7 +78,21 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
         ("--metric on_support --data.target gaussian", ("for data.target gaussian, not on_support",)),
         ("--metric w2 --mode max", ("--mode must be min for w2",)),
         ("--metric on_support --mode min", ("--mode must be max for on_support",)),
-        ("--space.width 1.5 8", ("--space.width must be int, not 1.5",)),
+        ("--space.width 1.5 8", ("--space.width must be a whole number", "not 1.5")),
+        ("--space.width 1_0 80", ("--space.width must be a whole number", "not 1_0")),
+        ("--space.width 1e1 80", ("--space.width must be a whole number", "not 1e1")),
+        ("--space.h \u0661 \u0663", ("--space.h must be a number", "not \u0661")),
+        ("--space.h 1 1e999", ("--space.h must be a number that 64 bits can hold",)),
+        ("--space.h 1e-320 1", ("jko.h must be from 1e-12",)),
+        ("--space.h log 1 2", ("--space.h must be a number", "not log")),
+        ("--space.divergence KL jsd", ("did you mean kl?",)),
+        ("--space.second_order yes no", ("--space.second_order must be true or false, not yes",)),
+        ("--space.hh 1 2", ("did you mean --space.h?",)),
+        ("--space h 1 2", ("--space must name a field, such as --space.h 0.1 10",)),
+        ("--space.kind perceptron residual --network.width 64", ("--network.width must be left out beside --space.kind",)),
+        ("--space.kind perceptron light", ("data.target must be one of", "when network.kind is light, not moons")),
+        ("--search-seed 4294967296", ("--search-seed must be at most 4294967295",)),
+        ("--seed 1_0", ("seed must be a whole number", "not 1_0")),
         ("--space.width 0 8", ("network.width must be at least 1, not 0",)),
         ("--space.beta1 0.5 1", ("training.beta1 must be at least 0 and below 1",)),
         ("--space.h 0.1 1 --space.h 1 2", ("--space.h must be given once",)),
@@ -94,6 +109,19 @@ def test_a_wrong_space_is_refused_in_one_line(flags: str, parts: tuple[str, ...]
     assert error.count("\n") == 1
     for part in parts:
         assert part in error
+
+
+def test_kinds_of_networks_can_be_searched_each_with_its_own_defaults() -> None:
+    command, axes = parse(["run", "fashion_mnist", "--space.kind", "perceptron", "residual", "light"])
+    check(command, axes)
+    found = [applied(cli.recipe_of(command), axes, {"network.kind": kind}).network for kind in axes[0].choices]
+    assert found == [
+        Network(),
+        Network(kind="residual", width=128, num_frequencies=0, z_dim=2),
+        Network(kind="light", width=32, num_frequencies=0),
+    ]
+    standardised = applied(Recipe(Data(target="fashion_mnist")), axes, {"network.kind": "light"})
+    assert not standardised.data.standardise
 
 
 def test_a_point_becomes_a_recipe_of_two_digits() -> None:
