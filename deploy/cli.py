@@ -1,6 +1,5 @@
 """The command line of registry, service and samples. Nothing heavy is imported before the arguments are known to be right."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deploy.rules import Rule
-from deploy.serving import token_of
+from deploy.serving import check_hosts, check_ports, hosts_of, token_of
 from pipeline import cluster as clusters
 from pipeline import program
 from pipeline.cli import check_json, parse_as
@@ -83,9 +82,9 @@ class Serve:
     """least and most replicas, of one CPU each; between them the number follows the load"""
     token_file: Path | None = None
     """file with the bearer token, mode 600; also taken from $SJKO_TOKEN"""
-    hosts: tuple[str, ...] = ()
-    """names beside localhost that the Host header of requests may have, such as demo.example.org; with a token any is taken
-    where none is given"""
+    hosts: str | None = None
+    """names beside localhost that the Host header of requests may have, with commas between them: demo.example.org,demo; with a
+    token and no names any is taken"""
     metrics_port: int | None = None
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
     address: str | None = None
@@ -180,8 +179,8 @@ def check(command: Any) -> None:
             least, most = command.replicas
             if not 1 <= least <= most:
                 raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {most}")
-            check_ports(command)
-            check_hosts(command.hosts)
+            check_ports(command.port, command.metrics_port, command.address)
+            check_hosts("--hosts", hosts_of(command.hosts))
             token_of(command.host, command.token_file)
         case Generate():
             model_and_version(command.model)
@@ -192,24 +191,6 @@ def check(command: Any) -> None:
         case Export():
             model_and_version(command.model)
             check_export(command)
-
-
-def check_ports(command: Serve) -> None:
-    """Refuse ports that no server can listen on together."""
-    for name, port in (("--port", command.port), ("--metrics-port", command.metrics_port)):
-        if port is not None and not 1 <= port < 65_536:
-            raise ValueError(f"{name} must be from 1 to 65535, not {port}")
-    if command.metrics_port == command.port:
-        raise ValueError(f"--metrics-port must be another port than --port, {command.port}")
-    if command.metrics_port is not None and command.address is not None:
-        raise ValueError("--metrics-port belongs to a Ray that is started here; a cluster's is `ray start --metrics-export-port`")
-
-
-def check_hosts(hosts: Sequence[str]) -> None:
-    """Refuse what cannot be a name in a Host header."""
-    for host in hosts:
-        if not re.fullmatch("[a-z0-9._-]+|[0-9a-f:]+", host):
-            raise ValueError(f"--hosts must be names such as demo.example.org, in small letters and without a port, not {host!r}")
 
 
 def check_export(command: Export) -> None:

@@ -60,7 +60,9 @@ def serve(registry: Registry, store: Store, where: str | None, command: cli.Serv
         serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
     token = serving.token_of(command.host, command.token_file)
     least, most = command.replicas
-    settings = Settings(store.uri, name, which, where, token, command.hosts, min_replicas=least, max_replicas=most)
+    settings = Settings(
+        store.uri, name, which, where, token, serving.hosts_of(command.hosts), min_replicas=least, max_replicas=most
+    )
     with serving.running(settings, command.host, command.port, command.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")

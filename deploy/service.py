@@ -19,7 +19,7 @@ from ray.util import metrics
 
 from deploy.answers import Answers, Settings
 from deploy.models import Models, Noise, push_together
-from deploy.serving import QUIET, token_of
+from deploy.serving import QUIET, check_hosts, token_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data import Samples
@@ -126,6 +126,7 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
     required = {"tracking_uri", "name", "which"}
     if not given <= known or not required <= given:
         raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(known - required))}")
+    check_hosts("args.hosts", arguments.get("hosts", ()))
     open_to_all = "0.0.0.0"  # nosec B104
     return build(Settings(**arguments, token=token_of(open_to_all, None)))
 

@@ -4,11 +4,12 @@ import contextlib
 import ipaddress
 import logging
 import os
+import re
 import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -57,6 +58,36 @@ def token_of(host: str, token_file: Path | None) -> str | None:
         example = secrets.token_urlsafe(24)
         raise ValueError(f"the token must have {SHORTEST_TOKEN} or more printable ASCII characters, such as {example}")
     return token or None
+
+
+def check_ports(port: int, metrics_port: int | None, address: str | None) -> None:
+    """
+    Raises:
+        ValueError: no server can listen on them together, or the cluster at the address has a metrics port of its own.
+    """
+    for name, number in (("--port", port), ("--metrics-port", metrics_port)):
+        if number is not None and not 1 <= number < 65_536:
+            raise ValueError(f"{name} must be from 1 to 65535, not {number}")
+    if metrics_port == port:
+        raise ValueError(f"--metrics-port must be another port than --port, {port}")
+    if metrics_port is not None and address is not None:
+        raise ValueError("--metrics-port belongs to a Ray that is started here; a cluster's is `ray start --metrics-export-port`")
+
+
+def hosts_of(text: str | None) -> tuple[str, ...]:
+    """Split names that have commas between them."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def check_hosts(name: str, hosts: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: one of them cannot be a name in a Host header.
+    """
+    for host in [hosts] if isinstance(hosts, str) else hosts:
+        if isinstance(hosts, str) or not re.fullmatch("[a-z0-9._-]+|[0-9a-f:]+", host):
+            rule = "names such as demo.example.org, in small letters and without a port"
+            raise ValueError(f"{name} must be a list of {rule}, not {host!r}")
 
 
 def check_port(host: str, port: int, flags: str) -> None:

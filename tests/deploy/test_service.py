@@ -301,8 +301,9 @@ def test_the_accept_header_chooses_the_format(accept: str, name: str | None) -> 
         ("--metrics-port 65536", ("--metrics-port must be from 1 to 65535", "65536")),
         ("--metrics-port 8000", ("--metrics-port must be another port than --port", "8000")),
         ("--metrics-port 9 --address 127.0.0.1:6379", ("--metrics-port belongs to a Ray that is started here",)),
-        ("--hosts demo.example.org:80", ("--hosts must be names", "demo.example.org:80")),
-        ("--hosts http://demo", ("--hosts must be names", "http://demo")),
+        ("--hosts demo.example.org:80", ("--hosts must be a list of names", "demo.example.org:80")),
+        ("--hosts demo,,other", ("--hosts must be a list of names", "''")),
+        ("--hosts http://demo", ("--hosts must be a list of names", "http://demo")),
         ("--replicas 2 1", ("--replicas", "2 1")),
         ("", ("nobody@champion is not in the registry", "no models yet")),
     ],
@@ -349,6 +350,9 @@ def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: py
         build(application.args)
     monkeypatch.setenv("SJKO_TOKEN", TOKEN)
     assert build(application.args)
+    assert build({**application.args, "hosts": ["demo.example.org"]})
+    with pytest.raises(ValueError, match=r"args\.hosts must be a list of names"):
+        build({**application.args, "hosts": "demo.example.org"})
     for wrong in ({}, {**application.args, "token": TOKEN}, {**application.args, "colour": 1}):
         with pytest.raises(ValueError, match="args must hold name, tracking_uri, which"):
             build(wrong)
