@@ -13,7 +13,7 @@ from benchmarks import gaussian
 from benchmarks.flows import shipped, train_flow
 from benchmarks.gaussian import NUM_MOMENTS, moments_of, solve
 from benchmarks.harness import Pivot, Row, main
-from components.metrics import precision_recall
+from components.metrics import over_floor, precision_recall
 from pipeline.evaluate import evaluate, held_out, num_samples
 from pipeline.recipe import Data, FitName, Recipe
 from tests.closed_forms import Gaussian, bures_wasserstein, gaussian_jko_step, ornstein_uhlenbeck
@@ -98,7 +98,7 @@ def measure(case: Row) -> Iterator[Row]:
     yield {
         "w2": metrics["w2"],
         "w2_floor": metrics["w2_floor"],
-        "w2_ratio": metrics["w2"] / metrics["w2_floor"],
+        "w2_ratio": over_floor(metrics["w2"], metrics["w2_floor"]),
         **precision_recall(x, y),
         "cpu_seconds": last.cpu_seconds,
     }

@@ -67,7 +67,10 @@ def solve(source: Gaussian, target: Gaussian, h: float, num_phases: int, recipe:
         return lambda n, rng: draw_from(gaussian, n, rng)
 
     return train_flow(
-        recipe, ends=Endpoints((dim,), sampler(source), sampler(target), sampler(target), None, np.zeros(dim), 1.0, None)
+        recipe,
+        ends=Endpoints(
+            (dim,), sampler(source), sampler(target), sampler(target), sampler(target), None, np.zeros(dim), 1.0, None
+        ),
     )
 
 

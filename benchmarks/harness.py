@@ -6,7 +6,6 @@ thread; it gives one or more *rows*, flat dictionaries that hold the case and it
 
 import argparse
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pipeline.files import write_json
+from pipeline.provenance import machine
 
 Row = dict[str, Any]
 NUM_THREADS = 1
@@ -234,10 +234,4 @@ def cpu_seconds_of_children() -> float:
 def circumstances() -> Row:
     """Where and with what the figures were made."""
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor())
-    return {"commit": git.stdout.strip(), "machine": f"{os.cpu_count()} x {cpu}", "threads": NUM_THREADS}
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    return {"commit": git.stdout.strip(), "machine": machine(), "threads": NUM_THREADS}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.jko import averaging_weight
 from components.streams import stream
 from pipeline.data import Endpoints
 from pipeline.recipe import Training
@@ -71,7 +72,8 @@ def train(
         loss.backward()
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(live.parameters()), 1 - training.ema_decay)
+            weight = averaging_weight(torch.tensor(step + 1.0), training.ema_decay).item()
+            torch._foreach_lerp_(list(averaged.parameters()), list(live.parameters()), weight)
 
     step, spent = 0, 0.0
     for look in looks:

@@ -5,12 +5,14 @@ goal has to be so again on other samples. What is not there at its limit, or at 
 its seconds are the limit, and `reached` is 0. Published settings have more patience: five times ours.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks import ot_cfm, toys
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
+from components.metrics import over_floor
 from pipeline.data import load_endpoints
 from pipeline.evaluate import NUM_PAIRS, Generator, evaluate
 from pipeline.phase import phases_of
@@ -52,7 +54,8 @@ def measure_case(case: Row) -> Iterator[Row]:
 def ratio_to_floor(generator: Generator, first_draw: int) -> float:
     """W2 of some pairs of samples over that of as many pairs of the data alone."""
     metrics = evaluate(generator, first_draw=first_draw)
-    return metrics["w2"] / metrics["w2_floor"]
+    ratio = over_floor(metrics["w2"], metrics["w2_floor"])
+    return math.nan if ratio is None else ratio
 
 
 def looks_at(case: Row) -> Iterator[tuple[float, int, Generator]]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import ROOT, Pivot, Row, main, prepare
+from components.metrics import over_floor
 from pipeline.evaluate import Generator, evaluate
 from pipeline.recipe import Data, Recipe
 
@@ -123,7 +124,7 @@ def judged(case: Row, method: str, point: Point, num_trained: int) -> Row:
     return {
         "method": method,
         "best_w2": metrics["w2"],
-        "w2_ratio": metrics["w2"] / metrics["w2_floor"],
+        "w2_ratio": over_floor(metrics["w2"], metrics["w2_floor"]),
         "h": point["h"],
         "divergence": point["divergence"],
         "K": point["K"],

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.harness import Pivot, Row, main
+from components.metrics import over_floor
 from components.streams import stream
 from pipeline.data import DATASET_READERS
 from pipeline.extractors import Images, Pixels, extractor
@@ -77,7 +78,7 @@ def measure(case: Row) -> Iterator[Row]:
     network = extractor(case["extractor"])
     metrics = image_metrics(samples, unit_range(train[others[:n]]), reference, network)
     named = {name.removeprefix(f"{network.name}_"): value for name, value in metrics.items()}
-    ratios = {f"{name}_ratio": named[name] / named[f"{name}_floor"] for name in ("frechet", "precision", "recall")}
+    ratios = {f"{name}_ratio": over_floor(named[name], named[f"{name}_floor"]) for name in ("frechet", "precision", "recall")}
     yield named | ratios | {"sha256": network.sha256, "cpu_seconds": time.process_time() - began}
 
 

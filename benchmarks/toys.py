@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks import ot_cfm
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
-from components.metrics import mmd2
+from components.metrics import mmd2, over_floor
 from components.networks import FourierFeatures, perceptron
 from pipeline.data import load_endpoints
 from pipeline.evaluate import Generator, evaluate, held_out
@@ -61,7 +61,7 @@ def judge(generator: Generator) -> Row:
     n = 2000
     return {
         **metrics,
-        "w2_ratio": metrics["w2"] / metrics["w2_floor"],
+        "w2_ratio": over_floor(metrics["w2"], metrics["w2_floor"]),
         "mmd2": mmd2(generator.sample(n), held_out(generator.endpoints, 0)),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from components.metrics import mode_statistics, precision_recall
+from components.metrics import LEAST_SAMPLES, comparable, mode_statistics, precision_recall
 
 Features = Float[np.ndarray, "n d"]
 NUM_NEIGHBOURS = 3
@@ -19,14 +19,14 @@ NUM_NEIGHBOURS = 3
 
 
 def frechet_distance(x: Features, y: Float[np.ndarray, "m d"]) -> float:
-    """Squared 2-Wasserstein distance between the Gaussian fits of two samples; NaN where not finite.
+    """Squared 2-Wasserstein distance between the Gaussian fits of two samples; NaN where not finite, or of one sample.
 
     |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017, Eq. 6), with unbiased
     covariances. Where C = R^T R, the trace of the root is the nuclear norm of R_x R_y^T; R comes from the samples by a QR
     decomposition. So nothing is squared first and rooted later, and fewer samples than dimensions are no special case. The
     distance of finite samples is biased upwards: it compares only with another of the same n.
     """
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if not comparable(x, y, LEAST_SAMPLES):
         return math.nan
 
     def fit(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +40,15 @@ def frechet_distance(x: Features, y: Float[np.ndarray, "m d"]) -> float:
 
 
 def kernel_distance(x: Features, y: Float[np.ndarray, "m d"], num_subsets: int = 100, subset_size: int = 1000) -> float:
-    """Unbiased squared MMD with the kernel (u . v / d + 1)^3 (Binkowski et al. 2018, section 4); NaN where not finite.
+    """Unbiased squared MMD with the kernel (u . v / d + 1)^3 (Binkowski et al. 2018, section 4); NaN where not finite, or of one
+    sample.
 
     By torch-fidelity: the mean over random subsets. Without the bias of the Frechet distance: about 0 for equal measures, of
     either sign. The features go in as double precision, since the kernels nearly cancel.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric  # imports torchvision
 
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if not comparable(x, y, LEAST_SAMPLES):
         return math.nan
     first, second = (torch.from_numpy(features.astype(np.float64)) for features in (x, y))
     size = min(subset_size, len(x), len(y))
@@ -57,13 +58,7 @@ def kernel_distance(x: Features, y: Float[np.ndarray, "m d"], num_subsets: int =
 
 def feature_distances(x: Features, y: Float[np.ndarray, "m d"]) -> dict[str, float]:
     """All that compares the features x of samples with the features y of data."""
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return dict.fromkeys(("frechet", "kid", "precision", "recall"), math.nan)
-    return {
-        "frechet": frechet_distance(x, y),
-        "kid": kernel_distance(x, y),
-        **precision_recall(x, y, k=min(NUM_NEIGHBOURS, len(x) - 1, len(y) - 1)),
-    }
+    return {"frechet": frechet_distance(x, y), "kid": kernel_distance(x, y), **precision_recall(x, y, k=NUM_NEIGHBOURS)}
 
 
 def inception_score(logits: Float[np.ndarray, "n c"], num_splits: int = 10) -> float:

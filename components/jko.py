@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from components.adam import Adam, Reduce, Terms, adam_of, update
@@ -21,6 +22,8 @@ from components.state import State
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Graphs = Iterable[Transported]
+WARM_UP = 9
+"""One over the share of all updates that the averaged map spans while its decay is not reached."""
 NUM_GRAPHS = 64
 """One per objective, penalty weight, number of frozen maps and shape of a worker's share: a search in one process has many."""
 
@@ -44,7 +47,7 @@ class Problem:
         num_steps: optimizer steps of the phase.
         learning_rates: (step of this phase) -> learning rates of the map and of the potential.
         penalty_every: steps between gradient penalties, each weighted by this number.
-        ema_decay: decay per step of the averaged map.
+        ema_decay: decay per step of the averaged map, after a warm-up (`averaging_weight`).
         bfloat16: networks run under autocast; weights, losses and penalties stay in float32.
         num_microbatches: equal parts in which a rank takes its batch, one after the other, to need less memory: the same
             gradients but for rounding, for one more evaluation of the map.
@@ -132,7 +135,7 @@ def updates(
     with mixed():
         graphs = first if count == 1 else (transported(part) for part in parts)
         on_map = update(map_adam, map_terms(graphs), reduce)
-    average(state, problem.ema_decay)
+    average(state, problem.ema_decay, map_adam.steps[0])
     return Losses(on_potential[0], on_map[0], on_map[1], on_potential[1])
 
 
@@ -147,12 +150,30 @@ def compiled(function: Function) -> Function:
     return cast(Function, settings(torch.compile(function, dynamic=False)))
 
 
-def average(state: State, decay: float) -> None:
-    """averaged <- decay * averaged + (1 - decay) * live; what is not learned, such as running moments, is copied."""
+def averaging_weight(num_updates: Float[Tensor, ""], decay: float) -> Float[Tensor, ""]:
+    """Share of the live weights in the average after the map's n-th update: 1 - min(decay, (n - 1) / (n + 8)).
+
+    With `decay` from the start the initial weights would keep decay^n: 22 % of what fashion_mnist's first phase publishes. This
+    is the warm-up of TensorFlow's ExponentialMovingAverage, (1 + n) / (10 + n), begun two updates earlier, so that the initial
+    weights get no share at all (as in Karras et al. 2024, section 3.1): about the newest ninth of all updates is averaged
+    until 1 / (1 - decay) of them are fewer.
+    """
+    n = num_updates.double()
+    return 1 - ((n - 1) / (n + WARM_UP - 1)).clamp(max=decay)
+
+
+def average(state: State, decay: float, num_updates: Float[Tensor, ""]) -> None:
+    """Move the averaged map towards the live one; what is not learned, such as running moments, is copied.
+
+    Args:
+        num_updates: of the live map, over all phases that have trained it. Adam's own count: it is kept with the moments, begins
+            anew where the map does, and is a tensor, so that a compiled step need not be compiled again.
+    """
     averaged: list[Tensor] = list(state.averaged_map.parameters())
     live: list[Tensor] = list(state.transport_map.parameters())
     with torch.no_grad():
-        torch._foreach_lerp_(averaged, live, 1 - decay)
+        weight = averaging_weight(num_updates, decay).to(averaged[0].dtype)
+        torch._foreach_lerp_(averaged, live, [weight] * len(averaged))
         for averaged_buffer, buffer in zip(state.averaged_map.buffers(), state.transport_map.buffers(), strict=True):
             averaged_buffer.copy_(buffer)
 

@@ -8,11 +8,23 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 Points = Float[np.ndarray, "n d"]
+LEAST_SAMPLES = 2
+"""Of each side, where a spread is compared: a variance has one less degree of freedom."""
+
+
+def comparable(x: Points, y: Float[np.ndarray, "m d"], least: int = 1) -> bool:
+    """Whether both samples are finite and large enough; a metric of others is NaN."""
+    return min(len(x), len(y)) >= least and bool(np.isfinite(x).all() and np.isfinite(y).all())
+
+
+def over_floor(value: float, floor: float) -> float | None:
+    """A distance as a multiple of its floor; None where the floor is zero, as of data that are all equal, or not a number."""
+    return value / floor if floor > 0 and math.isfinite(floor) else None
 
 
 def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
     """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite."""
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if not comparable(x, y):
         return math.nan  # the solver would say 0
     import ot  # and with it scikit-learn, a second or more: only where something is measured
 
@@ -22,7 +34,9 @@ def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 
 
 def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, num_projections: int = 256) -> float:
-    """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015)."""
+    """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015); NaN where not finite."""
+    if not comparable(x, y):
+        return math.nan
     import ot
 
     directions = rng.standard_normal((x.shape[1], num_projections))
@@ -33,10 +47,15 @@ def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, 
 def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
     """Unbiased squared maximum mean discrepancy (Gretton et al. 2012, Eq. 3): about 0 for equal measures, of either sign.
 
-    The kernel is Gaussian; its width is the median distance between points of y.
+    The kernel is Gaussian; its width is the median distance between points of y. NaN where not finite, where there is but one
+    sample on a side, and where that median is zero.
     """
+    if not comparable(x, y, LEAST_SAMPLES):
+        return math.nan
     (n, m), yy = (len(x), len(y)), cdist(y, y, "sqeuclidean")
     scale = 2 * np.median(yy[np.triu_indices(m, 1)])
+    if scale == 0:
+        return math.nan
     within_x, within_y = np.exp(-cdist(x, x, "sqeuclidean") / scale), np.exp(-yy / scale)
     across = np.exp(-cdist(x, y, "sqeuclidean") / scale).mean()
     return float((within_x.sum() - n) / (n * (n - 1)) + (within_y.sum() - m) / (m * (m - 1)) - 2 * across)
@@ -45,13 +64,16 @@ def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict[str, float]:
     """Quality and diversity of samples x against data y (Kynkaanniemi et al. 2019), in the samples' own coordinates.
 
-    Precision is the share of x within the distance of some point of y to its k-th neighbour in y; recall the same with the two
-    exchanged.
+    Precision is the share of x within the distance of some point of y to its k-th neighbour in y, or to the farthest where y has
+    no k others; recall the same with the two exchanged. NaN where not finite, and where there is but one sample on a side.
     """
+    if not comparable(x, y, LEAST_SAMPLES):
+        return {"precision": math.nan, "recall": math.nan}
 
     def covered(points: np.ndarray, by: np.ndarray) -> float:
         # the zeroth neighbour of a point is itself
-        radii = np.concatenate([np.partition(within, k, axis=1)[:, k] for within in _squared_distances(by, by)])
+        nth = min(k, len(by) - 1)
+        radii = np.concatenate([np.partition(within, nth, axis=1)[:, nth] for within in _squared_distances(by, by)])
         return float(np.concatenate([(across <= radii).any(1) for across in _squared_distances(points, by)]).mean())
 
     return {"precision": covered(x, y), "recall": covered(y, x)}

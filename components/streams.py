@@ -29,7 +29,9 @@ PURPOSES = (
     "rows",
     "source_shards",
     "source_rows",
+    "target_noise",
 )
+"""A purpose is its place in this table: a new one goes to the end, since elsewhere it would change every draw behind it."""
 
 
 def stream(seed: int, purpose: str, *, phase: int = 0, step: int = 0) -> np.random.Generator:

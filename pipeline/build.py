@@ -84,7 +84,7 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
         learning_rates=learning_rates,
         penalty_every=training["penalty_every"] or 1,
         ema_decay=training["ema_decay"],
-        bfloat16=training.get("bfloat16", False),
+        bfloat16=phase.bfloat16,
         num_microbatches=num_microbatches,
         compiled=compiled,
     )
@@ -104,7 +104,8 @@ def rows_of(n: int, unit: int, *, rank: int, num_workers: int) -> slice:
 def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:
     """(step) -> one rank's rows of the step's global batch.
 
-    Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers.
+    Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
+    target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.
     """
     seed, n = phase.problem["seed"], phase.problem["training"]["batch_size"]
     z_dim, shared = phase.network.z_dim, phase.problem["jko"]["z"] != "independent"
@@ -120,6 +121,8 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
         anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
         at = At(seed, phase.k, step, n, rows)
         source, target = (torch.from_numpy(endpoints.batch(end, at)).to(device) for end in ("source", "target"))
+        if phase.target_noise:  # all that v sees of the target: R1 and a relativistic pairing are taken at the noised samples too
+            target = target + phase.target_noise * keep(normal(rng("target_noise"), n, *endpoints.shape))
         return Batch(source, target, z, anchor_z)
 
     return draw

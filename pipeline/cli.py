@@ -89,6 +89,8 @@ def read(arguments: Sequence[str]) -> Any:
         prepare_command.check(command)
     elif not isinstance(command, Status | Stop):
         clusters.validate(command.cluster)
+    if isinstance(command, Evaluate):
+        command.require_consistent()
     check_json(command.json)
     return command
 

@@ -47,7 +47,7 @@ class Cluster:
     compile: bool = False
     """compile whole steps with torch.compile (needs a C++ compiler on CPU; minutes at first, seconds later)"""
     checkpoint_every: int = 1000
-    """steps between mid-phase checkpoints of real workers; 0 for none"""
+    """steps between mid-phase checkpoints; 0 for none"""
     max_failures: int = 3
     """how often a job may lose workers and go on from its last checkpoint"""
 

@@ -8,23 +8,25 @@ from typing import Any
 
 import ray
 
+from components.metrics import over_floor
 from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
-from pipeline.errors import RecipeMismatch
-from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load_generator, num_samples
+from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load_generator, num_samples, require_image_figures
 from pipeline.files import write_json
 from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
 from pipeline.phase import phases_of
+from pipeline.provenance import machine
 from pipeline.recipe import Recipe
-from pipeline.store import MapRef, Store
+from pipeline.store import EVALUATED_ON, TRAINED_ON, MapRef, Store
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
 EVALUATED = "sjko.evaluated"
-EVALUATION_VERSION = "1"
+EVALUATION_VERSION = "2"
+"""Raised when figures of equal samples change, so that they are computed again; 2: floors without replacement."""
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 
@@ -60,7 +62,8 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
     store.log_metrics(flow_run_id, {row["k"]: {key: row["metrics"][key] for key in ("w2", "w2_floor")} for row in rows})
     write_json(json_file, summary)
     last = rows[-1]["metrics"]
-    report.line(f"W2 {last['w2']:.4g} = {last['w2'] / last['w2_floor']:.2f} x its floor {last['w2_floor']:.4g}")
+    ratio = over_floor(last["w2"], last["w2_floor"])
+    report.line(f"W2 {last['w2']:.4g}{' beside' if ratio is None else f' = {ratio:.2f} x'} its floor {last['w2_floor']:.4g}")
     report.line(f"T_{rows[-1]['k']} is {rows[-1]['map_ref']}, MLflow run {flow_run_id}")
     for picture in pictures:
         report.line(f"picture: {picture}")
@@ -69,11 +72,14 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
 def phase_row(store: Store, result: PhaseResult, generator: Callable[[], Generator], cluster: Cluster) -> dict[str, Any]:
     """What is known of a phase, for `--json`; metrics are computed once and kept with the phase's run."""
     metrics = evaluated(store, result.ref, generator, cluster)
+    tags = store.run(result.ref.run_id).data.tags
     return {
         "k": result.phase.k,
         "fingerprint": result.phase.fingerprint,
         "cached": result.cached,
         "seconds": result.seconds,
+        "trained_on": tags.get(TRAINED_ON),
+        "evaluated_on": tags.get(EVALUATED_ON),
         "losses": {name: metrics[name] for name in LOSSES if name in metrics},
         "metrics": {name: value for name, value in metrics.items() if name not in HIDDEN},
         "map_ref": str(result.ref),
@@ -115,6 +121,7 @@ def measured(store: Store, ref: MapRef, generator: Generator) -> dict[str, float
         reference = held_out(generator.endpoints, 0)
         title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
         figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, title)
+    store.tag(ref.run_id, EVALUATED_ON, machine())
     store.tag(ref.run_id, EVALUATED, EVALUATION_VERSION)
     return metrics
 
@@ -206,10 +213,10 @@ def evaluate_reference(command: Evaluate) -> None:
     store = open_store(command.cluster)
     ref = store.resolve(command.reference)
     generator = load_generator(store, ref, where=clusters.data(command.cluster))
+    if command.extractor is not None:  # before anything is measured
+        require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
     metrics = evaluate(generator)
     if command.extractor is not None:
-        if len(generator.endpoints.shape) != 3:
-            raise RecipeMismatch(f"--extractor is for images, and {command.reference} makes vectors")
         metrics |= image_figures(generator, command.extractor, command.num_images, command.weights)
     path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
     title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"

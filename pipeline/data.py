@@ -39,8 +39,10 @@ class Endpoints:
         shape: of one sample, without the batch: (d,) or (channels, side, side).
         source: samples of mu, in the space the flow lives in.
         target: training samples of nu, in the space the flow lives in.
-        held_out: samples of nu that training never sees, in the data's own units; without replacement for data sets.
-        num_held_out: how many of those there are; None for an analytic measure.
+        held_out: samples of nu that training never sees, in the data's own units; of a data set none comes twice, and all there
+            are where more are asked for.
+        seen: the same of what training does see: floors compare these with held-out ones.
+        num_distinct: how many there are of held-out samples, or of seen ones where they are fewer; None for an analytic measure.
         shift, scale: units = shift + scale * space.
         modes: the analytic measure, where it has modes.
         where: the folder of prepared sets that images came from, as `load_endpoints` was given it.
@@ -51,7 +53,8 @@ class Endpoints:
     source: Sampler
     target: Sampler
     held_out: Sampler
-    num_held_out: int | None
+    seen: Sampler
+    num_distinct: int | None
     shift: np.ndarray
     scale: float
     modes: Measure | None
@@ -106,7 +109,7 @@ def load_source(data: Data, shape: tuple[int, ...], shift: np.ndarray, scale: fl
 
     images = None if data.source == "normal" else _images(data, "source", where)
     source = _noise(shape) if images is None else _sampler(lambda n, rng: _to_unit_range(images.sample(n, rng)), shift, scale)
-    return Endpoints(shape, source, absent, absent, None, shift, scale, None, where)
+    return Endpoints(shape, source, absent, absent, absent, None, shift, scale, None, where)
 
 
 def resolve(recipe: Recipe, cluster: Cluster) -> Recipe:
@@ -151,7 +154,8 @@ def _from_measure(data: Data) -> Endpoints:
         source=source,
         target=_sampler(target.sample, shift, scale),
         held_out=target.sample,
-        num_held_out=None,
+        seen=target.sample,
+        num_distinct=None,
         shift=shift,
         scale=scale,
         modes=target if target.mode_of else None,
@@ -189,7 +193,8 @@ def _from_images(data: Data, where: str | None) -> Endpoints:
         source=_noise(target.shape) if source is None else lambda n, rng: to_space(source.sample(n, rng)),
         target=lambda n, rng: to_space(target.sample(n, rng)),
         held_out=lambda n, rng: _to_unit_range(target.held_out(n, rng)),
-        num_held_out=target.num_held_out,
+        seen=lambda n, rng: _to_unit_range(target.seen(n, rng)),
+        num_distinct=min(target.num_held_out, target.num_seen),
         shift=shift,
         scale=scale,
         modes=None,

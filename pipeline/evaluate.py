@@ -13,10 +13,11 @@ from torch import nn
 
 from components import state as states
 from components.gradients import push_through
-from components.metrics import mode_statistics, sliced_w2, w2
+from components.metrics import LEAST_SAMPLES, mode_statistics, sliced_w2, w2
 from components.streams import normal, stream
 from pipeline.build import shape_of
 from pipeline.data import Endpoints, Samples, load_endpoints
+from pipeline.errors import Unusable
 from pipeline.extractors import extractor
 from pipeline.image_evaluation import image_metrics
 from pipeline.phase import Phase
@@ -95,8 +96,8 @@ def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None
 
 
 def num_samples(endpoints: Endpoints) -> int:
-    """How many samples W2 is measured on: 2000, or all held-out ones where there are fewer, or what the memory holds."""
-    return min(NUM_SAMPLES, endpoints.num_held_out or NUM_SAMPLES, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
+    """How many samples W2 is measured on: 2000, or all there are where they are fewer, or what the memory holds."""
+    return min(NUM_SAMPLES, endpoints.num_distinct or NUM_SAMPLES, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
 
 
 def held_out(endpoints: Endpoints, draw: int) -> Samples:
@@ -110,7 +111,7 @@ def floors(data: Data, num_pairs: int = NUM_PAIRS, first_draw: int = 0, where: s
     endpoints = endpoints_of(data, where)
     n = num_samples(endpoints)
     draws = range(first_draw, first_draw + num_pairs)
-    fresh = [endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor", step=draw))) for draw in draws]
+    fresh = [endpoints.seen(n, stream(0, "evaluation_floor", step=draw)) for draw in draws]
     means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in zip(draws, fresh, strict=True)])
     return {f"{name}_floor": value for name, value in means.items()}
 
@@ -129,6 +130,23 @@ def own_extractor(generator: Generator) -> str | None:
     return name if fits else None
 
 
+def require_image_figures(endpoints: Endpoints, name: str, n: int, weights: str | None = None) -> None:
+    """Refuse at once what `image_figures` could not measure.
+
+    Raises:
+        Unusable: the extractor cannot be had or takes no such samples, or they are too few.
+    """
+    if len(endpoints.shape) != 3:
+        raise Unusable(f"--extractor is for images, and this map makes vectors of {math.prod(endpoints.shape)} numbers")
+    extractor(name, weights).require(endpoints.shape)
+    there = min(n, endpoints.num_distinct or n)
+    if there < LEAST_SAMPLES:
+        raise Unusable(
+            f"--extractor needs at least {LEAST_SAMPLES} images, whose spread it compares: asked for are {n}, and of the fewer "
+            f"of held-out and training images there are {endpoints.num_distinct}"
+        )
+
+
 def image_figures(generator: Generator, name: str, n: int, weights: str | None = None) -> dict[str, float]:
     """Image metrics of n samples, or as many as there are held-out images, in the features of an extractor.
 
@@ -136,10 +154,10 @@ def image_figures(generator: Generator, name: str, n: int, weights: str | None =
         weights: path or URL of the weights of `inception`.
     """
     endpoints = generator.endpoints
-    n = min(n, endpoints.num_held_out or n)
+    n = min(n, endpoints.num_distinct or n)
     counts = [min(SAMPLES_AT_ONCE, n - begin) for begin in range(0, n, SAMPLES_AT_ONCE)]
     samples = np.concatenate([generator.sample(count, draw) for draw, count in enumerate(counts)])
-    train = endpoints.to_units(endpoints.target(n, stream(0, "evaluation_floor")))
+    train = endpoints.seen(n, stream(0, "evaluation_floor"))
     test = endpoints.held_out(n, stream(0, "evaluation_target"))
     return image_metrics(samples, train, test, extractor(name, weights))
 

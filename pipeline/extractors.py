@@ -78,11 +78,19 @@ class Extractor:
     shape: tuple[int, int, int] | None = None
     batch_size: int = 16
 
+    def require(self, shape: tuple[int, ...]) -> None:
+        """Refuse images of another shape than the network was trained on.
+
+        Raises:
+            Unusable: it was, and these are others.
+        """
+        if self.shape and shape != self.shape:
+            wanted, given = (" x ".join(map(str, each)) for each in (self.shape, shape))
+            raise Unusable(f"{self.name} was trained on images of {wanted}, these are {given}; effnet takes any")
+
     def describe(self, pixels: Pixels) -> Described:
         """Features and logits of 8-bit images, a batch at a time."""
-        if self.shape and pixels.shape[1:] != self.shape:
-            wanted, given = (" x ".join(map(str, shape)) for shape in (self.shape, pixels.shape[1:]))
-            raise ValueError(f"{self.name} was trained on images of {wanted}, these are {given}; effnet takes any")
+        self.require(pixels.shape[1:])
         with torch.inference_mode():
             parts = [self.network(batch) for batch in torch.split(torch.tensor(pixels), self.batch_size)]
         logits = [part.numpy() for _, part in parts if part is not None]
@@ -178,7 +186,7 @@ def inception(weights: str) -> Extractor:
         torch.load(io.BytesIO(content), weights_only=True)
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], io.BytesIO(content))
     except Exception as error:  # torch raises many kinds
-        raise Corrupt(redacted(weights), f"it does not hold the weights of torch-fidelity's Inception v3; {hint}") from error
+        raise Unusable(f"{redacted(weights)} does not hold the weights of torch-fidelity's Inception v3; {hint}") from error
     return Extractor("inception", hashlib.sha256(content).hexdigest(), lambda images: network(_coloured(images)))
 
 
@@ -207,10 +215,10 @@ def extractor(name: str, weights: str | None = None) -> Extractor:
     """
     if name == "inception":
         if weights is None:
-            raise ValueError("inception needs a path or URL of its weights; lenet and effnet bring their own")
+            raise Unusable("inception needs a path or URL of its weights; lenet and effnet bring their own")
         return inception(weights)
     if name not in EXTRACTORS:
-        raise ValueError(f"extractor must be one of {', '.join([*EXTRACTORS, 'inception'])}, not {name}")
+        raise Unusable(f"extractor must be one of {', '.join([*EXTRACTORS, 'inception'])}, not {name}")
     if weights is not None:
-        raise ValueError(f"only inception takes weights, {name} brings its own")
+        raise Unusable(f"only inception takes weights, {name} brings its own")
     return _loaded(name)

@@ -142,6 +142,11 @@ class Mapped:
         """Test images."""
         return len(self.test)
 
+    @property
+    def num_seen(self) -> int:
+        """Training images."""
+        return len(self.train)
+
     def batch(self, end: str, at: At) -> Pixels:
         """One rank's rows of a global batch, drawn with replacement."""
         indices = stream(at.seed, end, phase=at.phase, step=at.step).integers(len(self.train), size=at.n)
@@ -150,6 +155,10 @@ class Mapped:
     def sample(self, n: int, rng: np.random.Generator) -> Pixels:
         """Training images, drawn with replacement."""
         return self.train[rng.integers(len(self.train), size=n)]
+
+    def seen(self, n: int, rng: np.random.Generator) -> Pixels:
+        """Training images, without replacement."""
+        return self.train[rng.permutation(len(self.train))[:n]]
 
     def held_out(self, n: int, rng: np.random.Generator) -> Pixels:
         """Test images, without replacement."""

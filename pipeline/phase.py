@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
-from pipeline.recipe import DATASETS, Data, Jko, Network, Recipe, Training
+from pipeline.recipe import DATASETS, SIDES, Data, Jko, Network, Recipe, Training
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
 LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed")
 """Fields of `Data` that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
@@ -59,7 +59,7 @@ class Phase:
             "method_version": METHOD_VERSION,
             "seed": recipe.seed,
             "data": _data_of(recipe.data),
-            "network": asdict(recipe.network),
+            "network": _network_of(recipe.network),
             "jko": jko,
             "training": training,
         }
@@ -90,7 +90,8 @@ class Phase:
 
     @property
     def network(self) -> Network:
-        return Network(**self.problem["network"])
+        network = self.problem["network"]
+        return Network(**(network if network["depth"] is not None else {**network, "depth": Network.depth}))
 
     @property
     def h(self) -> float:
@@ -100,6 +101,16 @@ class Phase:
     def composed(self) -> bool:
         """Whether T_k is an increment on top of phases 0, ..., k - 1."""
         return bool(self.problem["jko"]["parametrization"] == "composed")
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether networks run in 16 bits."""
+        return bool(self.problem["training"].get("bfloat16", False))
+
+    @property
+    def target_noise(self) -> float:
+        """Standard deviation of the noise on target samples in this phase."""
+        return float(self.problem["training"].get("target_noise", 0.0)) / (self.k + 1)
 
     @property
     def num_steps(self) -> int:
@@ -114,6 +125,11 @@ def _data_of(data: Data) -> dict[str, Any]:
     if data.target in DATASETS and data.size == DATASETS[data.target][1]:
         values["size"] = None
     return {name: value for name, value in values.items() if name not in LATER_FIELDS or value != getattr(Data, name)}
+
+
+def _network_of(network: Network) -> dict[str, Any]:
+    """The network without what has no influence: the convolutional ones have a depth of their own."""
+    return {**asdict(network), "depth": None if network.kind in SIDES else network.depth}
 
 
 def fields_of(group: Jko | Training) -> dict[str, Any]:

@@ -40,9 +40,14 @@ class Share:
     n: int
 
     @property
+    def num_rows(self) -> int:
+        """How many they are."""
+        return len(range(self.n)[self.rows])
+
+    @property
     def weight(self) -> float:
         """Of the whole batch."""
-        return len(range(self.n)[self.rows]) / self.n
+        return self.num_rows / self.n
 
     def mean_in_place(self, tensors: Sequence[Tensor]) -> None:
         """Average over the global batch what each worker has averaged over its rows, in one collective."""

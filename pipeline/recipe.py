@@ -170,9 +170,11 @@ class Training:
     penalty_every: int = 4
     """steps between gradient penalties, each with its weight times this number"""
     ema_decay: float = 0.995
-    """decay per step of the averaged map, the one that is evaluated and served"""
+    """decay per step of the averaged map, the one that is evaluated and served; less at the n-th step of the flow, at most
+    (n - 1) / (n + 8), so that the initial weights have no share"""
     target_noise: float = 0.0
-    """standard deviation of Gaussian noise on target samples in phase 0; divided by k + 1 in phase k"""
+    """standard deviation of Gaussian noise on target samples before the potential sees them, in the space the flow lives in:
+    target_noise / (k + 1) in phase k"""
     bfloat16: bool = False
     """networks run in bfloat16 where that is safe (autocast); weights, losses and penalties stay in float32"""
 

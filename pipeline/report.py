@@ -66,6 +66,7 @@ class Display:
     def __init__(self, store: "Store", phases: Sequence[Phase]) -> None:
         self._store, self._phases = store, phases
         self._steps_before = 0
+        self._has_warned = False
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -119,9 +120,18 @@ class Display:
             step = 0.0
             while step < phase.num_steps and not done.wait(1.0):
                 with contextlib.suppress(StoreUnavailable):
-                    step = self._store.run(run_id).data.metrics.get("step", 0.0)
+                    data = self._store.run(run_id).data
+                    step = data.metrics.get("step", 0.0)
+                    self._warn(data.tags.get(SLOW))
                 self._progress.update(self._task, completed=before + step)
             before += phase.num_steps
+
+
+    def _warn(self, sentence: str | None) -> None:
+        """What a worker has to say about its machine, once."""
+        if sentence is not None and not self._has_warned:
+            self._has_warned = True
+            self.note(f"warning: {sentence}")
 
 
 def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:

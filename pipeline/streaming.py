@@ -61,6 +61,11 @@ class Streamed:
         """Test images."""
         return self.images.num_rows("test")
 
+    @property
+    def num_seen(self) -> int:
+        """Training images."""
+        return self.images.num_rows("train")
+
     def batch(self, end: str, at: At) -> Pixels:
         """One rank's rows of a global batch.
 
@@ -86,6 +91,10 @@ class Streamed:
     def sample(self, n: int, rng: np.random.Generator) -> Pixels:
         """Training images, drawn with replacement from a few shards: rows have no order that would make these special."""
         return self._few("train", n, rng, lambda found: rng.integers(found, size=n))
+
+    def seen(self, n: int, rng: np.random.Generator) -> Pixels:
+        """Training images, without replacement, from a few shards."""
+        return self._few("train", n, rng, lambda found: rng.permutation(found)[:n])
 
     def held_out(self, n: int, rng: np.random.Generator) -> Pixels:
         """Test images, without replacement, from a few shards."""

@@ -4,6 +4,7 @@ The same function runs in Ray Train's local mode. A job holds one or several con
 """
 
 import contextlib
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -17,15 +18,20 @@ from ray.train.collective import broadcast_from_rank_zero
 from components import state as states
 from components.jko import Losses, train_phase
 from components.state import State
-from pipeline.build import batches_of, problem_of
+from pipeline.build import batches_of, problem_of, shape_of
+from pipeline.checkpoints import Checkpoints, OfFiles, OfRay
 from pipeline.data import load_endpoints
 from pipeline.errors import Diverged, Unusable
-from pipeline.handover import Publisher, Trained, frozen_maps, initial_state, resume, save_checkpoint
+from pipeline.handover import Trained, frozen_maps, initial_state
 from pipeline.phase import Phase
+from pipeline.precision import slow_bfloat16
+from pipeline.provenance import processor
+from pipeline.publisher import Publisher
 from pipeline.ranks import Ranks, Share, ranks_of, share_of
 from pipeline.recorder import Recorder
-from pipeline.store import Store
+from pipeline.store import SLOW, Store
 
+logger = logging.getLogger(__name__)
 NUM_WINDOWS = 100
 """Step losses are averaged over a hundredth of a phase: what the curves show, and how late a divergence is noticed at most."""
 
@@ -35,8 +41,8 @@ class Job:
     """The work of one Ray Train job, as plain values.
 
     Attributes:
-        local: in the driver's own process, where Ray Train keeps no checkpoints and where, inside a Ray Tune trial, its context
-            may not be asked for.
+        storage: folder or URL of checkpoints where Ray Train keeps none: in its local mode, in the driver's own process, where
+            inside a Ray Tune trial its context may not be asked for; None: Ray Train has workers and keeps its own.
         data: where prepared image sets are, as `load_endpoints` takes it.
         node_id: Ray's node that workers must be on, as where the store is a file on its disk; None: any.
     """
@@ -46,12 +52,17 @@ class Job:
     tracking_uri: str
     checkpoint_every: int
     num_threads: int
-    local: bool
+    storage: str | None
     data: str | None = None
     node_id: str | None = None
     num_microbatches: int = 1
     channels_last: bool = False
     compile: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether Ray Train has no workers."""
+        return self.storage is not None
 
 
 def train_loop(config: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +83,7 @@ def train_loop(config: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job.num_threads)
     try:
         store = Store(job.tracking_uri)
-        with Publisher(store) if ranks.is_first else contextlib.nullcontext() as publisher:
+        with Publisher(store, trained_on(ranks, job)) if ranks.is_first else contextlib.nullcontext() as publisher:
             train_phases(job, ranks, store, publisher)
     except Diverged as error:
         return {"diverged": error.arguments}
@@ -88,19 +99,48 @@ def train_phases(job: Job, ranks: Ranks, store: Store, publisher: Publisher | No
         publisher: of the first worker; None on all others.
     """
     before: Trained | None = None
-    for text, run_id in zip(job.phases, job.run_ids, strict=True):
-        phase = Phase.from_json(text)
+    checkpoints: Checkpoints = OfRay(publisher)
+    if job.storage is not None:
+        assert publisher is not None
+        checkpoints = OfFiles(job.storage, publisher)
+    phases = [Phase.from_json(text) for text in job.phases]
+    if publisher:
+        say_if_slow(phases[0], job.run_ids[0], store, ranks, job)
+    for phase, run_id in zip(phases, job.run_ids, strict=True):
         if publisher and phase.composed:
             publisher.wait()  # the increments so far are read from the store
         published = store.find(phase, runs=[store.run(run_id)]) is not None if ranks.is_first else None
         if broadcast_from_rank_zero(published):  # by this job, before it lost a worker
+            checkpoints.forget(phase)
             before = None
             continue
         recorder = Recorder(store, run_id) if publisher else None
-        state = train(phase, before, recorder, store=store, ranks=ranks, job=job, publisher=publisher)
+        try:
+            state = train(phase, before, recorder, store=store, ranks=ranks, job=job, checkpoints=checkpoints)
+        except Diverged:
+            checkpoints.forget(phase)  # it would lead to the same end
+            raise
         before = Trained(phase, state)
         if publisher and recorder:
-            publisher.publish(run_id, phase, state, recorder)
+            publisher.publish(run_id, phase, state, recorder, checkpoints.forget)
+
+
+def trained_on(ranks: Ranks, job: Job) -> str:
+    """The processor that trains, for who compares seconds: `AMD EPYC, 1 thread`."""
+    if ranks.device.type == "cuda":
+        return f"{torch.cuda.get_device_name(ranks.device)}, {ranks.size} of them"
+    workers = f", {ranks.size} workers each" if ranks.size > 1 else ""
+    return f"{processor()}, {job.num_threads} thread{'s' * (job.num_threads > 1)}{workers}"
+
+
+def say_if_slow(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
+    """Warn where this machine would be faster at another precision: in the worker's log, and by a tag on the user's screen."""
+    if ranks.device.type == "cpu" and phase.bfloat16:
+        shape = shape_of(phase, load_endpoints(phase.data, job.data))
+        if (sentence := slow_bfloat16(shape, share_of(phase, ranks, job.num_microbatches).num_rows)) is not None:
+            store.tag(run_id, SLOW, sentence)
+            if not job.local:  # else the log is the screen
+                logger.warning(sentence)
 
 
 def train(
@@ -111,9 +151,9 @@ def train(
     store: Store,
     ranks: Ranks,
     job: Job,
-    publisher: Publisher | None,
+    checkpoints: Checkpoints,
 ) -> State:
-    """Train one phase from its parent, or from the job's last checkpoint of this phase."""
+    """Train one phase from its parent, or from its last checkpoint."""
     began = time.monotonic()
     endpoints = load_endpoints(phase.data, job.data)
     problem = problem_of(phase, num_microbatches=job.num_microbatches, compiled=job.compile)
@@ -124,8 +164,7 @@ def train(
         for network in anchor:
             network.to(memory_format=torch.channels_last)
     ranks.synchronise_buffers(list(state.modules().values()))
-    if not job.local:
-        resume(state, phase)
+    checkpoints.resume(state, phase)
     share = share_of(phase, ranks, job.num_microbatches)
     draw = batches_of(phase, endpoints, share.rows, ranks.device)
     window_size = math.ceil(problem.num_steps / NUM_WINDOWS)
@@ -144,7 +183,7 @@ def train(
             if recorder:
                 recorder.add(state.step, last_finite)
         if checkpoint:
-            save_checkpoint(state, phase, publisher)
+            checkpoints.save(state, phase)
     if not all(bool(parameter.isfinite().all()) for parameter in state.transport_map.parameters()):
         raise Diverged(phase.k, state.step, "the map's last update", last_finite)
     if recorder:

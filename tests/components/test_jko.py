@@ -11,13 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import BOTH_SHAPES, IMAGE, SECOND_ORDER, VECTOR, constant, double_state, name_of, objective, problem, random_batches
+from builders import (
+    BOTH_SHAPES,
+    IMAGE,
+    SECOND_ORDER,
+    VECTOR,
+    constant,
+    double_state,
+    name_of,
+    objective,
+    problem,
+    random_batches,
+    state_of,
+)
 from torch import nn
 from torch.nn import functional
 
 from components.adam import adam_of, update
 from components.gradients import Batch, push_through
-from components.jko import train_phase, train_step
+from components.jko import average, train_phase, train_step
 
 EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
@@ -225,14 +237,36 @@ def test_the_map_is_evaluated_and_differentiated_once_per_step(losses):
 
 
 @EACH_SHAPE
-def test_the_averaged_map_follows_its_formula(shape):
-    state, expected = double_state(shape), [p.clone() for p in double_state(shape).averaged_map.parameters()]
-    for _ in train_phase(state, problem(objective("jsd", h=0.5), ema_decay=0.8), [], random_batches(shape, 12, torch.float64)):
-        live = [p.detach() for p in state.transport_map.parameters()]
-        expected = [0.8 * old + 0.2 * new for old, new in zip(expected, live, strict=True)]
-        for ours, exact in zip(state.averaged_map.parameters(), expected, strict=True):
-            torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-14)
-            assert not ours.requires_grad
+def test_the_averaged_map_follows_its_formula_and_its_count_goes_on_into_the_next_phase(shape):
+    """Decays 0, 1/10, 2/11, 3/12, then the recipe's 0.3, for 3/12 is the last that is less."""
+    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+    solved = problem(objective("jsd", h=0.5), ema_decay=0.3, num_steps=3)
+    for p in state.averaged_map.parameters():
+        p.fill_(1e9)  # what the average began with has no share in it
+    expected = [torch.zeros_like(p) for p in state.averaged_map.parameters()]
+    decays = iter([0, 1 / 10, 2 / 11, 3 / 12, 0.3, 0.3])
+    for _ in range(2):
+        state.step = 0
+        for _ in train_phase(state, solved, [], draw):
+            d, live = next(decays), [p.detach() for p in state.transport_map.parameters()]
+            expected = [d * old + (1 - d) * new for old, new in zip(expected, live, strict=True)]
+            for ours, exact in zip(state.averaged_map.parameters(), expected, strict=True):
+                torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-14)
+                assert not ours.requires_grad
+
+
+@pytest.mark.parametrize("decay", [0.995, 0.9999])
+def test_averaging_the_numbers_of_the_steps_gives_a_recent_one_from_the_start(decay):
+    """A map of one weight that is n after its n-th update: the average of a long first phase is of its last tenth."""
+    (state, weight), num_steps = (state_of(nn.Linear(1, 1), nn.Linear(1, 1), (0.0, 0.9)), torch.tensor(0.0)), 1500
+    for _ in range(num_steps):
+        weight += 1
+        with torch.no_grad():
+            for p in state.transport_map.parameters():
+                p.fill_(weight.item())
+        average(state, decay, weight)
+        (found, *_) = (p.item() for p in state.averaged_map.parameters())
+        assert 0.85 * weight <= found <= weight
 
 
 def test_the_learning_rates_are_those_of_the_step():

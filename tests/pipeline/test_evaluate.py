@@ -67,7 +67,7 @@ def test_held_out_images_are_never_training_images() -> None:
     endpoints = data.load_endpoints(Data(target="digits", standardise=False))
     train_images = {image.tobytes() for image in endpoints.target(20_000, stream(0, "target"))}
     held = endpoints.held_out(10_000, stream(0, "evaluation_target"))
-    assert len(held) == endpoints.num_held_out == 500
+    assert len(held) == endpoints.num_distinct == 500
     assert len({image.tobytes() for image in held} & train_images) <= 2, "the scans themselves hold next to no duplicates"
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from builders import CPU
 from flop import Flop
-from flows import ROOT, assert_identical, command_environment, train, weights
+from flows import ROOT, command_environment, train, weights
 
 from components.jko import train_step
 from pipeline import cli, connection
@@ -136,14 +136,6 @@ def test_compiled_steps_train_the_same_flow(store: Store, home: Path, tmp_path: 
     for a, b in zip(expected, found, strict=True):
         assert a.keys() == b.keys()
         torch.testing.assert_close(a["map/dense.0.weight"], b["map/dense.0.weight"], rtol=0, atol=1e-4)
-
-
-def test_the_noise_on_the_target_falls_with_the_phase_and_is_the_same_for_all_workers(store: Store) -> None:
-    quiet, noisy = shortened("fashion_mnist"), shortened("fashion_mnist", target_noise=0.5)
-    assert {phase.fingerprint for phase in phases_of(quiet)}.isdisjoint(phase.fingerprint for phase in phases_of(noisy))
-    first, second = ([weights(store, result.ref) for result in train(recipe, store)] for recipe in (noisy, noisy))
-    for a, b in zip(first, second, strict=True):
-        assert_identical(a, b)
 
 
 def test_images_are_judged_beside_the_floor_in_the_features_of_a_network_that_knows_them(store: Store) -> None:

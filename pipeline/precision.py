@@ -1,0 +1,64 @@
+"""Whether a machine is slow at the precision that a recipe asks for, measured in a fraction of a second."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from components.shape import Shape
+from components.state import build_map, build_potential
+from pipeline.provenance import processor
+
+SLOW_BY = 1.2
+"""Times as long, from which on it is worth a word."""
+NUM_TIMINGS, NUM_SAMPLES = 3, 32
+MOST_PARAMETERS = 5_000_000
+"""A pass through a pair with more takes seconds: one convolution of its width stands for it."""
+
+
+def slow_bfloat16(shape: Shape, num_rows: int) -> str | None:
+    """A sentence for who trains these networks in bfloat16 on a CPU that is faster in float32; None where it is not.
+
+    Only processors with AMX or AVX512-BF16 multiply in 16 bits; the others convert, and may take many times as long.
+
+    Args:
+        num_rows: of a batch, on this worker.
+    """
+    factor = slowdown(shape, min(num_rows, NUM_SAMPLES))
+    if factor <= SLOW_BY:
+        return None
+    return (
+        f"training.bfloat16: {processor()} takes {factor:.1f} x as long for these networks in bfloat16 as in float32. "
+        "--training.no-bfloat16 trains them in float32, as another flow."
+    )
+
+
+def slowdown(shape: Shape, n: int) -> float:
+    """CPU time of a pass forward and back through the networks in bfloat16, over that in float32; each the least of a few."""
+    step = _pass(shape, n)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(NUM_TIMINGS + 1):
+        for bfloat16, found in seconds.items():
+            began = time.process_time()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                outputs = step()
+            torch.autograd.backward(outputs.float().sum())
+            if turn:  # the first prepares
+                found.append(time.process_time() - began)
+    return min(seconds[True]) / min(seconds[False])
+
+
+def _pass(shape: Shape, n: int) -> Callable[[], torch.Tensor]:
+    """The pair on n samples, or one convolution of its width on one."""
+    with torch.device("meta"):
+        num_parameters = sum(p.numel() for p in build_map(shape).parameters())
+    if num_parameters > MOST_PARAMETERS:
+        convolution, images = (
+            nn.utils.skip_init(nn.Conv2d, shape.width, shape.width, 3, padding=1),
+            torch.ones(1, shape.width, 16, 16),
+        )
+        return lambda: convolution(images)
+    transport_map, potential = build_map(shape), build_potential(shape)
+    x, z = torch.ones(n, *shape.sample_shape), torch.ones(n, shape.z_dim) if shape.z_dim else None
+    return lambda: potential(transport_map(x, z))
