@@ -18,9 +18,9 @@ from pipeline.files import write_json
 from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
 from pipeline.phase import phases_of
-from pipeline.provenance import machine
+from pipeline.provenance import EVALUATED_ON, TRAINED_ON, machine
 from pipeline.recipe import Recipe
-from pipeline.store import EVALUATED_ON, TRAINED_ON, MapRef, Store
+from pipeline.store import MapRef, Store
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")

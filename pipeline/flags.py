@@ -84,9 +84,7 @@ class Evaluate:
         if self.num_images < 2:
             raise ValueError(f"--num-images must be at least 2, not {self.num_images}")
         if self.extractor == "inception" and self.weights is None:
-            raise ValueError(
-                "--extractor inception needs --weights, a path or URL; lenet and effnet bring their own"
-            )
+            raise ValueError("--extractor inception needs --weights, a path or URL; lenet and effnet bring their own")
         if self.extractor != "inception" and self.weights is not None:
             raise ValueError(f"--weights is for --extractor inception, not for {self.extractor or 'no extractor'}")
 

@@ -90,8 +90,7 @@ class Phase:
 
     @property
     def network(self) -> Network:
-        network = self.problem["network"]
-        return Network(**(network if network["depth"] is not None else {**network, "depth": Network.depth}))
+        return Network(**self.problem["network"])
 
     @property
     def h(self) -> float:
@@ -128,8 +127,8 @@ def _data_of(data: Data) -> dict[str, Any]:
 
 
 def _network_of(network: Network) -> dict[str, Any]:
-    """The network without what has no influence: the convolutional ones have a depth of their own."""
-    return {**asdict(network), "depth": None if network.kind in SIDES else network.depth}
+    """The network; the convolutional ones have a depth of their own, so theirs is the default whatever a recipe says."""
+    return {**asdict(network), "depth": Network.depth if network.kind in SIDES else network.depth}
 
 
 def fields_of(group: Jko | Training) -> dict[str, Any]:

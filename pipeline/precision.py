@@ -54,10 +54,9 @@ def _pass(shape: Shape, n: int) -> Callable[[], torch.Tensor]:
     with torch.device("meta"):
         num_parameters = sum(p.numel() for p in build_map(shape).parameters())
     if num_parameters > MOST_PARAMETERS:
-        convolution, images = (
-            nn.utils.skip_init(nn.Conv2d, shape.width, shape.width, 3, padding=1),
-            torch.ones(1, shape.width, 16, 16),
-        )
+        with torch.random.fork_rng(devices=[]):  # the global generator stays as it is
+            convolution = nn.Conv2d(shape.width, shape.width, 3, padding=1)
+        images = torch.ones(1, shape.width, 16, 16)
         return lambda: convolution(images)
     transport_map, potential = build_map(shape), build_potential(shape)
     x, z = torch.ones(n, *shape.sample_shape), torch.ones(n, shape.z_dim) if shape.z_dim else None

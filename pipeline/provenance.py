@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 VERSIONED = ("torch", "numpy", "ray", "mlflow")
+TRAINED_ON, EVALUATED_ON, SLOW = "sjko.trained_on", "sjko.evaluated_on", "sjko.slow"
+"""Tags of a phase's run: the processors that made it and its figures; a sentence where one is slow at what the recipe asks."""
 
 
 def redacted(uri: str) -> str:

@@ -9,8 +9,9 @@ from typing import Self
 from components import state as states
 from components.state import State
 from pipeline.phase import Phase
+from pipeline.provenance import TRAINED_ON
 from pipeline.recorder import Recorder
-from pipeline.store import TRAINED_ON, Store
+from pipeline.store import Store
 
 
 class Publisher:

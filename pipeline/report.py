@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
+from pipeline.provenance import SLOW
 from pipeline.words import literal
 
 if TYPE_CHECKING:
@@ -125,7 +126,6 @@ class Display:
                     self._warn(data.tags.get(SLOW))
                 self._progress.update(self._task, completed=before + step)
             before += phase.num_steps
-
 
     def _warn(self, sentence: str | None) -> None:
         """What a worker has to say about its machine, once."""

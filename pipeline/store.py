@@ -24,8 +24,6 @@ from pipeline.runs import Run, Runs, local_path
 logger = logging.getLogger(__name__)
 FOLDER = "phase"
 FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner", "sjko.corrupt"
-TRAINED_ON, EVALUATED_ON, SLOW = "sjko.trained_on", "sjko.evaluated_on", "sjko.slow"
-"""Processors that made a phase and its figures; a sentence where one is slow at what the recipe asks."""
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from pipeline.errors import Diverged, Unusable
 from pipeline.handover import Trained, frozen_maps, initial_state
 from pipeline.phase import Phase
 from pipeline.precision import slow_bfloat16
-from pipeline.provenance import processor
+from pipeline.provenance import SLOW, processor
 from pipeline.publisher import Publisher
 from pipeline.ranks import Ranks, Share, ranks_of, share_of
 from pipeline.recorder import Recorder
-from pipeline.store import SLOW, Store
+from pipeline.store import Store
 
 logger = logging.getLogger(__name__)
 NUM_WINDOWS = 100

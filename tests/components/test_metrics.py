@@ -8,7 +8,8 @@ from closed_forms import bures_wasserstein, optimal_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.metrics import mmd2, mode_statistics, precision_recall, sliced_w2, w2
+from components.image_metrics import feature_distances, frechet_distance, kernel_distance
+from components.metrics import mmd2, mode_statistics, over_floor, precision_recall, sliced_w2, w2
 from components.streams import stream
 
 SEEDS = st.integers(0, 2**20)
@@ -176,3 +177,48 @@ def test_samples_that_are_not_finite_are_at_no_distance_at_all(bad):
     x[3, 1] = bad
     assert math.isnan(w2(x, y))
     assert math.isnan(w2(y, x))
+
+
+SAMPLES = {
+    "one": np.ones((1, 3)),
+    "two": np.arange(6.0).reshape(2, 3),
+    "three": np.arange(9.0).reshape(3, 3),
+    "equal": np.full((20, 3), 0.5),
+    "many": np.random.default_rng(0).standard_normal((30, 3)),
+    "nan": np.full((20, 3), np.nan),
+    "infinite": np.where(np.eye(20, 3) > 0, np.inf, 1.0),
+    "huge": 1e12 * np.random.default_rng(1).standard_normal((20, 3)),
+}
+METRICS = {
+    "w2": w2,
+    "sliced_w2": lambda x, y: sliced_w2(x, y, np.random.default_rng(0)),
+    "mmd2": mmd2,
+    "precision_recall": lambda x, y: sum(precision_recall(x, y).values()),
+    "frechet": frechet_distance,
+    "kid": lambda x, y: kernel_distance(x, y, num_subsets=3),
+    "all of features": lambda x, y: sum(feature_distances(x, y).values()),
+}
+OF_ONE = ("w2", "sliced_w2")
+"""Metrics that one sample of each side has."""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("x", SAMPLES)
+@pytest.mark.parametrize("y", SAMPLES)
+def test_every_metric_of_any_two_samples_is_a_number_or_nan_and_no_error(metric, x, y):
+    value = METRICS[metric](SAMPLES[x], SAMPLES[y])
+    undefined = {x, y} & {"nan", "infinite"} or ("one" in (x, y) and metric not in OF_ONE)
+    if undefined:
+        assert math.isnan(value)
+    elif "huge" not in (x, y) and not (metric == "mmd2" and y == "equal"):
+        assert math.isfinite(value)
+
+
+@pytest.mark.parametrize(("value", "floor", "expected"), [(3.0, 2.0, 1.5), (1.0, 0.0, None), (0.0, 0.0, None)])
+def test_a_distance_has_no_multiple_of_a_floor_of_zero(value, floor, expected):
+    assert over_floor(value, floor) == expected
+
+
+@pytest.mark.parametrize("floor", [math.nan, math.inf])
+def test_a_distance_has_no_multiple_of_a_floor_that_is_none(floor):
+    assert over_floor(1.0, floor) is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import picture_sets as sets
 import pytest
 from flows import tiny, train
 from PIL import Image
@@ -132,7 +133,7 @@ def test_a_whole_run_writes_json_pictures_and_their_artifacts(
     summary = json.loads(path.read_text())
     assert summary["run_id"] == store.flows()[0].info.run_id
     assert [set(row) for row in summary["phases"]] == [
-        {"k", "fingerprint", "cached", "seconds", "losses", "metrics", "map_ref"}
+        {"k", "fingerprint", "cached", "seconds", "trained_on", "evaluated_on", "losses", "metrics", "map_ref"}
     ] * 2
     row = summary["phases"][1]
     assert set(row["losses"]) == {"potential_loss", "map_loss", "transport_cost", "gradient_penalty"}
@@ -166,3 +167,102 @@ def test_two_phases_of_the_shipped_recipe_bring_both_rings_near_the_floor(store:
     assert metrics["modes_covered"] == metrics["modes"] == 2
     assert metrics["mode_kl"] < 0.01
     assert metrics["on_support"] > 0.93
+
+
+def test_floors_of_a_finite_set_take_no_image_twice_and_all_where_more_are_asked_for() -> None:
+    """1,297 training and 500 held-out scans, next to no two of which are equal."""
+    endpoints = data.load_endpoints(Data(target="digits", standardise=False))
+    for draw in range(4):
+        seen = endpoints.seen(500, stream(0, "evaluation_floor", step=draw))
+        assert len({image.tobytes() for image in seen}) >= 498
+    assert not np.array_equal(seen, endpoints.seen(500, stream(0, "evaluation_floor")))
+    everything = endpoints.seen(10_000, stream(0, "evaluation_floor"))
+    assert len(everything) == 1297
+    train_images = {image.tobytes() for image in endpoints.target(20_000, stream(0, "target"))}
+    assert {image.tobytes() for image in seen} <= train_images
+    assert endpoints.num_distinct == 500
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--num-images", "0"], "--num-images must be at least 2, not 0"),
+        (["--num-images", "-3"], "--num-images must be at least 2, not -3"),
+        (["--num-images", "1", "--extractor", "lenet"], "--num-images must be at least 2, not 1"),
+        (["--extractor", "inception"], "--extractor inception needs --weights"),
+        (["--extractor", "lenet", "--weights", "x"], "--weights is for --extractor inception, not for lenet"),
+        (["--weights", "x"], "--weights is for --extractor inception, not for no extractor"),
+    ],
+)
+def test_flags_of_evaluate_that_cannot_work_are_refused_at_once(
+    flags: list[str], sentence: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", "0123456789", *flags]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+SMALL_RUN = "--data.target image_folder --data.size 8 --network.width 8 --jko.num-phases 1 --training.num-steps 3"
+
+
+@pytest.fixture
+def tiny_folder(store: Store, home: Path, tmp_path: Path) -> str:
+    """The fingerprint of a map that was trained on a folder of which one image is held out."""
+    sets.prepared("image_folder", sets.photos(tmp_path / "photos", 6, 8), home / "data", 8)
+    assert cli.main(["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4"]) == 0
+    return str(store.flows()[0].data.tags["sjko.fingerprint"])
+
+
+def test_what_an_extractor_cannot_look_at_is_a_sentence(
+    tiny_folder: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    garbage = tmp_path / "weights.pth"
+    garbage.write_bytes(b"no weights")
+    planar = train(tiny(num_phases=1), store)[0].ref.fingerprint
+    assert cli.main(["evaluate", tiny_folder]) == 0, "the other figures need but one image"
+    for reference, flags, sentence in (
+        (tiny_folder, ["effnet"], "--extractor needs at least 2 images"),
+        (tiny_folder, ["lenet"], "lenet was trained on images of 1 x 28 x 28, these are 3 x 8 x 8; effnet takes any"),
+        (tiny_folder, ["inception", "--weights", str(tmp_path / "none.pth")], "no Inception weights at"),
+        (tiny_folder, ["inception", "--weights", str(garbage)], "does not hold the weights of torch-fidelity's Inception v3"),
+        (planar, ["effnet"], "--extractor is for images"),
+    ):
+        capsys.readouterr()
+        assert cli.main(["evaluate", reference, "--extractor", *flags]) == 2
+        error = capsys.readouterr().err
+        assert sentence in error
+        assert error.count("\n") == 1
+
+
+def test_data_that_are_all_equal_have_a_floor_of_zero_and_figures_without_a_ratio(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(30):
+        path = tmp_path / "photos" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (90, 90, 90)).save(path)
+    sets.prepared("image_folder", tmp_path / "photos", home / "data", 8)
+    arguments = ["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4"]
+    for _ in range(2):
+        assert cli.main([*arguments, "--json", str(tmp_path / "out.json")]) == 0
+        printed = capsys.readouterr().out
+        assert "beside its floor 0\n" in printed
+        assert " x its floor" not in printed
+    (row,) = json.loads((tmp_path / "out.json").read_text())["phases"]
+    assert row["metrics"]["w2_floor"] == 0
+    assert cli.main(["show", row["fingerprint"]]) == cli.main(["list"]) == 0
+    assert cli.main(["evaluate", row["fingerprint"], "--extractor", "effnet", "--json", str(tmp_path / "out.json")]) == 0
+    metrics = json.loads((tmp_path / "out.json").read_text())["metrics"]
+    assert abs(metrics["effnet_frechet_floor"]) < 1e-6
+    assert metrics["effnet_precision_floor"] == 1
+    assert metrics["effnet_frechet"] > 0
+
+
+def test_a_phase_names_the_processors_that_made_it_and_its_figures(store: Store, tmp_path: Path) -> None:
+    arguments = ["run", "moons", "--network.width", "8", "--jko.num-phases", "1", "--training.num-steps", "3"]
+    assert cli.main([*arguments, "--cluster.cpus-per-worker", "2", "--json", str(tmp_path / "out.json")]) == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text())["phases"]
+    named = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    assert row["trained_on"] == f"{named[0]}, 2 threads"
+    assert row["evaluated_on"] == f"{len(named)} x {named[0]}"
+    tags = store.run(row["map_ref"].split("/")[1]).data.tags
+    assert (tags["sjko.trained_on"], tags["sjko.evaluated_on"]) == (row["trained_on"], row["evaluated_on"])

@@ -44,7 +44,7 @@ Case = tuple[dict[str, Any], dict[str, Any]]
 
 WITH_INFLUENCE: dict[str, list[Case]] = {
     "data.source": [({}, {"source": "spiral"}), (LETTERS, {"source": "normal"})],
-    "data.target": [({}, {"target": "gauss8"}), (IMAGES | {"size": 28}, {"target": "mnist"})],
+    "data.target": [({}, {"target": "gauss8"}), (IMAGES | {"target": "mnist"}, {"target": "emnist_letters"})],
     "data.dim": [({"target": "gaussian"}, {"dim": 3})],
     "data.standardise": [({"target": "gauss8"}, {"standardise": False}), ({"target": "digits"}, {"standardise": False})],
     "data.size": [(LARGE, {"size": 8})],

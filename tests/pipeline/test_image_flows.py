@@ -119,7 +119,9 @@ def test_workers_microbatches_and_layouts_follow_the_losses_of_one_process(store
 
 COMPILED = """
 from test_image_flows import Cluster, Store, shortened, train
+from torch._dynamo.utils import counters
 train(shortened("fashion_mnist", bfloat16=False), Store("{uri}"), Cluster(tracking_uri="{uri}", compile=True))
+assert counters["stats"]["unique_graphs"] == 2, counters  # phase 0 has no anchor, phase 1 has one
 """
 
 
