@@ -23,6 +23,8 @@ from pipeline.provenance import SLOW
 from pipeline.words import literal
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunData
+
     from pipeline.store import Store  # and with it MLflow, which a command without a store need not load
 
 WIDE = 10_000
@@ -112,6 +114,8 @@ class Display:
         finally:
             done.set()
             thread.join()
+            with contextlib.suppress(StoreUnavailable):
+                self._warned_of(next(iter(runs.values())))  # a job may be shorter than the time between two looks
 
     def _follow(self, runs: Mapping[Phase, str], done: threading.Event) -> None:
         last = len(self._phases) - 1
@@ -121,17 +125,17 @@ class Display:
             step = 0.0
             while step < phase.num_steps and not done.wait(1.0):
                 with contextlib.suppress(StoreUnavailable):
-                    data = self._store.run(run_id).data
-                    step = data.metrics.get("step", 0.0)
-                    self._warn(data.tags.get(SLOW))
+                    step = self._warned_of(run_id).metrics.get("step", 0.0)
                 self._progress.update(self._task, completed=before + step)
             before += phase.num_steps
 
-    def _warn(self, sentence: str | None) -> None:
-        """What a worker has to say about its machine, once."""
-        if sentence is not None and not self._has_warned:
+    def _warned_of(self, run_id: str) -> "RunData":
+        """What a run knows; what its worker has to say about its machine is noted, once."""
+        data = self._store.run(run_id).data
+        if SLOW in data.tags and not self._has_warned:
             self._has_warned = True
-            self.note(f"warning: {sentence}")
+            self.note(f"warning: {data.tags[SLOW]}")
+        return data
 
 
 def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:

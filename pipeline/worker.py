@@ -18,9 +18,9 @@ from ray.train.collective import broadcast_from_rank_zero
 from components import state as states
 from components.jko import Losses, train_phase
 from components.state import State
-from pipeline.build import batches_of, problem_of, shape_of
+from pipeline.build import batches_of, problem_of, shape_from
 from pipeline.checkpoints import Checkpoints, OfFiles, OfRay
-from pipeline.data import load_endpoints
+from pipeline.data import load_endpoints, sample_shape
 from pipeline.errors import Diverged, Unusable
 from pipeline.handover import Trained, frozen_maps, initial_state
 from pipeline.phase import Phase
@@ -136,7 +136,7 @@ def trained_on(ranks: Ranks, job: Job) -> str:
 def say_if_slow(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
     """Warn where this machine would be faster at another precision: in the worker's log, and by a tag on the user's screen."""
     if ranks.device.type == "cpu" and phase.bfloat16:
-        shape = shape_of(phase, load_endpoints(phase.data, job.data))
+        shape = shape_from(phase.network, sample_shape(phase.data))
         if (sentence := slow_bfloat16(shape, share_of(phase, ranks, job.num_microbatches).num_rows)) is not None:
             store.tag(run_id, SLOW, sentence)
             if not job.local:  # else the log is the screen

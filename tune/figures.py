@@ -43,7 +43,8 @@ def _by_phase(search: Search, trials: Sequence[Trial]) -> Figure:
         first = trial is best
         style = {"color": "C1" if first else "C0", "lw": 2.5 if first else 0.8, "zorder": 3 if first else 2}
         axes.plot(range(len(trial.values)), trial.values, marker="o", ms=3, **style)  # type: ignore[arg-type]
-    axes.set(xlabel="phase k", ylabel=search.metric, title="quality by phase, best trial thick", yscale="log")
+    axes.set(xlabel="phase k", ylabel=search.metric, title="quality by phase, best trial thick")
+    _scale(axes, [value for trial in trials for value in trial.values])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _clean(figure)
 
@@ -58,7 +59,8 @@ def _slices(search: Search, trials: Sequence[Trial]) -> Figure:
             here = [trial for trial in trials if kind is None or trial.point[kind] == value]
             x = [str(trial.point[axis.name]) if axis.choices else trial.point[axis.name] for trial in here]
             axes.scatter(x, [trial.best(search) for trial in here], s=24, label=str(value) if kind else None)
-        axes.set(xlabel=axis.name, ylabel=search.metric, yscale="log", **({"xscale": "log"} if axis.log else {}))
+        axes.set(xlabel=axis.name, ylabel=search.metric, **({"xscale": "log"} if axis.log else {}))
+        _scale(axes, [trial.best(search) for trial in trials])
     if kind:
         grid.flat[0].legend(title=kind, frameon=False, fontsize=8)
     return _clean(figure)
@@ -71,8 +73,15 @@ def _pareto(search: Search, trials: Sequence[Trial]) -> Figure:
         axes.scatter(trial.seconds, trial.values, s=10, color="C0", alpha=0.5, linewidths=0)
     front = pareto(search, trials)
     axes.step([point[0] for point in front], [point[1] for point in front], where="post", color="C1", marker="o", ms=4)
-    axes.set(xlabel="seconds of training", ylabel=search.metric, title="quality against cost; line: Pareto front", yscale="log")
+    axes.set(xlabel="seconds of training", ylabel=search.metric, title="quality against cost; line: Pareto front")
+    _scale(axes, [value for trial in trials for value in trial.values])
     return _clean(figure)
+
+
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic scale, unless nothing is above zero: distances between data that are all equal, or a metric of either sign."""
+    if any(value > 0 for value in values):
+        axes.set(yscale="log")
 
 
 def _clean(figure: Figure) -> Figure:
