@@ -79,7 +79,7 @@ def _pareto(search: Search, trials: Sequence[Trial]) -> Figure:
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic scale, unless nothing is above zero: distances between data that are all equal, or a metric of either sign."""
+    """A logarithmic scale, unless nothing is above zero, as distances between data that are all equal."""
     if any(value > 0 for value in values):
         axes.set(yscale="log")
 
