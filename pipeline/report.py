@@ -23,8 +23,6 @@ from pipeline.provenance import SLOW
 from pipeline.words import literal
 
 if TYPE_CHECKING:
-    from mlflow.entities import RunData
-
     from pipeline.store import Store  # and with it MLflow, which a command without a store need not load
 
 WIDE = 10_000
@@ -115,7 +113,7 @@ class Display:
             done.set()
             thread.join()
             with contextlib.suppress(StoreUnavailable):
-                self._warned_of(next(iter(runs.values())))  # a job may be shorter than the time between two looks
+                self._step_of(next(iter(runs.values())))  # a job may be shorter than the time between two looks
 
     def _follow(self, runs: Mapping[Phase, str], done: threading.Event) -> None:
         last = len(self._phases) - 1
@@ -125,17 +123,17 @@ class Display:
             step = 0.0
             while step < phase.num_steps and not done.wait(1.0):
                 with contextlib.suppress(StoreUnavailable):
-                    step = self._warned_of(run_id).metrics.get("step", 0.0)
+                    step = self._step_of(run_id)
                 self._progress.update(self._task, completed=before + step)
             before += phase.num_steps
 
-    def _warned_of(self, run_id: str) -> "RunData":
-        """What a run knows; what its worker has to say about its machine is noted, once."""
+    def _step_of(self, run_id: str) -> float:
+        """How far a phase is; what its worker has to say about its machine is noted, once."""
         data = self._store.run(run_id).data
         if SLOW in data.tags and not self._has_warned:
             self._has_warned = True
             self.note(f"warning: {data.tags[SLOW]}")
-        return data
+        return float(data.metrics.get("step", 0.0))
 
 
 def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:
