@@ -6,12 +6,13 @@ holds the claim; when each sees the other, both step back and try again after a 
 """
 
 import contextlib
+import logging
 import os
 import random
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import psutil
@@ -21,15 +22,42 @@ from pipeline.phase import Phase
 from pipeline.runs import Run
 from pipeline.store import OWNER, Store
 
+logger = logging.getLogger(__name__)
 HEARTBEAT = "sjko.heartbeat"
 SECONDS_BETWEEN_BEATS = 10.0
 SECONDS_WITHOUT_BEAT = 60.0
+SECONDS_UNTIL_INTERRUPTED = 300.0
+"""More than the clocks of two machines differ by."""
 
 
 @cache
 def this_process() -> str:
     """host:pid:start time, which names a process across restarts of its host."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether a driver was a process of this host that is no more."""
+    host, pid, created = [*owner.split(":"), "", "", ""][:3]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+    except psutil.NoSuchProcess:
+        return True
+
+
+def status_of(run: Run) -> str:
+    """What a person is told about the run of a flow or a search: MLflow's status, or INTERRUPTED where its driver is gone.
+
+    The driver of another host is taken for gone when its last heartbeat, by the clocks of both, is minutes old.
+    """
+    status, beat = str(run.info.status), run.data.tags.get(HEARTBEAT, "")
+    if status != "RUNNING":
+        return status
+    last = float(beat) if beat else run.info.start_time / 1000
+    overdue = time.time() - last > SECONDS_UNTIL_INTERRUPTED
+    return "INTERRUPTED" if overdue or is_gone(run.data.tags.get(OWNER, "")) else status
 
 
 class Drivers:
@@ -44,13 +72,8 @@ class Drivers:
 
     def is_alive(self, run_id: str, owner: str, beat: str) -> bool:
         """Whether the driver that owns a run is at work."""
-        host, pid, created = [*owner.split(":"), "", "", ""][:3]
-        if host == socket.gethostname() and pid.isdigit():
-            try:
-                if f"{psutil.Process(int(pid)).create_time():.2f}" != created:
-                    return False
-            except psutil.NoSuchProcess:
-                return False
+        if is_gone(owner):
+            return False
         seen, since = self._beats.get(run_id, ("", 0.0))
         if run_id not in self._beats or beat != seen:
             self._beats[run_id] = (beat, time.monotonic())
@@ -71,6 +94,8 @@ def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) ->
     if store.find(phase, runs=others) is not None:  # published since the caller looked
         store.delete_run(run_id)
         return None
+    for deleted in store.once_published(phase.fingerprint)[:1]:
+        logger.warning("phase %d is trained again, since it %s", phase.k, store.restoring(deleted))
     return run_id
 
 
@@ -86,23 +111,41 @@ def other_is_at_work(store: Store, runs: Sequence[Run], drivers: Drivers) -> boo
 
 
 @contextlib.contextmanager
-def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
-    """Keep claims alive with heartbeats from a thread; in the end close the runs whose phases were not published."""
+def beating(store: Store, run_ids: Sequence[str], signed: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Show by heartbeats from a thread that runs are worked on.
+
+    Args:
+        signed: tags set with every beat. Two drivers may share a flow: so the one that lives is seen.
+    """
     done = threading.Event()
 
     def beat() -> None:
-        count = 0
-        while not done.wait(SECONDS_BETWEEN_BEATS):
-            count += 1
-            for run_id in run_ids:
+        for run_id in run_ids:
+            for key, value in {**(signed or {}), HEARTBEAT: f"{time.time():.1f}"}.items():
                 with contextlib.suppress(Exception):  # whatever is wrong, who publishes finds out and says so
-                    store.tag(run_id, HEARTBEAT, str(count))
+                    store.tag(run_id, key, value)
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    def beat_on() -> None:
+        while not done.wait(SECONDS_BETWEEN_BEATS):
+            beat()
+
+    beat()
+    thread = threading.Thread(target=beat_on, name="heartbeat", daemon=True)
     thread.start()
-    status = "KILLED"
     try:
         yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
+    """Keep claims alive with heartbeats; in the end close the runs whose phases were not published."""
+    status = "KILLED"
+    try:
+        with beating(store, run_ids):
+            yield
     except StoreUnavailable:
         status = "FAILED" if store.is_there() else ""  # nobody to tell: who comes next misses the heartbeat
         raise
@@ -110,9 +153,7 @@ def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
         status = "FAILED"
         raise
     finally:
-        done.set()
-        thread.join()
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(FlowError):
             for run_id in run_ids if status else []:
                 if store.run(run_id).info.status == "RUNNING":
                     store.set_status(run_id, status)

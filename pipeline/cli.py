@@ -126,6 +126,17 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
         dry_run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
         return
 
+    if isinstance(command, List | Show):
+        with report.status("loading MLflow"):
+            from pipeline import listing
+
+        report.quieten()
+        if isinstance(command, List):
+            listing.list_flows(command.cluster, command.json)
+        else:
+            listing.show(command.run, command.cluster, command.json)
+        return
+
     with report.status("loading torch, MLflow and Ray"):
         from pipeline import commands  # seconds that --help must not cost
 
@@ -133,9 +144,5 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
     match command:
         case Run():
             commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
-        case List():
-            commands.list_flows(command.cluster, command.json)
-        case Show():
-            commands.show(command.run, command.cluster, command.json)
         case Evaluate():
             commands.evaluate_reference(command)

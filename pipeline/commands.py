@@ -1,6 +1,5 @@
 """The commands behind `python -m pipeline`, after their arguments have been parsed."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load
 from pipeline.files import write_json
 from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
+from pipeline.listing import open_store
 from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON, machine
 from pipeline.recipe import Recipe
@@ -28,11 +28,6 @@ EVALUATED = "sjko.evaluated"
 EVALUATION_VERSION = "2"
 """Raised when figures of equal samples change, so that they are computed again; 2: floors without replacement."""
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
-
-
-def open_store(cluster: Cluster) -> Store:
-    """The store that a cluster's settings name."""
-    return Store(clusters.tracking_uri(cluster))
 
 
 def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
@@ -158,52 +153,6 @@ def loss_curves(
             points.extend((before + step, value) for step, value in store.metric_history(run_id, name))
         before += generator.phase.num_steps
     return curves
-
-
-def list_flows(cluster: Cluster, json_file: Path | None) -> None:
-    """All flows of the store, newest first."""
-    rows = [
-        {
-            "run_id": flow.info.run_id,
-            "recipe": flow.data.tags["sjko.recipe"],
-            "status": flow.info.status,
-            "num_phases": int(flow.data.params["jko.num_phases"]),
-            "w2": flow.data.metrics.get("w2"),
-            "w2_floor": flow.data.metrics.get("w2_floor"),
-        }
-        for flow in open_store(cluster).flows()
-    ]
-    write_json(json_file, {"flows": rows})
-    report.table(
-        "flows",
-        ["run", "recipe", "status", "phases", "W2", "floor"],
-        [["" if v is None else v for v in row.values()] for row in rows],
-    )
-
-
-def show(reference: str, cluster: Cluster, json_file: Path | None) -> None:
-    """The phases of a flow, up to the one that is referred to."""
-    store = open_store(cluster)
-    rows = []
-    for ref in store.ancestors(store.resolve(reference)):
-        run = store.run(ref.run_id)
-        rows.append(
-            {
-                "k": ref.k,
-                "fingerprint": ref.fingerprint,
-                "status": run.info.status,
-                "metrics": run.data.metrics,
-                "map_ref": str(ref),
-            }
-        )
-    write_json(json_file, {"phases": rows})
-    metrics = [
-        name
-        for name in ("w2", "w2_floor", "modes_covered", "divergence", "transport_cost", "train_seconds")
-        if name in rows[-1]["metrics"]
-    ]
-    cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in metrics)] for row in rows]
-    report.table(f"phases of {reference}", ["k", "map", *metrics], cells)
 
 
 def evaluate_reference(command: Evaluate) -> None:

@@ -54,7 +54,7 @@ class Diverged(FlowError):
 
 
 class StoreUnavailable(FlowError):
-    """The MLflow server does not answer."""
+    """MLflow does not answer, or what it keeps cannot be used as it is."""
 
 
 class Unschedulable(FlowError):

@@ -13,7 +13,7 @@ from pipeline.data import resolve
 from pipeline.errors import FlowError, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
-from pipeline.store import MapRef, Store
+from pipeline.store import OWNER, MapRef, Store
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def run_flow(
     status = "KILLED"
     try:
         with contextlib.ExitStack() as stack:
+            if run_id is None:
+                stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
             connect = once(lambda: stack.enter_context(connection.connected(cluster)))
             for start in range(0, len(phases), cluster.phases_per_job):
                 group = phases[start : start + cluster.phases_per_job]

@@ -7,12 +7,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Corrupt
+
+if TYPE_CHECKING:
+    from torch import Tensor  # loaded by who reads or writes tensors, not by who looks at records
 
 MANIFEST = "manifest.json"
 PHASE = "phase.json"
@@ -23,14 +23,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: Mapping[str, object]) -> None:
+def write(folder: Path, tensors: Mapping[str, Mapping[str, "Tensor"]], record: Mapping[str, object]) -> None:
     """Write the files, and last the manifest of their sha256 sums."""
     write_files(folder, tensors, record)
     seal(folder)
 
 
-def write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], record: Mapping[str, object]) -> None:
+def write_files(folder: Path, tensors: Mapping[str, Mapping[str, "Tensor"]], record: Mapping[str, object]) -> None:
     """Write NAME.safetensors for each name, and the record as phase.json."""
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in tensors.items():
         save_file(dict(content), folder / f"{name}.safetensors")
@@ -79,8 +81,11 @@ def _verified_bytes(folder: Path, name: str) -> bytes:
     return content
 
 
-def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+def read_tensors(folder: Path, name: str) -> dict[str, "Tensor"]:
     """The tensors of NAME.safetensors; the very bytes that are parsed are the ones that were verified."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         return load(_verified_bytes(folder, f"{name}.safetensors"))
     except SafetensorError as error:

@@ -5,7 +5,6 @@ Everything goes through explicit run ids: there is no active run.
 
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -21,14 +20,14 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from filelock import FileLock
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.entities import Run as Run  # noqa: PLC0414  # for who asks this module for runs
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 from sqlalchemy.exc import DatabaseError
 
-from pipeline import places
+from pipeline import mlflow_errors, places
 from pipeline.errors import StoreUnavailable
 from pipeline.provenance import commit, flatten, redacted, versions
 
@@ -52,17 +51,14 @@ class Runs:
         create: make the experiment where there is none.
 
     Raises:
-        StoreUnavailable: from every method, when the server does not answer.
+        StoreUnavailable: from every method, when MLflow does not answer or refuses.
     """
 
     def __init__(self, uri: str, *, create: bool = True) -> None:
         self.uri = uri
         self._artifact_uris: dict[str, str] = {}
-        try:
-            with self.answering():
-                self._experiment_id = self._open(create)
-        except DatabaseError as error:
-            raise StoreUnavailable(f"{redacted(uri)} cannot be read as MLflow's database: {error.orig}") from error
+        with self.answering():
+            self._experiment_id = self._open(create)
 
     def _open(self, create: bool) -> str:
         database = places.sqlite_file(self.uri)
@@ -71,12 +67,14 @@ class Runs:
             return self._experiment(None, create)
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock"):  # processes that open a fresh sqlite at once break each other's migration
+            mlflow_errors.check_database(database)
             self.client = MlflowClient(self.uri)
             return self._experiment((database.parent / "artifacts").as_uri(), create)
 
     def _experiment(self, artifact_location: str | None, create: bool) -> str:
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
+            self._require_no_other_name()
             if not create:
                 return ""
             try:
@@ -84,6 +82,8 @@ class Runs:
             except MlflowException:  # another process was faster
                 experiment = self.client.get_experiment_by_name(EXPERIMENT)
         assert experiment is not None
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            raise mlflow_errors.deleted_experiment(self.uri, EXPERIMENT, experiment.experiment_id)
         if artifact_location and local_path(artifact_location) != local_path(experiment.artifact_location):
             raise StoreUnavailable(
                 f"the store at {self.uri} keeps its artifacts in {experiment.artifact_location}: move its folder back there, or "
@@ -91,22 +91,27 @@ class Runs:
             )
         return str(experiment.experiment_id)
 
+    def _require_no_other_name(self) -> None:
+        """Refuse a store whose experiment was renamed: all of it would be trained again.
+
+        Raises:
+            StoreUnavailable: says how to rename it back.
+        """
+        names = {each.experiment_id: each.name for each in self.client.search_experiments(ViewType.ALL)}
+        for run in self.client.search_runs(list(names), "tags.`sjko.kind` = 'flow'", ViewType.ALL, max_results=1):
+            found, rename = run.info.experiment_id, ("experiments", "rename", "--experiment-id", run.info.experiment_id)
+            raise StoreUnavailable(
+                f"the experiment {EXPERIMENT} of MLflow at {redacted(self.uri)} was renamed, it is {names[found]} now: rename it "
+                f"back with: {mlflow_errors.command(self.uri, *rename, '--new-name', EXPERIMENT)}"
+            )
+
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn a lost connection, or a database that fails, into one sentence with the address."""
+        """Turn whatever MLflow says against it into one sentence with the address."""
         try:
             yield
-        except (MlflowException, requests.RequestException) as error:
-            if failure := re.search(r"OperationalError\) ([^\n\[]+)", str(error)):  # a full disk, a lock that is held too long
-                what = f"the database at {redacted(self.uri)} fails: {failure[1].strip()}"
-                raise StoreUnavailable(f"{what}. Finished phases are kept, and the same command goes on.") from error
-            if not isinstance(error, requests.RequestException) and "API request to" not in str(error):
-                raise
-            inside = "fails inside: its log says why, often its database or artifact store"
-            what = inside if self.is_there() else "does not answer"
-            raise StoreUnavailable(
-                f"MLflow at {redacted(self.uri)} {what}. Finished phases are kept, and the same command goes on when it is back."
-            ) from error
+        except (MlflowException, requests.RequestException, DatabaseError) as error:
+            raise mlflow_errors.told(error, self.uri, self.is_there) from error
 
     def is_there(self) -> bool:
         """Whether the server answers, asked once and briefly; a database without a server does."""
@@ -117,15 +122,17 @@ class Runs:
         except requests.RequestException:
             return False
 
-    def select(self, condition: str) -> list[Run]:
-        """All runs that fulfil a condition of MLflow's search, newest first."""
+    def select(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """All runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""
         with self.answering():
             runs: list[Run] = []
             if not self._experiment_id:  # opened to look only, and nothing was ever trained
                 return runs
             token: str | None = None
             while True:
-                page = self.client.search_runs([self._experiment_id], condition, order_by=["start_time DESC"], page_token=token)
+                page = self.client.search_runs(
+                    [self._experiment_id], condition, view, order_by=["start_time DESC"], page_token=token
+                )
                 runs.extend(page)
                 token = page.token
                 if not token:
@@ -149,6 +156,14 @@ class Runs:
                 self.client.update_run(run_id, status)
             else:
                 self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.from_string(status)))
+
+    def deleted(self, condition: str) -> list[Run]:
+        """Runs that fulfil a condition and are in MLflow's trash, newest first."""
+        return self.select(condition, ViewType.DELETED_ONLY)
+
+    def restoring(self, run: Run) -> str:
+        """What a person can do about a deleted run, as the end of a sentence."""
+        return f"was deleted in MLflow: {mlflow_errors.restoring_run(self.uri, run.info.run_id)}"
 
     def delete_run(self, run_id: str) -> None:
         """Take a run back."""

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pipeline import manifest
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import commit, redacted, versions
 from pipeline.runs import Run, Runs, local_path
+
+if TYPE_CHECKING:
+    from torch import Tensor  # and with it a second, which a list of flows need not wait for
 
 logger = logging.getLogger(__name__)
 FOLDER = "phase"
@@ -38,12 +39,17 @@ class MapRef:
         return f"runs:/{self.run_id}/{FOLDER}"
 
 
+def carrying(fingerprint: str, kind: str) -> str:
+    """MLflow's condition for the runs of one kind with a fingerprint."""
+    return f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'"
+
+
 class Store(Runs):
     """Flows and phases in one MLflow experiment."""
 
     def runs_of(self, fingerprint: str, kind: str = "phase") -> list[Run]:
         """Every run that carries a fingerprint, newest first, whatever became of it."""
-        return self.select(f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'")
+        return self.select(carrying(fingerprint, kind))
 
     def flows(self) -> list[Run]:
         """All flows, newest first."""
@@ -138,7 +144,7 @@ class Store(Runs):
             except Exception as error:  # every object store has its own
                 raise StoreUnavailable(f"{ref}: {path} cannot be read now: {error}. Nothing is lost; try again.") from error
 
-    def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, "Tensor"]]:
         """Named groups of tensors of a phase, each verified against the manifest.
 
         Raises:
@@ -167,11 +173,17 @@ class Store(Runs):
             MapNotFound: there is none.
         """
         for run in self.runs_of(fingerprint):
-            if CORRUPT not in run.data.tags and self._may_be_published(run):
+            if CORRUPT not in run.data.tags and "sjko.k" in run.data.tags and self._may_be_published(run):
                 return MapRef(run.info.run_id, fingerprint, int(run.data.tags["sjko.k"]))
-        raise MapNotFound(f"{fingerprint} is not in the store at {redacted(self.uri)}")
+        for run in self.once_published(fingerprint):
+            raise MapNotFound(f"{fingerprint} {self.restoring(run)}. The flow's own command trains it again as well.")
+        raise MapNotFound(f"{fingerprint} is not in the store at {redacted(self.uri)}: its flow's own command trains it again")
 
-    def write(self, folder: Path, phase: Phase, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def once_published(self, fingerprint: str) -> list[Run]:
+        """Runs that hold the map of a fingerprint and are in MLflow's trash."""
+        return self.deleted(f"{carrying(fingerprint, 'phase')} and attributes.status = 'FINISHED'")
+
+    def write(self, folder: Path, phase: Phase, tensors: Mapping[str, Mapping[str, "Tensor"]]) -> None:
         """The files of T_k, in a folder of this machine."""
         record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": commit(), "versions": versions()}
         manifest.write_files(folder, tensors, record)
@@ -198,11 +210,17 @@ class Store(Runs):
             raise MapNotFound(
                 f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"
             )
-        runs = self.select(f"attributes.run_id = '{name}'") or self.select(f"tags.`{FINGERPRINT}` LIKE '{name}%'")
+        conditions = (f"attributes.run_id = '{name}'", f"tags.`{FINGERPRINT}` LIKE '{name}%'")
+        runs = self.select(conditions[0]) or self.select(conditions[1])
         if not runs:
+            for run in self.deleted(conditions[0]) or self.deleted(conditions[1]):
+                raise MapNotFound(f"{reference} {self.restoring(run)}")
             raise MapNotFound(f"{reference} is not in the store at {redacted(self.uri)}; see python -m pipeline list")
         if len(distinct := {run.data.tags.get(FINGERPRINT, "") for run in runs}) > 1:
             raise RecipeMismatch(
                 f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it"
             )
-        return self.published(distinct.pop())
+        if not (fingerprint := distinct.pop()):
+            kind = runs[0].data.tags.get(KIND, "run of another program")
+            raise MapNotFound(f"{reference} is a {kind} and holds no map; see python -m pipeline list")
+        return self.published(fingerprint)
