@@ -1,4 +1,4 @@
-"""The MLflow runs of one experiment, over one connection: the only file that imports mlflow for tracking.
+"""The MLflow runs of one experiment, over one connection: with `mlflow_errors` the only file that imports mlflow for tracking.
 
 Everything goes through explicit run ids: there is no active run.
 """
