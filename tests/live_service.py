@@ -72,7 +72,7 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 time.sleep(0.5)
             yield running
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0, (home / "log").read_text()
+            assert process.wait(60) == 130, (home / "log").read_text()
             assert TOKEN not in (home / "log").read_text()
         finally:
             if process.poll() is None:
