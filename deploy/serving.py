@@ -132,7 +132,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None, met
             yield
         finally:
             with contextlib.suppress(ray.exceptions.RayError):
-                serve.delete("generator") if address else serve.shutdown()
+                serve.delete("generator")  # a Ray of our own ends next; serve.shutdown() would have it print its retries
 
 
 def metrics_urls() -> list[str]:

@@ -50,8 +50,11 @@ def main(
         except KeyboardInterrupt as stopped:
             for number in STOPPING:  # what is left to do is short
                 signal.signal(number, signal.SIG_IGN)
+            code = int(getattr(stopped, "exit_code", 128 + signal.SIGINT))
+            if code == 128 + signal.SIGINT and sys.stderr.isatty():
+                say("\n")  # the terminal has written ^C
             say(f"interrupted: {'nothing had begun' if command is None else what_goes_on(command)}")
-            return int(getattr(stopped, "exit_code", 130))
+            return code
     return 0
 
 

@@ -11,7 +11,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
 install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)
-CLUSTERS = ("test_autoscaling", "test_clusters", "test_search", "test_services", "test_soak", "test_submission")
+CLUSTERS = ("test_autoscaling", "test_clusters", "test_search", "test_services", "test_soak", "test_submission", "test_terminals")
 """Files whose tests start several nodes or drivers: one after the other, or a small machine keeps them waiting too long."""
 pytest_plugins = ["homes", "live_service"]  # after the hook: it imports `components`
 

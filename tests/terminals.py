@@ -64,12 +64,18 @@ class Terminal:
         self._screen.resize(rows, columns)
         self.process.setwinsize(rows, columns)
 
+    def close(self) -> None:
+        """Close the window; the command gets SIGHUP."""
+        os.close(self.process.child_fd)
+        self.process.closed = True
+
     def wait(self) -> int:
         """Read to the end; the exit code, -n after signal n."""
         deadline = time.monotonic() + SECONDS
-        while self._read():
+        while not self.process.closed and self._read():
             assert time.monotonic() < deadline, self.text()
-        self.process.wait()
+        self.process.ptyproc.wait()
+        self.process.exitstatus, self.process.signalstatus = self.process.ptyproc.exitstatus, self.process.ptyproc.signalstatus
         return self.process.exitstatus if self.process.exitstatus is not None else -self.process.signalstatus
 
 
@@ -80,6 +86,7 @@ def terminal(arguments: list[str], environment: dict[str, str], columns: int = 8
     try:
         yield running
     finally:
-        if running.process.isalive():
+        if running.process.ptyproc.isalive():
             os.killpg(running.process.pid, signal.SIGKILL)
-        running.process.close(force=True)
+        if not running.process.closed:
+            running.process.close(force=True)

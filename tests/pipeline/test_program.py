@@ -1,0 +1,93 @@
+"""Signals to real processes: one sentence, the exit code of the signal, everything unwound; what is ignored stays ignored."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flows import ROOT, command_environment
+from terminals import terminal
+
+from pipeline import program
+from pipeline.errors import Corrupt, Diverged, MapNotFound, RecipeMismatch, Unusable
+
+WORK = """
+import sys, time
+from pathlib import Path
+from pipeline import program, report
+end = Path(sys.argv[1])
+def work(_):
+    try:
+        with report.status("at work"):
+            end.with_name("begun").touch()
+            print("begun", flush=True)
+            time.sleep(3600)
+    finally:
+        end.touch()
+sys.exit(program.main(["x"], list, work, lambda _: "this goes on: [/b] caf\\u00e9"))
+"""
+
+
+def start(folder: Path, *before: str) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-c", WORK, str(folder / "end")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command, cwd=ROOT, env=command_environment(folder), **pipes)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "begun\n"
+    return running
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_one_sentence_and_its_own_exit_code(number: signal.Signals, tmp_path: Path) -> None:
+    running = start(tmp_path, "env", "--default-signal=INT,HUP")
+    running.send_signal(number)
+    out, error = running.communicate(timeout=60)
+    assert running.returncode == 128 + number
+    assert (out, error) == ("", "interrupted: this goes on: [/b] caf\u00e9\n")
+    assert (tmp_path / "end").exists()
+
+
+def test_a_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
+    running = start(tmp_path, "env", "--ignore-signal=HUP")
+    running.send_signal(signal.SIGHUP)
+    running.send_signal(signal.SIGTERM)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM, error
+
+
+def test_a_closed_terminal_ends_a_command_in_order(tmp_path: Path) -> None:
+    with terminal(["-c", WORK, str(tmp_path / "end")], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
+        shown.read_until(lambda _: (tmp_path / "begun").exists(), "the work")
+        shown.close()
+        assert shown.wait() == 128 + signal.SIGHUP
+    assert (tmp_path / "end").exists()
+
+
+def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(tmp_path: Path) -> None:
+    with terminal(["-c", WORK, str(tmp_path / "end")], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
+        shown.read_until(lambda text: "at work" in text, "the work")
+        shown.process.sendintr()
+        assert shown.wait() == 130
+    assert [line for line in shown.lines() if line and line != "begun"][-1] == "interrupted: this goes on: [/b] caf\u00e9"
+    assert "at work" not in shown.text()
+    assert shown.written.endswith(b"\n")
+    assert shown.written.count(b"\x1b[?25h") == 1, "the cursor is back"
+
+
+def test_errors_end_a_command_in_one_sentence_with_the_exit_code_of_their_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = {
+        2: [ValueError("a [/b]"), MapNotFound("a"), RecipeMismatch("a"), Unusable("a")],
+        1: [Corrupt("a", "b"), OSError("a")],
+    }
+    errors[1].append(Diverged(0, 1, "map_loss", {}))
+    for code, kinds in errors.items():
+        for error in kinds:
+
+            def work(_: object, error: Exception = error) -> None:
+                raise error
+
+            before = {number: signal.getsignal(number) for number in program.STOPPING}
+            assert program.main(["x"], list, work, lambda _: "") == code
+            assert capsys.readouterr().err == f"error: {error}\n"
+            assert {number: signal.getsignal(number) for number in program.STOPPING} == before
