@@ -1,11 +1,14 @@
 """The two ends of a flow as streams of samples, and the real data sets behind them."""
 
 import hashlib
+import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Float, UInt8
 
 from components.measures import Measure, measure
@@ -20,11 +23,11 @@ from pipeline.provenance import redacted
 from pipeline.recipe import DATASETS, Data, Recipe, built_in
 from pipeline.streaming import Streamed
 
+logger = logging.getLogger(__name__)
 Samples = Float[np.ndarray, "n *shape"]
 Sampler = Callable[[int, np.random.Generator], Samples]
 NUM_TEST_DIGITS = 500
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-# sha256 of the training images, then the test images, as raw bytes.
 DIGESTS = {
     "digits": "b41ca9fd335466eee997366c2e6f6bbe0a1b4582afe091fc4eba35f4a254182f",
     "fashion_mnist": "0fbbfcb392782b3b702472ead3688778e1509e8cf40f5c24d9d3303618b193ab",
@@ -216,7 +219,7 @@ def _images(data: Data, end: str, where: str | None) -> Mapped | Streamed:
         train, test = (images[:, None] for images in DATASET_READERS[name]())
     else:
         train, test = prepared.mapped("train"), prepared.mapped("test")
-    found = hashlib.sha256(train.tobytes() + test.tobytes()).hexdigest()
+    found = digest_of(train, test)
     if found != DIGESTS[name]:
         place = "on this machine" if prepared is None else f"at {redacted(prepared.uri)}"
         raise FlowError(f"data.{end}: {name} {place} has sha256 {found}, not {DIGESTS[name]}")
@@ -284,16 +287,38 @@ def _read_fashion_mnist() -> tuple[UInt8[np.ndarray, "n s s"], UInt8[np.ndarray,
     if all((DEBIAN_FOLDER / name).exists() for name in names):
         train, test = (read_idx(DEBIAN_FOLDER / name) for name in names)
         return train, test
+    return _downloaded_fashion_mnist(home() / "data")
+
+
+def _downloaded_fashion_mnist(folder: Path) -> tuple[UInt8[np.ndarray, "n s s"], UInt8[np.ndarray, "m s s"]]:
+    """The same images from torchvision, downloaded by one process while others wait, and again where the copy is damaged."""
     from torchvision.datasets import FashionMNIST
 
-    try:
-        splits = [FashionMNIST(str(home() / "data"), train=train, download=True).data.numpy() for train in (True, False)]
-    except Exception as error:  # torchvision raises whatever its mirrors, archives and disks do
-        raise FlowError(
-            "data.target: fashion_mnist is not on this machine and could not be downloaded "
-            f"({type(error).__name__}); install Debian's package dataset-fashion-mnist, or connect to the network once"
-        ) from error
-    return splits[0], splits[1]
+    copy = folder / "FashionMNIST"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "fashion_mnist.lock"):
+        while True:
+            was_there = copy.exists()
+            try:
+                train, test = (FashionMNIST(str(folder), train=train, download=True).data.numpy() for train in (True, False))
+            except Exception as error:  # torchvision raises whatever its mirrors, archives and disks do
+                if not was_there:
+                    shutil.rmtree(copy, ignore_errors=True)  # half a download
+                    raise FlowError(
+                        "data.target: fashion_mnist is not on this machine and could not be downloaded "
+                        f"({type(error).__name__}); install Debian's package dataset-fashion-mnist, or connect to the network "
+                        "once"
+                    ) from error
+            else:
+                if not was_there or digest_of(train, test) == DIGESTS["fashion_mnist"]:
+                    return train, test
+            logger.warning("%s is damaged: it is downloaded again", copy)
+            shutil.rmtree(copy)
+
+
+def digest_of(train: np.ndarray, test: np.ndarray) -> str:
+    """sha256 of the training images, then the test images, as DIGESTS has it."""
+    return hashlib.sha256(train.tobytes() + test.tobytes()).hexdigest()
 
 
 DATASET_READERS = {"digits": _read_digits, "fashion_mnist": _read_fashion_mnist}

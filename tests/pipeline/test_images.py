@@ -1,8 +1,11 @@
 """Reading prepared images: one global batch whatever reads it and wherever training goes on, and nothing but the images meant."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import picture_sets as sets
 import pytest
 import services
 from flows import tiny, train, weights
+from torchvision.datasets import FashionMNIST
 
 from benchmarks import readers as readers_benchmark
 from components.streams import stream
@@ -285,6 +289,37 @@ def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Pat
     assert resolve(Recipe(data), cluster) == Recipe(data), "one flow, one fingerprint"
     (tmp_path / "sets" / "fashion_mnist-28").rename(tmp_path / "elsewhere")
     assert load_endpoints(data, str(tmp_path / "sets")).scale == built_in.scale, "what is built in needs no preparation"
+
+
+def test_a_damaged_download_is_downloaded_again_and_half_a_one_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torchvision's own code, with Debian's files as its mirror."""
+    files = sorted(datas.DEBIAN_FOLDER.glob("*.gz"))
+    resources = [(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in files]
+    images = datas.DATASET_READERS["fashion_mnist"]()
+    handler = partial(SimpleHTTPRequestHandler, directory=datas.DEBIAN_FOLDER)
+    mirror = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=mirror.serve_forever, daemon=True).start()
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{mirror.server_port}/"])
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    monkeypatch.setattr(datas, "DEBIAN_FOLDER", tmp_path / "not installed")
+    raw = tmp_path / "home" / "data" / "FashionMNIST" / "raw"
+    for damage in (
+        lambda: None,
+        lambda: sets.flip_a_byte(raw / "train-images-idx3-ubyte"),
+        (raw / "t10k-images-idx3-ubyte").unlink,
+    ):
+        damage()
+        for found, expected in zip(datas.DATASET_READERS["fashion_mnist"](), images, strict=True):
+            assert np.array_equal(found, expected)
+    assert [record.getMessage() for record in caplog.records] == [f"{raw.parent} is damaged: it is downloaded again"]
+    (raw / "train-images-idx3-ubyte").write_bytes(b"")
+    mirror.shutdown()
+    mirror.server_close()
+    with pytest.raises(FlowError, match="fashion_mnist is not on this machine and could not be downloaded"):
+        datas.DATASET_READERS["fashion_mnist"]()
+    assert not raw.exists()
 
 
 def test_other_images_under_the_name_of_fashion_mnist_are_refused(tmp_path: Path) -> None:
