@@ -1,6 +1,7 @@
 """A generator as one file for other runtimes."""
 
 import logging
+import uuid
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipeline.evaluate import Generator
 def export(generator: Generator, path: Path, name: str) -> None:
     """Write noise -> samples with a free batch size as torch.export's pt2 or as ONNX, whole or not at all."""
     sampler, example = Sampler(generator).eval(), torch.from_numpy(example_of(generator))
-    temporary = path.with_name(f".partial-{path.name}")
+    temporary = path.with_name(f".partial-{uuid.uuid4().hex}-{path.name}")  # its own: another process may export as well
     try:
         if name == "pt2":
             torch.export.save(

@@ -7,6 +7,7 @@ number of workers changes nothing but the time.
 import hashlib
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pipeline.evaluate import Generator, generator_of
 from pipeline.files import at, listed, put
 from pipeline.phase import Phase
 
+logger = logging.getLogger(__name__)
 MANIFEST = "_samples.json"
 PART_BYTES = 32 * 2**20
 """Most bytes of samples in one part: what a worker holds at a time."""
@@ -126,7 +128,7 @@ class PartWriter:
 
 
 def finished(job: Job) -> dict[int, str]:
-    """Digests of the parts that are there.
+    """Digests of the parts that are there and whole.
 
     Raises:
         RecipeMismatch: the folder holds samples of something else.
@@ -136,18 +138,32 @@ def finished(job: Job) -> dict[int, str]:
     for path in listed(files, root):
         if not re.fullmatch(r".*/part-\d+\.parquet", path):
             continue
-        with files.open(path) as file:
-            try:
-                found = json.loads(pq.read_schema(file).metadata[IDENTITY])
-            except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
-                found = {}
+        found, digest = _read_part(files.cat_file(path))
+        if digest is None:
+            logger.warning("%s is damaged: it is written again", path)
+            continue
         part = found.get("part", -1)
-        if part not in range(job.num_parts) or {key: found[key] for key in job.identity(part)} != job.identity(part):
+        if part not in range(job.num_parts) or {key: found.get(key) for key in job.identity(part)} != job.identity(part):
             raise RecipeMismatch(
                 f"{job.url} already holds {path.rpartition('/')[2]} of another map, seed or number: choose another folder"
             )
-        digests[part] = found["sha256"]
+        digests[part] = digest
     return digests
+
+
+def _read_part(content: bytes) -> tuple[dict[str, Any], str | None]:
+    """What a part says that it is, and the digest of its numbers; None where it is not whole."""
+    if not content.startswith(b"PAR1"):  # a file of something else
+        return {}, ""
+    try:
+        table = pq.read_table(io.BytesIO(content))
+        found = dict(json.loads((table.schema.metadata or {}).get(IDENTITY, b"{}")))
+        if not found:  # a table of something else
+            return {}, ""
+        digest = hashlib.sha256(table["sample"].combine_chunks().values.to_numpy().tobytes()).hexdigest()
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return {}, None
+    return found, digest if digest == found.get("sha256") else None
 
 
 def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,12 @@
 """A million samples as Parquet: the same numbers whatever the workers, resumable, readable by pyarrow alone, on S3 as well."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 import numpy as np
+import picture_sets as sets
 import pyarrow.parquet as pq
 import pytest
 from flows import tiny, train
@@ -82,6 +84,20 @@ def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store
     (tmp_path / "part-000000.parquet").write_bytes(b"something else")
     with pytest.raises(RecipeMismatch, match=r"already holds part-000000\.parquet of another map, seed or number"):
         finished(job)
+
+
+@pytest.mark.parametrize("damage", [sets.flip_a_byte, lambda path: path.write_bytes(path.read_bytes()[:-50])])
+def test_a_damaged_part_is_written_again(
+    damage: Callable[[Path], object], registered: MapRef, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = ["generate", "moons@candidate", "--num-samples", "1000", "--to", str(tmp_path / "out")]
+    assert main(command) == 0
+    (part,) = (tmp_path / "out").glob("part-*")
+    whole = part.read_bytes()
+    damage(part)
+    assert main(command) == 0
+    assert part.read_bytes() == whole
+    assert f"{part} is damaged: it is written again" in caplog.messages
 
 
 def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) -> None:
