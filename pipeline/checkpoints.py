@@ -8,6 +8,7 @@ from typing import Protocol
 
 import ray.train
 import torch
+from ray.train.collective import broadcast_from_rank_zero
 from safetensors.torch import load, save
 
 from components import state as states
@@ -60,7 +61,17 @@ class OfRay:
             ray.train.report({"step": state.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def resume(self, state: State, phase: Phase) -> None:
-        """Go on from the job's last checkpoint, if it is one of this phase."""
+        """Go on from the job's last checkpoint, if it is one of this phase.
+
+        Raises:
+            Corrupt: this worker could not read what the first one has read, or the reverse.
+        """
+        self._load(state, phase)
+        if state.step != (step := broadcast_from_rank_zero(state.step)):
+            reason = f"one worker would go on from step {state.step} and another from step {step}"
+            raise Corrupt(f"a checkpoint of phase {phase.k}", reason)
+
+    def _load(self, state: State, phase: Phase) -> None:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return

@@ -20,6 +20,7 @@ from components.jko import Losses, train_phase
 from components.state import State
 from pipeline.build import batches_of, problem_of, shape_from
 from pipeline.checkpoints import Checkpoints, OfFiles, OfRay
+from pipeline.compiled_code import keep_code, use_checked_code
 from pipeline.data import load_endpoints, sample_shape
 from pipeline.errors import Diverged, Unusable
 from pipeline.handover import Trained, frozen_maps, initial_state
@@ -157,6 +158,7 @@ def train(
     began = time.monotonic()
     endpoints = load_endpoints(phase.data, job.data)
     problem = problem_of(phase, num_microbatches=job.num_microbatches, compiled=job.compile)
+    code = use_checked_code() if job.compile else None
     state = initial_state(phase, before, endpoints, store, ranks.device)
     anchor = frozen_maps(phase, state, endpoints, store, ranks.device)
     if job.channels_last:
@@ -184,6 +186,8 @@ def train(
                 recorder.add(state.step, last_finite)
         if checkpoint:
             checkpoints.save(state, phase)
+    if code:
+        keep_code(code)
     if not all(bool(parameter.isfinite().all()) for parameter in state.transport_map.parameters()):
         raise Diverged(phase.k, state.step, "the map's last update", last_finite)
     if recorder:
