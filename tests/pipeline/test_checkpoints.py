@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from flows import ROOT, assert_identical, command_environment, tiny, train, weights
 
 from components.gradients import Batch
-from pipeline import worker
-from pipeline.build import batches_of
+from pipeline import checkpoints, worker
+from pipeline.build import batches_of, new_state
 from pipeline.cluster import Cluster
-from pipeline.errors import Diverged
+from pipeline.data import load_endpoints
+from pipeline.errors import Corrupt, Diverged
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import Store
@@ -187,3 +189,14 @@ def test_a_phase_that_diverges_leaves_no_checkpoint(store: Store, home: Path) ->
     with pytest.raises(Diverged):
         train(recipe, store, Cluster(checkpoint_every=1))
     assert kept(home) == []
+
+
+def test_workers_that_would_go_on_from_different_steps_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    (phase,) = phases_of(tiny(num_phases=1))
+    state = new_state(phase, load_endpoints(phase.data), torch.device("cpu"))
+    monkeypatch.setattr("ray.train.get_checkpoint", lambda: None)
+    monkeypatch.setattr(checkpoints, "broadcast_from_rank_zero", lambda step: step + 40)  # as the first worker has read
+    with pytest.raises(
+        Corrupt, match="a checkpoint of phase 0 is corrupt: one worker would go on from step 0 and another from step 40"
+    ):
+        checkpoints.OfRay(None).resume(state, phase)
