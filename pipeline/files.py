@@ -72,12 +72,17 @@ def is_local(files: fsspec.AbstractFileSystem) -> bool:
 
 
 def write_json(path: Path | None, value: object) -> None:
-    """Write a file of this machine whole or not at all."""
+    """Write a value as JSON into a file of this machine, if there is one."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text(json.dumps(value, indent=1))
-        temporary.replace(path)
+        write_text(path, json.dumps(value, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of this machine whole or not at all; through a link, and into what is no file, such as /dev/stdout."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text)
+        return
+    put(fsspec.filesystem("file"), str(path.absolute()), text.encode())
 
 
 def said(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from pipeline import cluster as clusters
 from pipeline.cli import recipe_of
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.files import write_json
+from pipeline.files import write_json, write_text
 from pipeline.provenance import redacted
 from pipeline.store import OWNER, Store
 from pipeline.words import command_line
@@ -245,9 +245,7 @@ def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, A
     """The best recipe as a file."""
     first = found_by(store, found, wanted)[0]
     text = summary.as_yaml(wanted, first)
-    temporary = to.with_name(f".{to.name}.partial")
-    temporary.write_text(text)
-    temporary.replace(to)
+    write_text(to, text)
     report.line(f"{to}: {summary.verdict(wanted, [first])}")
     report.line(f"next: {command_line('python', '-m', 'pipeline', 'run', to, *server(wanted, 'cluster'))}")
     return {"file": str(to), "recipe": asdict(summary.best_recipe(wanted, first.trial))}

@@ -1,7 +1,10 @@
 """Paths and URLs as users write them: what they mean, and what is refused with the name, the rule and the value."""
 
+import json
+import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from sqlalchemy import create_engine, text
 from deploy import cli as deploy
 from pipeline import cli, places
 from pipeline.cluster import Cluster, data, home, storage, tracking_uri, validate
+from pipeline.files import write_json
 from pipeline.places import Database, Place
 from pipeline.runs import local_path
 from pipeline.store import Store
@@ -326,3 +330,24 @@ def assert_refused(code: int, says: str, capsys: pytest.CaptureFixture[str]) -> 
     assert code == 2, error
     assert error.startswith(f"error: {says}")
     assert error.count("\n") == 1
+
+
+def test_a_result_is_written_through_a_link_and_into_a_pipe_and_by_several_at_once(tmp_path: Path) -> None:
+    file, link, pipe = (tmp_path / name for name in ("result.json", "link.json", "pipe"))
+    file.write_text("old")
+    link.symlink_to(file)
+    write_json(link, {"a": 1})
+    assert link.is_symlink()
+    assert json.loads(file.read_text()) == {"a": 1}
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_json(pipe, [2])
+    assert json.loads(os.read(reader, 100)) == [2]
+    os.close(reader)
+    threads = [threading.Thread(target=write_json, args=(file, [number] * 10_000)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(json.loads(file.read_text()))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "result.json"]
