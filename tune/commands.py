@@ -162,6 +162,7 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         raise
     finally:
         with contextlib.suppress(FlowError):
+            records.close_trials(store, run_id, "KILLED")  # of a search that was stopped; no trial is at work any more
             store.set_status(run_id, status)
     return result
 

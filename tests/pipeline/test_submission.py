@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import services
 from flows import ROOT, command_environment
+from terminals import terminal
 
 from pipeline.errors import Unusable
 from pipeline.submission import entrypoint
@@ -81,9 +84,20 @@ def test_a_flow_is_sent_goes_on_without_its_client_and_is_followed_to_its_end(he
     assert job in listed.stdout
 
 
-def test_a_job_is_stopped(head: Head) -> None:
-    job = job_of(head.run("submit", "moons", *SMALL, "--training.num-steps=200000", "--detach"))
-    time.sleep(5)
+@pytest.mark.parametrize(("kind", "number"), [({"TERM": "xterm"}, signal.SIGINT), ({"TERM": "dumb"}, signal.SIGTERM)])
+def test_a_job_goes_on_when_who_follows_it_is_stopped_and_can_be_stopped_itself(
+    head: Head, kind: dict[str, str], number: signal.Signals
+) -> None:
+    command = ["-m", "pipeline", "submit", "moons", *SMALL, "--training.num-steps=200000", "--address", head.address]
+    with terminal(command, head.environment | kind, 80) as shown:
+        shown.read_until(lambda text: "moons: 2 phases, flow" in text, "the job's log")
+        shown.process.kill(number)
+        assert shown.wait() == 128 + number, shown.text()
+    text = shown.text()
+    assert text.endswith("interrupted: what the cluster was told to do goes on; python -m pipeline status shows its jobs")
+    assert not re.search("Traceback|Unclosed", text), text
+    job = text.split(" ", 1)[0]
+    assert "is running" in head.run("status", job).stdout
     assert head.run("stop", job).returncode == 0
     deadline = time.monotonic() + 60
     while "stopped" not in (said := head.run("status", job).stdout):
