@@ -1,8 +1,6 @@
 """`python -m deploy`."""
 
-import sys
-
-from deploy.cli import main
+from pipeline.program import start
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start("deploy.cli")

@@ -10,9 +10,7 @@ python -m pipeline evaluate REF
 python -m pipeline prepare image_folder --from photos --to s3://bucket/data --size 64
 """
 
-import sys
-
-from pipeline.cli import main
+from pipeline.program import start
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start("pipeline.cli")

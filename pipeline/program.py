@@ -1,12 +1,13 @@
 """What the three programs have in common: signals, exit codes, and the one sentence of a command that ends early."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.errors import FlowError
 from pipeline.words import literal
@@ -56,6 +57,13 @@ def main(
             say(f"interrupted: {'nothing had begun' if command is None else what_goes_on(command)}")
             return code
     return 0
+
+
+def start(module: str) -> NoReturn:
+    """Run the `main` of a module; Ctrl-C while it is imported, or when the process ends, ends it without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(importlib.import_module(module).main(sys.argv[1:]))
 
 
 def exit_code(error: Exception) -> int:

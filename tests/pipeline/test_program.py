@@ -75,6 +75,15 @@ def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(tmp_path: Path) -> None:
     assert shown.written.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
+def test_ctrl_c_while_a_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = ["env", "--default-signal=INT", sys.executable, "-c", "from pipeline.program import start; start('slow')"]
+    environment = command_environment(tmp_path)
+    environment["PYTHONPATH"] += f":{tmp_path}"
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 def test_errors_end_a_command_in_one_sentence_with_the_exit_code_of_their_kind(capsys: pytest.CaptureFixture[str]) -> None:
     errors = {
         2: [ValueError("a [/b]"), MapNotFound("a"), RecipeMismatch("a"), Unusable("a")],
