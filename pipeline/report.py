@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -156,9 +157,21 @@ def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: f
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table below its title."""
+    """Print a table below its title; on a terminal that is too narrow, as several, each with the first column again."""
     line(title)
-    console.print(grid(columns, rows))
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [2 + max(cell_len(literal(text)) for text in texts) for texts in zip(columns, *cells, strict=True)]
+    parts = [[0]]
+    for number in range(1, len(columns)):
+        if len(parts[-1]) > 1 and sum(widths[each] for each in (*parts[-1], number)) - 2 > console.width:
+            parts.append([0])
+        parts[-1].append(number)
+    for part in parts:
+        console.print(grid([columns[each] for each in part], [[row[each] for each in part] for row in cells]))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -167,7 +180,7 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     for column in columns:
         drawn.add_column(Text(literal(column)), overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else literal(str(cell))) for cell in row))
+        drawn.add_row(*(Text(literal(_cell(cell))) for cell in row))
     return drawn
 
 

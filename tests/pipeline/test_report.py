@@ -48,6 +48,21 @@ def test_what_is_no_character_to_look_at_is_shown_as_its_number() -> None:
     assert literal("\udce9") == r"\xe9"
 
 
+def test_a_table_that_is_too_wide_becomes_several_whose_cells_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = f"runs:/{'a1' * 16}/phase"
+    names = ["k", "map", "w2", "modes_covered", "transport_cost", "train_seconds"]
+    for width, num_tables in ((60, 2), (80, 2), (120, 1)):
+        monkeypatch.setattr(report.console, "_width", width)
+        report.table("phases", names, [[0, reference, 0.5, 2.0, 0.25, 1.5], [1, reference, 0.25, 2.0, 0.125, 1.5]])
+        printed = capsys.readouterr().out
+        assert sum(line.startswith("k ") for line in printed.splitlines()) == num_tables
+        assert printed.count(reference) == 2
+        assert all(name in printed for name in names)
+        assert max(map(len, printed.splitlines())) <= width
+
+
 @pytest.mark.parametrize("word", HOSTILE)
 def test_a_printed_command_is_the_same_command_in_a_shell(word: str) -> None:
     printed = command_line("printf", "%s", word)
