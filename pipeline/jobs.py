@@ -1,6 +1,7 @@
 """Ray Train jobs: run one TorchTrainer, turn its failures into sentences."""
 
 import contextlib
+import logging
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
 from pipeline.phase import Phase
 from pipeline.worker import Job, train_loop
 
+logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS, SECONDS_WITHOUT_HEAD = 5.0, 20.0
 """Ray itself would end this process, without a word to its user, after 60 seconds without a head."""
 SECONDS_BETWEEN_RESIZES = 60.0
@@ -80,6 +82,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         Unschedulable: the workers could not be placed.
         TrainingFailed: workers were lost more than `cluster.max_failures` times.
     """
+    (k, *_) = (phase.k for phase in runs)
     local, uri = cluster.num_workers == 0, clusters.tracking_uri(cluster)
     job = Job(
         phases=[phase.to_json() for phase in runs],
@@ -114,7 +117,12 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    result = trainer.fit() if local else _fit_workers(trainer, cluster)
+    try:
+        result = trainer.fit() if local else _fit_workers(trainer, cluster)
+    except _CheckpointsDamaged:
+        logger.warning("phase %d begins again from its first step: Ray Train's record of the job's checkpoints is damaged", k)
+        forget_checkpoints(name, cluster)
+        result = _fit_workers(trainer, cluster)
     if result.return_value and "diverged" in result.return_value:
         raise Diverged(*result.return_value["diverged"])
     if not local:
@@ -143,6 +151,8 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
                 raise _lost(f"the head of the Ray cluster at {head} is gone")
         return outcome.result()
     except ray.exceptions.RayError as error:  # the controller of the job went down, with the head or alone
+        if "CheckpointManagerInitializationError" in str(error):
+            raise _CheckpointsDamaged from error
         what = "the job's controller was lost" if answers(head) else f"the head of the Ray cluster at {head} is gone"
         raise _lost(what) from error
     except ray.train.WorkerGroupError as error:
@@ -158,6 +168,10 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
         if "timed out" in str(error).lower() or "timeout" in str(error).lower():
             raise _unschedulable(cluster) from error
         raise TrainingFailed(f"Ray Train could not run the job: {error}") from error
+
+
+class _CheckpointsDamaged(Exception):
+    """Ray Train cannot read its record of a job's checkpoints, or does not find them."""
 
 
 def _lost(what: str) -> TrainingFailed:

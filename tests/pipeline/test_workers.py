@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,29 @@ def test_a_driver_killed_in_mid_phase_goes_on_from_its_last_checkpoint(
     (result,) = train(recipe, store, cluster)
     assert_identical(weights(store, result.ref), uninterrupted)
     assert first_step(store, result.ref.run_id) > 100, "the first steps were not trained again"
+
+
+RECORD_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:300]),
+    "its checkpoints are gone": lambda path: [shutil.rmtree(folder) for folder in path.parent.glob("checkpoint_2*")],
+}
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("damage", RECORD_DAMAGES)
+def test_a_damaged_record_of_checkpoints_lets_the_phase_begin_again_with_a_sentence(
+    damage: str, store: Store, home: Path, uninterrupted: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe, cluster = tiny(num_phases=1, **LONG), Cluster(num_workers=1, checkpoint_every=400, max_failures=0)
+    (home / "artifacts").write_text("a file where the artifacts should go: nothing can be published")
+    with pytest.raises(TrainingFailed, match="goes on from the last checkpoint"):
+        train(recipe, store, cluster)
+    (home / "artifacts").unlink()
+    (record,) = (home / "checkpoints").rglob("checkpoint_manager_snapshot.json")
+    RECORD_DAMAGES[damage](record)
+    (result,) = train(recipe, store, cluster)
+    assert_identical(weights(store, result.ref), uninterrupted)
+    assert "phase 0 begins again from its first step: Ray Train's record of the job's checkpoints is damaged" in caplog.messages
 
 
 DRIVER = """
