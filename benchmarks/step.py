@@ -6,24 +6,17 @@ torch has it by default. Both do the same arithmetic, with R1 at each step; `laz
 The floors are the matrix products of our step alone, done again back to back on the same numbers.
 """
 
-import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from statistics import median
 
 import torch
-from torch import Tensor
 
 from benchmarks.harness import Pivot, Row, main
 from benchmarks.products import Recorder
+from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
-from components.costs import transport_cost
-from components.gradients import Batch, push_through
-from components.jko import Problem, train_step
-from components.semidual import Objective, map_loss, potential_loss
 from components.shape import Shape
-from components.state import State
 from pipeline.build import shape_from
 from pipeline.recipe import Network
 
@@ -38,24 +31,7 @@ PENALTY_EVERY, LAZY = 4, ("toy", "light")
 """Whose penalty is lazy in recipes: a timing of them is of as many steps, one of them with a penalty."""
 REPETITIONS = {"toy": 10}
 """A timing of the toys is of ten times as many: steps of milliseconds, whose first find the caches full of other variants."""
-OBJECTIVE = Objective("kl", "linear", "mean_squared", h=0.1, r1=0.2, r2=0.0)
-RATES, BETAS = (2e-4, 1e-4), (0.5, 0.9)
-"""The paper's."""
 COMPARED_BATCH = 4
-Step = Callable[[Batch], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Switches:
-    """How our step is run."""
-
-    channels_last: bool = False
-    compile: bool = False
-    bfloat16: bool = False
-    default_adam: bool = False
-    penalty_every: int = 1
-
-
 VARIANTS = {
     "ours_eager": Switches(),
     "ours_channels_last": Switches(channels_last=True),
@@ -148,86 +124,7 @@ def loss_difference(shape: Shape, seed: int, num_steps: int) -> float:
         textbook(fresh(shape, seed, torch.float64), anchor),
     )
     batches = (batch(shape, COMPARED_BATCH, i, torch.float64) for i in range(num_steps))
-    return max(abs(a - b) for drawn in batches for a, b in zip(mine(drawn), theirs(drawn), strict=True))
-
-
-def fresh(shape: Shape, seed: int, dtype: torch.dtype = torch.float32) -> State:
-    """New networks."""
-    state = states.new_state(shape, seed=seed, betas=BETAS, device=torch.device("cpu"))
-    for network in state.modules().values():
-        network.to(dtype)
-    return state
-
-
-def batch(shape: Shape, n: int, step: int, dtype: torch.dtype = torch.float32) -> Batch:
-    """Noise in the place of images."""
-    rng = torch.Generator().manual_seed(step)
-    x, y = (torch.randn(n, *shape.sample_shape, generator=rng).to(dtype) for _ in range(2))
-    z, anchor_z = (torch.randn(n, shape.z_dim, generator=rng).to(dtype) if shape.z_dim else None for _ in range(2))
-    return Batch(x, y.tanh(), z, anchor_z)
-
-
-def ours(state: State, anchor: torch.nn.Module, switches: Switches) -> Step:
-    """The project's step."""
-    problem = Problem(
-        OBJECTIVE,
-        composed=False,
-        num_steps=10**9,
-        learning_rates=lambda step: RATES,
-        penalty_every=switches.penalty_every,
-        ema_decay=0.9999,
-        bfloat16=switches.bfloat16,
-        compiled=switches.compile,
-    )
-    anchor = copy.deepcopy(anchor)
-    if switches.channels_last:
-        states.channels_last(state)
-        anchor.to(memory_format=torch.channels_last)
-    if switches.default_adam:
-        for optimizer in (state.map_optimizer, state.potential_optimizer):
-            optimizer.param_groups[0]["fused"] = None
-
-    def step(batch: Batch) -> tuple[float, float]:
-        losses = train_step(state, problem, batch, [anchor], lambda gradients: None)
-        state.step += 1
-        return float(losses.potential_loss), float(losses.map_loss)
-
-    return step
-
-
-def textbook(state: State, anchor: torch.nn.Module) -> Step:
-    """The reference code's step."""
-    transport_map, potential, averaged = state.transport_map, state.potential, copy.deepcopy(state.averaged_map)
-    map_optimizer = torch.optim.Adam(transport_map.parameters(), lr=RATES[0], betas=BETAS)
-    potential_optimizer = torch.optim.Adam(potential.parameters(), lr=RATES[1], betas=BETAS)
-
-    def step(batch: Batch) -> tuple[float, float]:
-        potential_optimizer.zero_grad()
-        real = batch.target.clone().requires_grad_()
-        on_real = potential(real)
-        (gradient,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
-        penalty = OBJECTIVE.r1 / 2 * gradient.flatten(1).square().sum(1).mean()
-        generated: Tensor = transport_map(batch.source, batch.z)
-        nothing = torch.zeros(len(real), dtype=real.dtype)
-        loss_v = potential_loss(OBJECTIVE, on_real, potential(generated), nothing)
-        (loss_v + penalty).backward()  # type: ignore[no-untyped-call]
-        potential_optimizer.step()
-
-        map_optimizer.zero_grad()
-        potential.requires_grad_(False)
-        frozen = push_through([anchor], batch.source, batch.anchor_z)
-        generated = transport_map(batch.source, batch.z)
-        cost = transport_cost(frozen, generated, h=OBJECTIVE.h, cost=OBJECTIVE.cost)
-        loss_t = map_loss(OBJECTIVE, potential(generated), None, cost)
-        loss_t.backward()  # type: ignore[no-untyped-call]
-        map_optimizer.step()
-        potential.requires_grad_(True)
-        with torch.no_grad():
-            for old, new in zip(averaged.parameters(), transport_map.parameters(), strict=True):
-                old.mul_(0.9999).add_(new, alpha=0.0001)
-        return float(loss_v.detach()), float(loss_t.detach())
-
-    return step
+    return max(abs(float(a - b)) for drawn in batches for a, b in zip(mine(drawn), theirs(drawn), strict=True))
 
 
 PIVOTS = [
