@@ -1,4 +1,4 @@
-"""The matrix products and convolutions of some computation, to be done again alone: what no implementation can do without."""
+"""The matrix products and convolutions of some computation, counted, or done again alone: no implementation can do without."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 PRODUCTS = {
@@ -36,3 +37,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for func, args, kwargs in self.calls:
                 func(*args, **kwargs)
+
+
+class Flop(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiplications and additions of what runs while it is entered, second derivatives included.
+
+    torch's own counter follows modules, and cannot where `autograd.grad` is called within.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result

@@ -170,9 +170,19 @@ def _noise(shape: tuple[int, ...]) -> Sampler:
 
 
 def _from_images(data: Data, where: str | None) -> Endpoints:
-    """Images (n, channels, side, side) in [-1, 1]; the test split is held out."""
     target = _images(data, "target", where)
     source = None if data.source == "normal" else _images(data, "source", where)
+    return image_endpoints(data, target, source, where)
+
+
+def image_endpoints(
+    data: Data, target: Mapped | Streamed, source: Mapped | Streamed | None = None, where: str | None = None
+) -> Endpoints:
+    """Make images (n, channels, side, side) in [-1, 1] the ends of a flow; the test split is held out.
+
+    Args:
+        source: None for noise.
+    """
     shift, scale = _standardisation(data, target)
     if source is not None and source.shape != target.shape:
         raise Unusable(f"data.source: images of {data.source} are {source.shape}, those of {data.target} {target.shape}")

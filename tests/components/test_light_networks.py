@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from builders import CPU, constant, objective, problem, random_batches
-from flop import Flop
 from torch import nn
 
+from benchmarks.products import Flop
 from components.jko import train_step
 from components.light_networks import LightMap, LightPotential
 from components.semidual import map_loss

@@ -12,9 +12,9 @@ import picture_sets as sets
 import pytest
 import torch
 from builders import CPU
-from flop import Flop
 from flows import ROOT, command_environment, train, weights
 
+from benchmarks.products import Flop
 from components.jko import train_step
 from pipeline import cli, connection
 from pipeline.build import batches_of, new_state, problem_of, rows_of

@@ -1,0 +1,126 @@
+"""Whether an accelerator gives the CPU's numbers, its own again, and those of a phase that was not cut."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.accelerator_speed import Bench, Row, failure, precision
+from benchmarks.variants import BETAS, CPU, OBJECTIVE, RATES, batch, fresh
+from components import state as states
+from components.divergences import DIVERGENCES
+from components.gradients import Transported, potential_gradients, push_through, sample_gradients, transport
+from components.jko import Problem, train_phase
+from components.networks import PerceptronPotential
+from components.semidual import RELATIVISTIC, Objective
+from components.shape import Shape
+from components.state import Tensors
+
+PAIRS = {
+    "perceptron": Shape((2,), 96, 3, num_frequencies=32),
+    "second_order": Shape((2,), 96, 3, num_frequencies=32, second_order=True),
+    "residual": Shape((2,), 64, 2, z_dim=2, kind="residual"),
+    "light": Shape((1, 28, 28), 32, 0, kind="light"),
+    "small": Shape((3, 32, 32), 64, 0, kind="small"),
+    "large": Shape((3, 32, 32), 64, 0, z_dim=100, kind="large"),
+    "large_256": Shape((3, 256, 256), 16, 0, z_dim=100, kind="large_256"),
+}
+"""Narrower than in recipes where float64 on a CPU would take minutes."""
+
+
+def parity(bench: Bench) -> Iterator[Row]:
+    """Compare the device with float64 on the CPU, with itself, and with a phase that was cut."""
+    names = ["perceptron", "light"] if bench.quick else list(PAIRS)
+    cases = [(name, "kl") for name in names]
+    cases += [(name, each) for each in (*DIVERGENCES, RELATIVISTIC) for name in names[:1] if each not in ("kl", "linear")]
+    for name, divergence in cases:
+        yield from gradient_errors(bench, name, replace(OBJECTIVE, divergence=divergence, r2=0.1))
+    for name in ("perceptron", "light") if bench.quick else ("perceptron", "light", "large"):
+        for deterministic in (False, True):
+            torch.use_deterministic_algorithms(deterministic)
+            try:
+                yield from repeats(bench, name, deterministic)
+            except RuntimeError as error:  # an operation has no deterministic form
+                yield {"check": "seed", "network": name, "deterministic": deterministic, "failed": failure(error)}
+            finally:
+                torch.use_deterministic_algorithms(False)
+
+
+def gradient_errors(bench: Bench, name: str, objective: Objective) -> Iterator[Row]:
+    """Relative norms of the errors of one step's losses and gradients; the CPU's own in float32 are what to compare with."""
+    true = step_gradients(PAIRS[name], objective, torch.float64, CPU)
+    ways = [("cpu_float32", CPU, "float32")] + [(each, bench.device, each) for each in bench.precisions]
+    for label, device, kind in ways if bench.device.type != "cpu" else ways[1:]:
+        if kind == "bfloat16" and PAIRS[name].second_order:
+            continue  # which recipes may not ask for
+        row = {"check": "gradients", "network": name, "divergence": objective.divergence, "precision": label}
+        try:
+            with precision(kind), torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16"):
+                found = step_gradients(PAIRS[name], objective, torch.float32, device)
+            yield row | {f"{what}_error": float((found[what] - true[what]).norm() / true[what].norm()) for what in true}
+        except RuntimeError as error:
+            yield row | {"failed": failure(error)}
+
+
+def perturbed(network: nn.Module) -> nn.Module:
+    """Move all weights a little: layers that start at zero would hide those before them."""
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=rng))
+    return network
+
+
+def step_gradients(shape: Shape, objective: Objective, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Losses and gradients of one step on four samples, as float64 on the CPU."""
+    drawn = batch(shape, 4, 0)
+    transport_map, potential, anchor = (
+        perturbed(each) for each in (states.build_map(shape), states.build_potential(shape), states.build_map(shape, 1))
+    )
+    if isinstance(potential, PerceptronPotential) and potential.second_order:
+        many = batch(shape, 1000, 1)
+        potential.start_from(many.source, many.target)
+    for network in (transport_map, potential, anchor):
+        network.to(device, dtype)
+    source, target, z, anchor_z = (None if each is None else each.to(device, dtype) for each in drawn)
+    assert source is not None
+    assert target is not None
+    parts = Transported(push_through([anchor], source, anchor_z), transport(transport_map, source, z))
+    of_potential, potential_losses = potential_gradients(potential, objective, target, parts, penalty_weight=1)
+    of_samples, map_losses = sample_gradients(potential, objective, target, parts)
+    of_map = torch.autograd.grad(parts.samples, list(transport_map.parameters()), of_samples)
+    found = {"loss": [potential_losses, map_losses], "potential": of_potential, "map": of_map}
+    return {name: torch.cat([each.detach().cpu().double().flatten() for each in group]) for name, group in found.items()}
+
+
+def repeats(bench: Bench, name: str, deterministic: bool) -> Iterator[Row]:
+    """Train twice from one seed, once cut and resumed, and carry a state from the CPU to the device and back."""
+    once = short_phase(PAIRS[name], bench.device)
+    comparisons = {
+        "seed": (once, short_phase(PAIRS[name], bench.device)),
+        "resumed": (once, short_phase(PAIRS[name], bench.device, cut=3)),
+    }
+    if not deterministic:
+        here = short_phase(PAIRS[name], CPU)
+        there = fresh(PAIRS[name], 1, device=bench.device)
+        states.load_tensors(there, here, step=6)
+        comparisons["carried"] = (here, states.to_tensors(there))
+    for check, (a, b) in comparisons.items():
+        same = all(torch.equal(a[file][key], b[file][key]) for file in a for key in a[file])
+        distance = max(float((a["map"][key] - b["map"][key]).abs().max()) for key in a["map"])
+        yield {"check": check, "network": name, "deterministic": deterministic, "identical": same, "largest_difference": distance}
+
+
+def short_phase(shape: Shape, device: torch.device, cut: int | None = None) -> dict[str, Tensors]:
+    """Six steps of a phase, whose state goes through its tensors into another after `cut` of them."""
+    problem = Problem(OBJECTIVE, False, cut or 6, lambda step: RATES, penalty_every=1, ema_decay=0.99)
+    anchor = states.build_map(shape, 1).requires_grad_(False).to(device)
+    state = states.new_state(shape, seed=0, betas=BETAS, device=device)
+    list(train_phase(state, problem, [anchor], lambda step: batch(shape, 8, step, device=device)))
+    if cut:
+        resumed = states.new_state(shape, seed=7, betas=BETAS, device=device)
+        states.load_tensors(resumed, states.to_tensors(state), step=state.step)
+        state = resumed
+        list(train_phase(state, replace(problem, num_steps=6), [anchor], lambda step: batch(shape, 8, step, device=device)))
+    return states.to_tensors(state)

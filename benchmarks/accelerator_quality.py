@@ -1,0 +1,159 @@
+"""What an accelerator makes of whole flows, toys and Fashion-MNIST, and whether reading keeps up with its steps."""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from torch import nn
+
+from benchmarks.accelerator_speed import TIMED, Bench, Row
+from components.gradients import push_through
+from components.image_metrics import frechet_distance
+from components.jko import train_phase
+from components.metrics import mode_statistics, precision_recall
+from components.streams import stream
+from pipeline.originals import read_idx
+from pipeline.phase import Phase, phases_of
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipeline.data import Endpoints
+
+NUM_POINTS, NUM_PAIRS, NUM_IMAGES = 1000, 4, 5000
+FASHION_SECONDS = 60.0
+FILES = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
+
+
+def recipe_named(name: str) -> Recipe:
+    """Read a shipped recipe without the command line."""
+    from pipeline import recipe_files, resolution
+
+    return resolution.resolve(recipe_files.read(recipe_files.find(name)), {}).recipe
+
+
+def quality(bench: Bench) -> Iterator[Row]:
+    """Train toys, and Fashion-MNIST where its files are, phase after phase."""
+    from pipeline.data import load_endpoints
+
+    for name in ("two_circles",) if bench.quick else ("two_circles", "gauss25"):
+        recipe = recipe_named(name)
+        if bench.quick:
+            recipe = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=replace(recipe.training, num_steps=100))
+        yield from toy(bench, name, recipe, load_endpoints(recipe.data))
+    if bench.data:
+        yield from fashion(bench, recipe_named("fashion_mnist"), bench.data)
+
+
+def flow(
+    bench: Bench, recipe: Recipe, ends: "Endpoints", seconds: float | None = None
+) -> Iterator[tuple[Phase, nn.Module, int, float]]:
+    """Train a flow on the device: after each phase the averaged map, steps and seconds so far.
+
+    Args:
+        seconds: of the whole flow, an equal share for each phase in place of its number of steps.
+    """
+    from pipeline.build import batches_of, first_anchor, new_state, problem_of, shape_of
+
+    state, anchor, spent, num_steps = None, list[nn.Module](), 0.0, 0
+    for phase in phases_of(recipe):
+        if state is None:
+            state = new_state(phase, ends, bench.device)
+            anchor = [network.to(bench.device) for network in first_anchor(shape_of(phase, ends))]
+        state.step = 0
+        problem, began = problem_of(phase), time.perf_counter()
+        if seconds is not None:
+            problem = replace(problem, num_steps=10**9)
+        for _ in train_phase(state, problem, anchor, batches_of(phase, ends, slice(None), bench.device)):
+            if seconds is not None and state.step % 10 == 0:
+                bench.wait()
+                if time.perf_counter() - began >= seconds / recipe.jko.num_phases:
+                    break
+        bench.wait()
+        spent, num_steps = spent + time.perf_counter() - began, num_steps + state.step
+        anchor = [copy.deepcopy(state.transport_map).requires_grad_(False)]
+        yield phase, copy.deepcopy(state.averaged_map).eval(), num_steps, spent
+
+
+def drawn(network: nn.Module, ends: "Endpoints", n: int, draw: int) -> np.ndarray:
+    """Draw n samples of a deterministic map in the data's own units, from the numbers that `pipeline.evaluate` takes."""
+    x = torch.from_numpy(ends.source(n, stream(0, "evaluation_source", step=draw)))
+    return ends.to_units(push_through([network], x.to(next(network.parameters()).device), None).cpu().numpy())
+
+
+def exact_w2(x: np.ndarray, y: np.ndarray) -> float:
+    """Distance between two samples of equal size, by assignment."""
+    cost = cdist(x, y, "sqeuclidean")
+    return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
+
+
+def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[Row]:
+    """A row per phase: W2 beside its floor, which is the data's to itself."""
+    pairs = range(NUM_PAIRS)
+    held_out = [ends.held_out(NUM_POINTS, stream(0, "evaluation_target", step=draw)) for draw in pairs]
+    fresh = [ends.seen(NUM_POINTS, stream(0, "evaluation_floor", step=draw)) for draw in pairs]
+    floor = float(np.mean([exact_w2(x, y) for x, y in zip(fresh, held_out, strict=True)]))
+    for phase, network, num_steps, spent in flow(bench, recipe, ends):
+        samples = [drawn(network, ends, NUM_POINTS, draw) for draw in pairs]
+        distance = float(np.mean([exact_w2(x, y) for x, y in zip(samples, held_out, strict=True)]))
+        row = {"data": name, "k": phase.k, "steps": num_steps, "train_seconds": spent, "w2": distance, "w2_floor": floor}
+        row |= {"over_floor": distance / floor}
+        if ends.modes is not None and ends.modes.mode_of is not None:
+            found = mode_statistics(ends.modes.mode_of(np.concatenate(samples)), ends.modes.mode_weights)
+            row |= {"modes": len(ends.modes.mode_weights), "modes_covered": found["modes_covered"]}
+        yield row
+
+
+def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
+    """A row per phase with steps and seconds, and figures in LeNet's features for the last."""
+    from pipeline.data import image_endpoints
+    from pipeline.extractors import extractor
+    from pipeline.images import Mapped
+
+    train, test = (read_idx(folder / name)[:, None] for name in FILES)
+    ends, looks = image_endpoints(recipe.data, Mapped(train, test)), extractor("lenet")
+    seconds = 5.0 if bench.quick else FASHION_SECONDS
+    for phase, network, num_steps, spent in flow(bench, recipe, ends, seconds):
+        row = {"data": "fashion_mnist", "k": phase.k, "steps": num_steps, "train_seconds": spent}
+        if phase.k == recipe.jko.num_phases - 1:
+            n = 500 if bench.quick else NUM_IMAGES
+            samples = np.concatenate([drawn(network, ends, 250, draw) for draw in range(n // 250)])
+            reals = ends.seen(n, stream(0, "evaluation_floor")), ends.held_out(n, stream(0, "evaluation_target"))
+            of_samples, of_train, of_test = (looks.features(each) for each in (samples, *reals))
+            row |= {
+                "lenet_frechet": frechet_distance(of_samples, of_test),
+                "lenet_frechet_floor": frechet_distance(of_train, of_test),
+            }
+            row |= {"recall": precision_recall(of_samples, of_test, k=3)["recall"]}
+            row |= {"recall_floor": precision_recall(of_train, of_test, k=3)["recall"]}
+        yield row
+
+
+def reading(bench: Bench) -> Iterator[Row]:
+    """Time a step's whole input: noise drawn, images taken from memory and scaled, all moved to the device."""
+    from pipeline.build import batches_of
+    from pipeline.data import image_endpoints
+    from pipeline.images import Mapped
+
+    names = {"light": "fashion_mnist", "large": "cifar10_large", "large_256": "celeba_hq_256"}
+    for network in bench.networks:
+        recipe, (shape, sizes) = recipe_named(names[network]), TIMED[network]
+        pixels = np.random.default_rng(0).integers(256, size=(2000, *shape.sample_shape), dtype=np.uint8)
+        ends = image_endpoints(recipe.data, Mapped(pixels, pixels[:100]))
+        for n in sizes:
+            phase = phases_of(replace(recipe, training=replace(recipe.training, batch_size=n)))[0]
+            batches = map(batches_of(phase, ends, slice(None), bench.device), count())
+            read = n / bench.seconds(partial(next, batches), 0.2 if bench.quick else 1.0)
+            steps = [
+                row["images_per_second"] for row in bench.rows if row.get("part") == "step" and row.get("network") == network
+            ]
+            row = {"network": network, "batch_size": n, "images_per_second": read}
+            yield row | {"fastest_step_images_per_second": max((x for x in steps if x), default=None)}

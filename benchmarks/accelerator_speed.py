@@ -1,0 +1,242 @@
+"""How fast an accelerator steps and samples: networks and their updates alone, on noise."""
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.products import Flop
+from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
+from components import state as states
+from components.gradients import Batch, push_through
+from components.shape import Shape
+
+Row = dict[str, Any]
+TIMED = {
+    "large": (Shape((3, 32, 32), 128, 0, z_dim=100, kind="large"), (128, 64, 256)),
+    "large_256": (Shape((3, 256, 256), 64, 0, z_dim=100, kind="large_256"), (32, 64)),
+    "light": (Shape((1, 28, 28), 32, 0, kind="light"), (64, 256)),
+}
+"""With their batch sizes; the first is timed in every variant."""
+PLAIN = ("bfloat16_channels_last", "bfloat16", "tf32")
+VARIANTS: dict[str, Switches] = {
+    "bfloat16_channels_last": Switches(bfloat16=True, channels_last=True),
+    "bfloat16": Switches(bfloat16=True),
+    "tf32": Switches(),
+    "tf32_channels_last": Switches(channels_last=True),
+    "float32": Switches(),
+    "bfloat16_channels_last_searched": Switches(bfloat16=True, channels_last=True),
+    "bfloat16_channels_last_graph": Switches(bfloat16=True, channels_last=True),
+    "bfloat16_channels_last_compiled": Switches(bfloat16=True, channels_last=True, compile=True),
+}
+"""`searched` tries cuDNN's algorithms first, `graph` is one recorded CUDA graph."""
+
+
+@dataclass
+class Bench:
+    """Where to measure and what has been found.
+
+    Attributes:
+        data: folder of Fashion-MNIST's files, where there is one.
+        rows: of all parts so far.
+    """
+
+    device: torch.device
+    quick: bool = False
+    data: Path | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that the device has."""
+        return ("float32", "tf32", "bfloat16") if self.device.type == "cuda" else ("float32", "bfloat16")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Networks of `TIMED` that the device makes steps of in seconds."""
+        return ("light",) if self.quick or self.device.type == "cpu" else tuple(TIMED)
+
+    def wait(self) -> None:
+        """Let the device finish."""
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
+
+    def seconds(self, call: Callable[[], object], budget: float) -> float:
+        """Time a call: the median over rounds of at least a twentieth of a second, after one call that warms up."""
+        self.round(call, 1)
+        once = self.round(call, 1)
+        if once > budget:
+            return once
+        count = max(1, int(0.05 / once))
+        return median(self.round(call, count) for _ in range(max(3, min(20, int(budget / (count * once))))))
+
+    def round(self, call: Callable[[], object], repetitions: int) -> float:
+        """Seconds per call of some calls in a row."""
+        self.wait()
+        start = time.perf_counter()
+        for _ in range(repetitions):
+            call()
+        self.wait()
+        return (time.perf_counter() - start) / repetitions
+
+
+@contextlib.contextmanager
+def precision(name: str, *, searched: bool = False) -> Iterator[None]:
+    """Let products of float32 numbers be done in TF32 or not, and cuDNN search its algorithms or not."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = name == "tf32", searched
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
+
+
+def failure(error: Exception) -> str:
+    """Say in one line what went wrong, and give memory back."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One timing: networks, batch and variant, and what a step of one sample computes."""
+
+    network: str
+    shape: Shape
+    batch_size: int
+    variant: str
+    flop: float
+
+    @property
+    def precision(self) -> str:
+        """That of the variant."""
+        return next(kind for kind in ("bfloat16", "tf32", "float32") if kind in self.variant)
+
+
+def step(bench: Bench) -> Iterator[Row]:
+    """Time our step in every variant beside the textbook's and beside one large matrix product."""
+    peaks = {}
+    for kind in bench.precisions:
+        peaks[kind] = product(bench, kind)
+        yield {"network": "product", "variant": kind, "tflops": peaks[kind]}
+    late = []
+    for name in bench.networks:
+        shape, sizes = TIMED[name]
+        flop = flop_per_sample(bench, shape)
+        for n in sizes[: 1 if bench.quick else None]:
+            for variant in (*VARIANTS, "textbook_tf32", "textbook_float32") if n == sizes[0] else PLAIN:
+                case = Case(name, shape, n, variant, flop)
+                if not applies(variant, bench):
+                    continue
+                if variant.endswith(("graph", "compiled")):
+                    late.append(case)  # may spoil the device, or take minutes
+                else:
+                    yield timed(bench, case, peaks)
+    for case in late:
+        yield timed(bench, case, peaks)
+
+
+def applies(variant: str, bench: Bench) -> bool:
+    """Whether a variant is another one on this device, and wanted."""
+    if bench.quick:
+        return variant in ("float32", "bfloat16", "textbook_float32")
+    return bench.device.type == "cuda" or not any(word in variant for word in ("tf32", "graph", "searched"))
+
+
+def product(bench: Bench, kind: str) -> float:
+    """TFLOP/s of one large matrix product."""
+    size = 512 if bench.quick else {"cuda": 8192, "mps": 4096}.get(bench.device.type, 2048)
+    a = torch.randn(size, size, device=bench.device, dtype=torch.bfloat16 if kind == "bfloat16" else torch.float32)
+    with precision(kind):
+        return float(2 * size**3 / bench.seconds(lambda: a @ a, 1.0) / 1e12)
+
+
+def flop_per_sample(bench: Bench, shape: Shape) -> float:
+    """Multiplications and additions of one step, counted singly."""
+    count, anchor = 4, states.build_map(shape, 1).requires_grad_(False).to(bench.device)
+    run = ours(fresh(shape, 0, device=bench.device), anchor, Switches())
+    with Flop() as counter:
+        run(batch(shape, count, 0, device=bench.device))
+    return float(counter.total / count)
+
+
+def timed(bench: Bench, case: Case, peaks: Mapping[str, float]) -> Row:
+    """Time a case; `peaks` are the large product's TFLOP/s in each precision."""
+    row: Row = {"network": case.network, "batch_size": case.batch_size, "variant": case.variant}
+    began = time.perf_counter()
+    try:
+        with precision(case.precision, searched="searched" in case.variant):
+            seconds, memory = one_variant(bench, case)
+    except Exception as error:  # out of memory, no compiler: the other variants are measured all the same
+        return row | {"failed": failure(error)}
+    tflops = case.flop * case.batch_size / seconds / 1e12
+    return row | {
+        "milliseconds": 1e3 * seconds,
+        "images_per_second": case.batch_size / seconds,
+        "peak_gib": memory,
+        "tflops": tflops,
+        "share_of_product": tflops / peaks[case.precision] if case.precision in peaks else None,
+        "seconds_to_measure": time.perf_counter() - began,
+    }
+
+
+def one_variant(bench: Bench, case: Case) -> tuple[float, float | None]:
+    """Seconds per step, and the most memory that was in use, in GiB."""
+    gc.collect()
+    if bench.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    shape, variant = case.shape, case.variant
+    state, drawn = fresh(shape, 0, device=bench.device), batch(shape, case.batch_size, 0, device=bench.device)
+    anchor = states.build_map(shape, 1).requires_grad_(False).to(bench.device)
+    run: Step = textbook(state, anchor) if variant.startswith("textbook") else ours(state, anchor, VARIANTS[variant])
+    call: Callable[[], object] = recorded(run, drawn) if variant.endswith("graph") else lambda: run(drawn)
+    seconds = bench.seconds(call, 0.1 if bench.quick else 1.0)
+    return seconds, torch.cuda.max_memory_allocated() / 2**30 if bench.device.type == "cuda" else None
+
+
+def recorded(run: Step, drawn: Batch) -> Callable[[], object]:
+    """Record a step on one batch as a CUDA graph."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run(drawn)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run(drawn)
+    return graph.replay
+
+
+def sampling(bench: Bench) -> Iterator[Row]:
+    """Time one evaluation of a map against a hundred of the same network."""
+    for name in bench.networks:
+        shape, n = TIMED[name][0], 16 if bench.quick else TIMED[name][1][0]
+        network = states.build_map(shape).requires_grad_(False).eval().to(bench.device).to(memory_format=torch.channels_last)
+        drawn = batch(shape, n, 0, device=bench.device)
+        for kind in bench.precisions[-2:]:  # a hundred evaluations in plain float32 would take this part's whole time
+            rates = {}
+            for count in (1, 10 if bench.quick else 100):
+                with precision(kind), torch.autocast(bench.device.type, torch.bfloat16, enabled=kind == "bfloat16"):
+                    sample = partial(push_through, [network] * count, drawn.source, drawn.z)
+                    seconds = bench.seconds(sample, 0.5)
+                rates[count] = n / seconds
+                row = {
+                    "network": name,
+                    "batch_size": n,
+                    "precision": kind,
+                    "evaluations": count,
+                    "images_per_second": rates[count],
+                }
+                yield row | {"times_faster_than_this": rates[1] / rates[count]}
