@@ -80,11 +80,12 @@ class Data:
     source: SourceName = "normal"
     """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
     target: TargetName = "two_circles"
-    """nu, the data"""
+    """nu, the data. Default for `light` fashion_mnist, for `small` and `large` cifar10, for `large_256` celeba_hq"""
     dim: int = 2
     """dimension d, for `gaussian` targets; the others have their own"""
     standardise: bool = True
-    """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units"""
+    """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units. Default
+    with a network for images: false"""
     size: int | None = None
     """side of the images in pixels; None: what the set comes with. `celeba_hq` and `image_folder` need one"""
     flip: bool = False
@@ -103,17 +104,18 @@ class Network:
     """Transport map T(x, z) and potential v."""
 
     width: int = 96
-    """units of a hidden layer, or channels of a network for images: 32 for `light`, 64 for `small`, 128 for `large`, 64 for
-    `large_256` in the shipped recipes"""
+    """units of a hidden layer, or channels of a network for images; each kind has its own default: 128 for `residual`, 32 for
+    `light`, 64 for `small`, 128 for `large`, 64 for `large_256`"""
     depth: int = 3
     """number of hidden layers; `perceptron` and `residual` only"""
     num_frequencies: int = 32
-    """random Fourier features of x that the map sees beside x; 0 for none"""
+    """random Fourier features of x that the map sees beside x; 0 for none. Only `perceptron` has any"""
     z_dim: int = 0
-    """size of the latent z of a stochastic map; 0 makes T deterministic"""
+    """size of the latent z of a stochastic map; 0 makes T deterministic. `residual` has 2, `large` and `large_256` have 100"""
     kind: Literal["perceptron", "residual", "light", "small", "large", "large_256"] = "perceptron"
     """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features. For
-    images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels"""
+    images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels. As a
+    flag, another kind than the recipe's replaces the recipe's network as a whole"""
     second_order: bool = False
     """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl, forward_kl and jsd"""
 
