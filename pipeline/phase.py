@@ -132,8 +132,8 @@ def _network_of(network: Network) -> dict[str, Any]:
 
 
 def fields_of(group: Jko | Training) -> dict[str, Any]:
-    """The fields of a group; h = 3 and h = 3.0 are one recipe."""
-    return {f.name: float(v) if f.type is float else v for f in fields(group) for v in [getattr(group, f.name)]}
+    """The fields of a group; h = 3 and h = 3.0 are one recipe, and so are 0.0 and -0.0."""
+    return {f.name: float(v) + 0.0 if f.type is float else v for f in fields(group) for v in [getattr(group, f.name)]}
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:

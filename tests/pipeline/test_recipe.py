@@ -260,6 +260,8 @@ def test_negative_zero_is_zero(tmp_path: Path) -> None:
     path.write_text("training: {r1: -0.0}")
     plain = [phase.fingerprint for phase in phases_of(parsed("two_circles", "--training.r1", "0"))]
     assert [phase.fingerprint for phase in phases_of(parsed(str(path)))] == plain
+    in_python = Recipe(data=Data(target="two_circles"), training=Training(r1=-0.0))
+    assert [phase.fingerprint for phase in phases_of(in_python)] == plain
 
 
 @pytest.mark.parametrize("flag", ["--data.no-standardise", "--data.standardise=false", "--data.standardise false"])
