@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from pipeline import extractors, lenet
 from pipeline.data import DATASET_READERS
-from pipeline.errors import Corrupt, FlowError
+from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.extractors import Images, extractor, quantised
 from pipeline.image_evaluation import image_metrics
 
@@ -253,7 +253,7 @@ def test_inception_weights_that_are_missing_are_told_of_and_never_fetched(
     ):
         extractor("inception", str(path))
     path.write_bytes(b"<html>404</html>")
-    with pytest.raises(Corrupt, match=r"6726825d\.pth is corrupt: it does not hold the weights of torch-fidelity's Inception v3"):
+    with pytest.raises(Unusable, match=r"6726825d\.pth does not hold the weights of torch-fidelity's Inception v3"):
         extractor("inception", str(path))
 
 
@@ -265,6 +265,6 @@ class Hostile:
 def test_inception_weights_that_hold_code_are_refused_before_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"fc.weight": Hostile()}, "weights.pth")
-    with pytest.raises(Corrupt, match="it does not hold the weights"):
+    with pytest.raises(Unusable, match="does not hold the weights"):
         extractor("inception", "weights.pth")
     assert not Path("hostile").exists()

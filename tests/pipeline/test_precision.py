@@ -11,14 +11,14 @@ from flows import ROOT, command_environment
 
 from benchmarks.flows import shipped
 from components.shape import Shape
-from pipeline import cli
 from pipeline.precision import slow_bfloat16, slowdown
+from pipeline.recipe_files import RECIPES
 
 FLAGS = ["--network.kind", "light", "--network.width", "32", "--data.no-standardise", "--jko.num-phases", "2"]
 
 
 def test_recipes_for_processors_are_in_float32_and_those_for_gpus_may_not_be() -> None:
-    kinds = {shipped(path.stem).network.kind for path in cli.RECIPES.glob("*.yaml") if shipped(path.stem).training.bfloat16}
+    kinds = {shipped(path.stem).network.kind for path in RECIPES.glob("*.yaml") if shipped(path.stem).training.bfloat16}
     assert kinds == {"large", "large_256"}
 
 
