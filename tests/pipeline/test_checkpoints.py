@@ -167,8 +167,8 @@ def test_several_phases_of_one_job_keep_no_checkpoint_that_stands_for_an_unpubli
 def test_a_place_that_cannot_be_written_is_a_warning_and_no_end(
     store: Store, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").write_text("no folder")
-    cluster = Cluster(checkpoint_every=EVERY, storage=str(tmp_path / "file" / "below"))
+    (tmp_path / "local").write_text("a file where a folder should go")
+    cluster = Cluster(checkpoint_every=EVERY, storage=str(tmp_path))
     (result,) = train(tiny(num_phases=1, num_steps=25), store, cluster)
     assert caplog.text.count("no mid-phase checkpoint can be kept at") == 1
     assert store.find(result.phase) is not None
