@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.divergences import DIVERGENCES
@@ -307,6 +307,7 @@ def test_a_kind_by_flag_replaces_the_network_of_the_file_and_says_so(tmp_path: P
 ANY_NUMBER = st.floats(1e-12, 1e12)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Recipe,
