@@ -1,6 +1,8 @@
 """What pods of the manifests may do to their nodes, and where their secrets stand."""
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import mlflow.cli
@@ -98,3 +100,15 @@ def test_mlflow_takes_its_database_from_the_environment() -> None:
     assert read.params["artifacts_destination"] == "s3://my-bucket/artifacts"
     (option,) = (one for one in mlflow.cli.server.params if one.name == "backend_store_uri")
     assert option.envvar == "MLFLOW_BACKEND_STORE_URI"
+
+
+def test_redis_is_told_its_password_on_standard_input(tmp_path: Path) -> None:
+    (container,) = DOCUMENTS["stores/StatefulSet/redis"]["spec"]["template"]["spec"]["containers"]
+    server = tmp_path / "redis-server"
+    server.write_text('#!/bin/sh\necho "$@" > arguments\ncat > configuration\n')
+    server.chmod(0o755)
+    (variable,) = container["env"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", variable["name"]: "5f0c1d"}
+    subprocess.run([*container["command"], *container["args"]], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "configuration").read_text() == "requirepass 5f0c1d\n"
+    assert (tmp_path / "arguments").read_text() == "- --dir /data --appendonly yes\n"
