@@ -1,5 +1,6 @@
 """The commands behind `python -m deploy`, after their arguments have been parsed."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -82,6 +83,7 @@ def generated(registry: Registry, store: Store, command: cli.Generate) -> Mappin
             raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
         generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
     job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
     with connected(Cluster(num_workers=command.workers, address=command.address)), report.progress("samples") as show:
         for done, total in generate(job, command.workers):
             show(done * command.num_samples // total, command.num_samples)

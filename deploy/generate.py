@@ -25,6 +25,7 @@ from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.evaluate import Generator, generator_of
 from pipeline.files import at, listed, put
 from pipeline.phase import Phase
+from pipeline.streaming import quieten_ray_data
 
 logger = logging.getLogger(__name__)
 MANIFEST = "_samples.json"
@@ -176,9 +177,11 @@ def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:
     yield len(digests), job.num_parts
     missing = [{"id": part} for part in range(job.num_parts) if part not in digests]
     if missing:
+        quieten_ray_data()
         ray.data.DataContext.get_current().enable_progress_bars = False
+        workers = ray.data.ActorPoolStrategy(size=min(num_workers, len(missing)))
         written = ray.data.from_items(missing, override_num_blocks=len(missing)).map_batches(
-            PartWriter, fn_constructor_args=(job,), batch_size=1, concurrency=min(num_workers, len(missing)), num_cpus=1
+            PartWriter, fn_constructor_args=(job,), batch_size=1, compute=workers, num_cpus=1
         )
         try:
             for row in written.iter_rows():

@@ -178,13 +178,18 @@ def _read_window(batch: Mapping[str, np.ndarray], images: ImageSet, share: Share
         return {"image": np.zeros((num_rows, *images.shape), dtype=np.uint8), "failed": np.ones(num_rows, dtype=bool)}
 
 
-def _ensure_ray() -> None:
-    """Ray for a process that trains without workers, until the process ends; Ray Data speaks up for errors only."""
-    import ray
-
+def quieten_ray_data() -> None:
+    """Let Ray Data, which sets up its loggers when it is imported, speak up for errors only."""
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":
             handler.setLevel(logging.ERROR)
+
+
+def _ensure_ray() -> None:
+    """Ray for a process that trains without workers, until the process ends."""
+    import ray
+
+    quieten_ray_data()
     if not ray.is_initialized():
         from pipeline import connection  # which imports this file
         from pipeline.cluster import Cluster
