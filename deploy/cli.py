@@ -14,7 +14,7 @@ from pipeline import cluster as clusters
 from pipeline import program
 from pipeline.cli import check_json, parse_as
 from pipeline.cluster import Cluster
-from pipeline.places import Place, Tracking
+from pipeline.places import Place, RayAddress, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 
@@ -87,7 +87,7 @@ class Serve:
     token and no names any is taken"""
     metrics_port: int | None = None
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
-    address: str | None = None
+    address: RayAddress | None = None
     """address of a running Ray cluster; None starts Ray here"""
     store: Store = field(default_factory=Store)
 
@@ -108,7 +108,7 @@ class Generate:
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
     workers: int = 1
     """Ray workers, of one CPU each"""
-    address: str | None = None
+    address: RayAddress | None = None
     """address of a running Ray cluster; None starts Ray here"""
     store: Store = field(default_factory=Store)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import places
-from pipeline.places import Place, Tracking
+from pipeline.places import Place, RayAddress, Tracking
 
 VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "storage": "SJKO_STORAGE", "data": "SJKO_DATA"}
 
@@ -26,7 +26,7 @@ class Cluster:
     """CPUs, and torch threads, of one worker"""
     use_gpu: bool = False
     """one GPU per worker"""
-    address: str | None = None
+    address: RayAddress | None = None
     """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here when workers are asked for"""
     tracking_uri: Tracking | None = None
     """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
@@ -69,6 +69,8 @@ def validate(cluster: Cluster) -> None:
     for name, least in minimum.items():
         if getattr(cluster, name) < least:
             raise ValueError(f"cluster.{name} must be at least {least}, not {getattr(cluster, name)}")
+    if cluster.address is not None:
+        places.ray_address("cluster.address", cluster.address)
     if cluster.min_workers is not None and not 1 <= cluster.min_workers <= cluster.num_workers:
         raise ValueError(f"cluster.min_workers must be from 1 to num_workers = {cluster.num_workers}, not {cluster.min_workers}")
     for read in (tracking_uri, storage, data):
@@ -96,6 +98,13 @@ def storage(cluster: Cluster) -> str:
 def data(cluster: Cluster) -> str | None:
     """Where prepared image sets are, for workers in any folder; None where nothing says."""
     return _setting(cluster, "data", places.place)
+
+
+def variables() -> dict[str, str]:
+    """The variables that say where things are, for workers in any folder; those of them that are set, and $SJKO_HOME."""
+    fields = {"tracking_uri": tracking_uri, "storage": storage, "data": data}
+    given = {name: read(Cluster()) for name, read in fields.items() if VARIABLES[name] in os.environ}
+    return {"SJKO_HOME": str(home())} | {VARIABLES[name]: value for name, value in given.items() if value}
 
 
 def _setting(cluster: Cluster, name: str, read: Callable[[str, str], str]) -> str | None:

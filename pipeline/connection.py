@@ -6,10 +6,12 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray._private import services
 
@@ -23,6 +25,7 @@ from pipeline.streaming import close_streams
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAVELLING = ("MLFLOW_", "AWS_", "SJKO_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS")
+START_ATTEMPTS = 2
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray where this process is a job that was submitted."""
 
@@ -51,13 +54,15 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
         metrics_port: that Prometheus reads of it; None for a free one.
 
     Raises:
-        Unschedulable: nothing answers at the cluster's address.
+        Unschedulable: nothing answers at the cluster's address, or Ray does not start here; says why.
     """
     environment = {
         name: value for name, value in os.environ.items() if name.startswith(TRAVELLING) and not is_secret(name, value)
     }
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # how to do without the token is no advice
-    environment |= {"SJKO_HOME": str(clusters.home()), "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+    places = clusters.variables()
+    environment |= {name: value for name, value in places.items() if name in environment}
+    environment |= {"SJKO_HOME": places["SJKO_HOME"], "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
     runtime_env: dict[str, object] = {"env_vars": environment}
@@ -68,35 +73,97 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)  # that .git stays here
     else:
         environment["PYTHONPATH"] = str(ROOT)
-    try:
+    settings = {
+        "runtime_env": runtime_env,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": False,
+    }
+    with own_signals():
         if cluster.address:
-            knock(cluster.address)
+            join(cluster.address, settings)
         else:
-            private_token()
-        with own_signals(), contextlib.ExitStack() as stack:
-            where = {} if cluster.address else stack.enter_context(loopback(metrics_port))
-            ray.init(
-                address=cluster.address or "local",
-                resources=None if cluster.address else dict(resources or {}),
-                runtime_env=runtime_env,
-                include_dashboard=None if cluster.address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **where,
-            )
-    except (OSError, RuntimeError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise Unschedulable(
-            f"no Ray cluster answers at cluster.address {cluster.address}: {first_line}. One with a token needs "
-            "RAY_AUTH_MODE=token, and the token in $RAY_AUTH_TOKEN or ~/.ray/auth_token."
-        ) from error
+            start(settings | {"resources": dict(resources or {})}, metrics_port)
     try:
         require_reachable_store(cluster)
         yield
     finally:
         close_streams()
         ray.shutdown()
+
+
+def join(address: str, settings: Mapping[str, Any]) -> None:
+    """Connect to a running cluster.
+
+    Raises:
+        Unschedulable: it does not answer, or not to this process.
+    """
+    try:
+        knock(address)
+        ray.init(address=address, **settings)
+    except Exception as error:  # Ray raises bare ones as well
+        ray.shutdown()
+        reason = in_a_line(error)
+        if "mismatch" in reason:
+            raise Unschedulable(f"the cluster at cluster.address {address} runs on another Ray or Python: {reason}") from error
+        raise Unschedulable(
+            f"no Ray cluster answers at cluster.address {address}: {reason}. One with a token needs "
+            "RAY_AUTH_MODE=token, and the token in $RAY_AUTH_TOKEN or ~/.ray/auth_token."
+        ) from error
+
+
+def start(settings: Mapping[str, Any], metrics_port: int | None) -> None:
+    """Start Ray on this machine, and once more where it was too busy for Ray's own limits of half a minute for each part.
+
+    Raises:
+        Unschedulable: it does not come up; says what stands in the way.
+    """
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
+    for attempt in range(1, START_ATTEMPTS + 1):
+        before = psutil.Process().children()
+        try:
+            private_token()
+            with loopback(metrics_port) as where:
+                ray.init(address="local", include_dashboard=False, **settings, **where)
+            return
+        except Exception as error:  # Ray raises bare ones as well
+            end(set(psutil.Process().children()) - set(before))
+            ray.shutdown()
+            late = re.search(r"time[d]? ?out|overloaded", str(error), re.IGNORECASE)
+            if not late or attempt == START_ATTEMPTS:
+                raise Unschedulable(why_not_started(error, late=bool(late))) from error
+
+
+def end(processes: Collection[psutil.Process]) -> None:
+    """Kill the parts of a Ray that has only half come up: Ray itself leaves them until this process ends."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
+
+
+def why_not_started(error: Exception, *, late: bool) -> str:
+    """What stands in the way of a Ray on this machine, and what to do."""
+    if late:
+        load = f"{os.getloadavg()[0]:.0f}"
+        return (
+            f"Ray did not come up in time: this machine is busy (load {load} on {os.cpu_count()} CPUs). Nothing is lost; "
+            "try again when it is less so."
+        )
+    reason = in_a_line(error)
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    folder = os.environ.get("RAY_TMPDIR", tempfile.gettempdir())
+    return (
+        f"Ray cannot be started here: {reason}. It keeps its sockets and logs in {folder}/ray; set $RAY_TMPDIR to a short path "
+        "where there is room and this user may write."
+    )
+
+
+def in_a_line(error: Exception) -> str:
+    """What Ray says, without the advice that follows."""
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.split("\n\n")[0].split()).rstrip(".")
 
 
 @contextlib.contextmanager

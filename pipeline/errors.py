@@ -4,9 +4,15 @@ from typing import Any
 
 
 class FlowError(Exception):
-    """Base of the errors that a command reports in one line, without a traceback; `exit_code` is what it then ends with."""
+    """Base of the errors that a command reports in one line, without a traceback.
+
+    Attributes:
+        exit_code: what the command then ends with.
+        may_pass: the same attempt, a little later, can end well.
+    """
 
     exit_code = 1
+    may_pass = False
 
 
 class MapNotFound(FlowError):
@@ -55,6 +61,14 @@ class Diverged(FlowError):
 
 class StoreUnavailable(FlowError):
     """MLflow does not answer, or what it keeps cannot be used as it is."""
+
+    may_pass = True
+
+
+class Unreachable(FlowError):
+    """The storage of prepared images does not answer."""
+
+    may_pass = True
 
 
 class Unschedulable(FlowError):

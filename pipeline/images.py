@@ -21,7 +21,7 @@ from components.streams import stream
 from pipeline import files as places
 from pipeline.cluster import home
 from pipeline.decoded import decoded
-from pipeline.errors import Corrupt, FlowError, Unusable
+from pipeline.errors import Corrupt, Unreachable, Unusable
 from pipeline.pixels import Pixels, decode
 from pipeline.provenance import redacted
 
@@ -223,7 +223,7 @@ def _check_sizes(images: ImageSet) -> None:
         files.invalidate_cache(folder)
         there = {entry["name"].rpartition("/")[2]: entry["size"] for entry in files.ls(folder, detail=True)}
     except Exception as error:
-        raise FlowError(f"{redacted(images.uri)} cannot be listed: {places.said(error)}") from error
+        raise Unreachable(f"{redacted(images.uri)} cannot be listed: {places.said(error)}") from error
     for shards in images.splits.values():
         for shard in shards:
             if there.get(shard.file) != shard.bytes:
@@ -237,8 +237,10 @@ def _read(path: str) -> bytes:
         content: bytes = files.cat_file(inside)
     except FileNotFoundError:
         raise
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        raise Unusable(f"{redacted(path)} cannot be read: {places.said(error)}") from error
     except Exception as error:  # each file system has its own
-        raise FlowError(f"{redacted(path)} cannot be read: {places.said(error)}") from error
+        raise Unreachable(f"{redacted(path)} cannot be read: {places.said(error)}") from error
     return content
 
 

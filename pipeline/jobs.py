@@ -10,13 +10,13 @@ from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 
-import fsspec
 import pyarrow.fs
 import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
 from pipeline import cluster as clusters
+from pipeline import files
 from pipeline.cluster import Cluster
 from pipeline.connection import knock
 from pipeline.errors import Diverged, FlowError, TrainingFailed, Unschedulable
@@ -67,7 +67,7 @@ def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
     """Ray Train's pair of file system and path: any fsspec URL, or a plain path for which it needs no file system."""
     if "://" not in url:
         return None, url
-    remote, path = fsspec.core.url_to_fs(url)
+    remote, path = files.at(url)
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(remote)), path
 
 
@@ -114,6 +114,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
             failure_config=ray.train.FailureConfig(
                 max_failures=cluster.max_failures, controller_failure_limit=START_ATTEMPTS, max_preemption_failures=100
             ),
+            callbacks=[NoRetry()],
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
@@ -156,8 +157,7 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
         what = "the job's controller was lost" if answers(head) else f"the head of the Ray cluster at {head} is gone"
         raise _lost(what) from error
     except ray.train.WorkerGroupError as error:
-        for failure in error.worker_failures.values():
-            cause = getattr(failure, "cause", failure)
+        for cause in causes(error.worker_failures):
             if isinstance(cause, FlowError):
                 raise cause from error
         raise TrainingFailed(
@@ -165,6 +165,8 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
             f"{str(error).strip().splitlines()[-1]}. The same command goes on from the last checkpoint."
         ) from error
     except ray.train.ControllerError as error:
+        if is_final(error.controller_failure):  # of a worker, see NoRetry
+            raise ended_by(error.controller_failure) from error
         if "timed out" in str(error).lower() or "timeout" in str(error).lower():
             raise _unschedulable(cluster) from error
         raise TrainingFailed(f"Ray Train could not run the job: {error}") from error
@@ -172,6 +174,38 @@ def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
 
 class _CheckpointsDamaged(Exception):
     """Ray Train cannot read its record of a job's checkpoints, or does not find them."""
+
+
+class NoRetry(ray.train.UserCallback):  # type: ignore[misc]  # Ray ships no types for it
+    """Ends a job at the first error that would only come again: Ray Train itself starts workers anew, `max_failures` times.
+
+    The controller calls it as soon as one worker has failed, and takes what it raises as the job's end.
+    """
+
+    def after_exception(self, run_context: object, worker_exceptions: Mapping[int, Exception]) -> None:
+        """Raise the error that no other attempt can mend, if there is one."""
+        for cause in causes(worker_exceptions):
+            if is_final(cause):
+                raise cause
+
+
+MISTAKES = (ValueError, TypeError, AttributeError, NameError, ImportError, AssertionError, LookupError, ArithmeticError)
+"""What other errors of Python mean the same again at the next attempt; a lost connection, a full disk or memory need not."""
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether another attempt would end with this error again."""
+    return not error.may_pass if isinstance(error, FlowError) else isinstance(error, MISTAKES)
+
+
+def causes(failures: Mapping[int, Exception]) -> list[BaseException]:
+    """What the code of failed workers has raised, without Ray's wrapping."""
+    return [failure.cause if isinstance(failure, ray.exceptions.RayTaskError) else failure for failure in failures.values()]
+
+
+def ended_by(error: BaseException) -> BaseException:
+    """An error of a worker for the user: what we raise has its sentence, of all others the kind is said as well."""
+    return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {files.said(error)}")
 
 
 def _lost(what: str) -> TrainingFailed:

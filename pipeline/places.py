@@ -119,6 +119,15 @@ def server(name: str, text: str, *, others: tuple[str, ...] = (), page: bool = F
     return f"{parts.scheme}://{parts.netloc.rstrip(':')}{parts.path.rstrip('/')}"
 
 
+def ray_address(name: str, text: str) -> str:
+    """The address of a running Ray cluster."""
+    text = _cleaned(name, text)
+    found = re.fullmatch(r"auto|(ray://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})", text)
+    if found is None or not 0 < int(found[3] or 1) <= MOST_PORTS:
+        raise ValueError(f"{name} must be auto, HOST:PORT or ray://HOST:PORT, not {_hidden(text)!r}")
+    return text
+
+
 def sqlite(name: str, text: str) -> str:
     """A sqlite URL of a file, absolute: it is percent-decoded as all URLs are."""
     rest = text[len("sqlite:") :]
@@ -201,6 +210,7 @@ Source = Annotated[str, Reader(source)]
 Tracking = Annotated[str, Reader(tracking)]
 Database = Annotated[str, Reader(database)]
 Server = Annotated[str, Reader(server)]
+RayAddress = Annotated[str, Reader(ray_address)]
 
 
 def resolved(command: Any, prefix: str = "") -> Any:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from pipeline.errors import FlowError
+from pipeline.errors import FlowError, Unreachable
 from pipeline.images import At, ImageSet, Moments
 from pipeline.order import SHARDS_PER_WINDOW, Order, Share, Window
 from pipeline.pixels import Pixels
@@ -165,7 +165,7 @@ def _execute(images: ImageSet, share: Share) -> Iterator[Pixels]:
             else:
                 yield batch["image"]
     except ray.exceptions.RayError as error:
-        raise FlowError(f"{redacted(images.uri)} could not be read: {str(error).strip().splitlines()[-1]}") from error
+        raise Unreachable(f"{redacted(images.uri)} could not be read: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _read_window(batch: Mapping[str, np.ndarray], images: ImageSet, share: Share, windows: list[Window]) -> dict[str, np.ndarray]:

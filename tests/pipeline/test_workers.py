@@ -10,16 +10,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import picture_sets as sets
 import psutil
 import pytest
 import torch
 from flows import ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 
-from pipeline import connection
+from pipeline import connection, jobs
 from pipeline.cluster import Cluster
-from pipeline.errors import Diverged, TrainingFailed, Unschedulable
+from pipeline.data import resolve
+from pipeline.errors import (
+    Corrupt,
+    Diverged,
+    MapNotFound,
+    RecipeMismatch,
+    StoreUnavailable,
+    TrainingFailed,
+    Unreachable,
+    Unschedulable,
+    Unusable,
+)
 from pipeline.phase import phases_of
 from pipeline.store import Store
 
@@ -169,6 +182,50 @@ def test_a_divergence_on_workers_is_not_trained_again(store: Store) -> None:
     with pytest.raises(Diverged, match="phase 0 diverged at step"):
         train(tiny(num_steps=200, map_lr=1e18, potential_lr=1e18), store, Cluster(num_workers=2))
     assert len(store.flows()) == 1
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_folder_of_images_is_the_driver_s_and_a_mistake_about_it_is_not_tried_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million failures are allowed, so only the first can end the job."""
+    monkeypatch.chdir(tmp_path)
+    sets.prepared("mnist", sets.mnist(tmp_path / "mnist"), tmp_path / "sets")
+    recipe = tiny(num_phases=1, num_steps=2, target="mnist", num_frequencies=0, cost="mean_squared")
+    cluster = Cluster(num_workers=1, data="file://sets", max_failures=1_000_000)
+    (result,) = train(recipe, store, cluster)
+    assert not result.cached
+    (phase,) = phases_of(resolve(replace(recipe, seed=1), cluster))
+    run_id = store.create_phase_run(phase, store.flow_run_id(result.phase.fingerprint), "test")
+    elsewhere = replace(cluster, data=str(tmp_path / "elsewhere"))
+    with pytest.raises(Unusable, match=f"{tmp_path}/elsewhere/mnist-28 holds no prepared images"):
+        jobs.run_job({phase: run_id}, name="elsewhere", cluster=elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (Unusable("no such folder"), True),
+        (RecipeMismatch("another digest"), True),
+        (MapNotFound("no parent"), True),
+        (Corrupt("train-00000.parquet", "it is missing"), True),
+        (StoreUnavailable("no answer"), False),
+        (Unreachable("no answer"), False),
+        (ValueError("a shape"), True),
+        (ModuleNotFoundError("no module"), True),
+        (ZeroDivisionError(), True),
+        (RuntimeError("connection closed by peer"), False),
+        (OSError(28, "No space left on device"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_an_error_of_a_worker_is_tried_again_only_where_that_can_help(error: Exception, final: bool) -> None:
+    assert jobs.is_final(error) == final
+    if final:
+        with pytest.raises(type(error)):
+            jobs.NoRetry().after_exception(None, {0: RuntimeError("closed by peer"), 1: error})
+    else:
+        jobs.NoRetry().after_exception(None, {0: error})
 
 
 @pytest.mark.usefixtures("one_ray")
