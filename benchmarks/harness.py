@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from pipeline import places
 from pipeline.files import write_json
 from pipeline.provenance import machine
 
@@ -156,6 +157,21 @@ def _stands_for(have: str, value: str) -> bool:
     return have == value or value.startswith(f"{have}_") or have.startswith(f"{value}_")
 
 
+def file(text: str) -> Path:
+    """A file to write, absolute.
+
+    Raises:
+        ArgumentTypeError: it cannot be one.
+    """
+    try:
+        path = places.path("FILE", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file in an existing folder, not {text}")
+    return path
+
+
 def pair(text: str) -> tuple[str, str]:
     """`FIELD=VALUE` of the command line."""
     name, equals, value = text.partition("=")
@@ -180,7 +196,7 @@ def main(
         processes: side by side; None: one per core. Where seconds of wall time are measured it must be 1.
     """
     parser = argparse.ArgumentParser(f"python -m benchmarks.{name}", description=purpose)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every row there")
+    parser.add_argument("--json", type=file, metavar="FILE", help="write every row there")
     parser.add_argument("--quick", action="store_true", help="fewer seeds and smaller budgets: within a minute")
     parser.add_argument("--only", type=pair, action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
     arguments = parser.parse_args()
@@ -192,8 +208,6 @@ def main(
     for field, _ in arguments.only:
         if field not in fields:
             parser.error(f"--only must name one of {', '.join(sorted(fields))}, not {field}")
-    if arguments.json and (arguments.json.is_dir() or not arguments.json.absolute().parent.is_dir()):
-        parser.error(f"--json must be a file in an existing folder, not {arguments.json}")
     where = circumstances()  # before the run: what is committed meanwhile made none of its figures
 
     def keep(rows: list[Row]) -> None:

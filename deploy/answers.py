@@ -18,6 +18,7 @@ from deploy.web.refusals import RETRY_AFTER, Refused
 from pipeline.data import Samples
 from pipeline.errors import MapNotFound
 from pipeline.evaluate import Generator
+from pipeline.places import Place, Tracking
 
 MOST_VALUES = 100_000_000
 """Coordinates of samples that a replica has in hand, 400 MB in each form they take on their way; one request may exceed it."""
@@ -37,10 +38,10 @@ class Settings:
         time_limit_seconds: after which a request is given up with 503.
     """
 
-    tracking_uri: str
+    tracking_uri: Tracking
     name: str
     which: str
-    where: str | None = None
+    where: Place | None = None
     token: str | None = None
     hosts: tuple[str, ...] = ()
     max_samples: int = 100_000

@@ -24,6 +24,7 @@ from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data import Samples
 from pipeline.evaluate import Generator
+from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
@@ -128,7 +129,7 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
         raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(known - required))}")
     check_hosts("args.hosts", arguments.get("hosts", ()))
     open_to_all = "0.0.0.0"  # nosec B104
-    return build(Settings(**arguments, token=token_of(open_to_all, None)))
+    return build(resolved(Settings(**arguments, token=token_of(open_to_all, None)), "args."))
 
 
 def draw_all(wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import Corrupt, Unusable
+from pipeline.files import at
 from pipeline.lenet import ASSETS, LeNet
 from pipeline.provenance import redacted
 
@@ -171,14 +171,14 @@ def inception(weights: str) -> Extractor:
     """torch-fidelity's `inception-v3-compat`, which is the network of FID, KID and the Inception score.
 
     Args:
-        weights: path or URL (whatever fsspec opens) of its weights in torch's format; nothing is fetched that is not named here.
+        weights: path or URL of its weights in torch's format; nothing is fetched that is not named here.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
     hint = f"the published weights are {URL_INCEPTION_V3}: download that file and name it"
     try:
-        with fsspec.open(weights, "rb") as file:
-            content = file.read()
+        storage, path = at(weights)
+        content = storage.cat_file(path)
     except Exception as error:  # whatever disks and networks do
         raise Unusable(f"no Inception weights at {redacted(weights)} ({type(error).__name__}); {hint}") from error
     try:

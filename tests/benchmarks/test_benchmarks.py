@@ -121,6 +121,17 @@ def test_rows_are_filtered_and_a_filter_that_leaves_nothing_is_a_mistake(
     assert "no case has d=3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("written", ["s3://bucket/x.json", "nowhere/x.json", ".", ""])
+def test_a_result_file_that_cannot_be_is_refused_before_any_work(
+    written: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.x", "--json", written])
+    with pytest.raises(SystemExit) as stopped:
+        harness.main("x", "nothing", cases=lambda quick: [{"d": 2}], measure=lambda case: [], pivots=[])
+    assert stopped.value.code == 2
+    assert "argument --json" in capsys.readouterr().err
+
+
 def failing(case: harness.Row) -> list[harness.Row]:
     if case["d"] == 2:
         raise ValueError("two is too few")

@@ -56,6 +56,26 @@ def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: S
     assert [pq.read_metadata(path).num_rows for path in sorted(one.glob("part-*"))] == [MOST_PER_PART] * 15 + [16_960]
 
 
+def test_samples_in_a_folder_of_any_name_are_gone_on_with_and_never_overwritten(
+    registered: MapRef, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "out[1]*? a::b ü #%41"
+    folder = tmp_path / name
+    command = ["generate", "moons@candidate", "--num-samples", "70000", "--to", str(folder)]
+    assert main(command) == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [MANIFEST, "part-000000.parquet", "part-000001.parquet"]
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("part-*")}
+    (folder / MANIFEST).unlink()
+    assert main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what is there is not made again"
+    capsys.readouterr()
+    assert main([*command, "--seed", "1"]) == 2
+    assert "of another map, seed or number: choose another folder" in " ".join(capsys.readouterr().err.split())
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("home", name)] == []
+
+
 def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tmp_path: Path) -> None:
     command = ["generate", "moons@candidate", "--num-samples", "500", "--to", str(tmp_path / "out")]
     assert main([*command, "--phase", "0"]) == 0
