@@ -62,7 +62,7 @@ def opened(search: Search, storage: str, *, create: bool, again: bool = False) -
     first = StudyDirection.MINIMIZE if search.mode == "min" else StudyDirection.MAXIMIZE
     directions = [first, StudyDirection.MINIMIZE] if search.against_cost else [first]
     try:
-        backend = optuna.storages.RDBStorage(storage)
+        backend = optuna.storages.RDBStorage(storage.replace("{", "{{").replace("}", "}}"))  # Optuna takes it for a template
         if create:
             study = optuna.create_study(storage=backend, study_name=search.name, directions=directions, load_if_exists=again)
         else:

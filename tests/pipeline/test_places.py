@@ -20,9 +20,12 @@ from pipeline import cli, places
 from pipeline.cluster import Cluster, data, home, storage, tracking_uri, validate
 from pipeline.files import write_json
 from pipeline.places import Database, Place
+from pipeline.recipe import Recipe
 from pipeline.runs import local_path
 from pipeline.store import Store
 from tune import cli as tune
+from tune.records import Search
+from tune.search import opened
 
 Reader = Callable[[str, str], str | Path]
 
@@ -222,6 +225,15 @@ def test_mlflow_keeps_to_a_home_of_any_name(name: str, here: Path, migrated: Pat
     with closing(sqlite3.connect(here / name / "mlflow.db")) as database:
         assert database.execute("select run_uuid from runs").fetchall() == [(run_id,)]
     assert [path.name for path in here.iterdir()] == [name], "and nothing beside it"
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%41 b", "{y}"])
+def test_optuna_keeps_to_a_home_of_any_name(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SJKO_HOME", name)
+    home().mkdir()
+    with opened(Search("s", Recipe(), (), 1), tune.storage_url(None), create=True):
+        pass
+    assert [path.relative_to(here) for path in here.rglob("*")] == [Path(name), Path(name, "optuna.db")]
 
 
 def test_a_command_s_places_are_read_by_the_types_of_their_flags(here: Path) -> None:
