@@ -101,7 +101,7 @@ class Generate:
     num_samples: int
     """how many"""
     to: Place
-    """folder: a path, or any URL that fsspec knows, such as s3://bucket/out"""
+    """folder: a path, or a URL such as s3://bucket/out"""
     phase: int | None = None
     """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
     seed: int = 0

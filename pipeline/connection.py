@@ -118,11 +118,16 @@ def start(settings: Mapping[str, Any], metrics_port: int | None) -> None:
     Raises:
         Unschedulable: it does not come up; says what stands in the way.
     """
+    try:
+        private_token()
+    except OSError as error:
+        raise Unschedulable(
+            f"Ray's token cannot be kept in {error.filename}: {error.strerror}; set $RAY_AUTH_TOKEN_PATH to a file of this user's"
+        ) from error
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
     for attempt in range(1, START_ATTEMPTS + 1):
         before = psutil.Process().children()
         try:
-            private_token()
             with loopback(metrics_port) as where:
                 ray.init(address="local", include_dashboard=False, **settings, **where)
             return

@@ -64,7 +64,7 @@ def answering(address: str) -> Iterator[None]:
     except (OSError, requests.RequestException, aiohttp.ClientError, RayError, RuntimeError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise Unschedulable(
             f"no Ray cluster answers at --address {redacted(address)}: {reason}. Bring its dashboard here with "
             "`ray dashboard ray_cluster.yaml`, and its token into $RAY_AUTH_TOKEN or ~/.ray/auth_token."

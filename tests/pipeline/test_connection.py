@@ -52,6 +52,16 @@ def test_a_folder_where_ray_cannot_keep_its_files_is_named(
         pass
 
 
+@pytest.mark.usefixtures("home")
+def test_a_token_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/dev/null/token")
+    says = r"Ray's token cannot be kept in /dev/null/token: Not a directory; set \$RAY_AUTH_TOKEN_PATH"
+    with pytest.raises(Unschedulable, match=says), connection.connected(Cluster(num_workers=1)):
+        pass
+
+
 @pytest.mark.parametrize(
     "address", ["", "head", "http://head:8265", "ray://head", "head:0", "head:99999", "local", "head:6379/x", "$HEAD:6379"]
 )
