@@ -116,6 +116,13 @@ def example_of(generator: Generator) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, dim), dtype=np.float32)
 
 
+def input_of(generator: Generator) -> str:
+    """What stands in the columns of the noise."""
+    dim, z_dim = int(np.prod(generator.endpoints.shape)), generator.phase.network.z_dim
+    first = f"{generator.phase.data.source} in its first {dim} columns"
+    return f"{first}, then {z_dim} standard normal ones" if z_dim else first
+
+
 def picture(path: Path, generator: Generator) -> None:
     """Samples over held-out data."""
     reference = held_out(generator.endpoints, 0)
@@ -134,9 +141,8 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
         f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
         "",
-        f"Input: noise of shape (n, {dim + phase.network.z_dim}), float32, {phase.data.source} in its first {dim} columns"
-        + (f", then {phase.network.z_dim} standard normal ones" if phase.network.z_dim else "")
-        + f". Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
+        f"Input: noise of shape (n, {dim + phase.network.z_dim}), {input_of(generator)}, as an array, tensor, frame or nested "
+        f"lists. Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
         "",
         "| metric | value | floor |",
         "|---|---|---|",

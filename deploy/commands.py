@@ -93,7 +93,13 @@ def generated(registry: Registry, store: Store, command: cli.Generate) -> Mappin
 
 def register(registry: Registry, store: Store, command: cli.Register) -> Mapping[str, Any]:
     """Register the map that a reference names."""
-    version = registry.register(store.resolve(command.run), command.name)
+    ref = store.resolve(command.run)
+    version = registry.holding(ref, command.name)
+    if version is None:
+        version = registry.register(ref, command.name, store.flow_behind(command.run, ref))
+    else:
+        report.line(f"{version} holds this very map already, so no other is made; it is @candidate now")
+        registry.make_candidate(version)
     metrics = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
     report.table(f"{version} = {command.name}@candidate", ["metric", "value"], list(metrics.items()))
     again = command_line("python", "-m", "deploy", "promote", command.name, "--require", "w2 <= 1.0 * champion")

@@ -4,6 +4,8 @@ Versions are written once and never changed; an alias is one row of a database, 
 `pipeline.store` the only file that imports mlflow.
 """
 
+import json
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -11,20 +13,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow.pytorch
+import mlflow.pyfunc
 import numpy as np
+import torch
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from deploy import bundle
-from deploy.bundle import Lineage, Sampler
-from pipeline.errors import MapNotFound, StoreUnavailable
-from pipeline.evaluate import Generator, evaluate, load_generator
+from deploy.bundle import Lineage
+from deploy.export import export
+from deploy.flavour import sjko_sampler
+from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
+from pipeline.evaluate import Generator, evaluate, load_generator, measured_before
 from pipeline.provenance import commit, redacted, versions
-from pipeline.store import MapRef, Store
+from pipeline.runs import PARENT
+from pipeline.store import FINGERPRINT, MapRef, Store
 
+logger = logging.getLogger(__name__)
 CANDIDATE, CHAMPION = "candidate", "champion"
 REQUIREMENTS = ("mlflow", "torch", "numpy")
 
@@ -101,9 +108,15 @@ class Registry:
         """All files of a version, on this machine."""
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             try:
-                yield Path(mlflow.artifacts.download_artifacts(**self._source(version), dst_path=temporary))
-            except MlflowException as error:
-                raise StoreUnavailable(f"the files of {version} cannot be read: {error}") from error
+                folder = Path(mlflow.artifacts.download_artifacts(**self._source(version), dst_path=temporary))
+            except (MlflowException, OSError) as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise StoreUnavailable(
+                    f"the files of {version} cannot be read: {reason}. Where they are gone, register its flow again."
+                ) from error
+            if not (folder / bundle.FOLDER).is_dir():
+                raise RecipeMismatch(f"{version} is another program's: it was not made by python -m deploy register")
+            yield folder
 
     def _source(self, version: Version) -> dict[str, str]:
         with self._store.answering():
@@ -126,12 +139,37 @@ class Registry:
 
     # -- writing ------------------------------------------------------------------------------------------------------------
 
-    def register(self, ref: MapRef, name: str) -> Version:
-        """A new version from a published map, under the alias @candidate. The version appears when all its files are there."""
-        generator = load_generator(self._store, ref, where=self._where)
-        metrics = evaluate(generator)
+    def holding(self, ref: MapRef, name: str) -> Version | None:
+        """The version that holds a map already, whole; None where there is none.
+
+        Raises:
+            RecipeMismatch: versions of that name are another program's.
+        """
+        with self._store.answering():
+            versions = [_version(entity) for entity in self._client.search_model_versions(f"name = '{name}'")]
+        for version in versions:
+            if FINGERPRINT not in version.tags:
+                raise RecipeMismatch(f"{version} in this registry is another program's: choose another --name than {name}")
+        for version in versions:
+            if version.tags[FINGERPRINT] == ref.fingerprint:
+                try:
+                    self.load(version)
+                except (Corrupt, StoreUnavailable) as error:
+                    logger.warning("%s holds this map already, but not whole, and a new version is made: %s", version, error)
+                else:
+                    return version
+        return None
+
+    def register(self, ref: MapRef, name: str, flow_run_id: str | None = None) -> Version:
+        """A new version from a published map, under the alias @candidate. The version appears when all its files are there.
+
+        Args:
+            flow_run_id: the flow that it is registered as; None: the one that trained the map's phase.
+        """
+        generator, run = load_generator(self._store, ref, where=self._where), self._store.run(ref.run_id)
+        metrics = measured_before(run) or evaluate(generator)
         phases = [link.run_id for link in self._store.ancestors(ref)]
-        flow = self._store.run(ref.run_id).data.tags.get("mlflow.parentRunId", ref.run_id)
+        flow = flow_run_id or run.data.tags.get(PARENT, ref.run_id)
         lineage = Lineage(flow, phases, commit())
         path = f"generator-{ref.fingerprint}-{time.time_ns()}"
         card = bundle.card(name, generator, metrics, lineage)
@@ -143,12 +181,17 @@ class Registry:
             bundle.write(folder, generator, metrics, lineage)
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
-            tags = {"sjko.fingerprint": ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
+            tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
             tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
-            uri = f"{self._store.run(ref.run_id).info.artifact_uri}/{path}"
+            uri = f"{run.info.artifact_uri}/{path}"
             made = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
-            self._client.set_registered_model_alias(name, CANDIDATE, str(made.number))
+            self.make_candidate(made)
         return made
+
+    def make_candidate(self, version: Version) -> None:
+        """Point @candidate at a version."""
+        with self._store.answering():
+            self._client.set_registered_model_alias(version.name, CANDIDATE, str(version.number))
 
     def _create_model(self, name: str) -> None:
         try:
@@ -191,20 +234,25 @@ def _version(entity: ModelVersion) -> Version:
 
 
 def _write_flavour(folder: Path, generator: Generator) -> None:
-    """MLflow's own pytorch flavour as an exported graph: it loads where this project is not installed."""
-    example = bundle.example_of(generator)
-    shape = generator.endpoints.shape
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, example.shape[1]))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]),
-    )
-    pinned = versions()
-    mlflow.pytorch.save_model(
-        Sampler(generator).eval(),
-        str(folder),
-        signature=signature,
-        input_example=example,
-        pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
-        serialization_format="pt2",
-        metadata={"sjko.fingerprint": generator.phase.fingerprint},
-    )
+    """A model of MLflow's that loads where this project is not installed: an exported graph, and the file that feeds it.
+
+    It has no input signature, since MLflow would then refuse all but float32 arrays before that file sees them.
+    """
+    pinned, example = versions(), bundle.example_of(generator)
+    model = Model(metadata={"sjko.fingerprint": generator.phase.fingerprint})
+    model.add_flavor("pytorch", model_data="data/graph", pytorch_version=str(torch.__version__), code=None)
+    with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
+        data = Path(temporary) / "graph"
+        data.mkdir()
+        export(generator, data / sjko_sampler.GRAPH, "pt2")
+        (data / sjko_sampler.INPUT).write_text(json.dumps({"width": example.shape[1], "what": bundle.input_of(generator)}))
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=sjko_sampler.__name__.rpartition(".")[2],
+            data_path=str(data),
+            code_paths=[sjko_sampler.__file__],
+            mlflow_model=model,
+            signature=ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])),
+            input_example=example,
+            pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
+        )

@@ -12,7 +12,17 @@ from pipeline import cluster as clusters
 from pipeline import report
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
-from pipeline.evaluate import Generator, evaluate, held_out, image_figures, load_generator, num_samples, require_image_figures
+from pipeline.evaluate import (
+    EVALUATED,
+    EVALUATION_VERSION,
+    Generator,
+    evaluate,
+    held_out,
+    image_figures,
+    load_generator,
+    num_samples,
+    require_image_figures,
+)
 from pipeline.files import write_json
 from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
@@ -24,8 +34,6 @@ from pipeline.store import MapRef, Store
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
-EVALUATED = "sjko.evaluated"
-EVALUATION_VERSION = "2"
 """Raised when figures of equal samples change, so that they are computed again; 2: floors without replacement."""
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 

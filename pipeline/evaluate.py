@@ -22,8 +22,14 @@ from pipeline.extractors import extractor
 from pipeline.image_evaluation import image_metrics
 from pipeline.phase import Phase
 from pipeline.recipe import Data
+from pipeline.runs import Run
 from pipeline.store import MapRef, Store
 
+EVALUATED = "sjko.evaluated"
+EVALUATION_VERSION = "2"
+"""Value of the tag of a run whose metrics are those of `evaluate`."""
+OF_TRAINING = {"potential_loss", "map_loss", "transport_cost", "gradient_penalty", "divergence", "step", "train_seconds"}
+"""Metrics of a phase's run that its worker logged."""
 NUM_SAMPLES = 2000
 NUM_PAIRS = 4
 """W2 of one pair of samples of 2000 scatters by 10-30 %: figures are means over this many independent pairs."""
@@ -166,6 +172,13 @@ def distances(samples: Samples, reference: Samples) -> dict[str, float]:
     """W2 and sliced W2 between two samples, in the data's own units."""
     x, y = samples.reshape(len(samples), -1), reference.reshape(len(reference), -1)
     return {"w2": w2(x, y), "sliced_w2": sliced_w2(x, y, stream(0, "projections"))}
+
+
+def measured_before(run: Run) -> dict[str, float] | None:
+    """What `evaluate` gives for the map of a phase's run, where that was kept; None where it is to be computed."""
+    if run.data.tags.get(EVALUATED) != EVALUATION_VERSION:
+        return None
+    return {name: value for name, value in run.data.metrics.items() if name not in OF_TRAINING}
 
 
 def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS, first_draw: int = 0) -> dict[str, float]:

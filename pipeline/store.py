@@ -17,7 +17,7 @@ from pipeline import manifest
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import commit, redacted, versions
-from pipeline.runs import Run, Runs, local_path
+from pipeline.runs import PARENT, Run, Runs, local_path
 
 if TYPE_CHECKING:
     from torch import Tensor  # and with it a second, which a list of flows need not wait for
@@ -42,6 +42,11 @@ class MapRef:
 def carrying(fingerprint: str, kind: str) -> str:
     """MLflow's condition for the runs of one kind with a fingerprint."""
     return f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'"
+
+
+def bare(reference: str) -> str:
+    """A reference without the parts that MLflow's URIs have: a run id, or the beginning of a fingerprint."""
+    return reference.removeprefix("runs:/").removesuffix(f"/{FOLDER}")
 
 
 class Store(Runs):
@@ -200,12 +205,22 @@ class Store(Runs):
         """The run of the flow that ends with this phase."""
         return str(self.runs_of(fingerprint, "flow")[0].info.run_id)
 
+    def flow_behind(self, reference: str, ref: MapRef) -> str:
+        """The run that a reference to a map means: that of a flow where it names one, else one that ends with the map.
+
+        A phase that two flows share hangs below the one that trained it, which may go on or belong to a search.
+        """
+        named = [run for run in self.select(f"attributes.run_id = '{bare(reference)}'") if run.data.tags.get(KIND) != "phase"]
+        for run in named or self.runs_of(ref.fingerprint, "flow"):
+            return str(run.info.run_id)
+        return str(self.run(ref.run_id).data.tags.get(PARENT, ref.run_id))
+
     def resolve(self, reference: str) -> MapRef:
         """A map from what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a fingerprint.
 
         A flow's run stands for its last phase.
         """
-        name = reference.removeprefix("runs:/").removesuffix(f"/{FOLDER}")
+        name = bare(reference)
         if not re.fullmatch(r"[0-9a-f]{8,32}", name):
             raise MapNotFound(
                 f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"

@@ -1,6 +1,7 @@
 """Registry, promotion, rollback and export on a real MLflow, through the command line where a person would use it."""
 
 import json
+import shutil
 import subprocess
 import venv
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from flows import tiny, train
 from deploy import bundle
 from deploy.cli import main
 from deploy.registry import Registry, Version
-from pipeline import data, evaluate
+from pipeline import commands, data, evaluate
 from pipeline.errors import FlowError
 from pipeline.evaluate import Generator, load_generator
 from pipeline.store import MapRef, Store
@@ -122,6 +123,81 @@ def test_a_version_holds_card_picture_tensors_and_lineage(store: Store, tmp_path
         assert part in card
     generator = registry.load(version)
     np.testing.assert_array_equal(generator.sample(32), load_generator(store, ref).sample(32))
+
+
+def test_a_map_registered_twice_stays_one_version_and_is_the_candidate_again(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other = trained(store, 12), trained(store, 13)
+    for ref, number in ((first, 1), (other, 2), (first, 1)):
+        capsys.readouterr()
+        assert result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"] == number
+        assert Registry(store).require("moons", "candidate").number == number
+    assert "moons version 1 holds this very map already, so no other is made" in capsys.readouterr().out
+    assert len(store.client.search_model_versions("name = 'moons'")) == 2
+    for path in files_of(home, "map_0.safetensors"):
+        path.write_bytes(b"")
+    assert result_of(tmp_path, "register", first.run_id, "--name", "moons")["version"] == 3, "the one that was there is damaged"
+    assert Registry(store).load(Registry(store).require("moons", "candidate")).phase.fingerprint == first.fingerprint
+
+
+def test_a_version_names_the_flow_that_was_registered_not_the_one_that_trained_its_phases(store: Store, tmp_path: Path) -> None:
+    longer = train(tiny(num_phases=2), store)
+    (shorter,) = train(tiny(num_phases=1), store)
+    assert shorter.cached
+    of_both, of_one = (store.flow_run_id(result.ref.fingerprint) for result in (longer[-1], shorter))
+    for reference in (of_one, shorter.ref.run_id, shorter.ref.fingerprint[:10], str(shorter.ref)):
+        name = f"moons-{reference[:5].strip(':/')}"
+        number = result_of(tmp_path, "register", reference, "--name", name)["version"]
+        version = Registry(store).require(name, str(number))
+        description = store.client.get_model_version(name, str(number)).description
+        assert version.tags["sjko.flow_run_id"] == Registry(store).lineage(version).flow_run_id == of_one
+        assert of_one in description
+        assert of_both not in description
+
+
+def test_models_of_another_program_are_left_alone(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref = trained(store, 3)
+    store.client.create_registered_model("theirs")
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}")
+    store.client.create_model_version("theirs", folder.as_uri(), ref.run_id)
+    assert main(["register", ref.run_id, "--name", "theirs"]) == 2
+    assert "theirs version 1 in this registry is another program's: choose another --name" in capsys.readouterr().err
+    assert main(["promote", "theirs", "--version", "1"]) == 2
+    assert "theirs version 1 is another program's: it was not made by" in capsys.readouterr().err
+    store.client.create_registered_model("empty")
+    assert result_of(tmp_path, "register", ref.run_id, "--name", "empty")["version"] == 1
+
+
+def test_a_version_whose_files_are_gone_is_one_sentence(
+    store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ref = trained(store, 3)
+    result_of(tmp_path, "register", ref.run_id, "--name", "moons")
+    for folder in files_of(home, "generator-*"):
+        shutil.rmtree(folder)
+    for command in (["promote", "moons"], ["export", "moons@candidate", "--to", str(tmp_path / "m.pt2")]):
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "the files of moons version 1 cannot be read" in error
+        assert "Where they are gone, register its flow again" in error
+    assert result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"] == 2
+    store.client.delete_model_version("moons", "2")
+    store.client.delete_registered_model("moons")
+    assert main(["promote", "moons"]) == 2
+    assert "no models yet" in capsys.readouterr().err
+
+
+def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = trained(store, 12)
+    monkeypatch.setattr(evaluate, "NUM_SAMPLES", 64)
+    measured = commands.measured(store, ref, load_generator(store, ref))
+    monkeypatch.setattr("deploy.registry.evaluate", None)
+    found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
+    assert found == pytest.approx(measured, rel=1e-5)
 
 
 def corrupted(home: Path, name: str) -> None:
