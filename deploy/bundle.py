@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline import figures, manifest
+from pipeline import manifest
 from pipeline.data import load_source
 from pipeline.errors import Corrupt
 from pipeline.evaluate import Generator, endpoints_of, generator_of, held_out, num_samples
@@ -125,6 +125,8 @@ def input_of(generator: Generator) -> str:
 
 def picture(path: Path, generator: Generator) -> None:
     """Samples over held-out data."""
+    from pipeline import figures  # and with it matplotlib
+
     reference = held_out(generator.endpoints, 0)
     figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, f"T_{generator.phase.k}")
 

@@ -125,6 +125,7 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
     example, port = (folder / "serving_input_example.json").read_text(), services.free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local", "-p", str(port)]
     url, environment = f"http://127.0.0.1:{port}", {**command_environment(home), "MLFLOW_TRACKING_URI": store.uri}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # of uvicorn
     del environment["PYTHONPATH"]
     with services.process([*command, "-h", "127.0.0.1"], f"{url}/ping", environment, tmp_path / "log"):
 
