@@ -1,5 +1,6 @@
 """What the three programs have in common: signals, exit codes, and the one sentence of a command that ends early."""
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -63,7 +64,10 @@ def start(module: str) -> NoReturn:
     """Run the `main` of a module; Ctrl-C while it is imported, or when the process ends, ends it without a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    sys.exit(importlib.import_module(module).main(sys.argv[1:]))
+    code = importlib.import_module(module).main(sys.argv[1:])
+    if (colorama := sys.modules.get("colorama")) is not None:  # of Ray
+        atexit.unregister(colorama.initialise.reset_all)  # an escape code at the end of all, whatever the terminal is
+    sys.exit(code)
 
 
 def exit_code(error: Exception) -> int:

@@ -3,7 +3,6 @@
 Text is shown as it is, never read as rich's markup: names and paths of users have brackets, line breaks and escape codes.
 """
 
-import atexit
 import contextlib
 import logging
 import os
@@ -215,5 +214,3 @@ def quieten() -> None:
     """Libraries speak up for warnings only."""
     for chatty in ("mlflow", "alembic", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if (colorama := sys.modules.get("colorama")) is not None:  # of Ray
-        atexit.unregister(colorama.initialise.reset_all)  # an escape code at the end of all, whatever the terminal is
