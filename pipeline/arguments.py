@@ -4,6 +4,7 @@ tyro describes the commands (their dataclasses, `--help`) and does not read them
 given twice the last counts, and its messages are about its own rules.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
@@ -143,8 +144,8 @@ class Words:
         """A flag, and the words of its value."""
         written, equals, text = word.partition("=")
         flag = written.replace("_", "-")
-        negated = flag not in self.flags and "no-" in flag
-        field = self.flags.get(flag.replace("no-", "", 1) if negated else flag)
+        negated = flag not in self.flags and (positive := re.sub(r"^(--(\w+\.)?)no-([^.]+)$", r"\1\3", flag)) != flag
+        field = self.flags.get(positive if negated else flag)
         if field is None or (negated and field.kind is not bool):
             self.unknown(flag)
         if field.name in self.written:

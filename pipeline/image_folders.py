@@ -27,7 +27,7 @@ def read_folder(root: Path, layout: Layout, show: Callable[[int, int], None]) ->
     found = walk(root)
     names = sorted(found.images, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     folders = {name: tuple(name.split("/")[:-1]) for name in names}
-    division = divide(root, list(folders.values()), layout)
+    division = divide(root, names, layout)
     splits: dict[str, list[str]] = {"train": [], "test": []}
     for name in names:
         if (split := division.split_of(folders[name])) is not None:

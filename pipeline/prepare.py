@@ -192,14 +192,15 @@ def _alone(plan: Plan) -> Iterator[None]:
         return
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}/{LOCK}", blocking=False):
-            for left in Path(folder).glob("*.partial"):  # of a process that was killed
-                left.unlink()
-            yield
+        lock = FileLock(f"{folder}/{LOCK}").acquire(blocking=False)
     except Timeout:
         raise Unusable(f"{plan.uri}: another prepare is at work there. Wait until it has ended, or choose another --to") from None
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise Unusable(f"--to cannot be used: {plan.uri}: {error.strerror}") from error
+    with lock:
+        for left in Path(folder).glob("*.partial"):  # of a process that was killed
+            left.unlink()
+        yield
 
 
 def _shards_there(plan: Plan) -> dict[str, str]:

@@ -22,6 +22,11 @@ _THING = r"set|data|dataset|images?|imgs?|pictures|photos|split|\d{4}"
 USUAL_NAMES = {
     split: re.compile(rf"(({_THING})[-_ ]?)?({words})([-_ ]?({_THING}))?", re.IGNORECASE) for split, words in WORDS.items()
 }
+ANYWHERE = re.compile(
+    "|".join(f"(?P<{split}>{'|'.join(sorted(words.split('|'), key=len, reverse=True))})" for split, words in WORDS.items()),
+    re.IGNORECASE,
+)
+"""The words inside of longer names, which are names of splits only where another name differs in nothing else."""
 SAY = (
     "say with --train and --test which folders are meant, such as --train a/train --test a/test; with --train . all are training "
     "images but for a tenth, and folders of any name are classes"
@@ -49,19 +54,21 @@ class Division:
         return "train" if inside(folder, self.train) and not any(inside(folder, each) for each in self.left_out) else None
 
 
-def divide(root: Path, folders: Sequence[Parts], layout: Layout) -> Division:
+def divide(root: Path, names: Sequence[str], layout: Layout) -> Division:
     """Which folders are training and which held-out images, as they are called or as the user says.
 
     Args:
-        folders: of each image.
+        names: of all images, relative to the root.
 
     Raises:
         Unusable: that can be understood in two ways, or there are no such images.
     """
+    folders = [tuple(name.split("/")[:-1]) for name in names]
     if layout.train is not None or layout.test is not None:
         return _as_told(root, folders, layout)
     marked = {folder[: i + 1] for folder in folders for i, part in enumerate(folder) if _kind(part)}
     if not marked:
+        _refuse_pairs(names)
         return Division(())
     (parent, *others) = sorted({each[:-1] for each in marked})
     if others or not all(inside(folder, parent) for folder in folders):
@@ -70,9 +77,9 @@ def divide(root: Path, folders: Sequence[Parts], layout: Layout) -> Division:
         raise Unusable(f"--from has {shown(first)} and {other}, which do not stand side by side: {SAY}")
     beside = {folder[len(parent)] for folder in folders if len(folder) > len(parent)}
     kinds = {kind: sorted(part for part in beside if _kind(part) == kind) for kind in USUAL_NAMES}
-    for kind, names in kinds.items():
-        if len(names) > 1:
-            raise Unusable(f"--from has {named([f'{name}/' for name in names])}, each of which could be {kind} images: {SAY}")
+    for kind, several in kinds.items():
+        if len(several) > 1:
+            raise Unusable(f"--from has {named([f'{name}/' for name in several])}, each of which could be {kind} images: {SAY}")
     plain = sorted(part for part in beside if not _kind(part))
     held_out = [*kinds["test"], *kinds["validation"]]
     if kinds["train"] and plain:
@@ -87,6 +94,20 @@ def divide(root: Path, folders: Sequence[Parts], layout: Layout) -> Division:
         raise Unusable(f"--from has only {only} and no training images: give that folder as --from, or {SAY}")
     train = (*parent, *kinds["train"])
     return Division(train, (*parent, held_out[0]), tuple((*parent, name) for name in held_out[1:]))
+
+
+def _refuse_pairs(names: Sequence[str]) -> None:
+    """Refuse what lies side by side and differs only in the word of a split: trainA and testA, cat_train and cat_val."""
+    training: dict[tuple[str, str], str] = {}
+    held_out: dict[tuple[str, str], str] = {}
+    lying = {tuple(parts[:i]) for parts in (name.split("/") for name in names) for i in range(1, len(parts) + 1)}
+    for name in map("/".join, sorted(lying)):
+        folder, _, own = name.rpartition("/")
+        for word in ANYWHERE.finditer(own):
+            rest = re.sub(r"[0-9]+", "0", f"{own[: word.start()]}*{own[word.end() :]}".casefold())
+            (training if word.lastgroup == "train" else held_out).setdefault((folder, rest), name)
+    for both in sorted(training.keys() & held_out.keys()):
+        raise Unusable(f"--from has {training[both]} and {held_out[both]}, which may be training and held-out images: {SAY}")
 
 
 def _as_told(root: Path, folders: Sequence[Parts], layout: Layout) -> Division:

@@ -107,6 +107,11 @@ AMBIGUOUS = {
     "train/a train/b": "has train/ but no folder of held-out images",
     "data/Train/a": "has data/Train/ but no folder of held-out images",
     "test/a test/b": "has only test/ and no training images",
+    "trainA trainB testA testB": "trainA and testA, which may be training and held-out images",
+    "seg_train/seg_train/a seg_test/seg_test/a seg_pred/a": "seg_train and seg_test, which may be",
+    "data/01_Train/a data/02_Validation/a": "data/01_Train and data/02_Validation, which may be",
+    "cats_train dogs_train cats_dev dogs_dev": "cats_train and cats_dev, which may be",
+    "contest-training contest-testing": "contest-training and contest-testing, which may be",
     "Test/a val/a": "has only Test/, val/ and no training images",
 }
 
@@ -123,6 +128,20 @@ def test_what_can_be_understood_in_two_ways_is_refused_in_one_line(
     assert "--train . all are training images" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "to").exists()
+
+
+def test_files_that_are_called_by_their_split_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, ".")
+    (tmp_path / "0.png").rename(tmp_path / "img_train_007.png")
+    (tmp_path / "1.png").rename(tmp_path / "img_test_12.png")
+    with pytest.raises(Unusable, match=r"--from has img_train_007.png and img_test_12.png, which may be training and held-out"):
+        read(tmp_path)
+    assert len(read(tmp_path, train=".").splits["test"]) == 1
+
+
+def test_classes_whose_names_hold_a_word_of_a_split_are_classes(tmp_path: Path) -> None:
+    classes = ("contest", "developer", "train_station", "trainer", "valley")
+    assert read(fill(tmp_path, " ".join(classes))).classes == classes
 
 
 def test_a_class_may_be_called_train_where_the_user_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

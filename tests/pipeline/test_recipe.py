@@ -92,6 +92,8 @@ MISTAKES = {
     "--json a.json --json b.json": ("--json is given twice",),
     "--data.standardise 0": ("data.standardise must be true or false, not 0",),
     "--data.standardise=yes": ("data.standardise must be true or false, not yes",),
+    "--datano-.standardise": ("--datano-.standardise is not a flag of python -m pipeline run; did you mean --data.standardise?",),
+    "--no-data.standardise": ("--no-data.standardise is not a flag of python -m pipeline run; did you mean --data.standardise?",),
     "--data.no-standardise=true": ("--data.no-standardise takes no value",),
     "--cluster.use-gpu maybe": ("cluster.use_gpu must be true or false, not maybe",),
     "--jko.divergence KL": ("not KL; did you mean kl?",),
