@@ -62,12 +62,22 @@ def main(
 
 def start(module: str) -> NoReturn:
     """Run the `main` of a module; Ctrl-C while it is imported, or when the process ends, ends it without a traceback."""
+    _open_what_was_closed()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = importlib.import_module(module).main(sys.argv[1:])
     if (colorama := sys.modules.get("colorama")) is not None:  # of Ray
         atexit.unregister(colorama.initialise.reset_all)  # an escape code at the end of all, whatever the terminal is
     sys.exit(code)
+
+
+def _open_what_was_closed() -> None:
+    """Read and write nothing where a shell has closed a stream (`>&-`): the next file, a database say, would have its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # to the end of the process
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def exit_code(error: Exception) -> int:

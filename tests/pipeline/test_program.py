@@ -75,6 +75,27 @@ def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(tmp_path: Path) -> None:
     assert shown.written.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_a_shell_has_closed_are_nothing_and_no_file_takes_their_numbers(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "works.py").write_text(
+        "import subprocess, sys\n"
+        "from pathlib import Path\n"
+        "def main(arguments):\n"
+        "    with open(arguments[0], 'wb') as file:\n"
+        "        print('printed', sys.stdin.read())\n"
+        "        print('said', file=sys.stderr)\n"
+        "        subprocess.run(['sh', '-c', 'cat; echo printed; echo said >&2'], check=True)\n"
+        "        file.write(str(file.fileno()).encode())\n"
+    )
+    command = f"'{sys.executable}' -c 'from pipeline.program import start; start(\"works\")' '{tmp_path}/file' {closed}"
+    environment = {**command_environment(tmp_path), "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(["sh", "-c", command], check=False, cwd=ROOT, env=environment, capture_output=True, text=True, input="")
+    assert done.returncode == 0, done.stderr
+    assert int((tmp_path / "file").read_bytes()) > 2
+    assert done.stdout == ("" if ">&-" in closed.replace("2>&-", "") else "printed \nprinted\n")
+    assert done.stderr == ("" if "2>&-" in closed else "said\nsaid\n")
+
+
 def test_ctrl_c_while_a_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     command = ["env", "--default-signal=INT", sys.executable, "-c", "from pipeline.program import start; start('slow')"]
