@@ -1,5 +1,6 @@
 """The command line of registry, service and samples. Nothing heavy is imported before the arguments are known to be right."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -159,6 +160,16 @@ def model_and_version(text: str) -> tuple[str, str]:
     return model_name(name), model_name(which)
 
 
+def check_alias(text: str) -> None:
+    """
+    Raises:
+        ValueError: NAME@ALIAS could not say it, or MLflow keeps it for itself.
+    """
+    if not re.fullmatch(r"(?!(latest|v\d+)$)[a-z_][a-z0-9_-]{0,63}", text, re.ASCII | re.IGNORECASE):
+        rule = "letters, digits, '_' and '-', without a digit first, which names a version, and none of latest, v1, v2, ..."
+        raise ValueError(f"--alias must be {rule}, not {text!r}")
+
+
 def check(command: Any) -> None:
     """Refuse what cannot work before anything is loaded.
 
@@ -167,6 +178,8 @@ def check(command: Any) -> None:
     """
     clusters.validate(Cluster(tracking_uri=command.store.tracking_uri, data=command.store.data))
     check_json(command.store.json)
+    if isinstance(command, Promote | Rollback):
+        check_alias(command.alias)
     match command:
         case Register(name=name) | Rollback(name=name):
             model_name(name)
@@ -195,7 +208,7 @@ def check(command: Any) -> None:
 
 def check_export(command: Export) -> None:
     """Refuse a file that cannot be written, or whose format nobody named."""
-    if command.to.is_dir() or not command.to.absolute().parent.is_dir():
+    if (command.to.exists() and not command.to.is_file()) or not command.to.absolute().parent.is_dir():
         raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
     if command.format is None and command.to.suffix not in (".pt2", ".onnx"):
         raise ValueError(f"--to must end in .pt2 or .onnx where there is no --format, not {command.to}")

@@ -32,6 +32,7 @@ from pipeline.runs import PARENT
 from pipeline.store import FINGERPRINT, MapRef, Store
 
 logger = logging.getLogger(__name__)
+MOST_VERSION = 2**31 - 1
 CANDIDATE, CHAMPION = "candidate", "champion"
 REQUIREMENTS = ("mlflow", "torch", "numpy")
 
@@ -65,6 +66,8 @@ class Registry:
         with self._store.answering():
             try:
                 if which.isdigit():
+                    if int(which) > MOST_VERSION:  # of a database's integers
+                        return None
                     return _version(self._client.get_model_version(name, which))
                 return _version(self._client.get_model_version_by_alias(name, which))
             except MlflowException as error:

@@ -1,5 +1,6 @@
 """What a candidate must fulfil to be promoted: `w2 <= 1.0 * champion`, `w2 <= 1.2 * floor`, `modes_covered >= 25`."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-PATTERN = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(<=|<|>=|>)\s*([0-9.]+(?:e[+-]?\d+)?)\s*(?:\*\s*(champion|floor))?\s*")
+PATTERN = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(<=|<|>=|>)\s*(-?[0-9.]+(?:e[+-]?\d+)?)\s*(?:\*\s*(champion|floor))?\s*")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Rule:
         """
         found = PATTERN.fullmatch(text)
         try:
-            if found is None:
+            if found is None or not math.isfinite(float(found[3])):  # 1e999 would let anything pass
                 raise ValueError
             return cls(found[1], found[2], float(found[3]), found[4])
         except ValueError:

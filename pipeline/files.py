@@ -78,11 +78,16 @@ def write_json(path: Path | None, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a file of this machine in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of this machine whole or not at all; through a link, and into what is no file, such as /dev/stdout."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text)
+        path.write_bytes(content)
         return
-    put(fsspec.filesystem("file"), str(path.absolute()), text.encode())
+    put(fsspec.filesystem("file"), str(path.absolute()), content)
 
 
 def said(error: BaseException) -> str:

@@ -18,6 +18,7 @@ CHAMPION = {"w2": 1.1, "w2_floor": 0.8, "modes_covered": 24.0}
         ("w2 <= 1.25 * floor", 1.0, True),
         ("w2 < 1.25 * floor", 1.0, False),
         ("w2 > 1e-1", 0.1, True),
+        ("w2 <= -0.5", -0.5, False),
         ("modes_covered >= 25", 25.0, True),
         ("modes_covered > 1 * champion", 24.0, True),
     ],
@@ -39,7 +40,23 @@ def test_nan_never_passes() -> None:
         assert not Rule.parse(text).holds(math.nan, 1.0)
 
 
-@pytest.mark.parametrize("text", ["", "w2", "w2 = 1", "w2 <= ", "w2 <= x", "w2 <= 1 * other", "w2 <= 1.0.0", "__import__('os')"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "w2",
+        "w2 = 1",
+        "w2 <= ",
+        "w2 <= x",
+        "w2 <= 1 * other",
+        "w2 <= 1.0.0",
+        "w2 <= 1e999",
+        "w2 >= -1e999",
+        "w2 <= inf",
+        "w2 <= --1",
+        "__import__('os')",
+    ],
+)
 def test_what_is_no_rule_is_a_mistake(text: str) -> None:
     with pytest.raises(ValueError, match="--require must be like"):
         Rule.parse(text)
