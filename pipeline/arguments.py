@@ -25,11 +25,13 @@ class Parsed:
 
     Attributes:
         command: an instance of the chosen command.
-        given: value of each field that a flag gave, by dotted name.
+        given: value of each field that was given, by dotted name.
+        spelled: the flag and the words of its value, as they were written, of each field that a flag gave.
     """
 
     command: Any
     given: dict[str, Any]
+    spelled: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Words:
         self.flags = {field.flag: field for field in known if not field.positional}
         self.required = [field for field in known if field.required]
         self.given: dict[str, Any] = {}
-        self.written: dict[str, str] = {}
+        self.spelled: dict[str, list[str]] = {}
 
     def parsed(self, command: Any) -> Parsed:
         while self.words:
@@ -138,7 +140,7 @@ class Words:
         for field in self.required:
             if field.name not in self.given:
                 raise ValueError(f"{field.flag} must be given; see {self.prog} --help")
-        return Parsed(built(command, self.given), self.given)
+        return Parsed(built(command, self.given), self.given, self.spelled)
 
     def flag(self, word: str) -> None:
         """A flag, and the words of its value."""
@@ -148,15 +150,17 @@ class Words:
         field = self.flags.get(positive if negated else flag)
         if field is None or (negated and field.kind is not bool):
             self.unknown(flag)
-        if field.name in self.written:
-            raise ValueError(f"{field.spoken} is given twice: {self.written[field.name]} and {shown(redacted(word))}")
+        if field.name in self.spelled:
+            first = shown(redacted(" ".join(self.spelled[field.name])))
+            raise ValueError(f"{field.spoken} is given twice: {first} and {shown(redacted(word))}")
+        following = list(self.words)
         if field.kind is bool and not equals and (negated or not self.value_follows()):
             texts = ["false" if negated else "true"]
         elif negated:
             raise ValueError(f"{written} takes no value; write {field.flag} true or {field.flag} false")
         else:
             texts = [text] if equals else self.take(field)
-        self.written[field.name] = shown(redacted(word if equals else " ".join([word, *texts])))
+        self.spelled[field.name] = [word, *following[: len(following) - len(self.words)]]
         self.given[field.name] = value(field, texts)
 
     def value_follows(self) -> bool:

@@ -19,17 +19,19 @@ import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from pipeline import arguments as parser
 from pipeline import places, report
 from pipeline.connection import ROOT
 from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
 from pipeline.files import write_json
-from pipeline.flags import Status, Stop, Submit
+from pipeline.flags import Command, Status, Stop, Submit
 from pipeline.provenance import commit, redacted
 from pipeline.shipped import LEFT_BEHIND, excludes
 from pipeline.words import command_line
 
 SECONDS_TO_GET_READY = 60.0
-OWN_FLAGS = ("--address", "--json", "--detach")
+OWN_FLAGS = ("address", "json", "detach")
+NODES_FOLDERS = {"cluster.storage", "cluster.data"}
 
 
 def execute(command: Submit | Status | Stop, arguments: Sequence[str]) -> None:
@@ -75,25 +77,24 @@ def entrypoint(arguments: Sequence[str]) -> str:
     """The command line that the cluster runs: the same recipe and flags, on the cluster itself.
 
     Raises:
-        Unusable: the recipe is a file that does not travel, or a flag has a password, which Ray would show.
+        Unusable: the recipe is a file that does not travel, a folder is relative to this one, or a flag has a password, which
+            Ray would show.
     """
-    recipe, flags = arguments[1], list(arguments[2:])
+    recipe = arguments[1]
     if recipe.endswith((".yaml", ".yml")):
         path = places.path("RECIPE", recipe).resolve()
         folders = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else (".",)
         if any(part.startswith(".") or part in LEFT_BEHIND for part in folders):
             raise Unusable(f"RECIPE must be in this repository, whose files travel to the cluster, not {recipe}")
         recipe = str(path.relative_to(ROOT))
-    kept: list[str] = []
-    while flags:
-        flag = flags.pop(0)
-        if flag.partition("=")[0] not in OWN_FLAGS:
-            kept.append(flag)
-        elif "=" not in flag and flag != "--detach":
-            flags.pop(0)
+    parsed = parser.parse(Command, "python -m pipeline", arguments)
+    for name in NODES_FOLDERS & parsed.given.keys():
+        if not re.match(r"\s*([/~]|[\w+.-]+:)", parsed.given[name] or "/"):
+            raise Unusable(f"{name} must be a URL, or an absolute path of the cluster's nodes, not {parsed.given[name]}")
+    kept = [word for name, words in parsed.spelled.items() if name not in OWN_FLAGS for word in words]
     if any(redacted(flag) != flag for flag in kept):
         raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
-    address = [] if any(flag.startswith("--cluster.address") for flag in kept) else ["--cluster.address", "auto"]
+    address = [] if "cluster.address" in parsed.given else ["--cluster.address", "auto"]
     return shlex.join(["python", "-m", "pipeline", "run", recipe, *kept, *address])
 
 

@@ -148,3 +148,17 @@ def test_a_password_in_a_flag_is_not_sent_where_ray_would_show_it() -> None:
 def test_flags_of_the_client_stay_with_it() -> None:
     sent = entrypoint(["submit", "moons", "--address", "http://x", "--jko.h", "0.5", "--detach", "--json=a.json", "--seed", "1"])
     assert sent == "python -m pipeline run moons --jko.h 0.5 --seed 1 --cluster.address auto"
+
+
+@pytest.mark.parametrize("flags", ["--detach", "--detach true", "--detach=false", "--no-detach", "--address http://x --detach False"])
+def test_whatever_way_the_client_is_told_the_job_is_the_same(flags: str) -> None:
+    sent = entrypoint(["submit", "moons", *flags.split(), "--data.no-standardise"])
+    assert sent == "python -m pipeline run moons --data.no-standardise --cluster.address auto"
+
+
+@pytest.mark.parametrize("flag", ["--cluster.data", "--cluster.storage"])
+def test_a_folder_relative_to_the_client_is_not_sent_to_the_nodes(flag: str) -> None:
+    with pytest.raises(Unusable, match=f"{flag[2:]} must be a URL, or an absolute path of the cluster's nodes, not sets"):
+        entrypoint(["submit", "moons", flag, "sets"])
+    for there in ("/mnt/sets", "~/sets", "s3://bucket/sets"):
+        assert there in entrypoint(["submit", "moons", flag, there])
