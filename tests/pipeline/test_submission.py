@@ -150,7 +150,7 @@ def test_flags_of_the_client_stay_with_it() -> None:
     assert sent == "python -m pipeline run moons --jko.h 0.5 --seed 1 --cluster.address auto"
 
 
-@pytest.mark.parametrize("flags", ["--detach", "--detach true", "--detach=false", "--no-detach", "--address http://x --detach False"])
+@pytest.mark.parametrize("flags", ["--detach", "--detach=false", "--no-detach", "--address http://x --detach true"])
 def test_whatever_way_the_client_is_told_the_job_is_the_same(flags: str) -> None:
     sent = entrypoint(["submit", "moons", *flags.split(), "--data.no-standardise"])
     assert sent == "python -m pipeline run moons --data.no-standardise --cluster.address auto"
