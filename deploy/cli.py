@@ -19,6 +19,9 @@ from pipeline.places import Place, RayAddress, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 
+MOST_SAMPLES = 10**10
+"""Of one command: its driver keeps a digest of each part."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -197,10 +200,12 @@ def check(command: Any) -> None:
             token_of(command.host, command.token_file)
         case Generate():
             model_and_version(command.model)
-            for name, least in (("num_samples", 1), ("workers", 1), ("seed", 0), ("phase", 0)):
+            bounds = {"num_samples": (1, MOST_SAMPLES), "workers": (1, 10**6), "seed": (0, 2**63 - 1), "phase": (0, 10**6)}
+            for name, (least, most) in bounds.items():
                 value = getattr(command, name)
-                if value is not None and value < least:
-                    raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+                if value is not None and not least <= value <= most:
+                    rule = f"at least {least}" if value < least else f"at most {most}"
+                    raise ValueError(f"--{name.replace('_', '-')} must be {rule}, not {value}")
         case Export():
             model_and_version(command.model)
             check_export(command)

@@ -188,11 +188,16 @@ def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:
                 digests[int(row["part"])] = str(row["digest"])
                 yield len(digests), job.num_parts
         except ray.exceptions.RayError as error:
-            raise FlowError(
-                f"{job.url} could not be written: {str(error).strip().splitlines()[-1]}. The same command goes on."
-            ) from error
+            raise FlowError(f"{job.url} could not be written: {cause(error)}. The same command goes on.") from error
     files, root = at(job.url)
     put(files, f"{root}/{MANIFEST}", json.dumps(manifest_of(job, digests), indent=1).encode())
+
+
+def cause(error: Exception) -> str:
+    """What a worker's own code raised, which Ray Data says in the middle of its text; else the first line of that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    raised = [line for line in lines if re.match(r"(?!ray\.)[\w.]*(Error|Exception): ", line)]
+    return [*lines[:1], *raised][-1]
 
 
 def manifest_of(job: Job, digests: Mapping[int, str]) -> dict[str, Any]:

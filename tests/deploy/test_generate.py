@@ -106,6 +106,15 @@ def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store
         finished(job)
 
 
+def test_a_folder_that_cannot_be_written_is_said_in_the_worker_s_words(
+    registered: MapRef, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "moons@candidate", "--num-samples", "10", "--to", "/proc/samples"]) == 1
+    error = capsys.readouterr().err
+    assert "/proc/samples could not be written: FileNotFoundError: [Errno 2] No such file or directory: '/proc/samples'" in error
+    assert "DataContext" not in error.splitlines()[-1]
+
+
 @pytest.mark.parametrize("damage", [sets.flip_a_byte, lambda path: path.write_bytes(path.read_bytes()[:-50])])
 def test_a_damaged_part_is_written_again(
     damage: Callable[[Path], object], registered: MapRef, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -135,6 +144,8 @@ def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) ->
         ("--num-samples 5 --workers 0", ("--workers", "at least 1")),
         ("--num-samples 5 --seed -1", ("--seed", "at least 0")),
         ("--num-samples 5 --phase -1", ("--phase", "at least 0")),
+        ("--num-samples 5 --seed 9223372036854775808", ("--seed", "at most 9223372036854775807")),
+        ("--num-samples 10000000001", ("--num-samples", "at most 10000000000")),
         ("--num-samples many", ("num-samples", "many")),
     ],
 )
