@@ -96,6 +96,8 @@ def axis(text: str, words: Sequence[str]) -> Axis:
     if number is None or len(values) != 2 or not all(value is not None and math.isfinite(value) for value in values):
         if log:
             raise ValueError(f"{flag} must be LOW HIGH log, not {said}")
+        if number is not None and len(values) == 1 and values != (None,):
+            raise ValueError(f"{flag} must be LOW HIGH [log], or several choices, not {said} alone")
         if len(set(values)) < len(values):
             raise ValueError(f"{flag} must name each value once, not {said}")
         return Axis(name, choices=values)

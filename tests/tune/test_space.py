@@ -49,6 +49,8 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
+        ("--space.h 1", ("--space.h must be LOW HIGH [log], or several choices, not 1 alone",)),
+        ("--space.width=8", ("--space.width must be LOW HIGH [log], or several choices, not 8 alone",)),
         ("--space.h 1 0.1", ("--space.h", "LOW below HIGH", "1 0.1")),
         ("--space.h 0 1", ("above 0", "0 1")),
         ("--space.h a b", ("--space.h must be a number", "not a")),
