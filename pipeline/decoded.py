@@ -105,7 +105,10 @@ def _write(path: Path, shape: tuple[int, ...], blocks: Iterable[Pixels]) -> None
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename is None:  # that of a write names no file
+            needed = f"{error.strerror} for {int(np.prod(shape)):,} bytes of decoded images"
+            raise OSError(error.errno, needed, str(path)) from error
         raise
