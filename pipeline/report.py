@@ -8,13 +8,21 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -56,6 +64,16 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
+class _Bar(Progress):
+    """A bar that leaves room for the ^C of a terminal, which would be on the next line and the bar not taken away."""
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Draw it."""
+        drawn = super().make_tasks_table(tasks)
+        drawn.width = max(1, console.width - len("^C") - 1)
+        return drawn
+
+
 class _Rate(ProgressColumn):
     def render(self, task: object) -> Text:
         speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
@@ -69,7 +87,7 @@ class Display:
         self._store, self._phases = store, phases
         self._steps_before = 0
         self._has_warned = False
-        self._progress = Progress(
+        self._progress = _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -188,7 +206,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for long work: call it with what is done and the total."""
     described = TextColumn("{task.description}", markup=False)
     columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, expand=True)
+    bar = _Bar(*columns, console=console, transient=True, expand=True)
     task = bar.add_task(literal(what), total=None)
     with bar if can_redraw() else contextlib.nullcontext():
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -19,7 +19,7 @@ from pipeline import program, report
 end = Path(sys.argv[1])
 def work(_):
     try:
-        with report.status("at work"):
+        with getattr(report, (sys.argv[2:] or ["status"])[0])("at work"):
             end.with_name("begun").touch()
             print("begun", flush=True)
             time.sleep(3600)
@@ -64,8 +64,9 @@ def test_a_closed_terminal_ends_a_command_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "end").exists()
 
 
-def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(tmp_path: Path) -> None:
-    with terminal(["-c", WORK, str(tmp_path / "end")], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
+@pytest.mark.parametrize("drawn", ["status", "progress"])
+def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(drawn: str, tmp_path: Path) -> None:
+    with terminal(["-c", WORK, str(tmp_path / "end"), drawn], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
         shown.read_until(lambda text: "at work" in text, "the work")
         shown.process.sendintr()
         assert shown.wait() == 130
