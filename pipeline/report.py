@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -23,6 +23,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -45,22 +46,27 @@ def can_redraw() -> bool:
 
 
 @contextlib.contextmanager
+def _shown(drawing: Live | Progress | Status) -> Iterator[None]:
+    """Show something for the time of the context; a signal while it is first drawn takes it away as well."""
+    try:
+        if can_redraw():
+            drawing.start()
+        yield
+    finally:
+        drawing.stop()
+
+
+@contextlib.contextmanager
 def live(draw: Callable[[], RenderableType]) -> Iterator[None]:
     """Show what `draw` gives twice a second, for the time of the context, where it can be replaced; then it goes."""
-    if not can_redraw():
-        yield
-        return
-    with Live(get_renderable=draw, console=console, transient=True, refresh_per_second=2):
+    with _shown(Live(get_renderable=draw, console=console, transient=True, refresh_per_second=2)):
         yield
 
 
 @contextlib.contextmanager
 def status(text: str) -> Iterator[None]:
     """Show that something goes on, for the time of the context."""
-    if not can_redraw():
-        yield
-        return
-    with console.status(Text(literal(text)), spinner="line" if console.options.ascii_only else "dots"):
+    with _shown(console.status(Text(literal(text)), spinner="line" if console.options.ascii_only else "dots")):
         yield
 
 
@@ -98,16 +104,15 @@ class Display:
             transient=True,
             expand=True,
         )
+        self._shown = _shown(self._progress)
         self._task = self._progress.add_task("starting", total=sum(phase.num_steps for phase in phases))
 
     def __enter__(self) -> "Display":
-        if can_redraw():
-            self._progress.start()
+        self._shown.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if can_redraw():
-            self._progress.stop()
+    def __exit__(self, *error: Any) -> None:
+        self._shown.__exit__(*error)
 
     def waiting(self, phase: Phase) -> None:
         self._progress.update(self._task, description=f"phase {phase.k}: another driver trains it, waiting")
@@ -208,7 +213,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
     bar = _Bar(*columns, console=console, transient=True, expand=True)
     task = bar.add_task(literal(what), total=None)
-    with bar if can_redraw() else contextlib.nullcontext():
+    with _shown(bar):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

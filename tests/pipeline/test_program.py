@@ -20,8 +20,8 @@ end = Path(sys.argv[1])
 def work(_):
     try:
         with getattr(report, (sys.argv[2:] or ["status"])[0])("at work"):
-            end.with_name("begun").touch()
             print("begun", flush=True)
+            end.with_name("begun").touch()
             time.sleep(3600)
     finally:
         end.touch()
@@ -67,13 +67,32 @@ def test_a_closed_terminal_ends_a_command_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("drawn", ["status", "progress"])
 def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(drawn: str, tmp_path: Path) -> None:
     with terminal(["-c", WORK, str(tmp_path / "end"), drawn], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
-        shown.read_until(lambda text: "at work" in text, "the work")
+        shown.read_until(lambda text: "at work" in text and (tmp_path / "begun").exists(), "the work")
         shown.process.sendintr()
         assert shown.wait() == 130
     assert [line for line in shown.lines() if line and line != "begun"][-1] == "interrupted: this goes on: [/b] caf\u00e9"
     assert "at work" not in shown.text()
     assert shown.written.endswith(b"\n")
     assert shown.written.count(b"\x1b[?25h") == 1, "the cursor is back"
+
+
+def test_ctrl_c_while_something_is_first_drawn_takes_it_away(tmp_path: Path) -> None:
+    work = """
+import os, signal, sys
+from rich.text import Text
+from pipeline import program, report
+def draw():
+    os.kill(os.getpid(), signal.SIGINT)
+    return Text("at work")
+def work(_):
+    with report.live(draw):
+        print("never")
+sys.exit(program.main(["x"], list, work, lambda _: "this goes on"))
+"""
+    with terminal(["-c", work], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
+        assert shown.wait() == 130
+    assert [line for line in shown.lines() if line] == ["interrupted: this goes on"]
+    assert shown.written.count(b"\x1b[?25l") == shown.written.count(b"\x1b[?25h")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
