@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import uuid
 from collections import deque
@@ -72,9 +73,17 @@ def is_local(files: fsspec.AbstractFileSystem) -> bool:
 
 
 def write_json(path: Path | None, value: object) -> None:
-    """Write a value as JSON into a file of this machine, if there is one."""
+    """Write a value as JSON into a file of this machine, if there is one; numbers that JSON lacks are "inf", "-inf" and "nan"."""
     if path is not None:
-        write_text(path, json.dumps(value, indent=1))
+        write_text(path, json.dumps(_in_json(value), indent=1, allow_nan=False))
+
+
+def _in_json(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _in_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
+    return str(float(value)) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

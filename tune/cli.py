@@ -142,7 +142,7 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
     name = command.name or Path(command.recipe).stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise ValueError(f"--name must be letters, digits, '.', '_' and '-', not {name!r}")
-    bounds = {"num_trials": (1, 10**6), "num_confirmed": (0, 10**6), "max_concurrent": (1, 10**6), "search_seed": (0, 2**32 - 1)}
+    bounds = {"num_trials": (1, 10**6), "num_confirmed": (0, 50), "max_concurrent": (1, 10**6), "search_seed": (0, 2**32 - 1)}
     for flag, (least, most) in bounds.items():
         value = getattr(command, flag)
         if value is not None and not least <= value <= most:

@@ -1,6 +1,7 @@
 """Paths and URLs as users write them: what they mean, and what is refused with the name, the rule and the value."""
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -363,3 +365,13 @@ def test_a_result_is_written_through_a_link_and_into_a_pipe_and_by_several_at_on
         thread.join()
     assert len(set(json.loads(file.read_text()))) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "pipe", "result.json"]
+
+
+def test_results_are_json_that_every_reader_takes(tmp_path: Path) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no number of JSON")
+
+    result = {"h": math.inf, "w2": [math.nan, (-math.inf, 1.5)], "name": "inf", "n": 3, "none": None, "np": np.float64("nan")}
+    write_json(tmp_path / "result.json", result)
+    found = json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
+    assert found == {"h": "inf", "w2": ["nan", ["-inf", 1.5]], "name": "inf", "n": 3, "none": None, "np": "nan"}

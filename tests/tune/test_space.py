@@ -93,6 +93,7 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
         ("--space h 1 2", ("--space must name a field, such as --space.h 0.1 10",)),
         ("--space.kind perceptron residual --network.width 64", ("--network.width must be left out beside --space.kind",)),
         ("--space.kind perceptron light", ("data.target must be one of", "when network.kind is light, not moons")),
+        ("--num-confirmed 51", ("--num-confirmed must be at most 50",)),
         ("--search-seed 4294967296", ("--search-seed must be at most 4294967295",)),
         ("--seed 1_0", ("seed must be a whole number", "not 1_0")),
         ("--space.width 0 8", ("network.width must be at least 1, not 0",)),
