@@ -24,8 +24,8 @@ def image_metrics(samples: Images, train_reference: Images, test_reference: Imag
             ones cost the samples only.
 
     Returns:
-        `n`, and for the extractor NAME: `NAME_frechet`, `NAME_kid`, `NAME_precision`, `NAME_recall`; `class_kl` in nats and
-        `classes_covered` where it knows the data's classes; `inception_score` for Inception. Each has its `..._floor`.
+        For the extractor NAME: `NAME_n`, which is n; `NAME_frechet`, `NAME_kid`, `NAME_precision`, `NAME_recall`; `class_kl` in
+        nats and `classes_covered` where it knows the data's classes; `inception_score` for Inception. Each has its `..._floor`.
         `inception_frechet` and `inception_kid` are called `fid` and `kid` if the weights are the published ones.
     """
     n = len(samples)
@@ -38,7 +38,7 @@ def image_metrics(samples: Images, train_reference: Images, test_reference: Imag
         found = _compare(extractor, extractor.describe(quantised(samples)), _of_reference(extractor, test.shape, test.tobytes()))
     else:
         found = dict.fromkeys(floors, float("nan"))
-    return {"n": n, **found, **{f"{name}_floor": value for name, value in floors.items()}}
+    return {f"{extractor.name}_n": n, **found, **{f"{name}_floor": value for name, value in floors.items()}}
 
 
 def _compare(extractor: Extractor, samples: Described, reference: Described) -> dict[str, float]:

@@ -152,8 +152,8 @@ def test_images_of_the_data_are_at_the_floor_and_each_harm_is_seen(fashion: tupl
     n, network = 500, extractor("lenet")
     clean = image_metrics(train[:n], train[n : 2 * n], test[:n], network)
     names = {"lenet_frechet", "lenet_kid", "lenet_precision", "lenet_recall", "class_kl", "classes_covered"}
-    assert clean.keys() == {"n", *names, *(f"{name}_floor" for name in names)}
-    assert clean["n"] == n
+    assert clean.keys() == {"lenet_n", *names, *(f"{name}_floor" for name in names)}
+    assert clean["lenet_n"] == n
     assert clean["lenet_frechet"] < 2 * clean["lenet_frechet_floor"]
     assert min(clean["lenet_precision"], clean["lenet_recall"]) > 0.8
     assert clean["classes_covered"] == 10
@@ -169,7 +169,7 @@ def test_images_of_the_data_are_at_the_floor_and_each_harm_is_seen(fashion: tupl
     assert few["lenet_recall"] == 0
     assert few["class_kl"] > 0.1
     lost = image_metrics(np.where(np.arange(n)[:, None, None, None] == 3, np.nan, train[:n]), train[n : 2 * n], test[:n], network)
-    assert {name for name, value in lost.items() if not math.isnan(value)} == {"n", *floors}
+    assert {name for name, value in lost.items() if not math.isnan(value)} == {"lenet_n", *floors}
     with pytest.raises(ValueError, match="must be equally many, since distances depend on n, not 9, 10 and 10"):
         image_metrics(train[:9], train[:10], test[:10], network)
 
@@ -228,7 +228,7 @@ def test_figures_of_inception_are_those_of_torch_fidelity(inception_weights: Pat
         "inception_recall": expected["recall"],
         "inception_score": expected["inception_score_mean"],
     }
-    assert {name for name in found if not name.endswith("_floor")} == {"n", *theirs}
+    assert {name for name in found if not name.endswith("_floor")} == {"inception_n", *theirs}
     for name, value in theirs.items():
         assert found[name] == pytest.approx(value, rel=1e-3), name
     assert found["inception_frechet_floor"] == pytest.approx(0, abs=1e-6 * found["inception_frechet"])

@@ -144,7 +144,7 @@ def test_images_are_judged_beside_the_floor_in_the_features_of_a_network_that_kn
     results = train(shortened("fashion_mnist"), store)
     generator = load_generator(store, results[-1].ref)
     metrics = evaluate(generator, num_pairs=1)
-    assert metrics["n"] == 2000
+    assert metrics["lenet_n"] == 2000
     assert metrics["lenet_frechet"] > 10 * metrics["lenet_frechet_floor"] > 0
     assert metrics["lenet_recall"] < 0.2
     assert metrics["lenet_recall_floor"] > 0.85

@@ -9,7 +9,7 @@ from pipeline.phase import phases_of
 from pipeline.recipe import PLANAR, Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, modes_of
 
-CONSTANT = {"modes", "n"}
+CONSTANT = {"modes", "lenet_n", "lenet_digits_n"}
 
 
 @pytest.mark.parametrize("target", ["gaussian", "moons", "pinwheel", "digits", "fashion_mnist"])
