@@ -1,26 +1,38 @@
 # `make run` and `make test` are all that a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+N ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(N) --durations 15
 DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist faketime postgresql
 
-.PHONY: run test lint unit soak system clean
+.PHONY: help run check test test-all soak coverage lint system clean
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: .venv/.installed ## train two_circles and say where the picture is
 	$(BIN)/python -m pipeline run two_circles
 
-test: system .venv/.installed-dev lint unit ## linters, types and all tests
+check: system .venv/.installed-dev lint ## linters, types, and every test that starts no other process
+	$(PYTEST) -m "not real and not thorough and not soak"
 
-lint: .venv/.installed-dev
+test: system .venv/.installed-dev lint ## check, and each promise once on real servers
+	$(PYTEST) -m "not thorough and not soak"
+
+test-all: system .venv/.installed-dev lint ## everything: every fault, autoscaling, compiled flows, all benchmarks
+	$(PYTEST)
+
+soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
+	$(BIN)/python -m pytest -m soak
+
+coverage: system .venv/.installed-dev ## branch coverage of the packages under `make test`
+	$(PYTEST) -m "not thorough and not soak" --cov --cov-report=term:skip-covered --cov-report=html:.coverage-html
+
+lint: .venv/.installed-dev ## linters and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy benchmarks
-
-unit: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations 30
-
-soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
-	$(BIN)/python -m pytest -m soak
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,5 +49,5 @@ system:
 	    dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN_PACKAGES) >/dev/null; }; \
 	else echo "not installing Debian packages: $(DEBIAN_PACKAGES)"; fi
 
-clean:
+clean: ## remove the environment and all local state
 	rm -rf .venv .sjko

@@ -14,7 +14,7 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
 from pipeline.data import load_endpoints
-from pipeline.evaluate import NUM_PAIRS, Generator, evaluate
+from pipeline.evaluate import FULL, Generator, evaluate
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 
@@ -43,7 +43,7 @@ def measure_case(case: Row) -> Iterator[Row]:
     ratio = float("nan")
     for seconds, num_steps, generator in looks_at(case):
         ratio = ratio_to_floor(generator, 0)
-        if ratio <= GOAL and (ratio := ratio_to_floor(generator, NUM_PAIRS)) <= GOAL:
+        if ratio <= GOAL and (ratio := ratio_to_floor(generator, FULL.num_pairs)) <= GOAL:
             yield {"cpu_seconds": seconds, "reached": 1, "w2_ratio": ratio, "num_steps": num_steps}
             return
         if seconds >= case["limit"]:

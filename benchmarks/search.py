@@ -25,6 +25,7 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import ROOT, Pivot, Row, main, prepare
 from components.metrics import over_floor
 from pipeline.evaluate import Generator, evaluate
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.recipe import Data, Recipe
 
 RECIPE, MEASURES, SEEDS = "two_circles", ("spiral",), (0, 1, 2)
@@ -33,7 +34,7 @@ NUM_TRIALS, NUM_STEPS, MAX_PHASES = 24, 150, 6
 H_RANGE, H_GRID, K_GRID = (0.03, 30.0), (0.17, 5.3), (3, 6)
 """The grid has the middle of each half of the range, on the scale of logarithms."""
 DIVERGENCES = ("kl", "jsd", "softplus")
-FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 16, 16
+FRESH_DRAWS, FRESH = 1 << 16, EvaluationSize(num_pairs=16)
 Point = dict[str, Any]
 
 
@@ -120,7 +121,7 @@ def judge(case: Row, point: Point) -> float:
 
 def judged(case: Row, method: str, point: Point, num_trained: int) -> Row:
     """What a method's choice is worth on fresh samples."""
-    metrics = evaluate(trained(case, point), NUM_FRESH_PAIRS, FRESH_DRAWS)
+    metrics = evaluate(trained(case, point), FRESH, FRESH_DRAWS)
     return {
         "method": method,
         "best_w2": metrics["w2"],

@@ -19,11 +19,12 @@ from components.metrics import mmd2, over_floor
 from components.networks import FourierFeatures, perceptron
 from pipeline.data import load_endpoints
 from pipeline.evaluate import Generator, evaluate, held_out
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 
 MEASURES = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll")
-SEEDS, CPU_SECONDS, NUM_PAIRS = (0, 1, 2), 27.0, 16
+SEEDS, CPU_SECONDS, SIZE = (0, 1, 2), 27.0, EvaluationSize(num_pairs=16)
 METHODS = ("sjko_kl", "sjko_jsd", "uotm_source_fixed", "uotm", "otm", "f_gan", "composed")
 OT_CFM = "ot_cfm"
 CFM_LEARNING_RATE = 5e-3
@@ -57,7 +58,7 @@ def measure_case(case: Row) -> Iterator[Row]:
 
 def judge(generator: Generator) -> Row:
     """Metrics of a generator; `w2_ratio` is W2 over its floor."""
-    metrics = evaluate(generator, NUM_PAIRS)
+    metrics = evaluate(generator, SIZE)
     n = 2000
     return {
         **metrics,

@@ -24,6 +24,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Graphs = Iterable[Transported]
 WARM_UP = 9
 """One over the share of all updates that the averaged map spans while its decay is not reached."""
+BACKEND = "inductor"
+"""What makes machine code of a traced step; `aot_eager` shows in seconds whether it can be traced."""
 NUM_GRAPHS = 64
 """One per objective, penalty weight, number of frozen maps and shape of a worker's share: a search in one process has many."""
 
@@ -147,7 +149,7 @@ def compiled(function: Function) -> Function:
     so they are made at every call; beyond NUM_GRAPHS a process goes on uncompiled.
     """
     settings = torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=NUM_GRAPHS)
-    return cast(Function, settings(torch.compile(function, dynamic=False)))
+    return cast(Function, settings(torch.compile(function, dynamic=False, backend=BACKEND)))
 
 
 def averaging_weight(num_updates: Float[Tensor, ""], decay: float) -> Float[Tensor, ""]:

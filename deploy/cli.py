@@ -12,9 +12,10 @@ import tyro
 from deploy.rules import Rule
 from deploy.serving import check_hosts, check_ports, hosts_of, token_of
 from pipeline import cluster as clusters
-from pipeline import program
+from pipeline import evaluation_size, program
 from pipeline.cli import check_json, parse_as
 from pipeline.cluster import Cluster
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.places import Place, RayAddress, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
@@ -43,6 +44,7 @@ class Register:
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     name: str
     """name of the registered model"""
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Store = field(default_factory=Store)
 
 
@@ -58,6 +60,7 @@ class Promote:
     """the alias to move"""
     require: str | None = None
     """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Store = field(default_factory=Store)
 
 
@@ -183,6 +186,8 @@ def check(command: Any) -> None:
     check_json(command.store.json)
     if isinstance(command, Promote | Rollback):
         check_alias(command.alias)
+    if isinstance(command, Register | Promote):
+        evaluation_size.validate(command.evaluation)
     match command:
         case Register(name=name) | Rollback(name=name):
             model_name(name)

@@ -96,7 +96,7 @@ def register(registry: Registry, store: Store, command: cli.Register) -> Mapping
     ref = store.resolve(command.run)
     version = registry.holding(ref, command.name)
     if version is None:
-        version = registry.register(ref, command.name, store.flow_behind(command.run, ref))
+        version = registry.register(ref, command.name, store.flow_behind(command.run, ref), command.evaluation)
     else:
         report.line(f"{version} holds this very map already, so no other is made; it is @candidate now")
         registry.make_candidate(version)
@@ -111,7 +111,7 @@ def promoted(registry: Registry, command: cli.Promote) -> Mapping[str, Any]:
     """Promote a version."""
     rule = Rule.parse(command.require) if command.require else None
     number = None if command.version is None else str(command.version)
-    done = promote(registry, command.name, number, command.alias, rule)
+    done = promote(registry, command.name, number, command.alias, rule, size=command.evaluation)
     before = "unset" if done.before is None else f"version {done.before.number}"
     report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {before}")
     if rule is not None and done.bound is None:

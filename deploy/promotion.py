@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from deploy.registry import CANDIDATE, Registry, Version
 from deploy.rules import Rule
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import FULL, evaluate
+from pipeline.evaluation_size import EvaluationSize
 
 
 class Refused(FlowError):
@@ -31,7 +32,9 @@ class Promotion:
     bound: float | None
 
 
-def promote(registry: Registry, name: str, number: str | None, alias: str, rule: Rule | None) -> Promotion:
+def promote(
+    registry: Registry, name: str, number: str | None, alias: str, rule: Rule | None, *, size: EvaluationSize = FULL
+) -> Promotion:
     """Point `alias` at a version, if it is whole and fulfils the rule.
 
     Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen.
@@ -44,7 +47,8 @@ def promote(registry: Registry, name: str, number: str | None, alias: str, rule:
     version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
     first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
     generator = registry.load(version, with_data=True)
-    metrics = evaluate(generator, first_draw=first_draw)
+    with_floors = rule is not None and (rule.reference == "floor" or rule.metric.endswith("_floor"))
+    metrics = evaluate(generator, size, first_draw, with_floors=with_floors)
     value = bound = None
     if rule is not None:
         champion = None
@@ -54,7 +58,7 @@ def promote(registry: Registry, name: str, number: str | None, alias: str, rule:
                 raise RecipeMismatch(
                     f"{version} and {before} were trained on different data, so their metrics cannot be compared"
                 )
-            champion = evaluate(other, first_draw=first_draw)
+            champion = evaluate(other, size, first_draw, with_floors=with_floors)
         bound = rule.bound(metrics, champion)
         value = metrics[rule.metric]
         if bound is not None and not rule.holds(value, bound):

@@ -26,7 +26,8 @@ from deploy.bundle import Lineage
 from deploy.export import export
 from deploy.flavour import sjko_sampler
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
-from pipeline.evaluate import Generator, evaluate, load_generator, measured_before
+from pipeline.evaluate import FULL, Generator, evaluate, load_generator, measured_before
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.provenance import commit, redacted, versions
 from pipeline.runs import PARENT
 from pipeline.store import FINGERPRINT, MapRef, Store
@@ -163,14 +164,15 @@ class Registry:
                     return version
         return None
 
-    def register(self, ref: MapRef, name: str, flow_run_id: str | None = None) -> Version:
+    def register(self, ref: MapRef, name: str, flow_run_id: str | None = None, size: EvaluationSize = FULL) -> Version:
         """A new version from a published map, under the alias @candidate. The version appears when all its files are there.
 
         Args:
             flow_run_id: the flow that it is registered as; None: the one that trained the map's phase.
+            size: on how many samples it is measured, unless its flow has been already.
         """
         generator, run = load_generator(self._store, ref, where=self._where), self._store.run(ref.run_id)
-        metrics = measured_before(run) or evaluate(generator)
+        metrics = measured_before(run, size) or evaluate(generator, size)
         phases = [link.run_id for link in self._store.ancestors(ref)]
         flow = flow_run_id or run.data.tags.get(PARENT, ref.run_id)
         lineage = Lineage(flow, phases, commit())

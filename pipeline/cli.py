@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import arguments as parser
 from pipeline import cluster as clusters
-from pipeline import places, prepare_command, program, recipe_files
+from pipeline import evaluation_size, places, prepare_command, program, recipe_files
 from pipeline.flags import Command, Evaluate, FlowFlags, List, Run, Show, Status, Stop, Submit
 from pipeline.prepare_command import Prepare
 from pipeline.provenance import redacted
@@ -89,6 +89,8 @@ def read(arguments: Sequence[str]) -> Any:
         prepare_command.check(command)
     elif not isinstance(command, Status | Stop):
         clusters.validate(command.cluster)
+    if isinstance(command, Run | Submit | Evaluate):
+        evaluation_size.validate(command.evaluation)
     if isinstance(command, Evaluate):
         command.require_consistent()
     check_json(command.json)
@@ -143,6 +145,6 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
     report.quieten()  # now: MLflow and Ray set their loggers when they are imported
     match command:
         case Run():
-            commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.json)
+            commands.run(recipe_of(command), Path(command.recipe).stem, command.cluster, command.evaluation, command.json)
         case Evaluate():
             commands.evaluate_reference(command)

@@ -14,15 +14,16 @@ from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.evaluate import (
     EVALUATED,
-    EVALUATION_VERSION,
     Generator,
     evaluate,
+    evaluation_tag,
     held_out,
     image_figures,
     load_generator,
     num_samples,
     require_image_figures,
 )
+from pipeline.evaluation_size import Evaluation, EvaluationSize
 from pipeline.files import write_json
 from pipeline.flags import Evaluate
 from pipeline.flow import PhaseResult, run_flow
@@ -38,7 +39,7 @@ HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 
-def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
+def run(recipe: Recipe, name: str, cluster: Cluster, evaluation: Evaluation, json_file: Path | None) -> None:
     """Train what is missing of a flow, evaluate every phase, draw the pictures."""
     recipe, where = resolve(recipe, cluster), clusters.data(cluster)
     store = open_store(cluster)
@@ -50,7 +51,8 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
             generator = cache(partial(load_generator, store, result.ref, where=where))  # read when it is first needed
-            row = phase_row(store, result, generator, cluster)
+            size = evaluation.of_phase(result.phase.k, len(phases))
+            row = phase_row(store, result, generator, cluster, size)
             display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
             generators.append(generator)
             rows.append(row)
@@ -62,7 +64,8 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
     summary = {"run_id": flow_run_id, "phases": rows}
     write_json(folder / "flow.json", summary)
     store.log_file(flow_run_id, folder / "flow.json")
-    store.log_metrics(flow_run_id, {row["k"]: {key: row["metrics"][key] for key in ("w2", "w2_floor")} for row in rows})
+    names = ("w2", "w2_floor", "num_samples", "num_pairs")
+    store.log_metrics(flow_run_id, {row["k"]: {name: row["metrics"][name] for name in names} for row in rows})
     write_json(json_file, summary)
     last = rows[-1]["metrics"]
     ratio = over_floor(last["w2"], last["w2_floor"])
@@ -72,9 +75,11 @@ def run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> 
         report.line(f"picture: {picture}")
 
 
-def phase_row(store: Store, result: PhaseResult, generator: Callable[[], Generator], cluster: Cluster) -> dict[str, Any]:
+def phase_row(
+    store: Store, result: PhaseResult, generator: Callable[[], Generator], cluster: Cluster, size: EvaluationSize
+) -> dict[str, Any]:
     """What is known of a phase, for `--json`; metrics are computed once and kept with the phase's run."""
-    metrics = evaluated(store, result.ref, generator, cluster)
+    metrics = evaluated(store, result.ref, generator, cluster, size)
     tags = store.run(result.ref.run_id).data.tags
     return {
         "k": result.phase.k,
@@ -89,43 +94,45 @@ def phase_row(store: Store, result: PhaseResult, generator: Callable[[], Generat
     }
 
 
-def evaluated(store: Store, ref: MapRef, generator: Callable[[], Generator], cluster: Cluster) -> dict[str, float]:
-    """Metrics of a published map, from its run, or computed and logged there with a picture.
+def evaluated(
+    store: Store, ref: MapRef, generator: Callable[[], Generator], cluster: Cluster, size: EvaluationSize
+) -> dict[str, float]:
+    """Metrics of a published map on so many samples, from its run, or computed and logged there with a picture.
 
     On a cluster that is connected they are computed where a CPU is free: the head, where drivers wait, has none.
     """
     run = store.run(ref.run_id)
-    if run.data.tags.get(EVALUATED) == EVALUATION_VERSION:
+    if run.data.tags.get(EVALUATED) == evaluation_tag(size):
         return dict(run.data.metrics)
     if cluster.address and cluster.num_workers and ray.is_initialized():
         elsewhere = ray.remote(num_cpus=1)(measured_elsewhere)
         try:
-            metrics = ray.get(elsewhere.remote(store.uri, ref, clusters.data(cluster)))
+            metrics = ray.get(elsewhere.remote(store.uri, ref, clusters.data(cluster), size))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
     else:
-        metrics = measured(store, ref, generator())
+        metrics = measured(store, ref, generator(), size)
     return {**run.data.metrics, **metrics}
 
 
-def measured_elsewhere(uri: str, ref: MapRef, where: str | None) -> dict[str, float]:
-    """The same in a task of Ray."""
+def measured_elsewhere(uri: str, ref: MapRef, where: str | None, size: EvaluationSize) -> dict[str, float]:
+    """Load a published map, compute its metrics and log them: a task of Ray."""
     store = Store(uri)
-    return measured(store, ref, load_generator(store, ref, where=where))
+    return measured(store, ref, load_generator(store, ref, where=where), size)
 
 
-def measured(store: Store, ref: MapRef, generator: Generator) -> dict[str, float]:
+def measured(store: Store, ref: MapRef, generator: Generator, size: EvaluationSize) -> dict[str, float]:
     """Compute the metrics of a published map, and log them with a picture of its samples."""
     from pipeline import figures  # and with it matplotlib
 
-    metrics = evaluate(generator)
+    metrics = evaluate(generator, size)
     store.log_metrics(ref.run_id, {generator.phase.num_steps: metrics})
     with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
         reference = held_out(generator.endpoints, 0)
         title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
         figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, title)
     store.tag(ref.run_id, EVALUATED_ON, machine())
-    store.tag(ref.run_id, EVALUATED, EVALUATION_VERSION)
+    store.tag(ref.run_id, EVALUATED, evaluation_tag(size))
     return metrics
 
 
@@ -142,8 +149,8 @@ def draw_flow(
     titles = ["source", *(f"phase {row['k']}" for row in rows)]
     reference = held_out(endpoints, 0)
     figures.flow_picture(pictures[0], by_phase, reference, titles)
-    quality = {"W2": [row["metrics"]["w2"] for row in rows]}
-    figures.curves_picture(pictures[1], quality, rows[0]["metrics"]["w2_floor"], loss_curves(store, rows, generators))
+    quality = {"W2": [over_floor(row["metrics"]["w2"], row["metrics"]["w2_floor"]) for row in rows]}
+    figures.curves_picture(pictures[1], quality, loss_curves(store, rows, generators))
     figures.animation(pictures[2], by_phase, reference, titles)
     for picture in pictures:
         store.log_file(flow_run_id, picture, "pictures")
@@ -172,7 +179,7 @@ def evaluate_reference(command: Evaluate) -> None:
     generator = load_generator(store, ref, where=clusters.data(command.cluster))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
-    metrics = evaluate(generator)
+    metrics = evaluate(generator, command.evaluation)
     if command.extractor is not None:
         metrics |= image_figures(generator, command.extractor, command.num_images, command.weights)
     path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"

@@ -33,7 +33,7 @@ IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 @contextlib.contextmanager
 def connected(cluster: Cluster, metrics_port: int | None = None) -> Iterator[None]:
     """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
-    if cluster.num_workers == 0 or ray.is_initialized():
+    if cluster.num_workers == 0:
         yield
         return
     with started(cluster, metrics_port=metrics_port):
@@ -47,7 +47,7 @@ def is_secret(name: str, value: str) -> bool:
 
 @contextlib.contextmanager
 def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metrics_port: int | None = None) -> Iterator[None]:
-    """Ray, in any case.
+    """Connect to Ray: the one that this process has already, else the cluster at the address, else one that is started here.
 
     Args:
         resources: custom resources of a Ray that is started here.
@@ -56,6 +56,9 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
     Raises:
         Unschedulable: nothing answers at the cluster's address, or Ray does not start here; says why.
     """
+    if ray.is_initialized():
+        yield
+        return
     environment = {
         name: value for name, value in os.environ.items() if name.startswith(TRAVELLING) and not is_secret(name, value)
     }

@@ -18,6 +18,7 @@ from components.streams import normal, stream
 from pipeline.build import shape_of
 from pipeline.data import Endpoints, Samples, load_endpoints
 from pipeline.errors import Unusable
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.extractors import extractor
 from pipeline.image_evaluation import image_metrics
 from pipeline.phase import Phase
@@ -26,13 +27,12 @@ from pipeline.runs import Run
 from pipeline.store import MapRef, Store
 
 EVALUATED = "sjko.evaluated"
+"""Tag of a run that holds the metrics of its map: how they were computed."""
 EVALUATION_VERSION = "2"
-"""Value of the tag of a run whose metrics are those of `evaluate`."""
+"""Raised when figures of equal samples change, so that they are computed again; 2: floors without replacement."""
 OF_TRAINING = {"potential_loss", "map_loss", "transport_cost", "gradient_penalty", "divergence", "step", "train_seconds"}
 """Metrics of a phase's run that its worker logged."""
-NUM_SAMPLES = 2000
-NUM_PAIRS = 4
-"""W2 of one pair of samples of 2000 scatters by 10-30 %: figures are means over this many independent pairs."""
+FULL = EvaluationSize()
 MOST_NUMBERS = 40_000_000
 """Of one sample: 203 images of 256 x 256 in colour."""
 SAMPLES_AT_ONCE = 250
@@ -101,24 +101,24 @@ def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None
     return generator_of(phase, endpoints, (store.load(link, ["averaged_map"])["averaged_map"] for link in links))
 
 
-def num_samples(endpoints: Endpoints) -> int:
-    """How many samples W2 is measured on: 2000, or all there are where they are fewer, or what the memory holds."""
-    return min(NUM_SAMPLES, endpoints.num_distinct or NUM_SAMPLES, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
+def num_samples(endpoints: Endpoints, most: int = FULL.num_samples) -> int:
+    """How many samples W2 is measured on: those asked for, or all there are where they are fewer, or what the memory holds."""
+    return min(most, endpoints.num_distinct or most, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
 
 
-def held_out(endpoints: Endpoints, draw: int) -> Samples:
+def held_out(endpoints: Endpoints, draw: int, most: int = FULL.num_samples) -> Samples:
     """Samples of the target that training never sees."""
-    return endpoints.held_out(num_samples(endpoints), stream(0, "evaluation_target", step=draw))
+    return endpoints.held_out(num_samples(endpoints, most), stream(0, "evaluation_target", step=draw))
 
 
-@lru_cache(maxsize=4)
-def floors(data: Data, num_pairs: int = NUM_PAIRS, first_draw: int = 0, where: str | None = None) -> dict[str, float]:
+@lru_cache(maxsize=8)
+def floors(data: Data, size: EvaluationSize = FULL, first_draw: int = 0, where: str | None = None) -> dict[str, float]:
     """The same distances between held-out samples and independent samples of the target itself: what a perfect map would get."""
     endpoints = endpoints_of(data, where)
-    n = num_samples(endpoints)
-    draws = range(first_draw, first_draw + num_pairs)
+    n = num_samples(endpoints, size.num_samples)
+    draws = range(first_draw, first_draw + size.num_pairs)
     fresh = [endpoints.seen(n, stream(0, "evaluation_floor", step=draw)) for draw in draws]
-    means = mean_distances([(x, held_out(endpoints, draw)) for draw, x in zip(draws, fresh, strict=True)])
+    means = mean_distances([(x, held_out(endpoints, draw, n)) for draw, x in zip(draws, fresh, strict=True)])
     return {f"{name}_floor": value for name, value in means.items()}
 
 
@@ -174,19 +174,29 @@ def distances(samples: Samples, reference: Samples) -> dict[str, float]:
     return {"w2": w2(x, y), "sliced_w2": sliced_w2(x, y, stream(0, "projections"))}
 
 
-def measured_before(run: Run) -> dict[str, float] | None:
+def evaluation_tag(size: EvaluationSize) -> str:
+    """Say how metrics were computed, as the tag of their run has it."""
+    return f"version {EVALUATION_VERSION}, {size}"
+
+
+def measured_before(run: Run, size: EvaluationSize = FULL) -> dict[str, float] | None:
     """What `evaluate` gives for the map of a phase's run, where that was kept; None where it is to be computed."""
-    if run.data.tags.get(EVALUATED) != EVALUATION_VERSION:
+    if run.data.tags.get(EVALUATED) != evaluation_tag(size):
         return None
     return {name: value for name, value in run.data.metrics.items() if name not in OF_TRAINING}
 
 
-def evaluate(generator: Generator, num_pairs: int = NUM_PAIRS, first_draw: int = 0) -> dict[str, float]:
-    """Metrics of a generator, each distance with its floor, on samples numbered from `first_draw`."""
+def evaluate(
+    generator: Generator, size: EvaluationSize = FULL, first_draw: int = 0, *, with_floors: bool = True
+) -> dict[str, float]:
+    """Metrics of a generator, each distance with its floor, on samples numbered from `first_draw`; how many, beside them."""
     endpoints = generator.endpoints
-    n = num_samples(endpoints)
-    pairs = [(generator.sample(n, draw), held_out(endpoints, draw)) for draw in range(first_draw, first_draw + num_pairs)]
-    metrics = mean_distances(pairs) | floors(generator.phase.data, num_pairs, first_draw, endpoints.where)
+    n, draws = num_samples(endpoints, size.num_samples), range(first_draw, first_draw + size.num_pairs)
+    pairs = [(generator.sample(n, draw), held_out(endpoints, draw, n)) for draw in draws]
+    metrics: dict[str, float] = {"num_samples": n, "num_pairs": size.num_pairs}
+    metrics |= mean_distances(pairs)
+    if with_floors:
+        metrics |= floors(generator.phase.data, size, first_draw, endpoints.where)
     if (name := own_extractor(generator)) is not None:
         metrics |= image_figures(generator, name, n)
     if endpoints.modes is not None and endpoints.modes.mode_of is not None:

@@ -95,13 +95,14 @@ def flow_picture(path: Path, by_phase: Sequence[Samples], reference: Samples, ti
 
 
 def curves_picture(
-    path: Path, quality: Mapping[str, Sequence[float]], floor: float, losses: Mapping[str, Sequence[tuple[float, float]]]
+    path: Path, quality: Mapping[str, Sequence[float | None]], losses: Mapping[str, Sequence[tuple[float, float]]]
 ) -> None:
-    """W2 by phase over its floor, and the losses over all steps of the flow."""
+    """Draw distances by phase, each as a multiple of its floor, and the losses over all steps of the flow."""
     figure, grid = plt.subplots(1, 1 + len(losses), figsize=(4 * (1 + len(losses)), 3.2), layout="constrained")
     for name, values in quality.items():
-        grid[0].plot(range(len(values)), values, marker="o", ms=4, color=BLUE, label=name)
-    grid[0].axhline(floor, color="k", lw=0.8, ls="--", label="floor")
+        shown = [math.nan if value is None else value for value in values]
+        grid[0].plot(range(len(shown)), shown, marker="o", ms=4, color=BLUE, label=f"{name} over its floor")
+    grid[0].axhline(1.0, color="k", lw=0.8, ls="--", label="floor")
     grid[0].set(xlabel="phase k", title="distance to held-out data", ylim=(0, None))
     grid[0].legend(frameon=False)
     for axes, (name, points) in zip(grid[1:], losses.items(), strict=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.cluster import Cluster
+from pipeline.evaluation_size import Evaluation, EvaluationSize
 from pipeline.places import Server, Source
 from pipeline.prepare_command import Prepare
 from pipeline.recipe import Data, Jko, Network, Training
@@ -35,6 +36,7 @@ class FlowFlags:
 class Run(FlowFlags):
     """Train a flow: every phase that is not in the store yet, then its metrics and pictures."""
 
+    evaluation: Evaluation = field(default_factory=Evaluation)
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """show the resolved recipe, the fingerprints and what is already in the store; train and write nothing"""
 
@@ -69,6 +71,7 @@ class Evaluate:
     """image metrics in the features of this network as well; `inception` with its published weights gives FID and KID"""
     weights: Source | None = None
     """path or URL of the weights of `inception`; the other networks bring their own"""
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     num_images: int = 5000
     """images for those metrics, at most what is held out; FID is published with 50000"""
     cluster: Cluster = field(default_factory=Cluster)
@@ -93,6 +96,7 @@ class Evaluate:
 class Submit(FlowFlags):
     """Send a flow to a running cluster as a job and follow its log; the job goes on when this command ends."""
 
+    evaluation: Evaluation = field(default_factory=Evaluation)
     address: Server = DASHBOARD
     """the cluster's dashboard, which `ray dashboard ray_cluster.yaml` brings to this machine"""
     detach: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

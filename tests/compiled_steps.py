@@ -1,6 +1,6 @@
 """Two workers whose steps are compiled whole, against one whose steps are not: a program of `test_jko.py`.
 
-    python compiled_steps.py RENDEZVOUS
+    python compiled_steps.py BACKEND RENDEZVOUS
 
 Prints as JSON the largest difference of a loss or an averaged weight, the number of graphs, and what broke them. In a process of
 its own, because torch cannot compile what checks shapes while it runs.
@@ -15,6 +15,7 @@ import torch.distributed as dist
 from builders import SECOND_ORDER, double_state, objective, problem, random_batches
 from torch._dynamo.utils import counters
 
+from components import jko
 from components.gradients import Batch
 from components.jko import train_phase
 from components.networks import PerceptronPotential
@@ -51,8 +52,9 @@ def difference(seed: int, rows: slice) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
 
 
-def main(rank: int, rendezvous: str) -> None:
+def main(rank: int, backend: str, rendezvous: str) -> None:
     torch.set_num_threads(1)
+    jko.BACKEND = backend
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     rows = slice(0, NUM_FIRST) if rank == 0 else slice(NUM_FIRST, N)
     differences = [difference(seed, rows) for seed in (0, 1)]
@@ -63,4 +65,4 @@ def main(rank: int, rendezvous: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.multiprocessing.start_processes(main, (sys.argv[1],), nprocs=2, start_method="spawn")
+    torch.multiprocessing.start_processes(main, tuple(sys.argv[1:]), nprocs=2, start_method="spawn")

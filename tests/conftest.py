@@ -1,34 +1,93 @@
-"""Test-wide settings: shape annotations of `components` are checked at run time, and torch keeps to one thread."""
+"""Test-wide settings: three sizes of the suite, shapes checked at run time, one thread, and no process left behind.
 
+A test without a marker starts no other process: `make check` runs these. `real` is one end-to-end test of each promise on real
+servers: `make test` adds them. `thorough` is every fault, resize and benchmark: `make test-all` runs everything.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from jaxtyping import install_import_hook
-from xdist.scheduler.loadscope import LoadScopeScheduling
 
 # Tests import `components` after this file, so beartype checks every annotated function and dataclass of it. An int passes for
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
 install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)
-CLUSTERS = ("test_autoscaling", "test_clusters", "test_search", "test_services", "test_soak", "test_submission", "test_terminals")
-"""Files whose tests start several nodes or drivers: one after the other, or a small machine keeps them waiting too long."""
-pytest_plugins = ["homes", "live_service"]  # after the hook: it imports `components`
+pytest_plugins = ["homes", "servers", "live_service"]  # after the hook: they import `components`
+
+LARGER = ("real", "thorough", "soak")
+"""Markers of tests that start processes."""
+HARMLESS = {"git", "uname", "lscpu", "ldconfig", "file", "bash", "sh"}
+"""Programs that any test may run: they answer at once and leave nothing."""
+STARTED_BY = "SJKO_STARTED_BY_TEST_PROCESS"
+"""Variable that every process inherits which a test starts."""
+_small: list[str] = []
+"""The test that runs now, where it may start no process."""
 
 
-class ByFile(LoadScopeScheduling):
-    """A file stays in one of the processes of `-n 2`, and so do all of CLUSTERS."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark tests that use a real server; keep the tests of a file in one process of `-n`, and all that use the same Ray."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs
+        servers = {definitions[-1].func.__module__ for definitions in fixtures.values()} & {"servers", "live_service"}
+        if servers and not any(item.get_closest_marker(name) for name in LARGER):
+            item.add_marker(pytest.mark.real)
+        if item.get_closest_marker("xdist_group") is None:
+            group = "ray" if "local_ray" in fixtures else "serve" if "live_service" in servers else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in LARGER[::-1]])
 
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", maxsplit=1)[0]
-        return "clusters" if Path(path).stem in CLUSTERS else path
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if not any(item.get_closest_marker(name) for name in LARGER):
+        _small.append(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        _small.clear()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
-    return ByFile(config, log)
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    """Python tells of every process that it starts."""
+    if event == "subprocess.Popen" and _small and Path(str(arguments[0])).name not in HARMLESS:
+        raise AssertionError(f"{_small[0]} starts {arguments[0]}: it needs the marker `real` or `thorough`")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """CLUSTERS first, since they are half of the work; benchmarks, which take every core, when little else runs."""
-    items.sort(key=lambda item: (item.path.stem not in CLUSTERS, item.path.stem == "test_benchmarks"))
+sys.addaudithook(_watch)
+
+
+def pytest_configure() -> None:
+    from homes import CACHE
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))  # compiled once, also for the next run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """A run that leaves a process behind fails, and ends it."""
+    os.environ[STARTED_BY] = str(os.getpid())
+    yield
+    _, left = psutil.wait_procs(started_here(), timeout=30)
+    names = [f"{process.pid} {' '.join(process.cmdline())[:150]}" for process in left if process.is_running()]
+    for process in left:
+        process.kill()
+    assert not names, f"left running: {names}"
+
+
+def started_here() -> list[psutil.Process]:
+    """Processes that this one has started, or that those have, wherever they hang now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(STARTED_BY) == str(os.getpid()) and process.pid != os.getpid()
+            if ours and "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):  # ends with this process
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = states.FILES
 
 
+QUICK = ["--evaluation.num-samples=200", "--evaluation.num-pairs=1"]
+"""Flags of commands whose figures do not matter to a test: the full ones take seconds of every core."""
+
+
 class Quiet:
     """An observer that remembers what it was told."""
 
@@ -61,6 +65,27 @@ def train(recipe: Recipe, store: Store, cluster: Cluster | None = None, observer
 def weights(store: Store, ref: MapRef) -> dict[str, torch.Tensor]:
     """Every tensor that a phase published, by file and name."""
     return {f"{file}/{name}": tensor for file, tensors in store.load(ref, FILES).items() for name, tensor in tensors.items()}
+
+
+STILL = {"map_lr": 1e-12, "potential_lr": 1e-12, "beta1": 0.0, "beta2": 0.9999}
+"""Fields of a recipe whose networks stay where they are, so that Adam's second moments record the gradient of every step.
+
+Two programs that add up in another order (workers, microbatches, layouts, compiled code) agree in the gradients of equal networks
+to rounding. In weights after several steps of Adam they agree to nothing: a gradient near zero is all rounding, and Adam makes a
+full step of it.
+"""
+ROUNDING = 2.0**-23 * 1000
+"""Relative error of a float32 gradient that a thousand additions and products may have; the smallest fault, a row of a batch that
+is lost or counted twice, makes a hundred times as much."""
+
+
+def assert_same_gradients(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Two published phases of STILL saw the same gradients at every step, but for ROUNDING of their norm."""
+    for network in ("map", "potential"):
+        moments = [name for name in a if name.startswith(f"{network}_optimizer/") and name.endswith("exp_avg_sq")]
+        first, second = (torch.cat([phase[name].flatten() for name in moments]).double().sqrt() for phase in (a, b))
+        assert first.norm() > 0
+        assert (first - second).norm() <= ROUNDING * first.norm(), network
 
 
 def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:

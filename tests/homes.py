@@ -1,23 +1,47 @@
 """A home of its own for every test, with a database that is already migrated."""
 
+import os
 import shutil
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.store import Store
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sjko-tests"
+"""What one run of the tests makes for the next."""
+
+
+@cache
+def migrated_database() -> Path:
+    """A database with MLflow's tables and nothing in them, made once for all runs with this MLflow: it takes seconds."""
+    path = CACHE / f"mlflow-{version('mlflow')}.db"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            from mlflow.tracking import MlflowClient
+
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            MlflowClient(f"sqlite:///{unfinished}").search_experiments()
+            unfinished.replace(path)
+    return path
+
+
+def new_store(folder: Path) -> Store:
+    """An empty store in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated_database(), folder / "mlflow.db")
+    return Store(f"sqlite:///{folder / 'mlflow.db'}")
+
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and nothing in them."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+def migrated() -> Path:
+    return migrated_database()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A running `python -m deploy serve` with a champion of two phases, one for each file of tests that asks for it."""
+"""A running `python -m deploy serve` with a champion of two phases, one for all tests of a process that ask for it."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from flows import ROOT, command_environment, tiny, train
+from flows import QUICK, ROOT, command_environment, tiny, train
 from services import free_port
 
 from deploy.cli import main
@@ -45,7 +45,7 @@ class Service:
         return np.load(io.BytesIO(response.content), allow_pickle=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The command, with a champion of two phases, in a home that the tests of this file share."""
     home = tmp_path_factory.mktemp("service") / "home"
@@ -55,8 +55,8 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("SJKO_HOME", str(home))
         patch.setenv("OMP_NUM_THREADS", "1")
         store = Store(clusters.tracking_uri(Cluster()))
-        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
-        assert main(["promote", "moons"]) == 0
+        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
+        assert main(["promote", "moons", *QUICK]) == 0
         port, metrics_port = free_port(), free_port()
         command = [sys.executable, "-m", "deploy", "serve", "moons@champion", f"--port={port}", f"--metrics-port={metrics_port}"]
         environment = {**command_environment(home), "SJKO_TOKEN": TOKEN}

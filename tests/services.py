@@ -1,4 +1,4 @@
-"""Real servers for tests, each on a free port of the loopback and ended with its test: PostgreSQL, an S3 endpoint, MLflow."""
+"""How real servers are started for tests, each on a free port of the loopback: PostgreSQL, an S3 endpoint, MLflow."""
 
 import os
 import shutil
@@ -67,6 +67,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     subprocess.run(
         [*as_user, binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start"], check=True, capture_output=True
     )
+    print(f"started PostgreSQL at port {port}, log {log}")
     try:
         yield f"postgresql://sjko@127.0.0.1:{port}/postgres"
     finally:
@@ -80,6 +81,7 @@ def process(
     """A server process that answers at a URL, and its whole group ended afterwards."""
     with log.open("ab") as output:
         running = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        print(f"started {Path(command[0]).name} for {url}: process {running.pid}, log {log}")
         try:
             wait_for(url, running, seconds)
             yield running
@@ -94,21 +96,13 @@ def with_group_killed(running: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def s3(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
-    """The environment of an S3 client whose endpoint holds one empty bucket."""
-    import boto3
-    from s3fs import S3FileSystem
-
-    S3FileSystem.clear_instance_cache()  # an earlier test's clients hold an endpoint that is gone
+def s3(folder: Path) -> Iterator[dict[str, str]]:
+    """The environment of a client of an S3 endpoint that holds nothing yet."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     folder.mkdir(parents=True)
     with process(command, f"{url}/moto-api/", {**os.environ}, folder / "log"):
-        client = boto3.client(
-            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-        )
-        client.create_bucket(Bucket=bucket)
         yield {**S3_ENVIRONMENT, "AWS_ENDPOINT_URL": url}
 
 

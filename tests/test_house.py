@@ -55,6 +55,7 @@ def test_nothing_is_ever_pickled_or_unpickled() -> None:
 
 
 @pytest.mark.parametrize("package", ["pipeline", "deploy", "tune"])
+@pytest.mark.real
 def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import picture_sets as sets
 import pytest
-from flows import ROOT, command_environment, tiny, train
+from flows import QUICK, ROOT, command_environment, tiny, train
 from jupyter_client.manager import start_new_kernel
 from services import free_port
 from terminals import Terminal, terminal
@@ -25,8 +25,11 @@ training: {num_steps: STEPS, batch_size: 16}
 XTERM = {"TERM": "xterm-256color"}
 ASCII = {"TERM": "xterm", "NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 DUMB = {"TERM": "dumb", "LANG": "C"}
-KINDS = [(XTERM, 80), (ASCII, 120), (DUMB, 80)]
-NAMES = ["80 columns", "120 columns, ASCII without colours", "dumb, LANG=C"]
+KINDS = [
+    pytest.param(XTERM, 80, id="80 columns", marks=pytest.mark.real),
+    pytest.param(ASCII, 120, id="120 columns, ASCII without colours", marks=pytest.mark.thorough),
+    pytest.param(DUMB, 80, id="dumb, LANG=C", marks=pytest.mark.thorough),
+]
 
 
 def recipe(folder: Path, num_steps: int) -> str:
@@ -52,10 +55,10 @@ def drawn(kind: dict[str, str]) -> bool:
     return kind is not DUMB
 
 
-@pytest.mark.parametrize(("kind", "columns"), KINDS, ids=NAMES)
+@pytest.mark.parametrize(("kind", "columns"), KINDS)
 def test_a_flow_is_trained(kind: dict[str, str], columns: int, home: Path, tmp_path: Path) -> None:
     environment = command_environment(home) | kind
-    with terminal(["-m", "pipeline", "run", recipe(tmp_path, 1500)], environment, columns) as shown:
+    with terminal(["-m", "pipeline", "run", recipe(tmp_path, 1500), *QUICK], environment, columns) as shown:
         if drawn(kind):
             shown.read_until(lambda text: bool(re.search(r"phase 0 of 0-1 .*/3000 steps", text)), "the bar")
             shown.resize(60)
@@ -68,7 +71,7 @@ def test_a_flow_is_trained(kind: dict[str, str], columns: int, home: Path, tmp_p
     assert len(re.findall("^picture: ", text, re.MULTILINE)) == 3
 
 
-@pytest.mark.parametrize(("kind", "columns"), KINDS, ids=NAMES)
+@pytest.mark.parametrize(("kind", "columns"), KINDS)
 def test_images_are_prepared(kind: dict[str, str], columns: int, home: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     sets.photos(photos, 24)
@@ -80,10 +83,11 @@ def test_images_are_prepared(kind: dict[str, str], columns: int, home: Path, tmp
     assert "next: python -m pipeline run" in text
 
 
+@pytest.mark.real
 def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, store: Store, tmp_path: Path) -> None:
     flags = ["--name", "s", "--num-trials", "3", "--num-confirmed", "0", "--max-concurrent", "1", "--space.h", "0.5", "5"]
     environment = command_environment(home)
-    with terminal(["-m", "tune", "run", recipe(tmp_path, 2000), *flags], environment | XTERM, 80) as shown:
+    with terminal(["-m", "tune", "run", recipe(tmp_path, 2000), *flags, *QUICK], environment | XTERM, 80) as shown:
         shown.read_until(lambda text: bool(re.search(r"s: 0 of 3 trials\n.*\n1 .* 1/2 .*runs", text)), "a trial")
         shown.resize(60)
         shown.resize(80)
@@ -112,17 +116,18 @@ def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, s
         assert all(len(line) <= columns for line in text.splitlines())
 
 
+@pytest.mark.thorough
 def test_a_version_is_promoted_sampled_and_served(
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert deploy.main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
+    assert deploy.main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
     environment = command_environment(home)
-    with terminal(["-m", "deploy", "promote", "moons"], environment | XTERM, 80) as shown:
+    with terminal(["-m", "deploy", "promote", "moons", *QUICK], environment | XTERM, 80) as shown:
         shown.read_until(lambda text: "loading torch" in text, "the start")
         shown.process.kill(signal.SIGTERM)
         text = ended(shown, XTERM, 143)
     assert text.endswith("nothing was changed; the same command begins again:\n    python -m deploy promote moons")
-    with terminal(["-m", "deploy", "promote", "moons"], environment | ASCII, 120) as shown:
+    with terminal(["-m", "deploy", "promote", "moons", *QUICK], environment | ASCII, 120) as shown:
         assert "@champion of moons points at version 1; before: unset" in ended(shown, ASCII)
 
     to = tmp_path / "out [1]"
@@ -149,6 +154,7 @@ def test_a_version_is_promoted_sampled_and_served(
     assert "interrupted: the service has ended, and the same command starts it again:\n" in text
 
 
+@pytest.mark.thorough
 def test_commands_run_in_a_notebook(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     manager, client = start_new_kernel(

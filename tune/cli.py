@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import cluster as clusters
-from pipeline import places, program
+from pipeline import evaluation_size, places, program
 from pipeline.cli import check_json, parse_as, recipe_of
 from pipeline.cluster import Cluster
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.flags import FlowFlags
 from pipeline.places import Database, Tracking
 from pipeline.provenance import redacted
@@ -58,6 +59,7 @@ class Run(FlowFlags):
     """trials that are trained again with two more seeds in the end; 0 for none"""
     max_concurrent: int | None = None
     """trials side by side; None: as many as the cluster has room for"""
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     storage: Database | None = None
     """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
 
@@ -139,6 +141,7 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
             raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
         return
     clusters.validate(command.cluster)
+    evaluation_size.validate(command.evaluation)
     name = command.name or Path(command.recipe).stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise ValueError(f"--name must be letters, digits, '.', '_' and '-', not {name!r}")

@@ -64,6 +64,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
         command.num_confirmed,
         command.max_concurrent,
         command.cluster,
+        command.evaluation,
     )
     store = open_store(command.cluster.tracking_uri)
     storage = cli.storage_url(command.storage)

@@ -10,6 +10,7 @@ import ray.tune
 
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.recipe import Recipe
 from pipeline.runs import PARENT
 from pipeline.store import FINGERPRINT, KIND, OWNER, Store
@@ -31,6 +32,7 @@ class Search:
         recipe: what is varied; its num_phases is the largest K.
         against_cost: two objectives, `metric` and the seconds of training.
         num_confirmed: trials that are trained again with more seeds in the end.
+        evaluation: on how many samples every phase of every trial is judged.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Search:
     num_confirmed: int = 3
     max_concurrent: int | None = None
     cluster: Cluster = field(default_factory=Cluster)
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
 
     def better(self, a: float, b: float) -> bool:
         """Whether a is a better value of the metric than b."""
@@ -60,6 +63,7 @@ class Search:
         values = json.loads(text)
         values["recipe"] = space.rebuilt(values["recipe"])
         values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
+        values["evaluation"] = EvaluationSize(**values.get("evaluation", {}))
         values["cluster"] = Cluster(**{**values["cluster"], "tracking_uri": tracking_uri})
         return cls(**values)
 

@@ -14,6 +14,7 @@ from pipeline.commands import evaluated
 from pipeline.data import resolve
 from pipeline.errors import Diverged, FlowError
 from pipeline.evaluate import Generator, endpoints_of, evaluate, load_generator
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.flow import PhaseResult, Unwatched, run_flow
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
@@ -23,7 +24,7 @@ from tune import records, space
 from tune.metrics import DISTANCES
 from tune.records import PENALTY, RESULT, Search
 
-FRESH_DRAWS, NUM_FRESH_PAIRS = 1 << 15, 8
+FRESH_DRAWS, FRESH = 1 << 15, EvaluationSize(num_pairs=8)
 """Samples that no trial was chosen by."""
 
 
@@ -96,7 +97,7 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
         load = partial(load_generator, store, result.ref, where=clusters.data(search.cluster))
-        metrics = evaluated(store, result.ref, load, search.cluster)
+        metrics = evaluated(store, result.ref, load, search.cluster, search.evaluation)
         if not math.isfinite(metrics[search.metric]):
             raise Diverged(result.phase.k, result.phase.num_steps, search.metric, {})
         yield result, metrics
@@ -122,5 +123,5 @@ def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str) ->
         records.failed(store, run_id, error)
         raise
     store.set_status(run_id, "FINISHED")
-    metrics = evaluate(load_generator(store, last.ref, where=clusters.data(search.cluster)), NUM_FRESH_PAIRS, FRESH_DRAWS)
+    metrics = evaluate(load_generator(store, last.ref, where=clusters.data(search.cluster)), FRESH, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

@@ -45,6 +45,7 @@ def measured(folder: Path, missing: tuple[str, ...], *arguments: str) -> list[Ro
     return rows
 
 
+@pytest.mark.thorough
 def test_networks_and_their_steps_are_measured_with_torch_and_numpy_alone(tmp_path: Path) -> None:
     rows = measured(tmp_path, NEVER + FOR_FLOWS, "--only", "parity", "--only", "step", "--only", "sampling")
     gradients = [row for row in rows if row.get("check") == "gradients"]
@@ -63,6 +64,7 @@ def test_networks_and_their_steps_are_measured_with_torch_and_numpy_alone(tmp_pa
     assert {row["evaluations"] for row in rows if row.get("part") == "sampling" and "evaluations" in row} == {1, 10}
 
 
+@pytest.mark.thorough
 def test_whole_flows_are_measured_without_ray_and_mlflow(tmp_path: Path) -> None:
     rows = measured(tmp_path, NEVER, "--only", "quality", "--only", "input")
     (toy,) = (row for row in rows if row.get("data") == "two_circles")
@@ -74,6 +76,7 @@ def test_whole_flows_are_measured_without_ray_and_mlflow(tmp_path: Path) -> None
     assert all(row["images_per_second"] > 0 for row in read)
 
 
+@pytest.mark.thorough
 def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(bench: Bench) -> Iterator[Row]:
         yield {"found": 1}

@@ -245,6 +245,7 @@ for kind, side in (("small", 8), ("large", 16)):
 """
 
 
+@pytest.mark.thorough
 def test_networks_are_traced_as_one_graph_and_potentials_for_any_number_of_samples():
     """In a process of its own, without run-time type checks, which cannot be traced; no code is generated."""
     root = Path(__file__).resolve().parents[2]

@@ -27,6 +27,7 @@ from builders import (
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.products import Flop
 from components.adam import adam_of, update
 from components.gradients import Batch, push_through
 from components.jko import average, train_phase, train_step
@@ -295,6 +296,21 @@ def test_a_phase_goes_on_from_its_step_and_stops_at_its_end(start):
     assert state.step == max(start, 4)
 
 
+def test_a_direct_step_costs_the_same_in_every_phase_and_a_composed_one_more_in_each():
+    """The claim of O(K) against O(K^2), counted operation by operation."""
+
+    def operations(*, composed, num_maps):
+        anchor = [double_state(VECTOR, seed).transport_map for seed in range(num_maps)]
+        solved = problem(objective("jsd", h=0.5), composed=composed)
+        with Flop() as counted:
+            train_step(double_state(VECTOR), solved, random_batches(VECTOR, 12, torch.float64)(0), anchor, nothing)
+        return counted.total
+
+    first, second, third = (operations(composed=True, num_maps=num) for num in (1, 2, 3))
+    assert operations(composed=False, num_maps=1) == first, "of the direct parametrization T_{k-1} alone is asked, whatever k is"
+    assert third - second == second - first > 0
+
+
 def test_pushing_through_no_map_is_the_identity_and_through_several_is_their_composition():
     first, second = (double_state(VECTOR, seed).transport_map for seed in (1, 2))
     batch = random_batches(VECTOR, 12, torch.float64)(0)
@@ -339,11 +355,14 @@ def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, loss
                 torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
 
 
-def test_a_compiled_step_of_two_workers_is_one_graph_and_does_what_one_worker_does(tmp_path):
+@pytest.mark.parametrize(
+    "backend", [pytest.param("aot_eager", marks=pytest.mark.real), pytest.param("inductor", marks=pytest.mark.thorough)]
+)
+def test_a_compiled_step_of_two_workers_is_one_graph_and_does_what_one_worker_does(backend, tmp_path):
     """Collectives, Adam, penalties and running moments included; new networks do not compile it again."""
     tests = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, tests / "compiled_steps.py", tmp_path / "rendezvous"],
+        [sys.executable, tests / "compiled_steps.py", backend, tmp_path / "rendezvous"],
         cwd=tests.parent,
         env={**os.environ, "PYTHONPATH": str(tests.parent)},
         stdout=subprocess.PIPE,

@@ -125,6 +125,7 @@ def test_one_trained_phase_is_one_exact_step():
     assert abs(running.mean() - gaussian_kl(exact, TARGET)) < 4 * running.std() / np.sqrt(len(running))
 
 
+@pytest.mark.thorough
 def test_trained_phases_converge_to_the_flow_at_first_order_in_h():
     """t = 0.2 in 2, 4 and 8 phases of an affine map against a quadratic potential, in one dimension.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import CPU, constant, objective, problem, random_batches
+from builders import CPU, constant, double_state, objective, problem, random_batches
 from torch import nn
 
 from benchmarks.products import Flop
@@ -74,22 +74,24 @@ def test_an_update_of_28_x_28_images_at_batch_64_costs_a_gflop_at_most():
 
 @pytest.mark.parametrize("divergence", ["jsd", "relativistic"])
 def test_microbatches_give_the_same_update(divergence):
-    whole, parts = state_of(TINY), state_of(TINY)
-    draw, of = random_batches(TINY, 12), objective(divergence, h=1.0, r1=0.3, r2=0.2)
+    """In double precision: after several steps of Adam, float32 agrees to nothing."""
+    whole, parts = double_state(TINY), double_state(TINY)
+    draw, of = random_batches(TINY, 12, torch.float64), objective(divergence, h=1.0, r1=0.3, r2=0.2)
     anchor = [copy.deepcopy(whole.transport_map).requires_grad_(False)]
     for step in range(3):
         one, three = (
             train_step(state, problem(of, num_microbatches=count), draw(step), anchor, nothing)
             for state, count in ((whole, 1), (parts, 3))
         )
-        torch.testing.assert_close(torch.stack(one), torch.stack(three), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(weights(whole.transport_map), weights(parts.transport_map), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(torch.stack(one), torch.stack(three), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(weights(whole.transport_map), weights(parts.transport_map), rtol=1e-7, atol=1e-8)
 
 
 def test_sixteen_bits_follow_the_loss_and_leave_weights_and_losses_in_float32():
-    full, half = state_of(TINY), state_of(TINY)
-    draw = random_batches(TINY, 64)
+    """Step by step from equal weights: 16 bits keep a hundredth of what networks of this depth give."""
+    full, draw = state_of(TINY), random_batches(TINY, 64)
     for step in range(5):
+        half = copy.deepcopy(full)
         expected = train_step(full, solved(), draw(step), [], nothing)
         found = train_step(half, solved(bfloat16=True), draw(step), [], nothing)
         assert {loss.dtype for loss in found} == {torch.float32}

@@ -13,7 +13,7 @@ import pytest
 import requests
 import services
 import torch
-from flows import command_environment, tiny, train
+from flows import QUICK, command_environment, tiny, train
 from mlflow.exceptions import MlflowException
 
 from deploy.cli import main
@@ -102,11 +102,12 @@ def test_what_is_no_noise_is_refused_in_a_sentence(given: object, reason: str, i
         identity.predict(given)
 
 
+@pytest.mark.thorough
 def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_example(
     store: Store, home: Path, tmp_path: Path
 ) -> None:
     ref = train(tiny(), store)[-1].ref
-    assert main(["register", ref.run_id, "--name", "moons"]) == 0
+    assert main(["register", ref.run_id, "--name", "moons", *QUICK]) == 0
     mlflow.set_tracking_uri(store.uri)
     uri = "models:/moons@candidate"
     model, noise = mlflow.pyfunc.load_model(uri), np.random.default_rng(0).standard_normal((5, 2))
@@ -149,6 +150,7 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
         assert "noise must have the shape (n, 2)" in refused.text
 
 
+@pytest.mark.thorough
 def test_the_file_that_travels_needs_nothing_of_this_project() -> None:
     from deploy.flavour import sjko_sampler
 

@@ -9,8 +9,7 @@ import numpy as np
 import picture_sets as sets
 import pyarrow.parquet as pq
 import pytest
-from flows import tiny, train
-from services import s3
+from flows import QUICK, tiny, train
 
 from deploy.cli import main
 from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_in, job_of
@@ -22,7 +21,7 @@ from pipeline.store import MapRef, Store
 @pytest.fixture
 def registered(store: Store) -> MapRef:
     ref = train(tiny(num_steps=12), store)[-1].ref
-    assert main(["register", ref.run_id, "--name", "moons"]) == 0
+    assert main(["register", ref.run_id, "--name", "moons", *QUICK]) == 0
     return ref
 
 
@@ -31,6 +30,8 @@ def samples_of(folder: Path) -> np.ndarray:
     return np.asarray(column.flatten()).reshape(-1, column.type.list_size)
 
 
+@pytest.mark.real
+@pytest.mark.usefixtures("one_ray")
 def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: Store, tmp_path: Path) -> None:
     two, one = tmp_path / "two", tmp_path / "one"
     command = ["generate", "moons@candidate", "--num-samples", "1000000"]
@@ -56,6 +57,8 @@ def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: S
     assert [pq.read_metadata(path).num_rows for path in sorted(one.glob("part-*"))] == [MOST_PER_PART] * 15 + [16_960]
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_ray")
 def test_samples_in_a_folder_of_any_name_are_gone_on_with_and_never_overwritten(
     registered: MapRef, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +79,8 @@ def test_samples_in_a_folder_of_any_name_are_gone_on_with_and_never_overwritten(
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("home", name)] == []
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_ray")
 def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tmp_path: Path) -> None:
     command = ["generate", "moons@candidate", "--num-samples", "500", "--to", str(tmp_path / "out")]
     assert main([*command, "--phase", "0"]) == 0
@@ -84,17 +89,16 @@ def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tm
     assert main([*command, "--phase", "2"]) == 2
 
 
-def test_samples_go_to_s3(registered: MapRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket = "samples"
-    with s3(tmp_path / "s3", bucket) as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        assert main(["generate", "moons@candidate", "--num-samples", "70000", "--to", f"s3://{bucket}/out"]) == 0
-        files = fsspec.filesystem("s3")
-        names = sorted(path.rpartition("/")[2] for path in files.ls(f"{bucket}/out"))
-        assert names == [MANIFEST, "part-000000.parquet", "part-000001.parquet"]
-        with files.open(f"{bucket}/out/part-000001.parquet") as file:
-            assert pq.read_table(file).num_rows == 70_000 - MOST_PER_PART
+@pytest.mark.thorough
+@pytest.mark.usefixtures("s3_here")
+def test_samples_go_to_s3(registered: MapRef, new_bucket: Callable[[], str]) -> None:
+    bucket = new_bucket()
+    assert main(["generate", "moons@candidate", "--num-samples", "70000", "--to", f"s3://{bucket}/out"]) == 0
+    files = fsspec.filesystem("s3")
+    names = sorted(path.rpartition("/")[2] for path in files.ls(f"{bucket}/out"))
+    assert names == [MANIFEST, "part-000000.parquet", "part-000001.parquet"]
+    with files.open(f"{bucket}/out/part-000001.parquet") as file:
+        assert pq.read_table(file).num_rows == 70_000 - MOST_PER_PART
 
 
 def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store, tmp_path: Path) -> None:
@@ -106,6 +110,8 @@ def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store
         finished(job)
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_ray")
 def test_a_folder_that_cannot_be_written_is_said_in_the_worker_s_words(
     registered: MapRef, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +122,8 @@ def test_a_folder_that_cannot_be_written_is_said_in_the_worker_s_words(
 
 
 @pytest.mark.parametrize("damage", [sets.flip_a_byte, lambda path: path.write_bytes(path.read_bytes()[:-50])])
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_ray")
 def test_a_damaged_part_is_written_again(
     damage: Callable[[Path], object], registered: MapRef, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

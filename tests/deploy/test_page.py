@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from flows import tiny, train
+from flows import QUICK, tiny, train
 from live_service import TOKEN, Service
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
@@ -19,7 +19,7 @@ QUIET = ("--disable-background-networking", "--disable-component-update", "--dis
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
@@ -87,7 +87,7 @@ def page(service: Service, browser: webdriver.Chrome) -> Page:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SJKO_HOME", str(service.home))
         store = Store(clusters.tracking_uri(Cluster()))
-        assert main(["register", train(tiny(num_phases=3), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        assert main(["register", train(tiny(num_phases=3), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
     page = Page(browser, service.url).open()
     page.until(lambda: page.element("token").is_displayed())
     assert "asks for its token" in page.text("subtitle")

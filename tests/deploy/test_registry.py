@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from flows import tiny, train
+from flows import QUICK, tiny, train
 
 from deploy import bundle
 from deploy.cli import main
@@ -19,6 +19,7 @@ from deploy.registry import Registry, Version
 from pipeline import commands, data, evaluate
 from pipeline.errors import FlowError
 from pipeline.evaluate import Generator, load_generator
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.store import MapRef, Store
 
 SITE_PACKAGES = Path(torch.__file__).parents[1]
@@ -40,10 +41,12 @@ def files_of(home: Path, name: str) -> list[Path]:
 
 def result_of(tmp_path: Path, *arguments: str) -> dict:
     path = tmp_path / "result.json"
-    assert main([*arguments, "--store.json", str(path)]) == 0
+    quick = QUICK if arguments[0] in ("register", "promote") else []
+    assert main([*arguments, *quick, "--store.json", str(path)]) == 0
     return json.loads(path.read_text())
 
 
+@pytest.mark.real
 def test_a_version_loads_where_this_project_is_not_installed(store: Store, home: Path, tmp_path: Path) -> None:
     ref = trained(store, 12)
     result_of(tmp_path, "register", ref.run_id, "--name", "moons")
@@ -88,7 +91,7 @@ def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back
     assert done["value"] < done["bound"]
 
     capsys.readouterr()
-    assert main(["promote", "moons", "--version", "1", *rule]) == 3
+    assert main(["promote", "moons", "--version", "1", *rule, *QUICK]) == 3
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "must be <= " in error
@@ -163,7 +166,7 @@ def test_models_of_another_program_are_left_alone(store: Store, tmp_path: Path, 
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}")
     store.client.create_model_version("theirs", folder.as_uri(), ref.run_id)
-    assert main(["register", ref.run_id, "--name", "theirs"]) == 2
+    assert main(["register", ref.run_id, "--name", "theirs", *QUICK]) == 2
     assert "theirs version 1 in this registry is another program's: choose another --name" in capsys.readouterr().err
     assert main(["promote", "theirs", "--version", "1"]) == 2
     assert "theirs version 1 is another program's: it was not made by" in capsys.readouterr().err
@@ -178,7 +181,7 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
     result_of(tmp_path, "register", ref.run_id, "--name", "moons")
     for folder in files_of(home, "generator-*"):
         shutil.rmtree(folder)
-    for command in (["promote", "moons"], ["export", "moons@candidate", "--to", str(tmp_path / "m.pt2")]):
+    for command in (["promote", "moons", *QUICK], ["export", "moons@candidate", "--to", str(tmp_path / "m.pt2")]):
         assert main(command) == 1
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -187,14 +190,13 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
     assert result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"] == 2
     store.client.delete_model_version("moons", "2")
     store.client.delete_registered_model("moons")
-    assert main(["promote", "moons"]) == 2
+    assert main(["promote", "moons", *QUICK]) == 2
     assert "no models yet" in capsys.readouterr().err
 
 
 def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = trained(store, 12)
-    monkeypatch.setattr(evaluate, "NUM_SAMPLES", 64)
-    measured = commands.measured(store, ref, load_generator(store, ref))
+    measured = commands.measured(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
     monkeypatch.setattr("deploy.registry.evaluate", None)
     found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
     assert found == pytest.approx(measured, rel=1e-5)
@@ -214,7 +216,7 @@ def test_a_version_with_a_flipped_bit_is_not_promoted(
     result_of(tmp_path, "promote", "moons")
     result_of(tmp_path, "register", trained(store, 13).run_id, "--name", "moons")
     corrupted(home, "map_0.safetensors")
-    assert main(["promote", "moons"]) == 1
+    assert main(["promote", "moons", *QUICK]) == 1
     assert "map_0.safetensors is corrupt" in capsys.readouterr().err
     assert Registry(store).require("moons", "champion").number == 1
 
@@ -238,6 +240,7 @@ def test_a_stochastic_map_and_a_composed_flow_can_be_registered(store: Store, tm
 
 
 @pytest.mark.parametrize(("file", "flags"), [("moons.pt2", []), ("moons.onnx", []), ("moons", ["--format", "onnx"])])
+@pytest.mark.thorough
 def test_an_exported_graph_gives_the_same_numbers_at_any_batch_size(
     file: str, flags: list[str], store: Store, tmp_path: Path
 ) -> None:
@@ -283,8 +286,8 @@ def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: py
     ("arguments", "parts"),
     [
         (["register", "abcdef12", "--name", "../x"], ("NAME must be", "../x")),
-        (["register", "abcdef12", "--name", "moons"], ("abcdef12 is not in the store",)),
-        (["promote", "moons"], ("moons@candidate is not in the registry", "no models yet")),
+        (["register", "abcdef12", "--name", "moons", *QUICK], ("abcdef12 is not in the store",)),
+        (["promote", "moons", *QUICK], ("moons@candidate is not in the registry", "no models yet")),
         (["promote", "moons", "--require", "w2 is good"], ("--require must be like", "w2 is good")),
         (["promote", "moons", "--version", "x"], ("version", "x")),
         (["export", "moons", "--to", "m.pt2"], ("NAME@ALIAS", "moons")),

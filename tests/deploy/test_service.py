@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 import requests
 import yaml
-from flows import ROOT, tiny, train
+from flows import QUICK, ROOT, tiny, train
 from live_service import TOKEN, Service
 from PIL import Image
 from ray.serve.schema import ServeDeploySchema
@@ -146,6 +146,7 @@ def test_prometheus_reads_requests_samples_batches_version_and_refusals(service:
         time.sleep(1)
 
 
+@pytest.mark.thorough
 def test_no_request_that_its_openapi_document_allows_or_forbids_breaks_it(service: Service) -> None:
     checks = "not_a_server_error,content_type_conformance,response_schema_conformance,status_code_conformance"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--max-examples=60", "--seed=1"]
@@ -210,12 +211,12 @@ def test_promotion_and_rollback_under_load_lose_no_request_and_a_broken_version_
     monkeypatch.setenv("SJKO_HOME", str(service.home))
     store = Store(clusters.tracking_uri(Cluster()))
     for num_steps in (60, 61):
-        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
     broken = sorted((service.home / "artifacts").rglob("map_0.safetensors"), key=lambda path: path.stat().st_mtime)[-1]
     broken.write_bytes(broken.read_bytes()[:-1] + b"\x00")
     with Load(service) as load:
         load.wait_for(1, 20)
-        assert main(["promote", "moons", "--version", "2"]) == 0
+        assert main(["promote", "moons", "--version", "2", *QUICK]) == 0
         load.wait_for(2, 20)
         store.client.set_registered_model_alias("moons", "champion", "3")  # past our own check, as another tool might
         deadline = time.monotonic() + 30
@@ -259,8 +260,8 @@ def test_hosts_that_others_can_reach_need_a_token(tmp_path: Path, monkeypatch: p
 
 def test_a_replica_that_starts_on_a_broken_version_serves_the_one_before(store: Store, home: Path) -> None:
     for num_steps in (12, 13):
-        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons"]) == 0
-        assert main(["promote", "moons"]) == 0
+        assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
+        assert main(["promote", "moons", *QUICK]) == 0
     broken = sorted((home / "artifacts").rglob("map_0.safetensors"), key=lambda path: path.stat().st_mtime)[-1]
     whole = broken.read_bytes()
     broken.write_bytes(whole[:-1] + b"\x00")
@@ -320,7 +321,7 @@ def test_a_service_that_cannot_start_says_why_in_one_line(
 
 
 def test_a_port_that_is_taken_is_named(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["register", train(tiny(), store)[-1].ref.run_id, "--name", "moons"]) == 0
+    assert main(["register", train(tiny(), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         for flags, named in (
@@ -369,7 +370,7 @@ def test_a_model_from_images_to_images_finds_its_source_where_the_service_is_tol
     command = cli.parse(["run", "emnist_to_mnist", *flags])
     assert isinstance(command, cli.Run)
     (result,) = train(cli.recipe_of(command), store, command.cluster)
-    assert main(["register", result.ref.run_id, "--name", "letters", f"--store.data={tmp_path}"]) == 0
+    assert main(["register", result.ref.run_id, "--name", "letters", f"--store.data={tmp_path}", *QUICK]) == 0
     models = Models(store.uri, "letters", "1", str(tmp_path))
     assert draw(models.current.last, Order(16, 0)).shape == (16, 1, 28, 28)
     with pytest.raises(FlowError, match="emnist_letters"):

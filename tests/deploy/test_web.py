@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from asgi import Answer, Client
-from flows import tiny, train
+from flows import QUICK, tiny, train
 
 from deploy.answers import Answers, Settings
 from deploy.cli import main
@@ -48,7 +48,7 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SJKO_HOME", str(home))
         store = Store(clusters.tracking_uri(Cluster()))
-        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons"]) == 0
+        assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
         models = Models(store.uri, "moons", "1")
 
         async def push(order: tuple[Generator, Noise]) -> Samples:

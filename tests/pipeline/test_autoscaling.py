@@ -1,7 +1,6 @@
 """Ray's autoscaler on one machine, its nodes faked as processes: they come for a flow and go when it has ended."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 import services
 import yaml
-from flows import ROOT, command_environment
+from flows import QUICK, ROOT, command_environment
 
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("ray")]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
 HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
 """What the fake provider calls the node that is there already."""
@@ -102,15 +102,20 @@ def scaling(home: Path, tmp_path: Path) -> Iterator[Scaling]:
         services.with_group_killed(head)
 
 
-def test_nodes_come_for_a_flow_and_go_when_it_has_ended(scaling: Scaling, tmp_path: Path) -> None:
-    port, counts = services.free_port(), tmp_path / "counts"
-    mlflow = services.mlflow_command(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"), port)
-    flags = ["--network.width=8", "--training.batch-size=16", "--training.num-steps=50", "--jko.num-phases=2"]
+def test_nodes_come_for_a_flow_and_go_when_it_has_ended(scaling: Scaling, mlflow_server: str, tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    flags = [
+        *QUICK,
+        "--network.width=8",
+        "--training.batch-size=16",
+        "--training.num-steps=50",
+        "--jko.num-phases=2",
+        "--seed=11",
+    ]
     workers = ["--cluster.num-workers=2", "--cluster.phases-per-job=2", f"--cluster.address={scaling.address}"]
-    server = services.process(mlflow, f"http://127.0.0.1:{port}/health", {**os.environ}, tmp_path / "mlflow.log")
-    with server, scaling.counted(counts):
+    with scaling.counted(counts):
         until(lambda: counts.read_text().splitlines()[-1:] == ["0"])
-        where = [f"--cluster.tracking-uri=http://127.0.0.1:{port}", f"--json={tmp_path}/run.json"]
+        where = [f"--cluster.tracking-uri={mlflow_server}", f"--json={tmp_path}/run.json"]
         command = [sys.executable, "-m", "pipeline", "run", "moons", *flags, *workers, *where]
         driver = subprocess.run(
             command, cwd=ROOT, env=scaling.environment, capture_output=True, text=True, timeout=200, check=False

@@ -79,6 +79,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+@pytest.mark.real
 def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from(
     number: signal.Signals, store: Store, home: Path, uninterrupted: dict[str, Any]
 ) -> None:
@@ -109,12 +110,15 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
         {"z_dim": 2, "target_noise": 0.3, "ema_decay": 0.9},
         {"parametrization": "composed"},
         {"second_order": True, "divergence": "kl", "fit": "logistic"},
-        {"target": "digits", "standardise": False, "kind": "light", "num_frequencies": 0, "bfloat16": True},
+        pytest.param(
+            {"target": "digits", "standardise": False, "kind": "light", "num_frequencies": 0, "bfloat16": True},
+            marks=pytest.mark.thorough,
+        ),
         {"target": "digits", "standardise": False, "kind": "small", "num_frequencies": 0},
     ],
     ids=["z and noise", "composed", "second order", "images in 16 bits", "batch norm"],
 )
-@pytest.mark.parametrize("storage", ["path", "url"])
+@pytest.mark.parametrize("storage", ["path", pytest.param("url", marks=pytest.mark.thorough)])
 def test_a_phase_that_is_cut_and_goes_on_equals_one_that_is_not(
     changes: dict[str, Any], storage: str, store: Store, *, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

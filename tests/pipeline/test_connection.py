@@ -27,6 +27,7 @@ def no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("home", "no_time")
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # Ray does not wait for what it has lost
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.thorough
 def test_a_machine_that_is_too_busy_for_ray_is_said_to_be_and_nothing_is_left() -> None:
     before = set(psutil.Process().children())
     busy = r"did not come up in time: this machine is busy \(load \d+ on \d+ CPUs\).* try again"

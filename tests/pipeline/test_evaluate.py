@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import picture_sets as sets
 import pytest
-from flows import tiny, train
+from flows import QUICK, tiny, train
 from PIL import Image
 
 from components.measures import measure
@@ -79,6 +79,7 @@ def test_data_of_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         data.load_endpoints(Data(target="digits"))
 
 
+@pytest.mark.real
 def test_a_perfect_generator_is_at_the_floor_and_a_bad_one_above() -> None:
     endpoints = data.load_endpoints(Data(target="two_circles"))
     floor = evaluate.floors(Data(target="two_circles"))
@@ -95,11 +96,11 @@ def test_the_command_line_evaluates_lists_and_shows_what_was_trained(
 ) -> None:
     results = train(tiny(num_phases=2, target="gauss8"), store)
     path = tmp_path / "out.json"
-    assert cli.main(["evaluate", str(results[1].ref), "--json", str(path)]) == 0
+    assert cli.main(["evaluate", str(results[1].ref), *QUICK, "--json", str(path)]) == 0
     metrics = json.loads(path.read_text())["metrics"]
     assert {"w2", "w2_floor", "sliced_w2", "modes_covered", "on_support", "mode_kl"} <= metrics.keys()
     assert all(np.isfinite(value) for value in metrics.values())
-    assert cli.main(["evaluate", results[1].ref.fingerprint[:8], "--json", str(path)]) == 0
+    assert cli.main(["evaluate", results[1].ref.fingerprint[:8], *QUICK, "--json", str(path)]) == 0
     assert json.loads(path.read_text())["metrics"] == metrics
     flow = store.flows()[0].info.run_id
     assert cli.main(["show", flow, "--json", str(path)]) == 0
@@ -128,7 +129,18 @@ def test_a_whole_run_writes_json_pictures_and_their_artifacts(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "out.json"
-    arguments = ["run", "gauss25", "--jko.num-phases", "2", "--training.num-steps", "20", "--training.batch-size", "16", "--json"]
+    arguments = [
+        "run",
+        "gauss25",
+        "--jko.num-phases",
+        "2",
+        "--training.num-steps",
+        "20",
+        "--training.batch-size",
+        "16",
+        *QUICK,
+        "--json",
+    ]
     assert cli.main([*arguments, str(path)]) == 0
     summary = json.loads(path.read_text())
     assert summary["run_id"] == store.flows()[0].info.run_id
@@ -157,6 +169,7 @@ def test_a_whole_run_writes_json_pictures_and_their_artifacts(
     assert "W2" in capsys.readouterr().out
 
 
+@pytest.mark.real
 def test_two_phases_of_the_shipped_recipe_bring_both_rings_near_the_floor(store: Store) -> None:
     """The promise of `make run` at a third of its length: 1.5 x floor after all six phases, 1.1 in practice after two."""
     command = cli.parse(["run", "two_circles", "--jko.num-phases", "2"])
@@ -208,7 +221,7 @@ SMALL_RUN = "--data.target image_folder --data.size 8 --network.width 8 --jko.nu
 def tiny_folder(store: Store, home: Path, tmp_path: Path) -> str:
     """The fingerprint of a map that was trained on a folder of which one image is held out."""
     sets.prepared("image_folder", sets.photos(tmp_path / "photos", 6, 8), home / "data", 8)
-    assert cli.main(["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4"]) == 0
+    assert cli.main(["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4", *QUICK]) == 0
     return str(store.flows()[0].data.tags["sjko.fingerprint"])
 
 
@@ -218,7 +231,7 @@ def test_what_an_extractor_cannot_look_at_is_a_sentence(
     garbage = tmp_path / "weights.pth"
     garbage.write_bytes(b"no weights")
     planar = train(tiny(num_phases=1), store)[0].ref.fingerprint
-    assert cli.main(["evaluate", tiny_folder]) == 0, "the other figures need but one image"
+    assert cli.main(["evaluate", tiny_folder, *QUICK]) == 0, "the other figures need but one image"
     for reference, flags, sentence in (
         (tiny_folder, ["effnet"], "--extractor needs at least 2 images"),
         (tiny_folder, ["lenet"], "lenet was trained on images of 1 x 28 x 28, these are 3 x 8 x 8; effnet takes any"),
@@ -227,7 +240,7 @@ def test_what_an_extractor_cannot_look_at_is_a_sentence(
         (planar, ["effnet"], "--extractor is for images"),
     ):
         capsys.readouterr()
-        assert cli.main(["evaluate", reference, "--extractor", *flags]) == 2
+        assert cli.main(["evaluate", reference, *QUICK, "--extractor", *flags]) == 2
         error = capsys.readouterr().err
         assert sentence in error
         assert error.count("\n") == 1
@@ -241,7 +254,7 @@ def test_data_that_are_all_equal_have_a_floor_of_zero_and_figures_without_a_rati
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (90, 90, 90)).save(path)
     sets.prepared("image_folder", tmp_path / "photos", home / "data", 8)
-    arguments = ["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4"]
+    arguments = ["run", "fashion_mnist", *SMALL_RUN.split(), "--training.batch-size", "4", *QUICK]
     for _ in range(2):
         assert cli.main([*arguments, "--json", str(tmp_path / "out.json")]) == 0
         printed = capsys.readouterr().out
@@ -250,7 +263,7 @@ def test_data_that_are_all_equal_have_a_floor_of_zero_and_figures_without_a_rati
     (row,) = json.loads((tmp_path / "out.json").read_text())["phases"]
     assert row["metrics"]["w2_floor"] == 0
     assert cli.main(["show", row["fingerprint"]]) == cli.main(["list"]) == 0
-    assert cli.main(["evaluate", row["fingerprint"], "--extractor", "effnet", "--json", str(tmp_path / "out.json")]) == 0
+    assert cli.main(["evaluate", row["fingerprint"], *QUICK, "--extractor", "effnet", "--json", str(tmp_path / "out.json")]) == 0
     metrics = json.loads((tmp_path / "out.json").read_text())["metrics"]
     assert abs(metrics["effnet_frechet_floor"]) < 1e-6
     assert metrics["effnet_precision_floor"] == 1
@@ -258,7 +271,7 @@ def test_data_that_are_all_equal_have_a_floor_of_zero_and_figures_without_a_rati
 
 
 def test_a_phase_names_the_processors_that_made_it_and_its_figures(store: Store, tmp_path: Path) -> None:
-    arguments = ["run", "moons", "--network.width", "8", "--jko.num-phases", "1", "--training.num-steps", "3"]
+    arguments = ["run", "moons", "--network.width", "8", "--jko.num-phases", "1", "--training.num-steps", "3", *QUICK]
     assert cli.main([*arguments, "--cluster.cpus-per-worker", "2", "--json", str(tmp_path / "out.json")]) == 0
     (row,) = json.loads((tmp_path / "out.json").read_text())["phases"]
     named = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]

@@ -40,6 +40,7 @@ def random_images(seed: int, n: int, side: int = 16, channels: int = 3) -> Image
 
 
 @pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.thorough
 def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> None:
     dataset, at_least = TRAINED[name]
     _, images = DATASET_READERS[dataset]()
@@ -53,6 +54,7 @@ def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> N
     assert (lenet.ASSETS / f"lenet_{dataset}.safetensors").stat().st_size < 500_000
 
 
+@pytest.mark.thorough
 def test_training_a_lenet_twice_gives_equal_weights_and_learns() -> None:
     (images, test_images), (classes, test_classes) = DATASET_READERS["digits"](), lenet.labels("digits")
     networks = [lenet.train(images, classes, range(40), num_steps=40) for _ in range(2)]
@@ -147,6 +149,7 @@ def test_a_name_or_an_image_that_an_extractor_does_not_know_is_a_mistake() -> No
         extractor("lenet", "weights.pth")
 
 
+@pytest.mark.thorough
 def test_images_of_the_data_are_at_the_floor_and_each_harm_is_seen(fashion: tuple[Images, Images]) -> None:
     train, test = fashion
     n, network = 500, extractor("lenet")
@@ -207,6 +210,7 @@ class Pictures(Dataset):
         return self.pixels[index]
 
 
+@pytest.mark.thorough
 def test_figures_of_inception_are_those_of_torch_fidelity(inception_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples, test = random_images(0, 8), 0.7 * random_images(1, 8)
     network = extractor("inception", str(inception_weights))

@@ -211,6 +211,8 @@ def test_any_two_choices_of_a_field_are_different_flows(name: str, base: dict[st
         assert all_sets.differ(one, other) == [(True, True)] * 2, (one, other)
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_ray")
 def test_images_that_are_streamed_come_in_another_order_and_under_another_fingerprint(all_sets: Sets) -> None:
     images = LARGE
     with connection.started(Cluster()):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from flows import FILES, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
+from flows import FILES, QUICK, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
+from homes import new_store
 
 from benchmarks.flows import train_flow
 from components.gradients import push_through
@@ -50,7 +51,7 @@ def test_a_longer_flow_trains_only_the_new_phases(store: Store) -> None:
 
 def test_phases_of_one_job_equal_those_of_jobs_of_their_own(store: Store, tmp_path: Path) -> None:
     one = train(tiny(num_phases=3), store)
-    other_store = Store(f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
+    other_store = new_store(tmp_path / "other")
     cluster = Cluster(phases_per_job=3, tracking_uri=other_store.uri)
     together = train(tiny(num_phases=3), other_store, cluster)
     for a, b in zip(one, together, strict=True):
@@ -66,7 +67,7 @@ def test_training_changes_the_map_and_goes_on_from_the_parent(store: Store) -> N
 
 def test_an_interrupted_flow_ends_like_an_uninterrupted_one(store: Store, tmp_path: Path) -> None:
     whole = train(tiny(num_phases=3), store)
-    other = Store(f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}")
+    other = new_store(tmp_path / "other")
     cluster = Cluster(tracking_uri=other.uri)
     flow = run_flow(tiny(num_phases=3), name="test", store=other, cluster=cluster, observer=Quiet())
     next(flow)
@@ -86,7 +87,7 @@ def test_a_job_with_a_gap_reads_the_parent_behind_it(store: Store, home: Path, t
     artifact(home, first.ref.run_id, "map.safetensors").unlink()
     repaired = train(tiny(num_phases=4), store, Cluster(phases_per_job=4))
     assert [result.cached for result in repaired] == [False, True, False, False]
-    clean = Store(f"sqlite:///{tmp_path / 'clean' / 'mlflow.db'}")
+    clean = new_store(tmp_path / "clean")
     expected = train(tiny(num_phases=4), clean, Cluster(tracking_uri=clean.uri))
     for a, b in zip(expected, repaired, strict=True):
         assert_identical(weights(clean, a.ref), weights(store, b.ref))
@@ -181,9 +182,10 @@ def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-SMALL = ["--network.width", "16", "--training.batch-size", "32", "--training.num-steps"]
+SMALL = [*QUICK, "--network.width", "16", "--training.batch-size", "32", "--training.num-steps"]
 
 
+@pytest.mark.thorough
 def test_two_drivers_at_once_on_one_recipe_both_end_well_and_train_each_phase_once(home: Path, tmp_path: Path) -> None:
     arguments = ["run", "two_circles", *SMALL, "400", "--jko.num-phases", "3"]
     drivers = [start(home, *arguments, "--json", str(tmp_path / f"{i}.json")) for i in range(2)]
@@ -195,6 +197,7 @@ def test_two_drivers_at_once_on_one_recipe_both_end_well_and_train_each_phase_on
     assert all(a["cached"] != b["cached"] for a, b in zip(*rows, strict=True)), "each phase was trained by exactly one"
 
 
+@pytest.mark.real
 def test_ctrl_c_leaves_everything_resumable_and_says_how(home: Path, tmp_path: Path) -> None:
     arguments = ["run", "two_circles", *SMALL, "3000", "--jko.num-phases", "2"]
     driver = start(home, *arguments)
@@ -216,6 +219,7 @@ def test_ctrl_c_leaves_everything_resumable_and_says_how(home: Path, tmp_path: P
     assert quick.returncode == 0, printed
 
 
+@pytest.mark.thorough
 def test_a_driver_killed_without_a_word_does_not_hold_its_claim(home: Path, store: Store) -> None:
     arguments = ["run", "two_circles", *SMALL, "100000", "--jko.num-phases", "1"]
     driver = start(home, *arguments)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from flows import assert_identical, tiny, train, weights
+from homes import new_store
 
 from pipeline import worker
 from pipeline.cluster import Cluster
@@ -35,7 +36,7 @@ def test_the_next_phase_begins_while_the_last_is_uploaded(store: Store, tmp_path
         patch.setattr(worker, "initial_state", begins)
         results = train(RECIPE, store, Cluster(phases_per_job=3))
     assert events == ["phase 0 begins", "phase 1 begins", "uploaded", "phase 2 begins", "uploaded", "uploaded"]
-    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
+    other = new_store(tmp_path / "other")
     one_by_one = train(RECIPE, other, Cluster(tracking_uri=other.uri))
     for a, b in zip(results, one_by_one, strict=True):
         assert_identical(weights(store, a.ref), weights(other, b.ref))

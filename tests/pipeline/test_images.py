@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import picture_sets as sets
 import pytest
-import services
-from flows import tiny, train, weights
+from flows import STILL, assert_same_gradients, tiny, train, weights
+from homes import new_store
 from torchvision.datasets import FashionMNIST
 
 from benchmarks import readers as readers_benchmark
 from components.streams import stream
-from pipeline import cli, connection, decoded
+from pipeline import cli, decoded
 from pipeline import data as datas
 from pipeline.cluster import Cluster
 from pipeline.data import load_endpoints, load_source, resolve
@@ -44,12 +44,6 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sets.prepared("emnist_letters", sets.emnist(folder / "letters", 60, 30), folder, per_shard=8)
     sets.prepared("image_folder", sets.photos(folder / "photos", 60), folder, 16, per_shard=8)
     return folder
-
-
-@pytest.fixture(scope="module")
-def one_ray() -> Iterator[None]:
-    with connection.started(Cluster()):
-        yield
 
 
 def a_copy(of: Path, to: Path) -> Path:
@@ -87,6 +81,7 @@ def test_a_damaged_set_is_not_opened(file: str, damage: str, message: str, where
         open_images(str(folder))
 
 
+@pytest.mark.thorough
 def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(where: Path, tmp_path: Path, one_ray: None) -> None:
     folder = a_copy(where / "mnist-28", tmp_path / "copy")
     sets.flip_a_byte(folder / "train-00005.parquet")
@@ -199,6 +194,7 @@ def batches(
 
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
+@pytest.mark.thorough
 def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resumed_phase(
     kind: str, where: Path, one_ray: None
 ) -> None:
@@ -221,6 +217,7 @@ def test_the_mapped_reader_draws_as_the_built_in_sets_do(where: Path) -> None:
     np.testing.assert_array_equal(batches(readers(found)["mapped"], range(5, 6))[0], sets.pixels(100)[indices])
 
 
+@pytest.mark.thorough
 def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(where: Path, one_ray: None) -> None:
     """100 rows in 13 shards, the last one of 4; batches of 20."""
     found = sets.opened("mnist", where, 28)
@@ -266,6 +263,7 @@ def test_samples_and_held_out_images_are_of_their_splits(kind: str, where: Path)
 
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
+@pytest.mark.thorough
 def test_both_readers_are_measured(kind: str, one_ray: None) -> None:
     (row,) = readers_benchmark.measure({"images": "1 x 28 x 28 raw", "reader": kind, "num_images": 512, "seed": 0})
     assert row["images_per_second"] > 500, "a thousandth of what it is"
@@ -274,6 +272,7 @@ def test_both_readers_are_measured(kind: str, one_ray: None) -> None:
 # -- the ends of a flow -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Path) -> None:
     """The real 70,000 images, from Debian's package."""
     sets.prepared("fashion_mnist", datas.DEBIAN_FOLDER, tmp_path / "sets", per_shard=None)
@@ -343,6 +342,7 @@ def test_prepared_images_are_standardised_by_their_moments(where: Path) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.thorough
 def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streamed: bool, where: Path, one_ray: None) -> None:
     plain = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed), str(where))
     flipped = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed, flip=True), str(where))
@@ -482,41 +482,40 @@ def test_these_are_recipes(data: Data) -> None:
 # -- whole flows ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_streamed_flow_is_the_same_in_this_process_and_on_two_ray_train_workers(
     where: Path, store: Store, tmp_path: Path, one_ray: None
 ) -> None:
     """Both workers hold a CPU each, all that there are, while Ray Data reads for them."""
-    recipe = tiny(num_phases=1, num_steps=20, batch_size=16, width=8, num_frequencies=0)
+    recipe = tiny(num_phases=1, num_steps=20, batch_size=16, width=8, num_frequencies=0, **STILL)
     recipe = replace(recipe, data=Data(target="mnist"))
     cluster = Cluster(data=str(where), max_cached_gb=0.0, checkpoint_every=0)
     (local,) = train(recipe, store, cluster)
     assert local.phase.data.streamed
     assert local.phase.data.digest == sets.opened("mnist", where, 28).digest
-    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
+    other = new_store(tmp_path / "other")
     (there,) = train(recipe, other, replace(cluster, num_workers=2, tracking_uri=other.uri))
     assert there.phase == local.phase
-    one, two = weights(store, local.ref), weights(other, there.ref)
-    names = [name for name in one if "optimizer" not in name]
-    assert all(np.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in names)
+    assert_same_gradients(weights(store, local.ref), weights(other, there.ref))
 
 
-def test_images_are_prepared_to_s3_and_read_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with services.s3(tmp_path / "s3", "bucket") as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        source = sets.mnist(tmp_path / "from")
-        done = sets.prepared("mnist", source, "s3://bucket/sets")
-        assert sets.prepared("mnist", source, "s3://bucket/sets").num_new == 0
-        found = sets.opened("mnist", "s3://bucket/sets", 28)
-        assert found.digest == done.manifest["digest"]
-        np.testing.assert_array_equal(found.mapped("train"), sets.pixels(100))
-        ends = load_endpoints(Data(target="mnist", digest=found.digest), "s3://bucket/sets")
-        assert ends.batch("target", At(0, 0, 0, 8, slice(0, 8))).shape == (8, 1, 28, 28)
-        reader = Streamed(found)
-        assert {image.tobytes() for image in reader.held_out(30, np.random.default_rng(0))} == {
-            image.tobytes() for image in sets.pixels(30, seed=1)
-        }
-        with pytest.raises(Unusable, match=r"s3://bucket/other/mnist-28 holds no prepared images.*--to s3://bucket/other"):
-            load_endpoints(Data(target="mnist"), "s3://bucket/other")
-        with pytest.raises(Unusable, match="--to cannot be written: s3://no-such-bucket"):
-            sets.prepared("mnist", source, "s3://no-such-bucket/sets")
+@pytest.mark.thorough
+@pytest.mark.usefixtures("s3_here")
+def test_images_are_prepared_to_s3_and_read_from_there(tmp_path: Path, new_bucket: Callable[[], str]) -> None:
+    bucket = new_bucket()
+    source = sets.mnist(tmp_path / "from")
+    done = sets.prepared("mnist", source, f"s3://{bucket}/sets")
+    assert sets.prepared("mnist", source, f"s3://{bucket}/sets").num_new == 0
+    found = sets.opened("mnist", f"s3://{bucket}/sets", 28)
+    assert found.digest == done.manifest["digest"]
+    np.testing.assert_array_equal(found.mapped("train"), sets.pixels(100))
+    ends = load_endpoints(Data(target="mnist", digest=found.digest), f"s3://{bucket}/sets")
+    assert ends.batch("target", At(0, 0, 0, 8, slice(0, 8))).shape == (8, 1, 28, 28)
+    reader = Streamed(found)
+    assert {image.tobytes() for image in reader.held_out(30, np.random.default_rng(0))} == {
+        image.tobytes() for image in sets.pixels(30, seed=1)
+    }
+    with pytest.raises(Unusable, match=rf"s3://{bucket}/other/mnist-28 holds no prepared images.*--to s3://{bucket}/other"):
+        load_endpoints(Data(target="mnist"), f"s3://{bucket}/other")
+    with pytest.raises(Unusable, match="--to cannot be written: s3://no-such-bucket"):
+        sets.prepared("mnist", source, "s3://no-such-bucket/sets")

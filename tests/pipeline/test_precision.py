@@ -32,6 +32,7 @@ def test_the_measurement_is_quick_for_every_pair_and_draws_no_random_number(kind
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.thorough
 def test_a_machine_that_is_slow_in_16_bits_is_named_with_the_factor_once(home: Path) -> None:
     """oneDNN is told to make do with AVX2, as on a processor that has no more."""
     arguments = ["run", "digits", *FLAGS, "--training.bfloat16", "--training.num-steps", "3", "--training.batch-size", "32"]

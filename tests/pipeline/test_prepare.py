@@ -226,6 +226,7 @@ prepare(sets.plan("mnist", Path(sys.argv[1]), sys.argv[2], per_shard=8), lambda 
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     source = sets.mnist(tmp_path / "from")
     folder = tmp_path / "to" / "mnist-28"
@@ -333,6 +334,7 @@ def test_the_default_place_is_below_the_home_and_debians_images_are_found(
     assert "20 training and 10 test images of 1 x 14 x 14; 0 bad" in printed
 
 
+@pytest.mark.real
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A real SIGINT to a real process, while it writes; `env`, because a shell's background jobs ignore it."""
     source = sets.mnist(tmp_path / "from", 60_000, 10)

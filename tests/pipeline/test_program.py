@@ -39,6 +39,7 @@ def start(folder: Path, *before: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.real
 def test_a_signal_ends_a_command_with_one_sentence_and_its_own_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     running = start(tmp_path, "env", "--default-signal=INT,HUP")
     running.send_signal(number)
@@ -48,6 +49,7 @@ def test_a_signal_ends_a_command_with_one_sentence_and_its_own_exit_code(number:
     assert (tmp_path / "end").exists()
 
 
+@pytest.mark.thorough
 def test_a_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
     running = start(tmp_path, "env", "--ignore-signal=HUP")
     running.send_signal(signal.SIGHUP)
@@ -56,6 +58,7 @@ def test_a_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
     assert running.returncode == 128 + signal.SIGTERM, error
 
 
+@pytest.mark.thorough
 def test_a_closed_terminal_ends_a_command_in_order(tmp_path: Path) -> None:
     with terminal(["-c", WORK, str(tmp_path / "end")], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
         shown.read_until(lambda _: (tmp_path / "begun").exists(), "the work")
@@ -64,6 +67,7 @@ def test_a_closed_terminal_ends_a_command_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "end").exists()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("drawn", ["status", "progress"])
 def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(drawn: str, tmp_path: Path) -> None:
     with terminal(["-c", WORK, str(tmp_path / "end"), drawn], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
@@ -76,6 +80,7 @@ def test_ctrl_c_on_a_terminal_leaves_nothing_drawn(drawn: str, tmp_path: Path) -
     assert shown.written.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
+@pytest.mark.thorough
 def test_ctrl_c_while_something_is_first_drawn_takes_it_away(tmp_path: Path) -> None:
     work = """
 import os, signal, sys
@@ -95,6 +100,7 @@ sys.exit(program.main(["x"], list, work, lambda _: "this goes on"))
     assert shown.written.count(b"\x1b[?25l") == shown.written.count(b"\x1b[?25h")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_a_shell_has_closed_are_nothing_and_no_file_takes_their_numbers(closed: str, tmp_path: Path) -> None:
     (tmp_path / "works.py").write_text(
@@ -116,6 +122,7 @@ def test_streams_that_a_shell_has_closed_are_nothing_and_no_file_takes_their_num
     assert done.stderr == ("" if "2>&-" in closed else "said\nsaid\n")
 
 
+@pytest.mark.thorough
 def test_ctrl_c_while_a_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     command = ["env", "--default-signal=INT", sys.executable, "-c", "from pipeline.program import start; start('slow')"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import picture_sets as sets
 import pytest
-from flows import command_environment
+from flows import QUICK, command_environment
 from terminals import terminal
 
 from pipeline import cli, report
@@ -93,7 +93,7 @@ def test_paths_with_brackets_are_printed_whole(
     recipe = tmp_path / "my [v2].yaml"
     recipe.write_text("data: {target: moons}\nnetwork: {width: 8, depth: 1}\njko: {num_phases: 1}\ntraining: {num_steps: 4}\n")
     monkeypatch.setenv("SJKO_HOME", str(home.rename(tmp_path / "ho[m]e [b]")))
-    assert cli.main(["run", str(recipe)]) == 0
+    assert cli.main(["run", str(recipe), *QUICK]) == 0
     printed = capfd.readouterr().out
     assert "my [v2]: 1 phases" in printed
     pictures = re.findall("picture: (.*)", printed)
@@ -126,6 +126,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     [{}, {"NO_COLOR": "1"}, {"LANG": "C"}, ASCII, {"TERM": "dumb"}, {"TERM": "dumb", **ASCII}, {"JPY_PARENT_PID": "1"}],
     ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()) or "xterm",
 )
+@pytest.mark.thorough
 def test_what_is_drawn_goes_again_and_suits_the_terminal(changes: dict[str, str], columns: int, tmp_path: Path) -> None:
     environment = {**command_environment(tmp_path), "TERM": "xterm-256color", **changes}
     redrawn = environment["TERM"] != "dumb" and "JPY_PARENT_PID" not in changes

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from flows import ROOT, assert_identical, command_environment, tiny, train, weights
+from homes import new_store
 
 from pipeline.cluster import Cluster
 from pipeline.phase import phases_of
@@ -32,7 +33,11 @@ LOCAL, WORKER = {"num_workers": 0}, {"num_workers": 1, "phases_per_job": 10, "ch
 
 
 @pytest.mark.parametrize(
-    ("num_phases", "num_kills"), [(20, 3), pytest.param(200, 20, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+    ("num_phases", "num_kills"),
+    [
+        pytest.param(20, 3, marks=pytest.mark.thorough),
+        pytest.param(200, 20, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_random_kills_lose_nothing_and_train_nothing_twice(num_phases: int, num_kills: int, store: Store, home: Path) -> None:
     chance = random.Random(num_phases)
@@ -54,7 +59,7 @@ def test_random_kills_lose_nothing_and_train_nothing_twice(num_phases: int, num_
     assert driver.returncode == 0, out
     runs = finished(store)
     assert runs == Counter(phase.fingerprint for phase in phases), "each phase once"
-    undisturbed = Store(f"sqlite:///{home}/undisturbed/mlflow.db")
+    undisturbed = new_store(home / "undisturbed")
     expected = train(tiny(**changes), undisturbed, Cluster(tracking_uri=undisturbed.uri))[-1]
     assert_identical(weights(store, store.require(phases[-1])), weights(undisturbed, expected.ref))
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,16 @@ import pytest
 import services
 import torch
 from faulty_store import Faults, proxy
-from flows import ROOT, assert_identical, command_environment, tiny, train, weights
+from flows import QUICK, ROOT, assert_identical, command_environment, tiny, train, weights
+from homes import new_store
 
 from pipeline import claims
 from pipeline.cluster import Cluster
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import phases_of
 from pipeline.store import Store
+
+pytestmark = pytest.mark.thorough
 
 
 @dataclass
@@ -45,11 +48,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shaky]:
+def server(
+    s3_server: dict[str, str], new_bucket: Callable[[], str], migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shaky]:
     folder, port = tmp_path_factory.mktemp("shaky"), services.free_port()
-    command = services.mlflow_command(f"sqlite:///{folder}/mlflow.db", "s3://bucket/artifacts", port)
-    with services.s3(folder / "s3", "bucket") as environment, proxy(environment["AWS_ENDPOINT_URL"]) as (url, faults):
-        server_environment = {**os.environ, **environment, "AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "1"}
+    (folder / "mlflow.db").write_bytes(migrated.read_bytes())
+    command = services.mlflow_command(f"sqlite:///{folder}/mlflow.db", f"s3://{new_bucket()}/artifacts", port)
+    with proxy(s3_server["AWS_ENDPOINT_URL"]) as (url, faults):
+        server_environment = {**os.environ, **s3_server, "AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "1"}
         found = Shaky(f"http://127.0.0.1:{port}", faults, command, server_environment, folder / "log")
         found.start()
         try:
@@ -68,7 +74,7 @@ def shaky(server: Shaky) -> Iterator[Shaky]:
 
 
 def undisturbed(home: Path, seed: int) -> dict[str, torch.Tensor]:
-    store = Store(f"sqlite:///{home}/undisturbed/mlflow.db")
+    store = new_store(home / "undisturbed")
     return weights(store, train(tiny(seed=seed), store, Cluster(tracking_uri=store.uri))[-1].ref)
 
 
@@ -131,7 +137,7 @@ def test_a_server_killed_while_a_phase_is_published_leaves_no_half_phase(shaky: 
     assert_identical(weights(store, results[-1].ref), undisturbed(home, 4))
 
 
-FLOW = ["run", "moons", "--jko.num-phases=2", "--training.num-steps=20", "--training.batch-size=16"]
+FLOW = ["run", "moons", *QUICK, "--jko.num-phases=2", "--training.num-steps=20", "--training.batch-size=16"]
 
 
 def run(home: Path, *flags: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

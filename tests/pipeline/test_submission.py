@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 import services
-from flows import ROOT, command_environment
+from flows import QUICK, ROOT, command_environment
 from terminals import terminal
 
 from pipeline.errors import Unusable
 from pipeline.submission import entrypoint
 
-SMALL = ["--network.width=8", "--training.batch-size=16", "--jko.num-phases=2", "--cluster.num-workers=1"]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("ray")]
+SMALL = [*QUICK, "--network.width=8", "--training.batch-size=16", "--jko.num-phases=2", "--cluster.num-workers=1"]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from flows import ROOT, tiny, train
+from flows import QUICK, ROOT, tiny, train
 from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
@@ -28,7 +28,7 @@ COMMANDS = {
     "tune run": (tune_cli.main, ["run", "moons", "--num-trials=1"]),
     "tune show": (tune_cli.main, ["show", "moons"]),
     "tune resume": (tune_cli.main, ["resume", "moons"]),
-    "register": (deploy_cli.main, ["register", "abcdef12", "--name", "moons"]),
+    "register": (deploy_cli.main, ["register", "abcdef12", "--name", "moons", *QUICK]),
 }
 
 
@@ -56,6 +56,7 @@ def test_a_deleted_experiment_is_said_by_every_command(command: str, store: Stor
     assert error.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_deleted_experiment_is_restored_as_the_message_says(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = train(tiny(num_phases=1), store)
     store.client.delete_experiment(store._experiment_id)
@@ -70,6 +71,7 @@ def test_an_experiment_deleted_while_a_flow_is_trained_ends_it_in_a_sentence(sto
         train(tiny(num_phases=1), store)
 
 
+@pytest.mark.thorough
 def test_a_renamed_experiment_is_not_trained_again_from_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     (result,) = train(tiny(num_phases=1), store)
     store.client.rename_experiment(store._experiment_id, "mine")
@@ -81,6 +83,7 @@ def test_a_renamed_experiment_is_not_trained_again_from_nothing(store: Store, ca
     assert Store(store.uri).find(result.phase) == result.ref
 
 
+@pytest.mark.thorough
 def test_a_deleted_phase_is_named_with_how_to_restore_it_and_said_where_it_is_trained_again(
     store: Store, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_deleted_phase_is_named_with_how_to_restore_it_and_said_where_it_is_tr
     assert f"--run-id {first.ref.run_id}" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_deleted_flow_is_restored_or_stands_again_for_the_phases_that_are_there(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +187,7 @@ def test_a_damaged_database_or_one_of_another_program_is_one_sentence_and_left_a
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
+@pytest.mark.thorough
 def test_a_database_that_another_program_has_locked_is_one_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(home / "mlflow.db")) as connection:
         connection.execute("begin exclusive")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import picture_sets as sets
 import psutil
 import pytest
 import torch
-from flows import ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
+from flows import ROOT, STILL, Quiet, assert_identical, assert_same_gradients, command_environment, tiny, train, weights
+from homes import new_store
 
-from pipeline import connection, jobs
+from pipeline import jobs
 from pipeline.cluster import Cluster
 from pipeline.data import resolve
 from pipeline.errors import (
@@ -36,26 +37,21 @@ from pipeline.errors import (
 from pipeline.phase import phases_of
 from pipeline.store import Store
 
+THOROUGH = pytest.mark.thorough
 LONG = {"num_steps": 1200, "batch_size": 64, "width": 32}
 """Long enough to be caught in the middle."""
 
 
 @pytest.fixture(scope="module")
-def one_ray() -> Iterator[None]:
-    """One Ray for the tests that do not kill it."""
-    with connection.connected(Cluster(num_workers=2)):
-        yield
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """The weights that every cut and resumed run of LONG must end with."""
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('uninterrupted')}/mlflow.db")
+    store = new_store(tmp_path_factory.mktemp("uninterrupted"))
     (result,) = train(tiny(num_phases=1, **LONG), store, Cluster(tracking_uri=store.uri))
     return weights(store, result.ref)
 
 
 @pytest.mark.usefixtures("one_ray")
+@pytest.mark.thorough
 def test_ray_started_here_is_heard_by_this_machine_alone_and_its_token_read_by_this_user_alone() -> None:
     listening = [
         (process.name(), connection.laddr)
@@ -71,22 +67,25 @@ def test_ray_started_here_is_heard_by_this_machine_alone_and_its_token_read_by_t
 
 
 @pytest.mark.usefixtures("one_ray")
-@pytest.mark.parametrize(("num_workers", "min_workers"), [(1, None), (2, None), (2, 1)])
+@pytest.mark.parametrize(
+    ("num_workers", "min_workers"),
+    [pytest.param(1, None, marks=THOROUGH), (2, None), pytest.param(2, 1, marks=THOROUGH)],
+)
 def test_any_number_of_workers_and_local_mode_compute_the_same(
     num_workers: int, min_workers: int | None, store: Store, tmp_path: Path
 ) -> None:
-    """Also where the batch is no multiple of the workers, and where as many are taken as there are."""
-    recipe = tiny(num_phases=2, num_steps=50, z_dim=2, batch_size=33)
+    """Also where the batch is no multiple of the workers, and where as many are taken as there are.
+
+    One worker runs the same program as local mode: every bit is the same. Two add up in another order.
+    """
+    changes = {"num_phases": 2, "num_steps": 50, "z_dim": 2, "batch_size": 33}
+    recipe = tiny(**changes, **({} if num_workers == 1 else STILL))
     local = [weights(store, r.ref) for r in train(recipe, store)]
-    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
+    other = new_store(tmp_path / "other")
     cluster = Cluster(num_workers=num_workers, min_workers=min_workers, phases_per_job=2, tracking_uri=other.uri)
     there = [weights(other, r.ref) for r in train(recipe, other, cluster)]
     for a, b in zip(local, there, strict=True):
-        if num_workers == 1:
-            assert_identical(a, b)
-        else:
-            networks = [name for name in a if "optimizer" not in name]
-            assert all(torch.allclose(a[name], b[name], rtol=0, atol=1e-5) for name in networks)
+        assert_identical(a, b) if num_workers == 1 else assert_same_gradients(a, b)
 
 
 @pytest.mark.usefixtures("one_ray")
@@ -111,6 +110,7 @@ def test_a_worker_killed_in_mid_phase_is_replaced_and_goes_on_from_its_checkpoin
     assert not list((home / "checkpoints").rglob("manifest.json")), "checkpoints of a published phase are removed"
 
 
+@pytest.mark.thorough
 def test_a_driver_killed_in_mid_phase_goes_on_from_its_last_checkpoint(
     store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
 ) -> None:
@@ -136,6 +136,7 @@ RECORD_DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize("damage", RECORD_DAMAGES)
+@pytest.mark.thorough
 def test_a_damaged_record_of_checkpoints_lets_the_phase_begin_again_with_a_sentence(
     damage: str, store: Store, home: Path, uninterrupted: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +165,7 @@ train(tiny(num_phases=1, **json.loads(sys.argv[1])), store, Cluster(num_workers=
 
 
 @pytest.mark.usefixtures("one_ray")
+@pytest.mark.thorough
 def test_a_phase_that_died_after_its_last_step_is_published_without_another_step(
     store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
 ) -> None:
@@ -178,6 +180,7 @@ def test_a_phase_that_died_after_its_last_step_is_published_without_another_step
 
 
 @pytest.mark.usefixtures("one_ray")
+@pytest.mark.thorough
 def test_a_divergence_on_workers_is_not_trained_again(store: Store) -> None:
     with pytest.raises(Diverged, match="phase 0 diverged at step"):
         train(tiny(num_steps=200, map_lr=1e18, potential_lr=1e18), store, Cluster(num_workers=2))
@@ -230,15 +233,15 @@ def test_an_error_of_a_worker_is_tried_again_only_where_that_can_help(error: Exc
 
 @pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize("asked", [Cluster(num_workers=1, use_gpu=True), Cluster(num_workers=8, cpus_per_worker=64)])
+@pytest.mark.thorough
 def test_a_job_that_can_never_be_scheduled_says_what_was_asked_and_what_there_is(store: Store, asked: Cluster) -> None:
-    began = time.monotonic()
     with pytest.raises(Unschedulable, match=r"were asked for and the cluster has \{'CPU': ") as caught:
         train(tiny(), store, asked)
-    assert time.monotonic() - began < 30
     assert f"{asked.num_workers} workers of {{'CPU': {asked.cpus_per_worker}" in str(caught.value)
 
 
 @pytest.mark.usefixtures("one_ray")
+@pytest.mark.thorough
 def test_several_phases_of_one_job_are_published_one_by_one(store: Store) -> None:
     observer = Quiet()
     results = train(tiny(num_phases=3), store, Cluster(num_workers=2, phases_per_job=3), observer)

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
-from flows import ROOT, command_environment
-from services import postgresql
+from flows import QUICK, ROOT, command_environment
 
 from pipeline import cli as pipeline_cli
 from pipeline.store import Store
@@ -25,6 +25,7 @@ network: {width: 8, depth: 1, num_frequencies: 2}
 jko: {num_phases: 3}
 training: {num_steps: STEPS, batch_size: 16}
 """
+pytestmark = pytest.mark.usefixtures("one_ray")
 PHASES, TRIALS = "tags.`sjko.kind` = 'phase'", "tags.`sjko.kind` = 'trial'"
 
 
@@ -36,7 +37,7 @@ def recipe(folder: Path, num_steps: int = 12) -> str:
 
 def searched(tmp_path: Path, *arguments: str) -> dict:
     path = tmp_path / "result.json"
-    assert main([*arguments, "--json", str(path)]) == 0
+    assert main([*arguments, *(QUICK if arguments[0] == "run" else []), "--json", str(path)]) == 0
     return json.loads(path.read_text())
 
 
@@ -49,6 +50,7 @@ def states(storage: str, name: str) -> Counter[str]:
         backend.engine.dispose()
 
 
+@pytest.mark.real
 def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_result(
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +83,7 @@ def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_res
 
     best = tmp_path / "best.yaml"
     assert main(["best", "s", "--to", str(best)]) == 0
-    assert pipeline_cli.main(["run", str(best), "--json", str(tmp_path / "flow.json")]) == 0
+    assert pipeline_cli.main(["run", str(best), *QUICK, "--json", str(tmp_path / "flow.json")]) == 0
     flow = json.loads((tmp_path / "flow.json").read_text())["phases"]
     assert [phase["cached"] for phase in flow] == [True] * first["num_phases"], "the best recipe is in the store already"
     assert searched(tmp_path, "show", "s")["best"] == first
@@ -94,34 +96,34 @@ def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_res
         assert "there is no search" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_killed(
-    home: Path, store: Store, tmp_path: Path
+    home: Path, store: Store, new_database: Callable[[], str], tmp_path: Path
 ) -> None:
     name, flags = "twins", ["--num-trials", "4", "--num-confirmed", "0", "--space.divergence", "jsd"]
-    with postgresql(tmp_path / "postgresql") as url:
-        storage = url.replace("postgresql://", "postgresql+psycopg://")
-        command = [sys.executable, "-m", "tune", "run", recipe(tmp_path, 2000), "--name", name, *flags, "--storage", storage]
-        with (tmp_path / "log").open("wb") as log:
-            driver = subprocess.Popen(
-                command, cwd=ROOT, env=command_environment(home), stdout=log, stderr=log, start_new_session=True
-            )
-            try:
-                deadline = time.monotonic() + 200
-                while not any(run.info.status == "FINISHED" for run in store.select(PHASES)):
-                    assert driver.poll() is None, (tmp_path / "log").read_text()
-                    assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-                    time.sleep(0.2)
-                assert len(store.select(TRIALS)) == 2, "one trial per core"
-            finally:
-                os.kill(driver.pid, signal.SIGKILL)
-                driver.wait()
-        before = {run.info.run_id for run in store.select(PHASES) if run.info.status == "FINISHED"}
-        assert 1 <= len(before) < 3
-        assert states(storage, name)["RUNNING"] == 2
-        result = searched(tmp_path, "resume", name, "--where.storage", storage)
-        assert len([trial for trial in result["trials"] if len(trial["values"]) == 3]) >= 1
-        after = states(storage, name)
-        assert (after["RUNNING"], after["WAITING"], after["COMPLETE"]) == (0, 0, 4)
+    storage = new_database().replace("postgresql://", "postgresql+psycopg://")
+    command = [sys.executable, "-m", "tune", "run", recipe(tmp_path, 2000), "--name", name, *flags, "--storage", storage]
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(
+            command, cwd=ROOT, env=command_environment(home), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 200
+            while not any(run.info.status == "FINISHED" for run in store.select(PHASES)):
+                assert driver.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.2)
+            assert len(store.select(TRIALS)) == 2, "one trial per core"
+        finally:
+            os.kill(driver.pid, signal.SIGKILL)
+            driver.wait()
+    before = {run.info.run_id for run in store.select(PHASES) if run.info.status == "FINISHED"}
+    assert 1 <= len(before) < 3
+    assert states(storage, name)["RUNNING"] == 2
+    result = searched(tmp_path, "resume", name, "--where.storage", storage)
+    assert len([trial for trial in result["trials"] if len(trial["values"]) == 3]) >= 1
+    after = states(storage, name)
+    assert (after["RUNNING"], after["WAITING"], after["COMPLETE"]) == (0, 0, 4)
     finished = [run for run in store.select(PHASES) if run.info.status == "FINISHED"]
     assert before <= {run.info.run_id for run in finished}
     assert Counter(run.data.tags["sjko.fingerprint"] for run in finished).most_common(1)[0][1] == 1
@@ -129,6 +131,7 @@ def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_kill
     assert (result["phases"]["asked"], result["phases"]["reached"], result["phases"]["trained"]) == (12, 12, 3)
 
 
+@pytest.mark.thorough
 def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,6 +147,7 @@ def test_drivers_leave_the_cores_to_their_workers_and_cost_is_an_objective(
     assert states(f"sqlite:///{home}/optuna.db", "front") == {"COMPLETE": 2}
 
 
+@pytest.mark.thorough
 def test_a_search_that_asks_for_more_than_there_is_ends_at_once_and_leaves_no_name_taken(
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +160,7 @@ def test_a_search_that_asks_for_more_than_there_is_ends_at_once_and_leaves_no_na
         states(f"sqlite:///{home}/optuna.db", "big")
 
 
+@pytest.mark.thorough
 def test_a_search_whose_trials_all_fail_says_why_without_a_traceback_and_leaves_no_name_taken(
     home: Path, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

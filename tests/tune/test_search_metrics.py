@@ -5,11 +5,12 @@ import pytest
 from components.measures import measure
 from pipeline.data import DEBIAN_FOLDER
 from pipeline.evaluate import Generator, endpoints_of, evaluate
+from pipeline.evaluation_size import EvaluationSize
 from pipeline.phase import phases_of
 from pipeline.recipe import PLANAR, Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, modes_of
 
-CONSTANT = {"modes", "lenet_n", "lenet_digits_n"}
+CONSTANT = {"modes", "lenet_n", "lenet_digits_n", "num_samples", "num_pairs"}
 
 
 @pytest.mark.parametrize("target", ["gaussian", "moons", "pinwheel", "digits", "fashion_mnist"])
@@ -18,7 +19,7 @@ def test_the_metrics_of_a_target_are_those_that_are_measured(target: str, home: 
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     data = Data(target=target)
     recipe = Recipe(data, Network(kind="light") if target in ("digits", "fashion_mnist") else Network(), Jko(), Training())
-    measured = evaluate(Generator(phases_of(recipe)[0], endpoints_of(data, None), []), num_pairs=1)
+    measured = evaluate(Generator(phases_of(recipe)[0], endpoints_of(data, None), []), EvaluationSize(200, 1))
     assert modes_of(data).keys() == {name for name in measured if not name.endswith("_floor")} - CONSTANT
 
 
