@@ -171,6 +171,12 @@ def test_the_estimate_of_a_step_is_what_its_operations_add_up_to(r2: float) -> N
     assert estimate(recipe, Cluster()).flop_per_step == pytest.approx(counted.total / 2, rel=0.15)
 
 
+@pytest.mark.parametrize(("name", "seconds_per_step"), [("cifar10_large", 0.6285), ("celeba_hq_256", 4.834)])
+def test_hours_on_an_h100_are_those_of_the_step_that_was_timed_there(name: str, seconds_per_step: float) -> None:
+    found = estimate(shipped(name), Cluster())
+    assert found.hours("H100", bfloat16=True) == pytest.approx(found.num_steps * seconds_per_step / 3600, rel=0.03)
+
+
 def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
