@@ -152,16 +152,19 @@ def compiled(function: Function) -> Function:
     return cast(Function, settings(torch.compile(function, dynamic=False, backend=BACKEND)))
 
 
-def averaging_weight(num_updates: Float[Tensor, ""], decay: float) -> Float[Tensor, ""]:
-    """Share of the live weights in the average after the map's n-th update: 1 - min(decay, (n - 1) / (n + 8)).
+def averaging_weight(num_updates: Float[Tensor, "*n"], decay: float) -> Float[Tensor, "*n"]:
+    """Share of the live weights in the average after the map's n-th update: max(1 - decay, 9 / (n + 8)).
 
-    With `decay` from the start the initial weights would keep decay^n: 22 % of what fashion_mnist's first phase publishes. This
-    is the warm-up of TensorFlow's ExponentialMovingAverage, (1 + n) / (10 + n), begun two updates earlier, so that the initial
-    weights get no share at all (as in Karras et al. 2024, section 3.1): about the newest ninth of all updates is averaged
-    until 1 / (1 - decay) of them are fewer.
+    That is a decay of min(decay, (n - 1) / (n + 8)). With `decay` from the start the initial weights would keep decay^n: 22 % of
+    what fashion_mnist's first phase publishes. This is the warm-up of TensorFlow's ExponentialMovingAverage, (1 + n) / (10 + n),
+    begun two updates earlier, so that the initial weights get no share at all (as in Karras et al. 2024, section 3.1): about the
+    newest ninth of all updates is averaged until 1 / (1 - decay) of them are fewer.
+
+    Written without a difference of numbers near 1, a quotient of whole numbers, it is the nearest float32 (MPS has no float64);
+    where Adam's count would stop, at 2^24, the decay has long been reached.
     """
-    n = num_updates.double()
-    return 1 - ((n - 1) / (n + WARM_UP - 1)).clamp(max=decay)
+    warm_up = torch.full_like(num_updates, WARM_UP)  # torch takes a number over a tensor for its reciprocal, rounded twice
+    return (warm_up / (num_updates + (WARM_UP - 1))).clamp(min=1 - decay)
 
 
 def average(state: State, decay: float, num_updates: Float[Tensor, ""]) -> None:
@@ -174,7 +177,7 @@ def average(state: State, decay: float, num_updates: Float[Tensor, ""]) -> None:
     averaged: list[Tensor] = list(state.averaged_map.parameters())
     live: list[Tensor] = list(state.transport_map.parameters())
     with torch.no_grad():
-        weight = averaging_weight(num_updates, decay).to(averaged[0].dtype)
+        weight = averaging_weight(num_updates.to(averaged[0].dtype), decay)
         torch._foreach_lerp_(averaged, live, [weight] * len(averaged))
         for averaged_buffer, buffer in zip(state.averaged_map.buffers(), state.transport_map.buffers(), strict=True):
             averaged_buffer.copy_(buffer)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from builders import (
     BOTH_SHAPES,
+    CPU,
     IMAGE,
     SECOND_ORDER,
     VECTOR,
@@ -26,11 +28,14 @@ from builders import (
 )
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.products import Flop
 from components.adam import adam_of, update
 from components.gradients import Batch, push_through
-from components.jko import average, train_phase, train_step
+from components.jko import average, averaging_weight, train_phase, train_step
+from components.state import new_state
 
 EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
 LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
@@ -254,6 +259,37 @@ def test_the_averaged_map_follows_its_formula_and_its_count_goes_on_into_the_nex
             for ours, exact in zip(state.averaged_map.parameters(), expected, strict=True):
                 torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-14)
                 assert not ours.requires_grad
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.995, 0.9999])
+def test_the_weight_of_the_average_in_float32_is_the_nearest_to_the_exact_one(decay):
+    counts = range(1, 200_000, 7)
+    exact = [float(max(1 - Fraction(decay), Fraction(9, n + 8))) for n in counts]
+    found = averaging_weight(torch.tensor(counts, dtype=torch.float32), decay)
+    assert torch.equal(found, torch.tensor(exact, dtype=torch.float32))
+
+
+class Float64(TorchDispatchMode):
+    """Collects the operations that give float64 numbers, which MPS lacks."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        self.operations += [
+            str(operation) for each in tree_leaves(result) if torch.is_tensor(each) and each.dtype == torch.float64
+        ]
+        return result
+
+
+@EACH_SHAPE
+def test_a_step_in_float32_asks_for_no_float64(shape):
+    state, batch = new_state(shape, seed=0, betas=(0.5, 0.9), device=CPU), random_batches(shape, 12)(0)
+    with Float64() as seen:
+        list(train_phase(state, problem(objective("jsd", h=0.5, r1=0.1), num_steps=1), [], lambda step: batch))
+    assert seen.operations == []
 
 
 @pytest.mark.parametrize("decay", [0.995, 0.9999])
