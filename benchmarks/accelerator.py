@@ -40,6 +40,8 @@ PARTS: dict[str, tuple[float, Callable[[Bench], Iterator[Row]]]] = {
     "input": (25, reading),
 }
 """With their limits in seconds: less than eight minutes together."""
+WIDEST = 60
+"""Characters of a cell."""
 
 
 class TimeIsUp(BaseException):
@@ -91,10 +93,11 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a cell."""
+    """Write a cell; what is longer than WIDEST stands whole in the JSON."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    text = "" if value is None else str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
 def write(folder: Path, where: Row, rows: Sequence[Row]) -> None:

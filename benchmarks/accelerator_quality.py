@@ -153,7 +153,11 @@ def reading(bench: Bench) -> Iterator[Row]:
             batches = map(batches_of(phase, ends, slice(None), bench.device), count())
             read = n / bench.seconds(partial(next, batches), 0.2 if bench.quick else 1.0)
             steps = [
-                row["images_per_second"] for row in bench.rows if row.get("part") == "step" and row.get("network") == network
+                row["images_per_second"]
+                for row in bench.rows
+                if row["part"] == "step"
+                and row.get("network") == network
+                and "images_per_second" in row  # not in one that failed
             ]
             row = {"network": network, "batch_size": n, "images_per_second": read}
-            yield row | {"fastest_step_images_per_second": max((x for x in steps if x), default=None)}
+            yield row | {"fastest_step_images_per_second": max(steps, default=None)}

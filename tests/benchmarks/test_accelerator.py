@@ -13,6 +13,7 @@ from flows import ROOT
 
 from benchmarks import accelerator
 from benchmarks.accelerator_parity import PAIRS, gradient_errors
+from benchmarks.accelerator_quality import reading
 from benchmarks.accelerator_speed import Bench, Row
 from benchmarks.variants import OBJECTIVE
 from components.pairs import MAPS
@@ -95,6 +96,21 @@ def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(tmp_path: Path, mo
     assert [row.get("found") for row in rows] == [1, None, 2, None]
     assert rows[1]["failed"] == "cut after 0.2 s"
     assert rows[3]["failed"] == "ValueError: no such thing"
+
+
+def test_input_is_compared_with_the_fastest_step_of_those_that_did_not_fail() -> None:
+    failed = {"part": "step", "network": "light", "batch_size": 256, "failed": "OutOfMemoryError: CUDA out of memory"}
+    steps = [failed] + [{"part": "step", "network": "light", "images_per_second": rate} for rate in (100.0, 300.0, 200.0)]
+    for found, fastest in ((steps, 300.0), ([failed], None)):
+        rows = list(reading(Bench(torch.device("cpu"), quick=True, rows=[*found])))
+        assert [row["fastest_step_images_per_second"] for row in rows] == [fastest, fastest]
+
+
+def test_a_long_reason_is_cut_in_the_table_and_whole_in_the_json(tmp_path: Path) -> None:
+    reason = f"OutOfMemoryError: {'CUDA out of memory ' * 9}"
+    accelerator.write(tmp_path, {"benchmark": "accelerator"}, [{"part": "step", "network": "large", "failed": reason}])
+    assert max(map(len, (tmp_path / "accelerator.txt").read_text().splitlines())) == len("network  ") + 60
+    assert json.loads((tmp_path / "accelerator.json").read_text())["rows"][0]["failed"] == reason
 
 
 @pytest.mark.parametrize("name", ["second_order", "residual", "small"])
