@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.store import OWNER, Store
 from pipeline.words import command_line
 from tune import cli, figures, records, search, summary
 from tune.metrics import mode_of
-from tune.records import Found, Search
+from tune.records import Found, Search, Trial
 from tune.space import Axis
 from tune.summary import Finalist
 from tune.watch import Watch, shown, text_of
@@ -74,7 +74,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
         try:
             study = stack.enter_context(search.opened(wanted, storage, create=True))
         except FlowError:
-            store.delete_run(run_id)  # nothing of it is there
+            records.forget(store, run_id)  # nothing of it is there
             raise
         if (own := search.own_point(wanted)) is not None:
             study.enqueue_trial(own)
@@ -93,7 +93,7 @@ def forgotten_without_result(
         with contextlib.suppress(Exception):  # it is the first error that is to be told
             if not summary.ranked(wanted, records.trials(store, wanted, run_id)):
                 search.forget(study)
-                store.delete_run(run_id)
+                records.forget(store, run_id)
         raise
 
 
@@ -144,11 +144,12 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
     try:
         with claims.held(store, [run_id]), connection.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
-                watch = Watch(wanted, run_id, len(records.trials(store, wanted, run_id)), num_trials)
+                watch = Watch(wanted, run_id, wanted.num_trials - num_trials, search.last_number(study, num_trials))
                 with shown(watch):
                     search.run(wanted, run_id, study, num_trials, [watch])
             records.close_trials(store, run_id, "KILLED")
             confirm(store, wanted, run_id)
+            store.set_status(run_id, "FINISHED")
         pictures = figures.draw(clusters.home() / "searches" / wanted.name, wanted, records.trials(store, wanted, run_id), study)
         for picture in pictures:
             store.log_file(run_id, picture, "pictures")
@@ -188,26 +189,46 @@ def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
     """
     trials = records.trials(store, wanted, found.run_id)
     if not summary.ranked(wanted, trials):
-        raise RecipeMismatch(f"no trial of {wanted.name} has a result yet; its status is {found.status.lower()}")
+        raise RecipeMismatch(f"no trial of {wanted.name} has a result yet: {standing(found, wanted)}")
     values = json.loads(store.run(found.run_id).data.tags.get(CONFIRMED, "[]"))
     return summary.finalists(wanted, trials, values)
 
 
+def standing(found: Found, wanted: Search) -> str:
+    """How it stands with a search, and where nobody works on it any more, the command that goes on."""
+    words = {"RUNNING": "is at work", "FINISHED": "is finished", "FAILED": "has failed"}
+    said = f"the search {words.get(found.told, 'was interrupted')}"
+    if found.told in ("RUNNING", "FINISHED"):
+        return said
+    return f"{said}; go on with: {command_line('python', '-m', 'tune', 'resume', wanted.name, *server(wanted, 'where'))}"
+
+
+def seen(store: Store, found: Found, wanted: Search) -> list[Trial]:
+    """The trials as a person is told of them: a driver that was killed has left those running that it was at."""
+    status = "RUNNING" if found.told == "RUNNING" else "INTERRUPTED"
+    return [
+        replace(trial, status=status) if trial.status == "RUNNING" else trial
+        for trial in records.trials(store, wanted, found.run_id)
+    ]
+
+
 def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     """Trials, the Pareto front where there are two objectives, what was spared, the verdict."""
-    trials, finalists = records.trials(store, wanted, found.run_id), found_by(store, found, wanted)
+    finalists, trials = found_by(store, found, wanted), seen(store, found, wanted)
     heads = ["trial", "point", "phases", wanted.metric, "K", "seconds", ""]
     report.table(f"search {wanted.name}, MLflow run {found.run_id}", heads, summary.rows(wanted, trials))
     front = summary.pareto(wanted, trials) if wanted.against_cost else []
     if front:
-        rows = [[seconds, value, text_of(trial.point), k + 1] for seconds, value, trial, k in front]
-        report.table("Pareto front", ["seconds", wanted.metric, "point", "K"], rows)
-    for number, trial in enumerate(trials):
+        rows = [[trial.number, seconds, value, text_of(trial.point), k + 1] for seconds, value, trial, k in front]
+        report.table("Pareto front", ["trial", "seconds", wanted.metric, "point", "K"], rows)
+    for trial in trials:
         if trial.error and trial.diverged is None:
-            report.sentence(f"trial {number + 1} failed: {trial.error}")
+            report.sentence(f"trial {trial.number} failed: {trial.error}")
     counts = summary.spared(wanted, trials, records.num_trained(store, trials))
     report.sentence(summary.spared_sentence(counts))
     report.sentence(f"best: {summary.verdict(wanted, finalists)}")
+    if found.told != "FINISHED":
+        report.line(standing(found, wanted))
     report.line(
         f"next: {command_line('python', '-m', 'tune', 'best', wanted.name, '--to', 'best.yaml', *server(wanted, 'where'))}"
     )
@@ -215,10 +236,13 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
     return {
         "name": wanted.name,
         "run_id": found.run_id,
+        "status": found.told,
         "phases": counts,
         "trials": [
             {
+                "number": t.number,
                 "run_id": t.run_id,
+                "status": t.state(wanted),
                 "point": dict(t.point),
                 "values": t.values,
                 "seconds": t.seconds,
@@ -226,8 +250,9 @@ def show(store: Store, found: Found, wanted: Search) -> Mapping[str, Any]:
             }
             for t in trials
         ],
-        "pareto": [{"seconds": s, "value": v, "run_id": trial.run_id, "k": k} for s, v, trial, k in front],
+        "pareto": [{"number": t.number, "seconds": s, "value": v, "run_id": t.run_id, "k": k} for s, v, t, k in front],
         "best": {
+            "number": first.trial.number,
             "point": dict(first.trial.point),
             "num_phases": first.trial.best_k(wanted) + 1,
             "value": first.score(wanted),
@@ -249,5 +274,7 @@ def best(store: Store, found: Found, wanted: Search, to: Path) -> Mapping[str, A
     text = summary.as_yaml(wanted, first)
     write_text(to, text)
     report.line(f"{to}: {summary.verdict(wanted, [first])}")
+    if found.told != "FINISHED":
+        report.line(standing(found, wanted))
     report.line(f"next: {command_line('python', '-m', 'pipeline', 'run', to, *server(wanted, 'cluster'))}")
     return {"file": str(to), "recipe": asdict(summary.best_recipe(wanted, first.trial))}

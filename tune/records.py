@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import ray.tune
-
+from pipeline import claims
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
 from pipeline.evaluation_size import EvaluationSize
@@ -19,7 +18,7 @@ from tune import space
 from tune.space import Axis
 
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
-DIVERGED, TUNE_ID = "sjko.diverged", "sjko.tune_id"
+DIVERGED, NUMBER = "sjko.diverged", "sjko.trial"
 RESULT, PENALTY = "result", "penalty"
 """What a trial reports: a phase's metric, or what a flow that gave none is counted as."""
 
@@ -73,15 +72,17 @@ class Trial:
     """One point of the space and how far it came.
 
     Attributes:
+        number: from 1, in the order in which they were proposed; the same wherever the trial is named.
         point: what it has of the space, as its recipe has it.
         values: metric after each phase, in order.
         seconds: of training, after each phase, cached ones included: what the recipe costs.
-        status: of its MLflow run.
+        status: of its MLflow run; INTERRUPTED where that says RUNNING and nobody works on the search.
         error: why it failed; empty where it did not.
         diverged: in which phase; None where it did not.
     """
 
     run_id: str
+    number: int
     point: Mapping[str, Value]
     values: tuple[float, ...]
     seconds: tuple[float, ...]
@@ -94,7 +95,7 @@ class Trial:
         if self.diverged is not None:
             return f"diverged in phase {self.diverged}"
         done = "done" if len(self.values) == search.recipe.jko.num_phases else "stopped"
-        return {"FINISHED": done, "RUNNING": "runs"}.get(self.status, self.status.lower())
+        return {"FINISHED": done, "RUNNING": "runs", "KILLED": "interrupted"}.get(self.status, self.status.lower())
 
     def best_k(self, search: Search) -> int:
         """The phase after which the metric is best."""
@@ -129,63 +130,81 @@ class Found:
 
     Attributes:
         owner: the driver that last worked on it.
-        status: of its MLflow run.
+        status: of its MLflow run, which a driver that was killed leaves RUNNING.
+        told: what a person is told: INTERRUPTED where the driver is gone.
     """
 
     run_id: str
     owner: str
     status: str
+    told: str
     definition: str
 
 
 def find(store: Store, name: str) -> Found | None:
     """A search by name."""
-    for run in store.select(f"tags.`{KIND}` = 'search' and tags.`{NAME}` = '{name}'"):
-        return Found(str(run.info.run_id), run.data.tags[OWNER], str(run.info.status), run.data.tags[DEFINITION])
+    for run in store.select(called(name)):
+        tags = run.data.tags
+        return Found(str(run.info.run_id), tags[OWNER], str(run.info.status), claims.status_of(run), tags[DEFINITION])
     return None
+
+
+def called(name: str) -> str:
+    """MLflow's condition for the searches of a name."""
+    return f"tags.`{KIND}` = 'search' and tags.`{NAME}` = '{name}'"
+
+
+def forget(store: Store, run_id: str) -> None:
+    """Take back a search that has found nothing; in MLflow's trash it is no search that one could restore."""
+    store.tag(run_id, KIND, "search without a result")
+    store.delete_run(run_id)
 
 
 def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Found, Search]:
     """A search by name, and what it is.
 
     Raises:
-        MapNotFound: there is none of that name.
+        MapNotFound: there is none of that name, or it was deleted in MLflow.
     """
     found = find(store, name) if "'" not in name else None
     if found is None:
+        for run in store.deleted(called(name)) if "'" not in name else []:
+            raise MapNotFound(f"search {name} {store.restoring(run)}")
         known = sorted({run.data.tags[NAME] for run in store.select(f"tags.`{KIND}` = 'search'")})
         raise MapNotFound(f"there is no search {name}; there is {', '.join(known) or 'none yet: python -m tune run RECIPE'}")
     return found, Search.from_json(found.definition, tracking_uri)
 
 
-def open_trial(store: Store, search: Search, search_run_id: str, point: Mapping[str, Value]) -> str:
-    """The run of a new trial, which Ray Tune has another id for."""
-    tune_id = ray.tune.get_context().get_trial_id() or ""
-    tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point)), TUNE_ID: tune_id}
+def open_trial(store: Store, search: Search, search_run_id: str, number: int, point: Mapping[str, Value]) -> str:
+    """The run of a new trial."""
+    tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point)), NUMBER: str(number)}
     label = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in point.items())
     return store.create(label, tags, point, parent=search_run_id)
 
 
 def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
-    """All trials of a search, oldest first."""
-    return [_trial(store, search, run) for run in reversed(_runs(store, search_run_id))]
+    """All trials of a search, in the order of their numbers."""
+    found = [_trial(store, search, run, number) for number, run in enumerate(reversed(_runs(store, search_run_id)), 1)]
+    return sorted(found, key=lambda trial: trial.number)
 
 
-def trial_of(store: Store, search: Search, search_run_id: str, tune_id: str) -> Trial | None:
-    """The trial that Ray Tune knows by an id; None where it did not come so far as to open its run."""
-    runs = _runs(store, search_run_id, f" and tags.`{TUNE_ID}` = '{tune_id}'")
-    return _trial(store, search, runs[0]) if runs else None
+def trial_of(store: Store, search: Search, search_run_id: str, number: int) -> Trial | None:
+    """The trial of a number; None where it did not come so far as to open its run."""
+    runs = _runs(store, search_run_id, f" and tags.`{NUMBER}` = '{number}'")
+    return _trial(store, search, runs[0], number) if runs else None
 
 
 def _runs(store: Store, search_run_id: str, condition: str = "") -> list[Any]:
     return store.select(f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{search_run_id}'{condition}")
 
 
-def _trial(store: Store, search: Search, run: Any) -> Trial:
+def _trial(store: Store, search: Search, run: Any, number: int) -> Trial:
+    """A trial from its run; `number` is that of one whose run has none, as those of earlier versions."""
     tags, run_id = run.data.tags, str(run.info.run_id)
     history = {name: store.metric_history(run_id, name) for name in (search.metric, "seconds") if name in run.data.metrics}
     return Trial(
         run_id,
+        int(tags.get(NUMBER, number)),
         json.loads(tags[POINT]),
         tuple(value for _, value in sorted(history.get(search.metric, []))),
         tuple(value for _, value in sorted(history.get("seconds", []))),

@@ -27,7 +27,7 @@ from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
 from pipeline.provenance import redacted
 from pipeline.values import Value
 from tune import trial as trials
-from tune.records import Search
+from tune.records import NUMBER, Search
 from tune.space import Axis
 
 DRIVER = "train_driver"
@@ -70,7 +70,10 @@ def opened(search: Search, storage: str, *, create: bool, again: bool = False) -
     except KeyError:
         raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --where.storage") from None
     except optuna.exceptions.DuplicatedStudyError:
-        raise StoreUnavailable(f"there is a study {search.name} at {redacted(storage)} already: choose another --name") from None
+        raise StoreUnavailable(
+            f"there is a study {search.name} at {redacted(storage)} already and no such search in this MLflow: choose another "
+            f"--name, or see what python -m tune show {search.name} says"
+        ) from None
     except Exception as error:  # SQLAlchemy's own, and Optuna's about them
         reason = str(error).strip().splitlines()[0]
         raise StoreUnavailable(f"Optuna's database at {redacted(storage)} cannot be opened: {reason}") from error
@@ -93,6 +96,20 @@ def distribution(axis: Axis) -> BaseDistribution:
     if axis.integer:
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return FloatDistribution(axis.low, axis.high, log=axis.log)
+
+
+class Numbered(OptunaSearch):  # type: ignore[misc]
+    """Optuna's proposals, each with its number among all of the study, from 1: so a resumed search goes on counting."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Propose a point for a new trial."""
+        point: dict[str, Any] = super().suggest(trial_id)
+        return {**point, NUMBER: self._ot_trials[trial_id].number + 1}
+
+
+def last_number(study: optuna.Study, num_trials: int) -> int:
+    """The number that the last of so many more trials will have; what waits in the study comes first and has its own already."""
+    return len(study.trials) - len(study.get_trials(states=(TrialState.WAITING,))) + num_trials
 
 
 def own_point(search: Search) -> dict[str, Value] | None:
@@ -153,9 +170,7 @@ def run(search: Search, search_run_id: str, study: optuna.Study, num_trials: int
     """
     space = {axis.name: distribution(axis) for axis in search.axes}
     names = (["best", "seconds"], [search.mode, "min"]) if search.against_cost else ("best", search.mode)
-    proposer = OptunaSearch(
-        space, *names, study_name=search.name, storage=study._storage, sampler=sampler(search, len(study.trials))
-    )
+    proposer = Numbered(space, *names, study_name=search.name, storage=study._storage, sampler=sampler(search, len(study.trials)))
     max_phases = search.recipe.jko.num_phases
     scheduler = ASHAScheduler("phase", "value", search.mode, max_t=max_phases, grace_period=1, reduction_factor=REDUCTION)
     config = ray.tune.TuneConfig(

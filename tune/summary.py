@@ -15,6 +15,8 @@ from tune.records import Search, Trial
 from tune.watch import text_of
 
 NUM_SEEDS = 3
+UNFINISHED = ("KILLED", "INTERRUPTED")
+"""Trials that were tried again, or will be."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def overlaps(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def spared(search: Search, trials: Sequence[Trial], trained: int) -> dict[str, float]:
     """Phases that the trials would have had, that they reached, and that were trained; killed trials were tried again."""
-    counted = [trial for trial in trials if trial.status != "KILLED"]
+    counted = [trial for trial in trials if trial.status not in UNFINISHED]
     asked, reached = len(counted) * search.recipe.jko.num_phases, sum(len(trial.values) for trial in counted)
     return {"asked": asked, "reached": reached, "trained": trained, "spared": 1 - trained / max(1, asked)}
 
@@ -130,10 +132,10 @@ def spared_sentence(counts: Mapping[str, float]) -> str:
 def rows(search: Search, trials: Sequence[Trial]) -> list[list[object]]:
     """One line per trial, for a table."""
     table: list[list[object]] = []
-    for number, trial in enumerate(trials):
+    for trial in trials:
         k: object = trial.best_k(search) + 1 if trial.values else ""
         best = trial.best(search)
         seconds = trial.seconds[-1] if trial.seconds else 0.0
         shown = "" if math.isinf(best) else best
-        table.append([number + 1, text_of(trial.point), len(trial.values), shown, k, seconds, trial.state(search)])
+        table.append([trial.number, text_of(trial.point), len(trial.values), shown, k, seconds, trial.state(search)])
     return table

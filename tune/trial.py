@@ -19,7 +19,6 @@ from pipeline.flow import PhaseResult, Unwatched, run_flow
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import KIND, Store
-from pipeline.values import Value
 from tune import records, space
 from tune.metrics import DISTANCES
 from tune.records import PENALTY, RESULT, Search
@@ -48,8 +47,11 @@ class Tally:
             self.best, self.seconds_of_best = value, self.seconds
 
 
-def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> None:
+def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str) -> None:
     """Train the flow of a point and report to Ray Tune after every phase: `phase` (from 1), `value`, `best`, `seconds`.
+
+    Args:
+        point: a value for each axis, and the trial's number.
 
     A flow that diverges keeps what its phases gave; one that diverges in its first phase counts as if it stayed at the source.
 
@@ -58,7 +60,7 @@ def trial(point: Mapping[str, Value], *, search: Search, search_run_id: str) -> 
     """
     store = Store(clusters.tracking_uri(search.cluster))
     shown = {axis.name: axis.rounded(point[axis.name]) for axis in search.axes}
-    run_id = records.open_trial(store, search, search_run_id, shown)
+    run_id = records.open_trial(store, search, search_run_id, int(point[records.NUMBER]), shown)
     tally = Tally(search)
     try:
         recipe = space.applied(search.recipe, search.axes, point)

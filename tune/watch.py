@@ -38,14 +38,18 @@ def shown(watch: "Watch") -> Iterator[None]:
 class Watch(Callback):  # type: ignore[misc]
     """Ray Tune tells it how the trials go. It holds plain values alone: Ray Tune writes its callbacks to disk.
 
+    Args:
+        num_done: trials that have their results already.
+        last_number: of the trials that are to come.
+
     Attributes:
         draws: whether somebody draws `table`; else each trial that ends is a line.
     """
 
-    def __init__(self, search: Search, search_run_id: str, num_before: int, num_trials: int) -> None:
+    def __init__(self, search: Search, search_run_id: str, num_done: int, last_number: int) -> None:
         self._search, self._search_run_id = search, search_run_id
-        self._num_before, self._num_trials = num_before, num_trials
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._num_done, self._last_number = num_done, last_number
+        self._rows: dict[int, dict[str, Any]] = {}
         self.draws = False
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -62,25 +66,24 @@ class Watch(Callback):  # type: ignore[misc]
         self._ended(trial, "FAILED")
 
     def _row(self, trial: Any) -> dict[str, Any]:
-        number = self._num_before + len(self._rows) + 1
-        return self._rows.setdefault(trial.trial_id, {"number": number, "point": text_of(trial.config), "state": RUNS})
+        number, point = trial.config[records.NUMBER], {axis.name: trial.config[axis.name] for axis in self._search.axes}
+        return self._rows.setdefault(number, {"number": number, "point": text_of(point), "state": RUNS})
 
     def _ended(self, trial: Any, status: str) -> None:
         row = self._row(trial)
-        row["state"] = self._closed(trial.trial_id, status) or status.lower()
+        row["state"] = self._closed(row["number"], status) or status.lower()
         if not self.draws:
             best = f"{self._search.metric} {row['best']:.4g} after {row['phase']} phases" if "best" in row else "no result"
-            total = self._num_before + self._num_trials
-            report.line(f"trial {row['number']:>3} of {total}   {row['point']}   {best}   {row['state']}")
+            report.line(f"trial {row['number']:>3} of {self._last_number}   {row['point']}   {best}   {row['state']}")
 
-    def _closed(self, tune_id: str, status: str) -> str | None:
+    def _closed(self, number: int, status: str) -> str | None:
         """End the run of a trial that Ray Tune has ended, which cannot do so itself; what became of it, where that is known."""
         with contextlib.suppress(StoreUnavailable):
             store = Store(clusters.tracking_uri(self._search.cluster))
-            found = records.trial_of(store, self._search, self._search_run_id, tune_id)
+            found = records.trial_of(store, self._search, self._search_run_id, number)
             if found is not None and found.status == "RUNNING":
                 store.set_status(found.run_id, status)
-                found = records.trial_of(store, self._search, self._search_run_id, tune_id)
+                found = records.trial_of(store, self._search, self._search_run_id, number)
             return None if found is None else found.state(self._search)
         return None
 
@@ -98,5 +101,5 @@ class Watch(Callback):  # type: ignore[misc]
             ]
             for row in rows[-min(MOST_ROWS, max(1, report.console.height - 4)) :]
         ]
-        title = f"{self._search.name}: {ended} of {self._num_trials} trials"
+        title = f"{self._search.name}: {self._num_done + ended} of {self._search.num_trials} trials"
         return Group(Text(title), report.grid(["trial", "point", "phase", f"{self._search.metric} now", "best", ""], cells))

@@ -16,8 +16,10 @@ from mlflow.tracking import MlflowClient
 from deploy import cli as deploy_cli
 from pipeline import claims, cli
 from pipeline.errors import MapNotFound, StoreUnavailable
+from pipeline.recipe import Recipe
 from pipeline.store import Store
 from tune import cli as tune_cli
+from tune import records, space
 
 FLOW = ["run", "moons", "--jko.num-phases=1", "--training.num-steps=5", "--training.batch-size=16"]
 COMMANDS = {
@@ -223,6 +225,40 @@ def test_of_two_drivers_of_a_flow_the_one_that_lives_is_seen(store: Store, monke
         store.tag(run_id, "sjko.owner", f"{claims.this_process().partition(':')[0]}:1:1.00")
         while status_of_flow(store) != "RUNNING":
             pass
+
+
+def search_with_a_result(store: Store) -> str:
+    """The run of a search `s` of one trial that has ended."""
+    search = records.Search("s", Recipe(), (space.axis("h", ["0.1", "10"]),), 1)
+    run_id = records.create(store, search, claims.this_process())
+    trial_run_id = records.open_trial(store, search, run_id, 1, {"jko.h": 1.0})
+    records.log_phase(store, trial_run_id, 0, "f" * 32, {"w2": 0.5, "seconds": 1.0})
+    store.set_status(trial_run_id, "FINISHED")
+    store.set_status(run_id, "FINISHED")
+    return run_id
+
+
+@pytest.mark.real
+def test_a_deleted_search_is_named_with_how_to_restore_it(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = search_with_a_result(store)
+    store.client.delete_run(run_id)
+    for arguments in (["resume", "s"], ["best", "s", "--to", str(tmp_path / "best.yaml")], ["show", "s"]):
+        assert tune_cli.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: search s was deleted in MLflow: restore it with: MLFLOW_TRACKING_URI=")
+        assert f"--run-id {run_id}" in error
+        assert error.count("\n") == 1
+    restored_as_told(error)
+    assert tune_cli.main(["show", "s"]) == 0
+    assert "w2 0.5" in capsys.readouterr().out
+
+
+def test_a_search_that_found_nothing_is_none_that_one_could_restore(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    records.forget(store, search_with_a_result(store))
+    assert tune_cli.main(["show", "s"]) == 2
+    assert "there is no search s; there is none yet" in capsys.readouterr().err
 
 
 def test_the_trash_of_others_is_left_alone(store: Store) -> None:

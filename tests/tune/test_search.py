@@ -55,20 +55,24 @@ def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_res
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", recipe(tmp_path), "--name", "s", "--num-trials", "4", "--sampler", "random", "--num-confirmed", "1"]
-    result = searched(tmp_path, *command, "--space.h", "0.5", "5", "--space.map_lr", "0.002", "1e30", "0.003")
+    command += ["--jko.divergence", "kl", "--space.h", "0.5", "5", "--space.potential_lr", "0.002", "1000", "0.003"]
+    result = searched(tmp_path, *command)
     printed = capsys.readouterr().out
     trials = result["trials"]
     assert len(trials) == 4
-    diverged = [trial for trial in trials if trial["point"]["training.map_lr"] == 1e30]
+    diverged = [trial for trial in trials if trial["point"]["training.potential_lr"] == 1000]
     assert diverged, "the seed of the search was chosen so that there is one"
     assert all("diverged" in trial["error"] for trial in diverged)
     assert states(f"sqlite:///{home}/optuna.db", "s") == {"COMPLETE": 4}
     first = result["best"]
-    assert first["point"]["training.map_lr"] < 1
+    assert first["point"]["training.potential_lr"] < 1
     assert len(first["by_seed"]) == 3
     assert 0 < result["phases"]["trained"] < result["phases"]["asked"] == 12
     assert first["value"] == pytest.approx(sum(first["by_seed"]) / 3)
     assert "phases trained" in printed
+    said = {(int(number), state) for number, state in re.findall(r"^trial +(\d+) of 4 .*   (\S.*)$", printed, re.MULTILINE)}
+    assert said == {(trial["number"], trial["status"]) for trial in trials}
+    assert [trial["number"] for trial in trials] == [1, 2, 3, 4]
     assert "best: h" in printed
     assert printed.count("no result   diverged in phase 0") == len(diverged), "as it ends"
     assert len(re.findall(r" 0 +0 +diverged in phase 0", printed)) == len(diverged), "in the table"
@@ -128,6 +132,8 @@ def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_kill
     assert before <= {run.info.run_id for run in finished}
     assert Counter(run.data.tags["sjko.fingerprint"] for run in finished).most_common(1)[0][1] == 1
     assert len(finished) == 3
+    told = [(trial["number"], trial["status"] == "interrupted") for trial in result["trials"]]
+    assert told == [(1, True), (2, True), (3, False), (4, False), (5, False), (6, False)]
     assert (result["phases"]["asked"], result["phases"]["reached"], result["phases"]["trained"]) == (12, 12, 3)
 
 
@@ -164,8 +170,8 @@ def test_a_search_that_asks_for_more_than_there_is_ends_at_once_and_leaves_no_na
 def test_a_search_whose_trials_all_fail_says_why_without_a_traceback_and_leaves_no_name_taken(
     home: Path, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["run", recipe(tmp_path), "--name", "bad", "--num-trials", "2", "--space.map_lr", "1e30", "1e31"]
-    assert main([*command, "--metric", "on_support", "--num-confirmed", "0"]) == 1
+    command = ["run", recipe(tmp_path), "--name", "bad", "--num-trials", "2", "--space.potential_lr", "900", "1000"]
+    assert main([*command, "--jko.divergence", "kl", "--metric", "on_support", "--num-confirmed", "0"]) == 1
     printed = capfd.readouterr()
     assert "no trial of bad gave a result: phase 0 diverged" in printed.err
     assert "no result   diverged in phase 0" in printed.out

@@ -19,7 +19,7 @@ def search(**changes: object) -> Search:
 
 def trial(h: float, *values: float, status: str = "FINISHED", error: str = "") -> Trial:
     seconds = tuple(float(k + 1) for k in range(len(values)))
-    return Trial(f"run{h}", {"jko.h": h, "jko.divergence": "kl"}, values, seconds, status, error)
+    return Trial(f"run{h}", int(h), {"jko.h": h, "jko.divergence": "kl"}, values, seconds, status, error)
 
 
 def test_the_best_phase_counts_not_the_last() -> None:
