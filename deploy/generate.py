@@ -20,6 +20,7 @@ import ray.data
 import torch
 
 from components.streams import stream
+from deploy.models import push_in_blocks
 from pipeline.data import Samples, load_source
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.evaluate import Generator, generator_of
@@ -94,7 +95,7 @@ def generator_in(job: Job) -> Generator:
 def draw(generator: Generator, seed: int, part: int, n: int) -> Samples:
     """The samples of a part, in the data's own units."""
     rngs = (stream(seed, purpose, step=part) for purpose in ("generation_source", "generation_z"))
-    return generator.push(*generator.noise(n, *rngs))
+    return push_in_blocks(generator, generator.noise(n, *rngs))
 
 
 def path_of(root: str, part: int) -> str:

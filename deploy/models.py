@@ -1,10 +1,8 @@
 """The generators that a replica holds: the version that an alias points at, followed as it moves; earlier phases on demand."""
 
-import itertools
 import logging
-import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -23,10 +21,8 @@ from pipeline.store import Store
 logger = logging.getLogger(__name__)
 Noise = tuple[Samples, Samples]
 """x and z of one order."""
-LEAST_ROWS = 16
-"""Smallest batch of a forward pass: below it BLAS takes other kernels, whose last digits differ."""
-MOST_ROWS = 16_384
-"""Largest part of a forward pass: memory stays bounded, and caches are of use."""
+LEAST_ROWS, MOST_ROWS = 8, 16_384
+"""The first and the largest block of rows that are evaluated together: memory stays bounded, and caches are of use."""
 MOST_BESIDE = 2
 """Versions kept in memory beside the one that is served."""
 
@@ -61,24 +57,33 @@ def noise_of(generator: Generator, order: Order) -> Noise:
     return generator.noise(order.num_samples, stream(order.seed, "generation_source"), stream(order.seed, "generation_z"))
 
 
-def push_together(generator: Generator, noise: Sequence[Noise]) -> list[Samples]:
-    """The samples of several orders in one forward pass, the same as those of each alone."""
-    rows = [len(x) for x, _ in noise]
-    padding = max(0, LEAST_ROWS - sum(rows))
-    x, z = (np.concatenate([*parts, np.zeros((padding, *parts[0].shape[1:]), np.float32)]) for parts in zip(*noise, strict=True))
-    parts = [generator.push(x[part], z[part]) for part in slices(len(x))]
-    return np.split(np.concatenate(parts)[: sum(rows)], np.cumsum(rows)[:-1])
+def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
+    """T(x, z) of the rows of one order, each with the same digits whatever is asked beside it and however many rows follow.
+
+    BLAS adds up in another order for another number of rows, on some processors even where both are large. So a row is evaluated
+    in a block whose place and size its number alone decides; the last block is filled up with zeros.
+    """
+    x, z = noise
+    samples = []
+    for block in blocks(len(x)):
+        missing = max(0, block.stop - len(x))
+        filled = (np.concatenate([part[block], np.zeros((missing, *part.shape[1:]), np.float32)]) for part in (x, z))
+        samples.append(generator.push(*filled))
+    return np.concatenate(samples)[: len(x)]
 
 
-def slices(num_rows: int) -> list[slice]:
-    """Equal parts of at most `MOST_ROWS`."""
-    ends = np.linspace(0, num_rows, math.ceil(num_rows / MOST_ROWS) + 1).astype(int)
-    return [slice(int(start), int(end)) for start, end in itertools.pairwise(ends)]
+def blocks(num_rows: int) -> Iterator[slice]:
+    """Blocks that cover so many rows: 8, 8, 16, 32, ... up to `MOST_ROWS`; the last may go beyond them."""
+    start, size = 0, LEAST_ROWS
+    while start < num_rows:
+        yield slice(start, start + size)
+        start += size
+        size = min(start, MOST_ROWS)
 
 
 def draw(generator: Generator, order: Order) -> Samples:
     """The samples of one order."""
-    return push_together(generator, [noise_of(generator, order)])[0]
+    return push_in_blocks(generator, noise_of(generator, order))
 
 
 class Models:

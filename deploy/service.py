@@ -18,7 +18,7 @@ from ray import serve
 from ray.util import metrics
 
 from deploy.answers import Answers, Settings
-from deploy.models import Models, Noise, push_together
+from deploy.models import Models, Noise, push_in_blocks
 from deploy.serving import QUIET, check_hosts, token_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
@@ -133,10 +133,5 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
 
 
 def draw_all(wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-    """One forward pass per generator."""
-    results: list[Samples | None] = [None] * len(wanted)
-    for generator in {id(generator): generator for generator, _ in wanted}.values():
-        places = [place for place, (other, _) in enumerate(wanted) if other is generator]
-        for place, samples in zip(places, push_together(generator, [wanted[place][1] for place in places]), strict=True):
-            results[place] = samples
-    return [samples for samples in results if samples is not None]
+    """Draw the samples of several orders, one after the other."""
+    return [push_in_blocks(generator, noise) for generator, noise in wanted]

@@ -26,7 +26,7 @@ from PIL import Image
 from ray.serve.schema import ServeDeploySchema
 
 from deploy.cli import main
-from deploy.models import Models, Order, draw, slices
+from deploy.models import Models, Order, blocks, draw
 from deploy.serving import is_loopback, token_of
 from deploy.web import wire
 from pipeline import cli
@@ -271,12 +271,13 @@ def test_a_replica_that_starts_on_a_broken_version_serves_the_one_before(store: 
     assert Models(store.uri, "moons", "champion").current.version.number == 2
 
 
-def test_a_long_pass_is_made_of_parts_that_change_nothing(store: Store) -> None:
-    assert [part.stop - part.start for part in slices(40_000)] == [13_333, 13_333, 13_334]
-    assert slices(16) == [slice(0, 16)]
+def test_a_sample_has_the_same_digits_however_many_follow(store: Store) -> None:
+    assert list(blocks(40)) == [slice(0, 8), slice(8, 16), slice(16, 32), slice(32, 64)]
+    assert [part.stop - part.start for part in blocks(50_000)] == [8, *(2**i for i in range(3, 15)), 16_384, 16_384]
     generator = load_generator(store, train(tiny(), store)[-1].ref)
     long = draw(generator, Order(40_000, 1))
-    np.testing.assert_array_equal(long[:20], draw(generator, Order(20, 1)))
+    for n in (1, 3, 8, 9, 20, 28, 1000, 17_001):
+        np.testing.assert_array_equal(long[:n], draw(generator, Order(n, 1)))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from flows import QUICK, tiny, train
 
 from deploy.answers import Answers, Settings
 from deploy.cli import main
-from deploy.models import Models, Noise, push_together
+from deploy.models import Models, Noise, push_in_blocks
 from deploy.web import bodies, door
 from deploy.web.app import web_app
 from deploy.web.door import Access
@@ -52,7 +52,7 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         models = Models(store.uri, "moons", "1")
 
         async def push(order: tuple[Generator, Noise]) -> Samples:
-            return push_together(order[0], [order[1]])[0]
+            return push_in_blocks(*order)
 
         async def phase(number: int, k: int) -> Generator:
             return models.phase(models.find(str(number)), k)

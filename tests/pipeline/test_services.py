@@ -122,7 +122,7 @@ def test_a_flow_runs_through_mlflow_on_postgresql_and_s3(servers: Servers, tmp_p
     keys = servers.keys() - before
     assert sum(key.endswith("phase/manifest.json") and key.startswith("artifacts/") for key in keys) == 2
     assert not [key for key in keys if key.startswith("runs/") and "safetensors" in key], "checkpoints are removed"
-    evaluated = servers.pipeline(tmp_path / "home", "evaluate", rows[1]["map_ref"], "--json", str(tmp_path / "e.json"))
+    evaluated = servers.pipeline(tmp_path / "home", "evaluate", rows[1]["map_ref"], *QUICK, "--json", str(tmp_path / "e.json"))
     assert evaluated.returncode == 0, evaluated.stderr
     metrics = json.loads((tmp_path / "e.json").read_text())["metrics"]
     assert metrics["w2"] == pytest.approx(rows[1]["metrics"]["w2"], rel=1e-6)
