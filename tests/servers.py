@@ -10,9 +10,9 @@ import services
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """The URL of the database that is there from the start; tests have databases of their own."""
-    with services.postgresql(tmp_path_factory.mktemp("postgresql") / "server") as url:
+    with services.postgresql() as url:
         yield url
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -50,28 +51,29 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The URL of an empty database. The server refuses to run as root, so root starts it as the package's own user."""
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database. The server refuses to run as root, so root starts it as the package's own user.
+
+    In a folder of its own: every other run of pytest that starts closes the folder of all runs to other users.
+    """
     assert BINARIES, "PostgreSQL is not installed: apt-get install postgresql"
-    binaries, data, port = BINARIES[-1], folder / "data", free_port()
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder.mkdir(parents=True)
-    if as_user:
-        for parent in (folder, *folder.parents):
-            if parent.owner() == "root" and str(parent).startswith("/tmp/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        shutil.chown(folder, "postgres")
-    log = folder / "log"
-    subprocess.run([*as_user, binaries / "initdb", "-D", data, "-U", "sjko", "-A", "trust"], check=True, capture_output=True)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    subprocess.run(
-        [*as_user, binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start"], check=True, capture_output=True
-    )
-    print(f"started PostgreSQL at port {port}, log {log}")
-    try:
-        yield f"postgresql://sjko@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*as_user, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="sjko-postgresql-") as folder:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        binaries, data, log, port = BINARIES[-1], f"{folder}/data", f"{folder}/log", free_port()
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+        def run(program: str, *arguments: str) -> None:
+            subprocess.run([*as_user, binaries / program, "-D", data, *arguments], cwd=folder, check=True, capture_output=True)
+
+        run("initdb", "-U", "sjko", "-A", "trust")
+        run("pg_ctl", "-l", log, "-o", options, "-w", "start")
+        print(f"started PostgreSQL at port {port}, log {log}")
+        try:
+            yield f"postgresql://sjko@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-m", "immediate", "stop")
 
 
 @contextmanager
