@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.status import Status
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.errors import StoreUnavailable
@@ -80,6 +80,11 @@ class _Bar(Progress):
         return drawn
 
 
+def _one_line() -> Column:
+    """Make a column that is cut where there is no room: of a bar of two lines a narrower terminal would keep one."""
+    return Column(no_wrap=True)
+
+
 class _Rate(ProgressColumn):
     def render(self, task: object) -> Text:
         speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
@@ -96,10 +101,10 @@ class Display:
         self._progress = _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(table_column=_one_line()),
             TextColumn("steps"),
-            _Rate(),
-            TimeRemainingColumn(),
+            _Rate(table_column=_one_line()),
+            TimeRemainingColumn(table_column=_one_line()),
             console=console,
             transient=True,
             expand=True,
@@ -210,7 +215,8 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for long work: call it with what is done and the total."""
     described = TextColumn("{task.description}", markup=False)
-    columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+    counted, remaining = MofNCompleteColumn(table_column=_one_line()), TimeRemainingColumn(table_column=_one_line())
+    columns = (described, BarColumn(bar_width=None), counted, remaining)
     bar = _Bar(*columns, console=console, transient=True, expand=True)
     task = bar.add_task(literal(what), total=None)
     with _shown(bar):
