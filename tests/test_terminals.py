@@ -107,7 +107,7 @@ def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, s
         shown.resize(70)
         resumed = ended(shown, ASCII)
     assert resumed.count("s: 3 of 3 trials") == 0, "the table goes"
-    for kind, columns in KINDS:
+    for kind, columns in (each.values for each in KINDS):
         with terminal(["-m", "tune", "show", "s"], environment | kind, columns) as shown:
             text = ended(shown, kind)
         assert re.search(r"^trial +point +phases +w2 +K +seconds", text, re.MULTILINE)
