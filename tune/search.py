@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from pipeline import cluster as clusters
 from pipeline import jobs
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
@@ -217,7 +218,8 @@ def fit(  # noqa: PLR0917
     with tempfile.TemporaryDirectory(prefix="sjko-tune-") as folder:
         tuner = ray.tune.Tuner(
             ray.tune.with_resources(
-                ray.tune.with_parameters(work, search=search, search_run_id=search_run_id), resources_of_trial(search.cluster)
+                ray.tune.with_parameters(work, search=search, search_run_id=search_run_id, places=clusters.variables()),
+                resources_of_trial(search.cluster),
             ),
             tune_config=config,
             param_space=dict(param_space or {}),

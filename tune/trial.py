@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,17 +48,19 @@ class Tally:
             self.best, self.seconds_of_best = value, self.seconds
 
 
-def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str) -> None:
+def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, places: Mapping[str, str]) -> None:
     """Train the flow of a point and report to Ray Tune after every phase: `phase` (from 1), `value`, `best`, `seconds`.
 
     Args:
         point: a value for each axis, and the trial's number.
+        places: variables of the driver that say where things are; a Ray that was there before it may have others.
 
     A flow that diverges keeps what its phases gave; one that diverges in its first phase counts as if it stayed at the source.
 
     Raises:
         ValueError: no recipe can have this point. FlowError: what else went wrong. Ray Tune counts both as failed trials.
     """
+    os.environ |= places
     store = Store(clusters.tracking_uri(search.cluster))
     shown = {axis.name: axis.rounded(point[axis.name]) for axis in search.axes}
     run_id = records.open_trial(store, search, search_run_id, int(point[records.NUMBER]), shown)
@@ -111,9 +114,10 @@ def stay_at_source(recipe: Recipe, metric: str, where: str | None) -> float:
     return evaluate(generator)[metric]
 
 
-def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str) -> None:
+def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str, places: Mapping[str, str]) -> None:
     """Train a point again with another seed up to its best phase, and measure that one on fresh samples."""
     job = config["jobs"][config["number"]]
+    os.environ |= places
     store = Store(clusters.tracking_uri(search.cluster))
     recipe = space.applied(search.recipe, search.axes, job["point"])
     recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
