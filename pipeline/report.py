@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.status import Status
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import StoreUnavailable
@@ -80,11 +80,6 @@ class _Bar(Progress):
         return drawn
 
 
-def _one_line() -> Column:
-    """Make a column that is cut where there is no room: of a bar of two lines a narrower terminal would keep one."""
-    return Column(no_wrap=True)
-
-
 class _Rate(ProgressColumn):
     def render(self, task: object) -> Text:
         speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
@@ -101,10 +96,10 @@ class Display:
         self._progress = _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(table_column=_one_line()),
+            MofNCompleteColumn(),
             TextColumn("steps"),
-            _Rate(table_column=_one_line()),
-            TimeRemainingColumn(table_column=_one_line()),
+            _Rate(),
+            TimeRemainingColumn(),
             console=console,
             transient=True,
             expand=True,
@@ -215,8 +210,7 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for long work: call it with what is done and the total."""
     described = TextColumn("{task.description}", markup=False)
-    counted, remaining = MofNCompleteColumn(table_column=_one_line()), TimeRemainingColumn(table_column=_one_line())
-    columns = (described, BarColumn(bar_width=None), counted, remaining)
+    columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
     bar = _Bar(*columns, console=console, transient=True, expand=True)
     task = bar.add_task(literal(what), total=None)
     with _shown(bar):
