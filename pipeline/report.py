@@ -162,7 +162,7 @@ class Display:
 
 def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:
     """One phase in one line: distances with their floor, modes, running divergence, transport cost, time."""
-    parts = [f"phase {k:>3}", f"W2 {metrics['w2']:.4g} (floor {metrics['w2_floor']:.4g})"]
+    parts = [f"phase {k:>3}", f"W2 {metrics['w2']:.4g} (floor {metrics['w2_floor']:.4g}, {metrics['num_samples']:.0f} samples)"]
     if "modes" in metrics:
         parts.append(f"modes {metrics['modes_covered']:.0f}/{metrics['modes']:.0f}")
         parts.append(f"on support {100 * metrics['on_support']:.0f} %")

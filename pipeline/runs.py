@@ -5,10 +5,12 @@ Everything goes through explicit run ids: there is no active run.
 
 import logging
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -33,6 +35,8 @@ from pipeline.provenance import commit, flatten, redacted, versions
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what `answering` tells in a line
 EXPERIMENT = "s-jko"
+ATTEMPTS = 5
+"""To write what others write too."""
 MOST_METRICS = 1000
 """MLflow's limit for one request."""
 PARENT = MLFLOW_PARENT_RUN_ID
@@ -172,8 +176,22 @@ class Runs:
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag, cut to the length that every MLflow back end takes."""
+        self._write(partial(self.client.set_tag, run_id, key, value[:4000]))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write, and again where another driver has written the same at the same moment.
+
+        MLflow looks whether a row is there and then adds it; of two that do so at once the second is refused by the database.
+        """
         with self.answering():
-            self.client.set_tag(run_id, key, value[:4000])
+            for attempt in range(ATTEMPTS):
+                try:
+                    write()
+                except MlflowException as error:
+                    if attempt == ATTEMPTS - 1 or not re.search("unique constraint", str(error), re.IGNORECASE):
+                        raise
+                else:
+                    return
 
     def run(self, run_id: str) -> Run:
         """A run with its parameters, tags and latest metrics."""
@@ -190,9 +208,8 @@ class Runs:
         """Metrics by step, a thousand per request."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
-        with self.answering():
-            for start in range(0, len(metrics), MOST_METRICS):
-                self.client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._write(partial(self.client.log_batch, run_id, metrics=metrics[start : start + MOST_METRICS]))
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric."""

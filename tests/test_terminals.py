@@ -61,9 +61,8 @@ def test_a_flow_is_trained(kind: dict[str, str], columns: int, home: Path, tmp_p
     with terminal(["-m", "pipeline", "run", recipe(tmp_path, 1500), *QUICK], environment, columns) as shown:
         if drawn(kind):
             shown.read_until(lambda text: bool(re.search(r"phase 0 of 0-1 .*/3000 steps", text)), "the bar")
-            shown.resize(60)
+            shown.resize(columns + 20)
             shown.read_until(lambda text: bool(re.search(r"phase 1 of 0-1|phase +0 +W2", text)), "the next phase")
-            shown.resize(columns)
         text = ended(shown, kind)
     assert re.search(r"my \[v2\]: 2 phases", text)
     assert re.search(r"phase +0 +W2 [0-9.]+ \(floor", text)

@@ -24,7 +24,7 @@ def no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "1")
 
 
-@pytest.mark.usefixtures("home", "no_time")
+@pytest.mark.usefixtures("home", "no_ray", "no_time")
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # Ray does not wait for what it has lost
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.thorough
@@ -39,7 +39,7 @@ def test_a_machine_that_is_too_busy_for_ray_is_said_to_be_and_nothing_is_left() 
     gc.collect()  # here, where the warnings are expected
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("home", "no_ray")
 @pytest.mark.parametrize(
     ("folder", "says"), [("file/x", "Not a directory: .*/file/x"), ("x" * 90, ".*AF_UNIX path length cannot exceed")]
 )
@@ -53,7 +53,7 @@ def test_a_folder_where_ray_cannot_keep_its_files_is_named(
         pass
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("home", "no_ray")
 def test_a_token_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from flows import FILES, QUICK, ROOT, Quiet, assert_identical, command_environment, tiny, train, weights
 from homes import new_store
+from mlflow.exceptions import MlflowException
 
 from benchmarks.flows import train_flow
 from components.gradients import push_through
@@ -302,6 +303,28 @@ def test_a_phase_published_while_it_is_claimed_is_not_trained_again(store: Store
     (result,) = train(tiny(num_phases=1), store)
     assert claims.try_claim(store, result.phase, store.flows()[0].info.run_id, claims.Drivers()) is None
     assert len(store.runs_of(result.phase.fingerprint)) == 1
+
+
+@pytest.mark.parametrize("write", ["set_tag", "log_batch"])
+def test_what_two_drivers_write_at_once_is_written(write: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PostgreSQL and sqlite refuse the second of two that add one row; MLflow tells it as a bad request."""
+    (result,) = train(tiny(num_phases=1), store)
+    original, refusals = getattr(store.client, write), ['(psycopg.errors.UniqueViolation) ... unique constraint "tag_pk"'] * 2
+
+    def refused_twice(*arguments: object, **more: object) -> None:
+        if refusals:
+            raise MlflowException(refusals.pop())
+        original(*arguments, **more)
+
+    monkeypatch.setattr(store.client, write, refused_twice)
+    store.tag(result.ref.run_id, "sjko.evaluated", "twice")
+    store.log_metrics(result.ref.run_id, {1: {"w2": 0.5}})
+    run = store.run(result.ref.run_id)
+    assert (run.data.tags["sjko.evaluated"], run.data.metrics["w2"]) == ("twice", 0.5)
+    assert not refusals
+    refusals.append("something else")
+    with pytest.raises(StoreUnavailable):
+        store.tag(result.ref.run_id, "a", "b") if write == "set_tag" else store.log_metrics(result.ref.run_id, {2: {"w2": 1.0}})
 
 
 def test_a_driver_elsewhere_is_alive_while_its_heartbeat_changes(monkeypatch: pytest.MonkeyPatch) -> None:
