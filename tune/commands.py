@@ -1,7 +1,6 @@
 """The commands behind `python -m tune`, after their arguments have been parsed."""
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +25,6 @@ from tune.records import Found, Search, Trial
 from tune.space import Axis
 from tune.summary import Finalist
 from tune.watch import Watch, shown, text_of
-
-CONFIRMED = "sjko.confirmed"
 
 
 def execute(command: Any, axes: Sequence[Axis]) -> None:
@@ -178,7 +175,9 @@ def confirm(store: Store, wanted: Search, run_id: str) -> None:
     todo = summary.confirmations(wanted, trials)
     if todo:
         report.line(f"training the best {len(todo) // summary.NUM_SEEDS} again with {summary.NUM_SEEDS} seeds")
-        store.tag(run_id, CONFIRMED, json.dumps(search.confirm(wanted, run_id, todo)))
+        values = search.confirm(wanted, run_id, todo)
+        for start, trial in zip(range(0, len(todo), summary.NUM_SEEDS), summary.ranked(wanted, trials), strict=False):
+            records.keep_confirmation(store, wanted, trial, values[start : start + summary.NUM_SEEDS])
 
 
 def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
@@ -190,8 +189,7 @@ def found_by(store: Store, found: Found, wanted: Search) -> list[Finalist]:
     trials = records.trials(store, wanted, found.run_id)
     if not summary.ranked(wanted, trials):
         raise RecipeMismatch(f"no trial of {wanted.name} has a result yet: {standing(found, wanted)}")
-    values = json.loads(store.run(found.run_id).data.tags.get(CONFIRMED, "[]"))
-    return summary.finalists(wanted, trials, values)
+    return summary.finalists(wanted, trials)
 
 
 def standing(found: Found, wanted: Search) -> str:

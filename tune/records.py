@@ -18,7 +18,7 @@ from tune import space
 from tune.space import Axis
 
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
-DIVERGED, NUMBER = "sjko.diverged", "sjko.trial"
+DIVERGED, NUMBER, CONFIRMED = "sjko.diverged", "sjko.trial", "sjko.confirmed"
 RESULT, PENALTY = "result", "penalty"
 """What a trial reports: a phase's metric, or what a flow that gave none is counted as."""
 
@@ -79,6 +79,7 @@ class Trial:
         status: of its MLflow run; INTERRUPTED where that says RUNNING and nobody works on the search.
         error: why it failed; empty where it did not.
         diverged: in which phase; None where it did not.
+        confirmed: metric by seed when its best phase was trained again, None where a seed gave none; empty where it was not.
     """
 
     run_id: str
@@ -89,6 +90,7 @@ class Trial:
     status: str
     error: str
     diverged: int | None = None
+    confirmed: tuple[float | None, ...] = ()
 
     def state(self, search: Search) -> str:
         """What became of it, in a word or two."""
@@ -188,6 +190,19 @@ def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
     return sorted(found, key=lambda trial: trial.number)
 
 
+def keep_confirmation(store: Store, search: Search, trial: Trial, values: Sequence[float | None]) -> None:
+    """Keep with a trial what its best phase gave when it was trained again, and which phase that was."""
+    store.tag(trial.run_id, CONFIRMED, json.dumps({"num_phases": trial.best_k(search) + 1, "values": list(values)}))
+
+
+def _confirmed(search: Search, trial: Trial, tag: str | None) -> Trial:
+    """A trial with what was kept of it, unless another phase has become its best one since."""
+    kept = json.loads(tag or "{}")
+    if not trial.values or kept.get("num_phases") != trial.best_k(search) + 1:
+        return trial
+    return replace(trial, confirmed=tuple(kept["values"]))
+
+
 def trial_of(store: Store, search: Search, search_run_id: str, number: int) -> Trial | None:
     """The trial of a number; None where it did not come so far as to open its run."""
     runs = _runs(store, search_run_id, f" and tags.`{NUMBER}` = '{number}'")
@@ -202,7 +217,7 @@ def _trial(store: Store, search: Search, run: Any, number: int) -> Trial:
     """A trial from its run; `number` is that of one whose run has none, as those of earlier versions."""
     tags, run_id = run.data.tags, str(run.info.run_id)
     history = {name: store.metric_history(run_id, name) for name in (search.metric, "seconds") if name in run.data.metrics}
-    return Trial(
+    trial = Trial(
         run_id,
         int(tags.get(NUMBER, number)),
         json.loads(tags[POINT]),
@@ -212,6 +227,7 @@ def _trial(store: Store, search: Search, run: Any, number: int) -> Trial:
         tags.get(ERROR, ""),
         int(tags[DIVERGED]) if DIVERGED in tags else None,
     )
+    return _confirmed(search, trial, tags.get(CONFIRMED))
 
 
 def num_trained(store: Store, trials: Sequence[Trial]) -> int:

@@ -54,13 +54,11 @@ def confirmations(search: Search, trials: Sequence[Trial]) -> list[dict[str, Any
     ]
 
 
-def finalists(search: Search, trials: Sequence[Trial], values: Sequence[float | None]) -> list[Finalist]:
-    """The best trials, the best of them first; `values` are those of `confirmations`, empty where there were none."""
-    best = ranked(search, trials)[: max(1, search.num_confirmed)]
-    by_trial = [values[i * NUM_SEEDS : (i + 1) * NUM_SEEDS] for i in range(len(best))]
+def finalists(search: Search, trials: Sequence[Trial]) -> list[Finalist]:
+    """The best trials, the best of them first, each with what its own confirmation gave, where it has been confirmed."""
     found = [
-        Finalist(trial, tuple(value for value in each if value is not None), sum(value is None for value in each))
-        for trial, each in zip(best, by_trial, strict=True)
+        Finalist(trial, tuple(value for value in trial.confirmed if value is not None), trial.confirmed.count(None))
+        for trial in ranked(search, trials)[: max(1, search.num_confirmed)]
     ]
     sign = 1 if search.mode == "min" else -1
     return sorted(found, key=lambda each: (each.num_failed, sign * each.score(search)))

@@ -121,3 +121,16 @@ def test_a_trial_has_one_number_in_lines_table_show_and_json_also_after_a_resume
     ]
     assert re.findall(r"^ *(\d+) +h ", printed, re.MULTILINE) == ["1", "2", "4", "5"]
     assert result["best"]["number"] == 4
+
+
+def test_a_confirmation_stays_with_its_trial_and_its_phase(store: Store) -> None:
+    wanted = Search("s", Recipe(), (), 2)
+    run_id = records.create(store, wanted, claims.this_process())
+    runs = [records.open_trial(store, wanted, run_id, number, {"jko.h": 1.0}) for number in (1, 2)]
+    for trial_run, value in zip(runs, (2.0, 1.0), strict=True):
+        records.log_phase(store, trial_run, 0, "f", {"w2": value, "seconds": 1.0})
+    first = records.trials(store, wanted, run_id)[0]
+    records.keep_confirmation(store, wanted, first, [2.5, None, 2.5])
+    assert [trial.confirmed for trial in records.trials(store, wanted, run_id)] == [(2.5, None, 2.5), ()]
+    records.log_phase(store, runs[0], 1, "g", {"w2": 0.5, "seconds": 2.0})
+    assert records.trials(store, wanted, run_id)[0].confirmed == (), "another phase is its best one now"

@@ -1,6 +1,7 @@
 """What is made of the trials: the best, how sure, the front, what was spared."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -47,9 +48,13 @@ def test_the_finalists_are_ordered_by_their_seeds_and_failures_are_left_out() ->
         (1.0, 2, 1),
         (2.0, 0, 1),
     ]
-    found = summary.finalists(search(), trials, [3.0, 3.0, 3.0, 1.0, None, 2.0, 2.0, 2.0, 2.0])
+    gave = [(3.0, 3.0, 3.0), (1.0, None, 2.0), (2.0, 2.0, 2.0)]
+    trials = [replace(each, confirmed=values) for each, values in zip(trials, gave, strict=True)]
+    found = summary.finalists(search(), trials)
     assert [each.trial.point["jko.h"] for each in found] == [3.0, 1.0, 2.0], "a seed that failed counts against it"
     assert found[-1].values == (1.0, 2.0)
+    better = summary.finalists(search(), [trial(4.0, 0.5), *trials])
+    assert {each.trial.point["jko.h"]: each.values for each in better} == {4.0: (), 1.0: (3.0, 3.0, 3.0), 2.0: (1.0, 2.0)}
 
 
 @pytest.mark.parametrize(
