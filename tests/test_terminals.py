@@ -88,8 +88,7 @@ def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, s
     environment = command_environment(home)
     with terminal(["-m", "tune", "run", recipe(tmp_path, 2000), *flags, *QUICK], environment | XTERM, 80) as shown:
         shown.read_until(lambda text: bool(re.search(r"s: 0 of 3 trials\n.*\n1 .* 1/2 .*runs", text)), "a trial")
-        shown.resize(60)
-        shown.resize(80)
+        shown.resize(100)
         shown.process.sendintr()
         text = ended(shown, XTERM, 130)
     assert text.endswith("interrupted: finished phases are in the store, and this goes on:\n    python -m tune resume s")
@@ -103,7 +102,7 @@ def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, s
 
     with terminal(["-m", "tune", "resume", "s"], environment | ASCII, 120) as shown:
         shown.read_until(lambda text: bool(re.search(r"s: \d of \d trials\n", text)), "the table")
-        shown.resize(70)
+        shown.resize(140)
         resumed = ended(shown, ASCII)
     assert resumed.count("s: 3 of 3 trials") == 0, "the table goes"
     for kind, columns in (each.values for each in KINDS):
@@ -121,7 +120,7 @@ def test_a_version_is_promoted_sampled_and_served(
 ) -> None:
     assert deploy.main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
     environment = command_environment(home)
-    with terminal(["-m", "deploy", "promote", "moons", *QUICK], environment | XTERM, 80) as shown:
+    with terminal(["-m", "deploy", "promote", "moons"], environment | XTERM, 80) as shown:
         shown.read_until(lambda text: "loading torch" in text, "the start")
         shown.process.kill(signal.SIGTERM)
         text = ended(shown, XTERM, 143)
@@ -133,8 +132,7 @@ def test_a_version_is_promoted_sampled_and_served(
     command = ["-m", "deploy", "generate", "moons@champion", "--num-samples", "40000000", "--to", str(to)]
     with terminal(command, environment | XTERM, 80) as shown:
         shown.read_until(lambda text: bool(re.search(r"samples .* [1-9]\d*/40000000", text)), "the bar")
-        shown.resize(60)
-        shown.resize(80)
+        shown.resize(100)
         shown.process.kill(signal.SIGTERM)
         text = ended(shown, XTERM, 143)
     assert "finished files are kept, and the same command goes on:" in text
