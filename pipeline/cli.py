@@ -118,6 +118,7 @@ def execute(command: Any, arguments: Sequence[str]) -> None:
     if isinstance(command, Submit | Status | Stop):
         from pipeline import submission
 
+        report.quieten()  # Ray tells of its uploads
         submission.execute(command, arguments)
         return
 

@@ -128,6 +128,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 )
 @pytest.mark.thorough
 def test_what_is_drawn_goes_again_and_suits_the_terminal(changes: dict[str, str], columns: int, tmp_path: Path) -> None:
+    """Made wider each time: one that is made narrower keeps a piece of what is drawn at that moment."""
     environment = {**command_environment(tmp_path), "TERM": "xterm-256color", **changes}
     redrawn = environment["TERM"] != "dumb" and "JPY_PARENT_PID" not in changes
     with terminal(["-c", DRAWING], environment, columns) as shown:
@@ -135,7 +136,7 @@ def test_what_is_drawn_goes_again_and_suits_the_terminal(changes: dict[str, str]
         for what in ("loading [b]", "drawing [/b]", "h 0.1, divergence kl"):
             if redrawn:
                 shown.read_until(lambda text, what=what: what in text, what)
-                shown.resize(columns + 20)
+                columns += 20
                 shown.resize(columns)
             shown.process.sendline()
         assert shown.wait() == 0, shown.text()
