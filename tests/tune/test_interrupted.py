@@ -61,6 +61,7 @@ def test_a_search_whose_driver_was_killed_is_interrupted_and_says_how_to_go_on(
         (GONE, "FAILED", "has failed; go on with: python -m tune resume s"),
         (claims.this_process(), "RUNNING", "is at work"),
     ],
+    ids=["killed", "stopped", "failed", "at work"],  # a process's own name is another one in each process of pytest
 )
 def test_a_search_without_a_result_says_how_it_stands(
     owner: str, status: str, told: str, store: Store, capsys: pytest.CaptureFixture[str]
