@@ -1,4 +1,4 @@
-"""A running `python -m deploy serve` with a champion of two phases, one for all tests of a process that ask for it."""
+"""A running `python -m deploy serve` with a champion of two phases, one for each file of tests that asks for it: they add versions to it."""
 
 import io
 import os
@@ -45,7 +45,7 @@ class Service:
         return np.load(io.BytesIO(response.content), allow_pickle=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The command, with a champion of two phases, in a home that the tests of this file share."""
     home = tmp_path_factory.mktemp("service") / "home"

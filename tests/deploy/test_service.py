@@ -84,8 +84,9 @@ def test_the_noise_is_phase_minus_one_and_other_versions_can_be_asked_for(servic
     noise = service.samples(num_samples=20, seed=3, phase=-1)
     assert not np.array_equal(noise, service.samples(num_samples=20, seed=3))
     assert noise.std() < 3
-    response = service.post({"num_samples": 20, "seed": 3, "version": "candidate"})
-    assert response.headers["X-Version"] == "1"
+    for which in ("champion", 1, "1"):
+        response = service.post({"num_samples": 20, "seed": 3, "version": which})
+        assert response.headers["X-Version"] == "1"
     for which in ("nobody", "17", "latest"):
         for answer in (service.post({"version": which}), service.get(f"/v1/model?version={which}")):
             expected_status = 200 if which == "latest" else 404
