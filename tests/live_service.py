@@ -1,4 +1,4 @@
-"""A running `python -m deploy serve` with a champion of two phases, one for each file of tests that asks for it: they add versions to it."""
+"""A running `python -m deploy serve` with a champion of two phases, one for each file of tests, which add versions to it."""
 
 import io
 import os
