@@ -53,6 +53,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _small.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """After the last test servers are ended, by processes of their own."""
+    _small.clear()
+
+
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
     """Python tells of every process that it starts."""
     if event == "subprocess.Popen" and _small and Path(str(arguments[0])).name not in HARMLESS:
