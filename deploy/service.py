@@ -40,7 +40,7 @@ class Numbers:
         self.requests = metrics.Counter("sjko_requests", "Requests for samples by status.", ("status",))
         self.samples = metrics.Counter("sjko_samples", "Samples drawn.")
         self.refused = metrics.Counter("sjko_refused", "Requests refused by reason.", ("reason",))
-        self.batch = metrics.Histogram("sjko_batch_size", "Requests per forward pass.", boundaries=[1, 2, 4, 8, 16, 32, 64])
+        self.batch = metrics.Histogram("sjko_batch_size", "Requests that one call draws.", boundaries=[1, 2, 4, 8, 16, 32, 64])
         self.version = metrics.Gauge("sjko_model_version", "Version that is served.")
         self.broken = metrics.Gauge("sjko_broken_version", "Version that the alias points at and that cannot be served; 0: none.")
 
@@ -94,7 +94,7 @@ class Replica:
 
     @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def together(self, wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-        """The samples of all that wait, in as few forward passes as there are generators."""
+        """Draw for all that wait in one call, one order after the other."""
         numbers().batch.observe(len(wanted))
         numbers().samples.inc(sum(len(x) for _, (x, _) in wanted))
         return await asyncio.to_thread(draw_all, wanted)
