@@ -207,7 +207,7 @@ def one_variant(bench: Bench, case: Case) -> tuple[float, float | None]:
 
 def recorded(run: Step, drawn: Batch) -> Callable[[], object]:
     """Record a step on one batch as a CUDA graph."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):

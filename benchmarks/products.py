@@ -19,6 +19,7 @@ PRODUCTS = {
 }
 
 
+# torch ships TorchDispatchMode and its constructor without types, hence the comments below.
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every product that runs while it is entered, with its arguments."""
 

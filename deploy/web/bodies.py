@@ -113,7 +113,7 @@ class StrictRoute(APIRoute):
     """A route that reads its bodies strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """Hand a `StrictRequest` on."""
+        """Hand a `StrictRequest` on. FastAPI declares a narrower type, a coroutine; it awaits whatever it gets."""
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
