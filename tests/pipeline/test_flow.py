@@ -261,6 +261,7 @@ def test_paths_are_absolute_whatever_the_user_wrote(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+@pytest.mark.usefixtures("no_ray")
 def test_a_cluster_that_does_not_answer_is_one_sentence_at_once(address: str) -> None:
     cluster = Cluster(num_workers=1, address=address)
     with pytest.raises(Unschedulable, match=f"at cluster.address {address}: .*refused"), connection.connected(cluster):
