@@ -35,6 +35,7 @@ from pipeline.errors import (
     Unusable,
 )
 from pipeline.phase import phases_of
+from pipeline.recipe import Recipe
 from pipeline.store import Store
 
 THOROUGH = pytest.mark.thorough
@@ -140,11 +141,7 @@ RECORD_DAMAGES: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_record_of_checkpoints_lets_the_phase_begin_again_with_a_sentence(
     damage: str, store: Store, home: Path, uninterrupted: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe, cluster = tiny(num_phases=1, **LONG), Cluster(num_workers=1, checkpoint_every=400, max_failures=0)
-    (home / "artifacts").write_text("a file where the artifacts should go: nothing can be published")
-    with pytest.raises(TrainingFailed, match="goes on from the last checkpoint"):
-        train(recipe, store, cluster)
-    (home / "artifacts").unlink()
+    recipe, cluster = trained_and_not_published(store, home)
     (record,) = (home / "checkpoints").rglob("checkpoint_manager_snapshot.json")
     RECORD_DAMAGES[damage](record)
     (result,) = train(recipe, store, cluster)
@@ -169,11 +166,7 @@ train(tiny(num_phases=1, **json.loads(sys.argv[1])), store, Cluster(num_workers=
 def test_a_phase_that_died_after_its_last_step_is_published_without_another_step(
     store: Store, home: Path, uninterrupted: dict[str, torch.Tensor]
 ) -> None:
-    recipe, cluster = tiny(num_phases=1, **LONG), Cluster(num_workers=1, checkpoint_every=400, max_failures=0)
-    (home / "artifacts").write_text("a file where the artifacts should go: nothing can be published")
-    with pytest.raises(TrainingFailed, match="goes on from the last checkpoint"):
-        train(recipe, store, cluster)
-    (home / "artifacts").unlink()
+    recipe, cluster = trained_and_not_published(store, home)
     (result,) = train(recipe, store, cluster)
     assert_identical(weights(store, result.ref), uninterrupted)
     assert first_step(store, result.ref.run_id) == LONG["num_steps"]
@@ -250,6 +243,16 @@ def test_several_phases_of_one_job_are_published_one_by_one(store: Store) -> Non
     ended = [store.run(r.ref.run_id).info.end_time for r in results]
     assert ended == sorted(ended)
     assert len(set(ended)) == 3
+
+
+def trained_and_not_published(store: Store, home: Path) -> tuple[Recipe, Cluster]:
+    """Train LONG to its last step where nothing can be published."""
+    recipe, cluster = tiny(num_phases=1, **LONG), Cluster(num_workers=1, checkpoint_every=400, max_failures=0)
+    (home / "artifacts").write_text("a file where the artifacts should go")
+    with pytest.raises(TrainingFailed, match="goes on from the last checkpoint"):
+        train(recipe, store, cluster)
+    (home / "artifacts").unlink()
+    return recipe, cluster
 
 
 def a_checkpoint_is_committed(home: Path) -> bool:
