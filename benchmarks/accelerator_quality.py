@@ -21,12 +21,12 @@ from components.image_metrics import frechet_distance
 from components.jko import train_phase
 from components.metrics import mode_statistics, precision_recall
 from components.streams import stream
-from pipeline.originals import read_idx
+from pipeline.data.preparing.readers import read_idx
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
-    from pipeline.data import Endpoints
+    from pipeline.data.endpoints import Endpoints
 
 NUM_POINTS, NUM_PAIRS, NUM_IMAGES = 1000, 4, 5000
 FASHION_SECONDS = 60.0
@@ -35,14 +35,14 @@ FILES = ("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
 
 def recipe_named(name: str) -> Recipe:
     """Read a shipped recipe without the command line."""
-    from pipeline import recipe_files, resolution
+    from pipeline.recipes import reading, resolution
 
-    return resolution.resolve(recipe_files.read(recipe_files.find(name)), {}).recipe
+    return resolution.resolve(reading.read(reading.find(name)), {}).recipe
 
 
 def quality(bench: Bench) -> Iterator[Row]:
     """Train toys, and Fashion-MNIST where its files are, phase after phase."""
-    from pipeline.data import load_endpoints
+    from pipeline.data.endpoints import load_endpoints
 
     for name in ("two_circles",) if bench.quick else ("two_circles", "gauss25"):
         recipe = recipe_named(name)
@@ -61,7 +61,7 @@ def flow(
     Args:
         seconds: of the whole flow, an equal share for each phase in place of its number of steps.
     """
-    from pipeline.build import batches_of, first_anchor, new_state, problem_of, shape_of
+    from pipeline.training.build import batches_of, first_anchor, new_state, problem_of, shape_of
 
     state, anchor, spent, num_steps = None, list[nn.Module](), 0.0, 0
     for phase in phases_of(recipe):
@@ -84,7 +84,7 @@ def flow(
 
 
 def drawn(network: nn.Module, ends: "Endpoints", n: int, draw: int) -> np.ndarray:
-    """Draw n samples of a deterministic map in the data's own units, from the numbers that `pipeline.evaluate` takes."""
+    """Draw n samples of a deterministic map in the data's own units, from the numbers that evaluation takes."""
     x = torch.from_numpy(ends.source(n, stream(0, "evaluation_source", step=draw)))
     return ends.to_units(push_through([network], x.to(next(network.parameters()).device), None).cpu().numpy())
 
@@ -114,9 +114,9 @@ def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[
 
 def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
     """A row per phase with steps and seconds, and figures in LeNet's features for the last."""
-    from pipeline.data import image_endpoints
-    from pipeline.extractors import extractor
-    from pipeline.images import Mapped
+    from pipeline.data.endpoints import image_endpoints
+    from pipeline.data.image_sets import Mapped
+    from pipeline.evaluation.extractors import extractor
 
     train, test = (read_idx(folder / name)[:, None] for name in FILES)
     ends, looks = image_endpoints(recipe.data, Mapped(train, test)), extractor("lenet")
@@ -139,9 +139,9 @@ def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
 
 def reading(bench: Bench) -> Iterator[Row]:
     """Time a step's whole input: noise drawn, images taken from memory and scaled, all moved to the device."""
-    from pipeline.build import batches_of
-    from pipeline.data import image_endpoints
-    from pipeline.images import Mapped
+    from pipeline.data.endpoints import image_endpoints
+    from pipeline.data.image_sets import Mapped
+    from pipeline.training.build import batches_of
 
     names = {"light": "fashion_mnist", "large": "cifar10_large", "large_256": "celeba_hq_256"}
     for network in bench.networks:

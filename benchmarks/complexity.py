@@ -14,10 +14,10 @@ from benchmarks.flows import CPU, frozen
 from benchmarks.harness import Pivot, Row, main
 from components.jko import train_step
 from components.streams import stream
-from pipeline.build import batches_of, new_state, problem_of
-from pipeline.data import load_endpoints
+from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipe import Jko, Recipe
+from pipeline.training.build import batches_of, new_state, problem_of
 
 NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from components import state as states
 from components.jko import train_phase
-from pipeline import cli
-from pipeline.build import batches_of, first_anchor, new_state, problem_of, shape_of
-from pipeline.data import Endpoints, load_endpoints
-from pipeline.evaluate import Generator
-from pipeline.flags import Run
+from pipeline.command import cli
+from pipeline.command.flags import Run
+from pipeline.data.endpoints import Endpoints, load_endpoints
+from pipeline.evaluation.measure import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe, validate
+from pipeline.training.build import batches_of, first_anchor, new_state, problem_of, shape_of
 
 CPU = torch.device("cpu")
 NO_LIMIT = 10**9

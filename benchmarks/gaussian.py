@@ -15,7 +15,7 @@ import torch
 from benchmarks.flows import Trained, shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.streams import normal, stream
-from pipeline.data import Endpoints, Sampler, Samples
+from pipeline.data.endpoints import Endpoints, Sampler, Samples
 from pipeline.recipe import Recipe
 from tests.closed_forms import Gaussian, bures_uvp, gaussian_jko_step, optimal_potential
 

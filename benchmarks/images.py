@@ -17,8 +17,8 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.light_networks import LightMap
 from components.shape import Shape
-from pipeline.data import load_endpoints
-from pipeline.evaluate import Generator, image_figures
+from pipeline.data.endpoints import load_endpoints
+from pipeline.evaluation.measure import Generator, image_figures
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 

@@ -12,9 +12,9 @@ FLOW = """
 import json, resource, sys
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.flow import Unwatched, run_flow
+from pipeline.training.flow import Unwatched, run_flow
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
-from pipeline.store import Store
+from pipeline.store.phases import Store
 case = json.loads(sys.argv[1])
 image = case.get("images")
 recipe = Recipe(

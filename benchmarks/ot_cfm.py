@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from components.jko import averaging_weight
 from components.streams import stream
-from pipeline.data import Endpoints
+from pipeline.data.endpoints import Endpoints
 from pipeline.recipe import Training
 
 EULER_STEPS = (10, 100)

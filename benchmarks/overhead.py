@@ -18,11 +18,12 @@ from ray.train.torch import TorchTrainer
 
 from benchmarks.harness import Pivot, Row, main
 from pipeline import cluster as clusters
-from pipeline import connection, jobs
+from pipeline import ray_session
 from pipeline.cluster import Cluster
-from pipeline.flow import Unwatched, run_flow
 from pipeline.recipe import Jko, Recipe, Training
-from pipeline.store import Store
+from pipeline.store.phases import Store
+from pipeline.training import jobs
+from pipeline.training.flow import Unwatched, run_flow
 
 PARTS = ("find", "runs_of", "create", "write", "publish", "set_status", "load", "log_metrics", "run", "open_flow")
 """Methods of the store that are timed, nested calls counted in the outer one."""
@@ -51,7 +52,7 @@ def measure(case: Row) -> Iterator[Row]:
         if case["mode"] == "local":
             seconds, parts = flow_seconds(case["num_phases"], Cluster())
         else:
-            with connection.started(Cluster(num_workers=1)):
+            with ray_session.started(Cluster(num_workers=1)):
                 flow_seconds(1, Cluster(num_workers=1))  # Ray's first job starts its own processes
                 if case["mode"] == "empty job":
                     seconds, parts = empty_seconds(case["num_phases"]), {}

@@ -13,8 +13,8 @@ from benchmarks import ot_cfm, toys
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
-from pipeline.data import load_endpoints
-from pipeline.evaluate import FULL, Generator, evaluate
+from pipeline.data.endpoints import load_endpoints
+from pipeline.evaluation.measure import FULL, Generator, evaluate
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 

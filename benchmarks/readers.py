@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.harness import Pivot, Row, main
 from components.streams import stream
-from pipeline import connection
+from pipeline import ray_session
 from pipeline.cluster import Cluster
-from pipeline.images import At, ImageSet, Mapped, open_images
-from pipeline.originals import Original, Originals
-from pipeline.pixels import Encoding
-from pipeline.prepare import plan_of, prepare
-from pipeline.streaming import Streamed
+from pipeline.data.image_sets import At, ImageSet, Mapped, open_images
+from pipeline.data.originals import Original, Originals
+from pipeline.data.pixels import Encoding
+from pipeline.data.preparing.prepare import plan_of, prepare
+from pipeline.data.streaming import Streamed
 
 BATCH_SIZE, NUM_TEST = 64, 64
 SHAPES = {"1 x 28 x 28 raw": (1, 28), "3 x 32 x 32 raw": (3, 32), "3 x 64 x 64 png": (3, 64)}
@@ -38,7 +38,7 @@ def measure(case: Row) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="sjko-") as folder:
         os.environ["SJKO_HOME"] = folder
         images, streamed = prepared(case, Path(folder)), case["reader"] == "streamed"
-        with connection.connected(Cluster(num_workers=int(streamed))):
+        with ray_session.connected(Cluster(num_workers=int(streamed))):
             cpu_before, began = time.process_time(), time.perf_counter()
             reader = Streamed(images) if streamed else Mapped(images.mapped("train"), images.mapped("test"))
             rows = slice(0, BATCH_SIZE)

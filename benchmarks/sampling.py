@@ -17,10 +17,10 @@ from benchmarks.images import Velocity
 from benchmarks.ot_cfm import EulerMap
 from benchmarks.toys import VelocityNetwork
 from components.gradients import push_through
-from pipeline.build import new_state
-from pipeline.data import load_endpoints
-from pipeline.evaluate import Generator
+from pipeline.data.endpoints import load_endpoints
+from pipeline.evaluation.measure import Generator
 from pipeline.phase import phases_of
+from pipeline.training.build import new_state
 
 N, EULER_STEPS = 2000, 100
 

@@ -10,10 +10,10 @@ from statistics import median
 from benchmarks.flows import shipped
 from benchmarks.harness import Pivot, Row, main
 from pipeline import cluster as clusters
-from pipeline import connection
+from pipeline import ray_session
 from pipeline.cluster import Cluster
-from pipeline.flow import Unwatched, run_flow
-from pipeline.store import Store
+from pipeline.store.phases import Store
+from pipeline.training.flow import Unwatched, run_flow
 
 BATCH_SIZES, WORKERS = (32, 64, 256), (1, 2)
 
@@ -31,7 +31,7 @@ def measure(case: Row) -> Iterator[Row]:
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="sjko-scaling-") as home:
         os.environ["SJKO_HOME"] = home
-        with connection.started(Cluster(num_workers=max(WORKERS))):
+        with ray_session.started(Cluster(num_workers=max(WORKERS))):
             rounds = [{workers: seconds_per_step(case, workers, i) for workers in WORKERS} for i in range(case["rounds"])]
     seconds = {workers: median(each[workers] for each in rounds) for workers in WORKERS}
     for workers in WORKERS:

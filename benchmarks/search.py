@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import ROOT, Pivot, Row, main, prepare
 from components.metrics import over_floor
-from pipeline.evaluate import Generator, evaluate
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.evaluation.measure import Generator, evaluate
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data, Recipe
 
 RECIPE, MEASURES, SEEDS = "two_circles", ("spiral",), (0, 1, 2)

@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
 from components.streams import stream
-from pipeline.data import DATASET_READERS
-from pipeline.extractors import Images, Pixels, extractor
-from pipeline.image_evaluation import image_metrics
-from pipeline.lenet import NUM_CLASSES, labels
+from pipeline.data.endpoints import DATASET_READERS
+from pipeline.evaluation.extractors import Images, Pixels, extractor
+from pipeline.evaluation.image_metrics import image_metrics
+from pipeline.evaluation.lenet import NUM_CLASSES, labels
 
 NUM_SAMPLES, NUM_DISTINCT = 5000, 100
 SEEDS = {"lenet": 3, "effnet": 1}  # effnet takes 20 ms of a core per image

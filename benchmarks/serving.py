@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.flows import shipped
 from benchmarks.harness import ROOT, Pivot, Row, main
 from components.streams import stream
-from pipeline.evaluate import Generator
+from pipeline.evaluation.measure import Generator
 
 NUM_SAMPLES = 256
 NETWORKS, CLIENTS = ("two_circles", "digits", "fashion_mnist"), (1, 8, 64)
@@ -69,9 +69,9 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     from deploy.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
-    from pipeline.evaluate import load_generator
-    from pipeline.flow import Unwatched, run_flow
-    from pipeline.store import Store
+    from pipeline.evaluation.measure import load_generator
+    from pipeline.store.phases import Store
+    from pipeline.training.flow import Unwatched, run_flow
 
     store = Store(clusters.tracking_uri(Cluster()))
     registry = Registry(store)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.harness import Pivot, Row, child, cpu_seconds_of_children, main
 
 SHORT = ["--network.width", "8", "--training.num-steps", "2", "--training.batch-size", "16", "--jko.num-phases"]
-IMPORTS = "import pipeline.commands"
+IMPORTS = "import pipeline.command.actions"
 
 
 def cases(quick: bool) -> list[Row]:

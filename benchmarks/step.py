@@ -17,8 +17,8 @@ from benchmarks.products import Recorder
 from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
 from components.shape import Shape
-from pipeline.build import shape_from
 from pipeline.recipe import Network
+from pipeline.training.build import shape_from
 
 NETWORKS = {
     "toy": (shape_from(Network(), (2,)), 400, 20, 20),

@@ -1,6 +1,6 @@
 """`python -m deploy`."""
 
-from pipeline.program import start
+from pipeline.command.program import start
 
 if __name__ == "__main__":
     start("deploy.cli")

@@ -15,9 +15,9 @@ from deploy.models import Loaded, Models, Noise, Order, noise_of
 from deploy.web import wire
 from deploy.web.bodies import MOST_SEED, SampleRequest
 from deploy.web.refusals import RETRY_AFTER, Refused
-from pipeline.data import Samples
+from pipeline.data.endpoints import Samples
 from pipeline.errors import MapNotFound
-from pipeline.evaluate import Generator
+from pipeline.evaluation.measure import Generator
 from pipeline.places import Place, Tracking
 
 MOST_VALUES = 100_000_000

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline import manifest
-from pipeline.data import load_source
+from pipeline.data.endpoints import load_source
 from pipeline.errors import Corrupt
-from pipeline.evaluate import Generator, endpoints_of, generator_of, held_out, num_samples
+from pipeline.evaluation.measure import Generator, endpoints_of, generator_of, held_out, num_samples
 from pipeline.phase import Phase
 from pipeline.provenance import versions
+from pipeline.store import manifest
 
 FOLDER = "sjko"
 """Inside a version: tensors of every map in safetensors, phase.json and the manifest of their sha256 sums."""
@@ -125,7 +125,7 @@ def input_of(generator: Generator) -> str:
 
 def picture(path: Path, generator: Generator) -> None:
     """Samples over held-out data."""
-    from pipeline import figures  # and with it matplotlib
+    from pipeline.evaluation import figures  # and with it matplotlib
 
     reference = held_out(generator.endpoints, 0)
     figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, f"T_{generator.phase.k}")

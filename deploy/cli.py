@@ -12,10 +12,11 @@ import tyro
 from deploy.rules import Rule
 from deploy.serving import check_hosts, check_ports, hosts_of, token_of
 from pipeline import cluster as clusters
-from pipeline import evaluation_size, program
-from pipeline.cli import check_json, parse_as
 from pipeline.cluster import Cluster
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.command import program
+from pipeline.command.cli import check_json, parse_as
+from pipeline.evaluation import size as evaluation_size
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Place, RayAddress, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
@@ -242,7 +243,7 @@ def read(arguments: Sequence[str]) -> Any:
 
 def execute(command: Any) -> None:
     """Do what a parsed command says."""
-    from pipeline import report
+    from pipeline.command import report
 
     with report.status("loading torch and MLflow"):
         from deploy import commands  # seconds that --help must not cost

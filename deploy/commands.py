@@ -10,12 +10,12 @@ from deploy.promotion import promote, rollback
 from deploy.registry import Registry
 from deploy.rules import Rule
 from pipeline import cluster as clusters
-from pipeline import report
 from pipeline.cluster import Cluster
-from pipeline.evaluate import load_generator
+from pipeline.command import report
+from pipeline.evaluation.measure import load_generator
 from pipeline.files import write_json
 from pipeline.provenance import redacted
-from pipeline.store import Store
+from pipeline.store.phases import Store
 from pipeline.words import command_line
 
 
@@ -73,7 +73,7 @@ def serve(registry: Registry, store: Store, where: str | None, command: cli.Serv
 def generated(registry: Registry, store: Store, command: cli.Generate) -> Mapping[str, Any]:
     """Write the samples that a command asks for."""
     from deploy.generate import generate, job_of
-    from pipeline.connection import connected
+    from pipeline.ray_session import connected
 
     version = registry.require(*cli.model_and_version(command.model))
     generator = registry.load(version)

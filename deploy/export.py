@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from deploy.bundle import Sampler, example_of
-from pipeline.evaluate import Generator
+from pipeline.evaluation.measure import Generator
 from pipeline.files import write_bytes
 
 

@@ -21,12 +21,12 @@ import torch
 
 from components.streams import stream
 from deploy.models import push_in_blocks
-from pipeline.data import Samples, load_source
+from pipeline.data.endpoints import Samples, load_source
+from pipeline.data.streaming import quieten_ray_data
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluate import Generator, generator_of
+from pipeline.evaluation.measure import Generator, generator_of
 from pipeline.files import at, listed, put
 from pipeline.phase import Phase
-from pipeline.streaming import quieten_ray_data
 
 logger = logging.getLogger(__name__)
 MANIFEST = "_samples.json"

@@ -13,10 +13,10 @@ from components.streams import stream
 from deploy import bundle
 from deploy.bundle import Lineage
 from deploy.registry import Registry, Version
-from pipeline.data import Samples
+from pipeline.data.endpoints import Samples
 from pipeline.errors import Corrupt, MapNotFound, StoreUnavailable
-from pipeline.evaluate import Generator, load_generator
-from pipeline.store import Store
+from pipeline.evaluation.measure import Generator, load_generator
+from pipeline.store.phases import Store
 
 logger = logging.getLogger(__name__)
 Noise = tuple[Samples, Samples]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from deploy.registry import CANDIDATE, Registry, Version
 from deploy.rules import Rule
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluate import FULL, evaluate
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.evaluation.measure import FULL, evaluate
+from pipeline.evaluation.size import EvaluationSize
 
 
 class Refused(FlowError):

@@ -1,7 +1,7 @@
 """Versions of a generator in MLflow's model registry, and the aliases that say which one is in use.
 
 Versions are written once and never changed; an alias is one row of a database, so moving it is the promotion. Beside
-`pipeline.store` the only file that imports mlflow.
+`pipeline.store.phases` the only file that imports mlflow.
 """
 
 import json
@@ -26,11 +26,11 @@ from deploy.bundle import Lineage
 from deploy.export import export
 from deploy.flavour import sjko_sampler
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
-from pipeline.evaluate import FULL, Generator, evaluate, load_generator, measured_before
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.evaluation.measure import FULL, Generator, evaluate, load_generator, measured_before
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.provenance import commit, redacted, versions
-from pipeline.runs import PARENT
-from pipeline.store import FINGERPRINT, MapRef, Store
+from pipeline.store.phases import FINGERPRINT, MapRef, Store
+from pipeline.store.runs import PARENT
 
 logger = logging.getLogger(__name__)
 MOST_VERSION = 2**31 - 1
@@ -54,7 +54,7 @@ class Registry:
     """Registered generators of one store.
 
     Args:
-        where: prepared image sets are, as `pipeline.data.load_endpoints` takes it.
+        where: prepared image sets are, as `pipeline.data.endpoints.load_endpoints` takes it.
     """
 
     def __init__(self, store: Store, where: str | None = None) -> None:

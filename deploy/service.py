@@ -22,8 +22,8 @@ from deploy.models import Models, Noise, push_in_blocks
 from deploy.serving import QUIET, check_hosts, token_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline.data import Samples
-from pipeline.evaluate import Generator
+from pipeline.data.endpoints import Samples
+from pipeline.evaluation.measure import Generator
 from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)

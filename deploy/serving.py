@@ -117,7 +117,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None, met
 
     from deploy.service import build
     from pipeline.cluster import Cluster
-    from pipeline.connection import connected
+    from pipeline.ray_session import connected
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with connected(Cluster(num_workers=1, address=address), metrics_port):

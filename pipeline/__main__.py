@@ -10,7 +10,7 @@ python -m pipeline evaluate REF
 python -m pipeline prepare image_folder --from photos --to s3://bucket/data --size 64
 """
 
-from pipeline.program import start
+from pipeline.command.program import start
 
 if __name__ == "__main__":
-    start("pipeline.cli")
+    start("pipeline.command.cli")

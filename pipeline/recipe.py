@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.values import Refused
+from pipeline.recipes.values import Refused
 
 PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
 DATASETS: dict[str, tuple[int, int | None]] = {

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 KINDS = frozenset({".py", ".yaml", ".yml", ".html", ".css", ".js"})
-WHOLE = ("pipeline/assets",)
+WHOLE = ("pipeline/evaluation/assets",)
 """Folders of the weights that recipes and metrics use."""
 LEFT_BEHIND = frozenset({"docs", "tests", "__pycache__"})
 

@@ -20,7 +20,7 @@ from components.gradients import Batch
 from components.jko import train_phase
 from components.networks import PerceptronPotential
 from components.state import State
-from pipeline.ranks import Share
+from pipeline.training.ranks import Share
 
 N, NUM_FIRST = 12, 5
 """Samples of a batch, and how many of them the first worker takes."""

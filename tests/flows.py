@@ -10,10 +10,10 @@ import torch
 
 from components import state as states
 from pipeline.cluster import Cluster
-from pipeline.flow import PhaseResult, run_flow
 from pipeline.phase import Phase
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
-from pipeline.store import MapRef, Store
+from pipeline.store.phases import MapRef, Store
+from pipeline.training.flow import PhaseResult, run_flow
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = states.FILES

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.store import Store
+from pipeline.store.phases import Store
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sjko-tests"
 """What one run of the tests makes for the next."""

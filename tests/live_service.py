@@ -19,7 +19,7 @@ from services import free_port
 from deploy.cli import main
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.store import Store
+from pipeline.store.phases import Store
 
 TOKEN = "a-token-for-tests-only"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.images import ImageSet, open_images, uri_of
-from pipeline.originals import READERS
-from pipeline.pixels import Encoding
-from pipeline.prepare import Plan, Prepared, plan_of, prepare
+from pipeline.data.image_sets import ImageSet, open_images, uri_of
+from pipeline.data.pixels import Encoding
+from pipeline.data.preparing.prepare import Plan, Prepared, plan_of, prepare
+from pipeline.data.preparing.readers import READERS
 from pipeline.recipe import DATASETS
 
 

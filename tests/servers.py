@@ -85,13 +85,13 @@ class LocalRay:
         self._is_up = False
 
     def up(self) -> None:
-        from pipeline import connection
+        from pipeline import ray_session
         from pipeline.cluster import Cluster
         from tune.search import DRIVER, MANY_DRIVERS
 
         if not self._is_up:
             print("starting Ray")
-            self._running.enter_context(connection.started(Cluster(num_workers=2), {DRIVER: MANY_DRIVERS}))
+            self._running.enter_context(ray_session.started(Cluster(num_workers=2), {DRIVER: MANY_DRIVERS}))
             self._is_up = True
 
     def down(self) -> None:

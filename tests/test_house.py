@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import cli as deploy
-from pipeline import cli
+from pipeline.command import cli
 from tune import cli as tune
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "deploy": {"components", "pipeline", "deploy"},
 }
 PLATFORM = {"ray", "mlflow", "optuna"}
-MLFLOW = ("pipeline/runs.py", "pipeline/mlflow_errors.py", "deploy/registry.py", "deploy/flavour/sjko_sampler.py")
+MLFLOW = ("pipeline/store/runs.py", "pipeline/store/mlflow_errors.py", "deploy/registry.py", "deploy/flavour/sjko_sampler.py")
 """The files that import it."""
 ON_TOP = {"benchmarks", "tests"}
+MOST_IN_A_ROOM = 12
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 
 
@@ -45,6 +46,36 @@ def test_layers_import_downwards_only(path: Path) -> None:
         assert not imported(path) & PLATFORM
     if path not in [ROOT / name for name in MLFLOW]:
         assert "mlflow" not in imported(path)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports within functions count as well: they only hide one."""
+    modules = {module_of(path): path for path in SOURCES if path.name != "__init__.py"}
+    unread = {name: imported_names(path) & modules.keys() for name, path in modules.items()}
+    while leaves := {name for name, others in unread.items() if not others & unread.keys()}:
+        unread = {name: others for name, others in unread.items() if name not in leaves}
+    assert not unread, f"circles among, or above, {sorted(unread)}"
+
+
+def test_no_room_is_crowded() -> None:
+    for folder in {path.parent for path in SOURCES}:
+        modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
+        assert len(modules) <= MOST_IN_A_ROOM or folder.name == "components", folder
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imported_names(path: Path) -> set[str]:
+    """Modules, and what is taken from them, which may be modules too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def test_nothing_is_ever_pickled_or_unpickled() -> None:

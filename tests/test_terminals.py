@@ -14,7 +14,7 @@ from services import free_port
 from terminals import Terminal, terminal
 
 from deploy import cli as deploy
-from pipeline.store import Store
+from pipeline.store.phases import Store
 
 RECIPE = """
 data: {target: moons}
@@ -172,7 +172,7 @@ def test_commands_run_in_a_notebook(home: Path, tmp_path: Path, monkeypatch: pyt
         return "".join(texts)
 
     try:
-        in_the_kernel = cell(f"from pipeline.cli import main; main(['run', {recipe(tmp_path, 50)!r}])")
+        in_the_kernel = cell(f"from pipeline.command.cli import main; main(['run', {recipe(tmp_path, 50)!r}])")
         in_a_process = cell(f"!{{__import__('sys').executable}} -m pipeline run '{recipe(tmp_path, 50)}'")
     finally:
         client.stop_channels()

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import cluster as clusters
-from pipeline import evaluation_size, places, program
-from pipeline.cli import check_json, parse_as, recipe_of
+from pipeline import places
 from pipeline.cluster import Cluster
-from pipeline.evaluation_size import EvaluationSize
-from pipeline.flags import FlowFlags
+from pipeline.command import program
+from pipeline.command.cli import check_json, parse_as, recipe_of
+from pipeline.command.flags import FlowFlags
+from pipeline.evaluation import size as evaluation_size
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Database, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
@@ -180,7 +182,7 @@ def read(arguments: Sequence[str]) -> tuple[Any, list[Axis]]:
 
 def execute(read: tuple[Any, list[Axis]]) -> None:
     """Do what a parsed command says."""
-    from pipeline import report
+    from pipeline.command import report
 
     with report.status("loading torch, MLflow, Ray and Optuna"):
         from tune import commands  # seconds that --help must not cost

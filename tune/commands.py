@@ -10,14 +10,16 @@ from typing import Any
 
 import optuna
 
-from pipeline import claims, connection, report
 from pipeline import cluster as clusters
-from pipeline.cli import recipe_of
+from pipeline import ray_session
 from pipeline.cluster import Cluster
+from pipeline.command import report
+from pipeline.command.cli import recipe_of
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.files import write_json, write_text
 from pipeline.provenance import redacted
-from pipeline.store import OWNER, Store
+from pipeline.store import claims
+from pipeline.store.phases import OWNER, Store
 from pipeline.words import command_line
 from tune import cli, figures, records, search, summary
 from tune.metrics import mode_of
@@ -139,7 +141,7 @@ def carry_out(store: Store, wanted: Search, run_id: str, study: Any, num_trials:
         report.line(f"{wanted.name}: {axis}")
     status = "KILLED"
     try:
-        with claims.held(store, [run_id]), connection.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+        with claims.held(store, [run_id]), ray_session.started(wanted.cluster, {search.DRIVER: search.MANY_DRIVERS}):
             if num_trials > 0:
                 watch = Watch(wanted, run_id, wanted.num_trials - num_trials, search.last_number(study, num_trials))
                 with shown(watch):

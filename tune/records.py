@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pipeline import claims
 from pipeline.cluster import Cluster
 from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Recipe
-from pipeline.runs import PARENT
-from pipeline.store import FINGERPRINT, KIND, OWNER, Store
-from pipeline.values import Value
+from pipeline.recipes.values import Value
+from pipeline.store import claims
+from pipeline.store.phases import FINGERPRINT, KIND, OWNER, Store
+from pipeline.store.runs import PARENT
 from tune import space
 from tune.space import Axis
 

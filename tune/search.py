@@ -22,11 +22,11 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from pipeline import cluster as clusters
-from pipeline import jobs
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
 from pipeline.provenance import redacted
-from pipeline.values import Value
+from pipeline.recipes.values import Value
+from pipeline.training import jobs
 from tune import trial as trials
 from tune.records import NUMBER, Search
 from tune.space import Axis

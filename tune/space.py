@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.recipe import GROUPS, Recipe, validate
-from pipeline.recipe_files import KINDS
-from pipeline.resolution import with_kind
-from pipeline.values import Value, kinds_of, like_dotted, meant, read
+from pipeline.recipes.reading import KINDS
+from pipeline.recipes.resolution import with_kind
+from pipeline.recipes.values import Value, kinds_of, like_dotted, meant, read
 
 DEFAULTS = {"jko.h": ["0.1", "10"], "jko.divergence": ["kl", "jsd", "softplus"]}
 """Searched where nothing is said."""

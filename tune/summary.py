@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.recipe import Recipe
-from pipeline.recipe_files import as_yaml as yaml_of
+from pipeline.recipes.reading import as_yaml as yaml_of
 from tune import space
 from tune.records import Search, Trial
 from tune.watch import text_of

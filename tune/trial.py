@@ -11,15 +11,15 @@ from typing import Any
 import ray.tune
 
 from pipeline import cluster as clusters
-from pipeline.commands import evaluated
-from pipeline.data import resolve
+from pipeline.command.actions import evaluated
+from pipeline.data.endpoints import resolve
 from pipeline.errors import Diverged, FlowError
-from pipeline.evaluate import Generator, endpoints_of, evaluate, load_generator
-from pipeline.evaluation_size import EvaluationSize
-from pipeline.flow import PhaseResult, Unwatched, run_flow
+from pipeline.evaluation.measure import Generator, endpoints_of, evaluate, load_generator
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
-from pipeline.store import KIND, Store
+from pipeline.store.phases import KIND, Store
+from pipeline.training.flow import PhaseResult, Unwatched, run_flow
 from tune import records, space
 from tune.metrics import DISTANCES
 from tune.records import PENALTY, RESULT, Search

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pipeline import cluster as clusters
-from pipeline import report
+from pipeline.command import report
 from pipeline.errors import StoreUnavailable
-from pipeline.store import Store
+from pipeline.store.phases import Store
 from tune import records
 from tune.records import Search
 

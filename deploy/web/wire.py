@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from pipeline import figures
-from pipeline.data import Samples
+from pipeline.data.endpoints import Samples
+from pipeline.evaluation import figures
 
 MEDIA_TYPES = {
     "json": "application/json",

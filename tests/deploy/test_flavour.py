@@ -18,8 +18,8 @@ from mlflow.exceptions import MlflowException
 
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import Sampler
-from pipeline.evaluate import load_generator
-from pipeline.store import Store
+from pipeline.evaluation.measure import load_generator
+from pipeline.store.phases import Store
 
 NOISE = np.array([[0.5, -1.25, 2.0], [0.0, 1.0, -0.75]])
 """Exact in half precision."""

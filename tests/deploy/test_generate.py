@@ -14,8 +14,8 @@ from flows import QUICK, tiny, train
 from deploy.cli import main
 from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_in, job_of
 from pipeline.errors import RecipeMismatch
-from pipeline.evaluate import load_generator
-from pipeline.store import MapRef, Store
+from pipeline.evaluation.measure import load_generator
+from pipeline.store.phases import MapRef, Store
 
 
 @pytest.fixture

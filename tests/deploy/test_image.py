@@ -11,9 +11,9 @@ from docker.utils.build import exclude_paths
 from flows import ROOT
 from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
+from pipeline.command.submission import entrypoint
 from pipeline.errors import Unusable
 from pipeline.shipped import excludes
-from pipeline.submission import entrypoint
 
 SECRET = "planted-5f0c1d"
 PLANTED = (
@@ -86,7 +86,11 @@ def working_directory(root: Path) -> set[str]:
 def test_the_image_is_built_from_code_recipes_and_weights_alone(repository: Path) -> None:
     code = {name for name in files(repository, *PACKAGES) if not name.startswith("deploy/kubernetes/")}
     assert context(repository) == code | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
-    for needed in ("deploy/web/page.html", "pipeline/recipes/two_circles.yaml", "pipeline/assets/lenet_digits.safetensors"):
+    for needed in (
+        "deploy/web/page.html",
+        "pipeline/recipes/two_circles.yaml",
+        "pipeline/evaluation/assets/lenet_digits.safetensors",
+    ):
         assert needed in code
 
 

@@ -14,9 +14,9 @@ from manifests import CORE, DOCUMENTS, FOLDER, IMAGE, KUBERNETES, PINS, PODS, RA
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 
-from pipeline import cli
-from pipeline.flags import Submit
-from pipeline.submission import entrypoint
+from pipeline.command import cli
+from pipeline.command.flags import Submit
+from pipeline.command.submission import entrypoint
 from tune import cli as tune_cli
 
 

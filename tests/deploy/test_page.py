@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from deploy.cli import main
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.store import Store
+from pipeline.store.phases import Store
 
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic")
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"

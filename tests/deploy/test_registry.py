@@ -16,11 +16,13 @@ from flows import QUICK, tiny, train
 from deploy import bundle
 from deploy.cli import main
 from deploy.registry import Registry, Version
-from pipeline import commands, data, evaluate
+from pipeline.command import actions
+from pipeline.data import endpoints
 from pipeline.errors import FlowError
-from pipeline.evaluate import Generator, load_generator
-from pipeline.evaluation_size import EvaluationSize
-from pipeline.store import MapRef, Store
+from pipeline.evaluation import measure
+from pipeline.evaluation.measure import Generator, load_generator
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.store.phases import MapRef, Store
 
 SITE_PACKAGES = Path(torch.__file__).parents[1]
 
@@ -196,7 +198,7 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
 
 def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = trained(store, 12)
-    measured = commands.measured(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
+    measured = actions.measured(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
     monkeypatch.setattr("deploy.registry.evaluate", None)
     found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
     assert found == pytest.approx(measured, rel=1e-5)
@@ -273,8 +275,8 @@ def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: py
     def absent() -> None:
         raise AssertionError("the data set was read")
 
-    monkeypatch.setitem(data.DATASET_READERS, "digits", absent)
-    evaluate.endpoints_of.cache_clear()
+    monkeypatch.setitem(endpoints.DATASET_READERS, "digits", absent)
+    measure.endpoints_of.cache_clear()
     generator = Registry(store).load(Version("digits", 1, {}))
     np.testing.assert_array_equal(generator.sample(32), expected_samples)
     assert generator.endpoints.shape == (1, 8, 8)

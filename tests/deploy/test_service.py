@@ -29,12 +29,12 @@ from deploy.cli import main
 from deploy.models import Models, Order, blocks, draw
 from deploy.serving import is_loopback, token_of
 from deploy.web import wire
-from pipeline import cli
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.command import cli
 from pipeline.errors import FlowError
-from pipeline.evaluate import load_generator
-from pipeline.store import Store
+from pipeline.evaluation.measure import load_generator
+from pipeline.store.phases import Store
 
 WRONG_HEADERS = [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"]
 

@@ -20,9 +20,9 @@ from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.data import Samples
-from pipeline.evaluate import Generator
-from pipeline.store import Store
+from pipeline.data.endpoints import Samples
+from pipeline.evaluation.measure import Generator
+from pipeline.store.phases import Store
 
 TOKEN = "a-token-for-tests-only"
 JSON = {"content_type": "application/json"}

@@ -11,10 +11,10 @@ from flows import tiny, train
 
 from components.jko import Problem, train_phase
 from components.state import State
-from pipeline import worker
 from pipeline.cluster import Cluster
 from pipeline.recipe import Recipe
-from pipeline.store import Store
+from pipeline.store.phases import Store
+from pipeline.training import worker
 
 IMAGES: dict[str, Any] = {"target": "digits", "standardise": False, "kind": "light", "num_frequencies": 0, "batch_size": 8}
 

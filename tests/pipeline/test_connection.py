@@ -8,10 +8,10 @@ import pytest
 from ray._private import services
 
 from pipeline import cluster as clusters
-from pipeline import connection
+from pipeline import ray_session
 from pipeline.cluster import Cluster, validate
+from pipeline.command.program import exit_code
 from pipeline.errors import Unschedulable
-from pipeline.program import exit_code
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_that_is_too_busy_for_ray_is_said_to_be_and_nothing_is_left() -> None:
     before = set(psutil.Process().children())
     busy = r"did not come up in time: this machine is busy \(load \d+ on \d+ CPUs\).* try again"
-    with pytest.raises(Unschedulable, match=busy) as said, connection.connected(Cluster(num_workers=1)):
+    with pytest.raises(Unschedulable, match=busy) as said, ray_session.connected(Cluster(num_workers=1)):
         pass
     assert exit_code(said.value) == 1
     assert {each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE} <= before
@@ -49,7 +49,7 @@ def test_a_folder_where_ray_cannot_keep_its_files_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / folder))
     says = rf"^Ray cannot be started here: {says}.* keeps its sockets and logs in {tmp_path / folder}/ray; set \$RAY_TMPDIR"
-    with pytest.raises(Unschedulable, match=says), connection.connected(Cluster(num_workers=1)):
+    with pytest.raises(Unschedulable, match=says), ray_session.connected(Cluster(num_workers=1)):
         pass
 
 
@@ -59,7 +59,7 @@ def test_a_token_that_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/dev/null/token")
     says = r"Ray's token cannot be kept in /dev/null/token: Not a directory; set \$RAY_AUTH_TOKEN_PATH"
-    with pytest.raises(Unschedulable, match=says), connection.connected(Cluster(num_workers=1)):
+    with pytest.raises(Unschedulable, match=says), ray_session.connected(Cluster(num_workers=1)):
         pass
 
 

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from deploy import cli as deploy
-from pipeline import cli, places
+from pipeline import places
 from pipeline.cluster import Cluster, data, home, storage, tracking_uri, validate
+from pipeline.command import cli
 from pipeline.files import write_json
 from pipeline.places import Database, Place
 from pipeline.recipe import Recipe
-from pipeline.runs import local_path
-from pipeline.store import Store
+from pipeline.store.phases import Store
+from pipeline.store.runs import local_path
 from tune import cli as tune
 from tune.records import Search
 from tune.search import opened

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from components.divergences import DIVERGENCES
 from components.measures import PLANAR
 from components.semidual import RELATIVISTIC
-from pipeline import cli, recipe
-from pipeline.data import DATASET_READERS
-from pipeline.originals import READERS
+from pipeline import recipe
+from pipeline.command import cli
+from pipeline.data.endpoints import DATASET_READERS
+from pipeline.data.preparing.readers import READERS
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
-from pipeline.recipe_files import RECIPES, as_yaml, read
+from pipeline.recipes.reading import RECIPES, as_yaml, read
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 

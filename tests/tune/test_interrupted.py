@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import claims, report
+from pipeline.command import report
 from pipeline.recipe import Jko, Recipe
-from pipeline.store import Store
+from pipeline.store import claims
+from pipeline.store.phases import Store
 from tune import records, search, space
 from tune.cli import main
 from tune.records import NUMBER, Search

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
-from pipeline import claims
 from pipeline.errors import RecipeMismatch
 from pipeline.recipe import Recipe
-from pipeline.store import Store
+from pipeline.store import claims
+from pipeline.store.phases import Store
 from tune import records
 from tune.commands import require_idle
 from tune.records import Found, Search

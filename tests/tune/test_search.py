@@ -15,8 +15,8 @@ import optuna
 import pytest
 from flows import QUICK, ROOT, command_environment
 
-from pipeline import cli as pipeline_cli
-from pipeline.store import Store
+from pipeline.command import cli as pipeline_cli
+from pipeline.store.phases import Store
 from tune.cli import main
 
 TINY = """

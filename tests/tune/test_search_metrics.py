@@ -3,9 +3,9 @@
 import pytest
 
 from components.measures import measure
-from pipeline.data import DEBIAN_FOLDER
-from pipeline.evaluate import Generator, endpoints_of, evaluate
-from pipeline.evaluation_size import EvaluationSize
+from pipeline.data.endpoints import DEBIAN_FOLDER
+from pipeline.evaluation.measure import Generator, endpoints_of, evaluate
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.phase import phases_of
 from pipeline.recipe import PLANAR, Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, modes_of

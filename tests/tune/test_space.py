@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import cli
+from pipeline.command import cli
 from pipeline.recipe import Data, Network, Recipe
 from tune import space
 from tune.cli import check, main, parse

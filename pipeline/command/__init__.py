@@ -1,0 +1,1 @@
+"""The program `python -m pipeline`, and what the three programs share."""

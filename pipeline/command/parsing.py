@@ -1,0 +1,197 @@
+"""The words after `python -m PROGRAM`: every flag is read by the reader of recipe files, and each mistake is one line.
+
+tyro describes the commands (their dataclasses, `--help`) and does not read them: its numbers are Python's (1_0 is 10), of a flag
+given twice the last counts, and its messages are about its own rules.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+
+import tyro
+
+from pipeline.provenance import redacted
+from pipeline.recipes import values
+from pipeline.recipes.values import Refused, shown
+
+POSITIONAL = get_args(tyro.conf.Positional[str])[1]
+HELP = {"-h", "--help"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A command, and what was given for it.
+
+    Attributes:
+        command: an instance of the chosen command.
+        given: value of each field that was given, by dotted name.
+        spelled: the flag and the words of its value, as they were written, of each field that a flag gave.
+    """
+
+    command: Any
+    given: dict[str, Any]
+    spelled: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A leaf of a command's dataclass.
+
+    Attributes:
+        name: dotted, such as jko.h or num_trials.
+        kind: of its value.
+        flag: how it is given; for a positional field, how help and messages call it.
+    """
+
+    name: str
+    kind: Any
+    flag: str
+    positional: bool
+    required: bool
+
+    @property
+    def spoken(self) -> str:
+        """How messages call it: fields of a group and the seed as recipes have them, others as flags."""
+        return self.name if "." in self.name or self.name == "seed" else self.flag
+
+    @property
+    def num_words(self) -> int:
+        """Words that its value takes."""
+        return len(get_args(self.kind)) if get_origin(self.kind) is tuple else 1
+
+
+def parse(commands: Any, prog: str, arguments: Sequence[str]) -> Parsed:
+    """One of a union of commands.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+        SystemExit: help was asked for.
+    """
+    known = by_name(commands)
+    name, words = arguments[0], list(arguments[1:])
+    if name not in (*known, *HELP):
+        hint = values.meant(values.like(name, known))
+        raise ValueError(f"COMMAND must be one of {', '.join(known)}, not {shown(redacted(name))}{hint}")
+    if HELP & set(arguments):
+        tyro.cli(
+            commands, prog=prog, args=["--help"] if name in HELP else [name, "--help"], config=(tyro.conf.OmitSubcommandPrefixes,)
+        )
+    return Words(f"{prog} {name}", fields_of(known[name]), words).parsed(known[name])
+
+
+def by_name(commands: Any) -> dict[str, Any]:
+    """The dataclasses of a union of commands, by the name that tyro was told."""
+    return {get_args(each)[1].name: get_args(each)[0] for each in get_args(commands)}
+
+
+def fields_of(command: Any, prefix: str = "") -> list[Field]:
+    """The leaves of a command's dataclass, nested ones by dotted name."""
+    found: list[Field] = []
+    hints = get_type_hints(command, include_extras=True)
+    for each in fields(command):
+        annotated = get_origin(hints[each.name]) is Annotated
+        kind, *marks = get_args(hints[each.name]) if annotated else [hints[each.name]]
+        name = f"{prefix}{each.name}"
+        if is_dataclass(kind):
+            found += fields_of(kind, f"{name}.")
+            continue
+        called = next((mark.name for mark in marks if getattr(mark, "name", None)), name)
+        required = each.default is MISSING and each.default_factory is MISSING
+        positional = POSITIONAL in marks
+        flag = called.upper() if positional else f"--{called.replace('_', '-')}"
+        found.append(Field(name, kind, flag, positional, required))
+    return found
+
+
+def built(command: Any, given: dict[str, Any], prefix: str = "") -> Any:
+    """An instance of a command's dataclass with the given values, by dotted name."""
+    chosen = {}
+    for each in fields(command):
+        name = f"{prefix}{each.name}"
+        if name in given:
+            chosen[each.name] = given[name]
+        elif any(other.startswith(f"{name}.") for other in given):
+            chosen[each.name] = built(get_type_hints(command)[each.name], given, f"{name}.")
+    return command(**chosen)
+
+
+class Words:
+    """The words of one command, read from left to right."""
+
+    def __init__(self, prog: str, known: Sequence[Field], words: list[str]) -> None:
+        self.prog, self.words = prog, words
+        self.positional = [field for field in known if field.positional]
+        self.flags = {field.flag: field for field in known if not field.positional}
+        self.required = [field for field in known if field.required]
+        self.given: dict[str, Any] = {}
+        self.spelled: dict[str, list[str]] = {}
+
+    def parsed(self, command: Any) -> Parsed:
+        while self.words:
+            word = self.words.pop(0)
+            if word.startswith("-"):
+                self.flag(word)
+            elif self.positional:
+                field = self.positional.pop(0)
+                self.given[field.name] = values.read(field.spoken, word, field.kind)
+            else:
+                raise ValueError(f"{shown(redacted(word))} is one word too many; see {self.prog} --help")
+        for field in self.required:
+            if field.name not in self.given:
+                raise ValueError(f"{field.flag} must be given; see {self.prog} --help")
+        return Parsed(built(command, self.given), self.given, self.spelled)
+
+    def flag(self, word: str) -> None:
+        """A flag, and the words of its value."""
+        written, equals, text = word.partition("=")
+        flag = written.replace("_", "-")
+        negated = flag not in self.flags and (positive := re.sub(r"^(--(\w+\.)?)no-([^.]+)$", r"\1\3", flag)) != flag
+        field = self.flags.get(positive if negated else flag)
+        if field is None or (negated and field.kind is not bool):
+            self.unknown(flag)
+        if field.name in self.spelled:
+            first = shown(redacted(" ".join(self.spelled[field.name])))
+            raise ValueError(f"{field.spoken} is given twice: {first} and {shown(redacted(word))}")
+        following = list(self.words)
+        if field.kind is bool and not equals and (negated or not self.value_follows()):
+            texts = ["false" if negated else "true"]
+        elif negated:
+            raise ValueError(f"{written} takes no value; write {field.flag} true or {field.flag} false")
+        else:
+            texts = [text] if equals else self.take(field)
+        self.spelled[field.name] = [word, *following[: len(following) - len(self.words)]]
+        self.given[field.name] = value(field, texts)
+
+    def value_follows(self) -> bool:
+        """Whether the word after a flag for true or false is its value, and not the command's next word."""
+        word = self.words[0] if self.words else "-"
+        return word.casefold() in ("true", "false") or not (word.startswith("-") or self.positional)
+
+    def take(self, field: Field) -> list[str]:
+        """The words of a flag's value."""
+        texts, self.words = self.words[: field.num_words], self.words[field.num_words :]
+        if len(texts) < field.num_words or any(text.startswith("--") for text in texts):
+            raise ValueError(f"{field.spoken} must be {rule_of(field)}, and nothing follows {field.flag}")
+        return texts
+
+    def unknown(self, flag: str) -> NoReturn:
+        hint = values.meant(values.like_dotted(flag, self.flags))
+        raise ValueError(f"{shown(redacted(flag))} is not a flag of {self.prog}{hint}")
+
+
+def rule_of(field: Field) -> str:
+    """What a field must be, in words."""
+    if field.num_words == 1:
+        return values.rule_of(field.kind)
+    return " and ".join(values.rule_of(kind) for kind in get_args(field.kind))
+
+
+def value(field: Field, texts: list[str]) -> Any:
+    """The value of a field from its words."""
+    if get_origin(field.kind) is not tuple:
+        return values.read(field.spoken, texts[0], field.kind)
+    kinds = get_args(field.kind)
+    if len(texts) != len(kinds):
+        raise Refused(field.spoken, rule_of(field), " ".join(texts))
+    return tuple(values.read(field.spoken, text, kind) for text, kind in zip(texts, kinds, strict=True))

@@ -1,0 +1,153 @@
+"""`python -m pipeline prepare`: its flags, the mistakes that can be made in them, and what it prints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from pipeline import cluster as clusters
+from pipeline.errors import Unusable
+from pipeline.places import Place
+from pipeline.provenance import redacted
+from pipeline.recipe import DATASETS
+from pipeline.words import command_line
+
+NUM_SHOWN = 20
+"""Bad images that are printed; all are in bad_images.json."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Write a set of images as Parquet shards that training reads from any disk or object store; started again, it goes on.
+
+    Example: `prepare image_folder --from photos --to s3://bucket/data --size 64`, then `run my.yaml --cluster.data
+    s3://bucket/data` with `data: {target: image_folder, size: 64}`.
+    """
+
+    name: tyro.conf.Positional[Literal["fashion_mnist", "mnist", "emnist_letters", "cifar10", "celeba_hq", "image_folder"]]
+    """the set: `image_folder` is any folder of images; what lies in a folder called test, or validation, is held out, or else a
+    tenth; other folders are classes"""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """the originals: a folder of gzipped idx files (fashion_mnist, mnist, emnist_letters), cifar-10-binary.tar.gz or its folder,
+    or a folder of images; None: Debian's package, for fashion_mnist"""
+    to: Place | None = None
+    """folder or URL of prepared sets, what `run` takes as --cluster.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
+    train: str | None = None
+    """the folder of training images below --from, where its name does not say so; `.` is all of --from, classes of any name"""
+    test: str | None = None
+    """the folder of held-out images below --from; None with --train: a tenth of the training images"""
+    size: int | None = None
+    """side in pixels: the centre square is resized to it; None: what the set comes with. Folders need one"""
+    encoding: Literal["raw", "encoded"] | None = None
+    """`raw` pixels, quicker to read, or PNG and JPEG, smaller; None: `encoded` for folders, else `raw`"""
+    json: Path | None = None
+    """also write the result to this file"""
+
+
+def check(command: Prepare) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        ValueError: what is wrong, in one line.
+    """
+    _, side = DATASETS[command.name]
+    if command.size is None and side is None:
+        raise ValueError(f"--size must be given for {command.name}, such as --size 64")
+    if command.size is not None and not 8 <= command.size <= 1024:
+        raise ValueError(f"--size must be from 8 to 1024, not {command.size}")
+    if command.from_ is None and command.name != "fashion_mnist":
+        raise ValueError(f"--from must be given for {command.name}: the folder of its files")
+    if command.from_ is not None and not command.from_.exists():
+        raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
+    if side is not None and (command.train, command.test) != (None, None):
+        raise ValueError(f"--train and --test must be left out for {command.name}, whose files say which images are held out")
+    clusters.home()
+
+
+def prepare(command: Prepare) -> None:
+    """Do what the command says, and say what was done.
+
+    Raises:
+        Unusable: the originals are not what they should be, or --to cannot be written.
+    """
+    from pipeline.command import report
+    from pipeline.data.endpoints import DEBIAN_FOLDER
+    from pipeline.data.image_sets import BAD_IMAGES, uri_of
+    from pipeline.data.originals import Layout
+    from pipeline.data.preparing.prepare import plan_of
+    from pipeline.data.preparing.prepare import prepare as write
+    from pipeline.data.preparing.readers import READERS
+    from pipeline.files import write_json
+
+    channels, side = DATASETS[command.name]
+    size = command.size or side
+    assert size is not None
+    encoding = command.encoding or ("raw" if side else "encoded")
+    source = command.from_ or DEBIAN_FOLDER
+    if not source.exists():
+        raise Unusable(f"--from must be given: Debian's package dataset-fashion-mnist is not installed ({source})")
+    uri = uri_of(command.name, size, command.to)
+    with report.progress(f"reading {command.name}") as show:
+        originals = READERS[command.name](source, Layout(command.train, command.test), show)
+    for note in originals.notes:
+        report.line(note)
+    plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
+    with report.progress(f"{command.name}, {size} x {size}") as show:
+        done = write(plan, show)
+    for image in done.bad[:NUM_SHOWN]:
+        report.line(f"bad: {image['path']}: {image['reason']}")
+    if len(done.bad) > NUM_SHOWN:
+        report.line(f"... and {len(done.bad) - NUM_SHOWN} more in {redacted(uri)}/{BAD_IMAGES}")
+    for remark, names in grouped(done.remarks)[:NUM_SHOWN]:
+        report.line(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}")
+    rows = {split: done.manifest["splits"][split]["rows"] for split in ("train", "test")}
+    speed = f", {done.num_new / done.seconds:,.0f} images/s" if done.num_new else ""
+    kept = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
+    shape = f"{channels} x {size} x {size}"
+    report.line(f"{rows['train']:,} training and {rows['test']:,} test images of {shape}; {len(done.bad):,} bad")
+    report.line(f"{done.num_bytes:,} bytes{speed}{kept}")
+    report.line(f"digest {done.manifest['digest']}")
+    report.line(f"in {redacted(uri)}")
+    report.line(f"next: {next_command(command, size)}")
+    write_json(
+        command.json,
+        {
+            "name": command.name,
+            "uri": uri,
+            "digest": done.manifest["digest"],
+            "rows": rows,
+            "bad": done.bad,
+            "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
+            "notes": originals.notes,
+            "bytes": done.num_bytes,
+            "images_per_second": done.num_new / done.seconds,
+        },
+    )
+
+
+def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """(remark, names of its images), the most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        groups.setdefault(remark, []).append(name)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def next_command(command: Prepare, size: int) -> str:
+    """A command that trains on what was prepared: with a shipped recipe for it, or else with that of fashion_mnist."""
+    from pipeline.recipes.reading import RECIPES, read
+
+    side = DATASETS[command.name][1]
+    fitting = []
+    for path in sorted(RECIPES.glob("*.yaml")):
+        given = read(path).values
+        if given.get("data.target") == command.name and given.get("data.size", side) == size and "data.source" not in given:
+            fitting.append(path.stem)
+    words = [min(fitting, key=len)] if fitting else ["fashion_mnist", "--data.target", command.name]
+    if not fitting and size != side:
+        words += ["--data.size", str(size)]
+    if command.to is not None:
+        words += ["--cluster.data", redacted(command.to)]
+    return command_line("python", "-m", "pipeline", "run", *words)

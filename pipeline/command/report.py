@@ -1,0 +1,239 @@
+"""What a person looks at: the progress of a flow, tables, and the line per phase. The only module that prints.
+
+Text is shown as it is, never read as rich's markup: names and paths of users have brackets, line breaks and escape codes.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import StoreUnavailable
+from pipeline.phase import Phase
+from pipeline.provenance import SLOW
+from pipeline.words import literal
+
+if TYPE_CHECKING:
+    from pipeline.store.phases import Store  # and with it MLflow, which a command without a store need not load
+
+WIDE = 10_000
+"""Columns of a file: nothing is wrapped there."""
+console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def can_redraw() -> bool:
+    """Whether what was drawn can be replaced: not in a file, in a notebook's cell, or on a terminal without a cursor."""
+    return console.is_terminal and not console.is_dumb_terminal and "JPY_PARENT_PID" not in os.environ
+
+
+@contextlib.contextmanager
+def _shown(drawing: Live | Progress | Status) -> Iterator[None]:
+    """Show something for the time of the context; a signal while it is first drawn takes it away as well."""
+    try:
+        if can_redraw():
+            drawing.start()
+        yield
+    finally:
+        drawing.stop()
+
+
+@contextlib.contextmanager
+def live(draw: Callable[[], RenderableType]) -> Iterator[None]:
+    """Show what `draw` gives twice a second, for the time of the context, where it can be replaced; then it goes."""
+    with _shown(Live(get_renderable=draw, console=console, transient=True, refresh_per_second=2)):
+        yield
+
+
+@contextlib.contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show that something goes on, for the time of the context."""
+    with _shown(console.status(Text(literal(text)), spinner="line" if console.options.ascii_only else "dots")):
+        yield
+
+
+class _Bar(Progress):
+    """A bar that leaves room for the ^C of a terminal, which would be on the next line and the bar not taken away."""
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Draw it."""
+        drawn = super().make_tasks_table(tasks)
+        drawn.width = max(1, console.width - len("^C") - 1)
+        return drawn
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: object) -> Text:
+        speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+        return Text(f"{speed:.0f} steps/s" if speed else "- steps/s", style="dim")
+
+
+class Display:
+    """The progress bar of a flow, fed from what the workers log to MLflow, so that it looks the same wherever they run."""
+
+    def __init__(self, store: "Store", phases: Sequence[Phase]) -> None:
+        self._store, self._phases = store, phases
+        self._steps_before = 0
+        self._has_warned = False
+        self._progress = _Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            expand=True,
+        )
+        self._shown = _shown(self._progress)
+        self._task = self._progress.add_task("starting", total=sum(phase.num_steps for phase in phases))
+
+    def __enter__(self) -> "Display":
+        self._shown.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._shown.__exit__(*error)
+
+    def waiting(self, phase: Phase) -> None:
+        self._progress.update(self._task, description=f"phase {phase.k}: another driver trains it, waiting")
+
+    def published(self, phase: Phase) -> None:
+        """The phase is done, whoever trained it."""
+        self._steps_before += phase.num_steps
+        self._progress.update(self._task, completed=self._steps_before, description=f"measuring phase {phase.k}")
+
+    def note(self, text: str) -> None:
+        """A line above the bar that stays."""
+        sentence(text)
+
+    @contextlib.contextmanager
+    def training(self, runs: Mapping[Phase, str]) -> Iterator[None]:
+        done = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(runs, done), name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            with contextlib.suppress(StoreUnavailable):
+                self._step_of(next(iter(runs.values())))  # a job may be shorter than the time between two looks
+
+    def _follow(self, runs: Mapping[Phase, str], done: threading.Event) -> None:
+        last = len(self._phases) - 1
+        before = self._steps_before
+        for phase, run_id in runs.items():
+            self._progress.update(self._task, description=f"phase {phase.k} of 0-{last}")
+            step = 0.0
+            while step < phase.num_steps and not done.wait(1.0):
+                with contextlib.suppress(StoreUnavailable):
+                    step = self._step_of(run_id)
+                self._progress.update(self._task, completed=before + step)
+            before += phase.num_steps
+
+    def _step_of(self, run_id: str) -> float:
+        """How far a phase is; what its worker has to say about its machine is noted, once."""
+        data = self._store.run(run_id).data
+        if SLOW in data.tags and not self._has_warned:
+            self._has_warned = True
+            self.note(f"warning: {data.tags[SLOW]}")
+        return float(data.metrics.get("step", 0.0))
+
+
+def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:
+    """One phase in one line: distances with their floor, modes, running divergence, transport cost, time."""
+    parts = [f"phase {k:>3}", f"W2 {metrics['w2']:.4g} (floor {metrics['w2_floor']:.4g}, {metrics['num_samples']:.0f} samples)"]
+    if "modes" in metrics:
+        parts.append(f"modes {metrics['modes_covered']:.0f}/{metrics['modes']:.0f}")
+        parts.append(f"on support {100 * metrics['on_support']:.0f} %")
+    for name in ("lenet", "lenet_digits"):
+        if f"{name}_frechet" in metrics:
+            floor = metrics[f"{name}_frechet_floor"]
+            parts.append(f"{name} Frechet {metrics[f'{name}_frechet']:.3g} (floor {floor:.2g})")
+            parts.append(f"recall {metrics[f'{name}_recall']:.2f}")
+    if "divergence" in metrics:
+        parts.append(f"divergence >= {metrics['divergence']:.3g}")
+        parts.append(f"cost {metrics['transport_cost']:.3g}")
+    parts.append("from the store" if cached else f"{seconds:.1f} s")
+    return "   ".join(parts)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table below its title; on a terminal that is too narrow, as several, each with the first column again."""
+    line(title)
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [2 + max(cell_len(literal(text)) for text in texts) for texts in zip(columns, *cells, strict=True)]
+    parts = [[0]]
+    for number in range(1, len(columns)):
+        if len(parts[-1]) > 1 and sum(widths[each] for each in (*parts[-1], number)) - 2 > console.width:
+            parts.append([0])
+        parts[-1].append(number)
+    for part in parts:
+        console.print(grid([columns[each] for each in part], [[row[each] for each in part] for row in cells]))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table whose cells are shown as they are."""
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(Text(literal(column)), overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(literal(_cell(cell))) for cell in row))
+    return drawn
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for long work: call it with what is done and the total."""
+    described = TextColumn("{task.description}", markup=False)
+    columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = _Bar(*columns, console=console, transient=True, expand=True)
+    task = bar.add_task(literal(what), total=None)
+    with _shown(bar):
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def line(text: str) -> None:
+    """Print one line, without wrapping it."""
+    console.print(Text(literal(text)), soft_wrap=True)
+
+
+def sentence(text: str) -> None:
+    """Print one sentence; a terminal breaks it between words. A command or a path is a `line`, so that it can be copied."""
+    console.print(Text(literal(text)))
+
+
+def raw(text: str) -> None:
+    """Pass on what another process has printed, as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def quieten() -> None:
+    """Libraries speak up for warnings only."""
+    for chatty in ("mlflow", "alembic", "ray"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

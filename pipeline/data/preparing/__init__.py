@@ -1,0 +1,1 @@
+"""Preparing images: how sets are found and divided, and how they are written as Parquet shards."""

@@ -1,0 +1,134 @@
+"""Pictures of samples, phases and curves, each written to a file."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.data.endpoints import Samples
+
+MAX_PANELS = 8
+FRAMES_PER_PHASE, FRAMES_PER_SECOND, HOLD = 8, 12, 12
+BLUE, GREY = "#1f5fa8", "#c9c9c9"
+
+
+def _is_image(samples: Samples) -> bool:
+    return samples.ndim == 4
+
+
+def _tile(samples: Samples, rows: int, columns: int) -> np.ndarray:
+    """The first rows x columns images as one picture with a border of one pixel."""
+    images = np.clip((samples[: rows * columns] + 1) / 2, 0, 1).transpose(0, 2, 3, 1)
+    images = np.pad(images, ((0, rows * columns - len(images)), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+    _, height, width, channels = images.shape
+    grid = images.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    return np.repeat(grid.reshape(rows * height, columns * width, channels), 1 if channels == 3 else 3, axis=2)
+
+
+def _limits(reference: Samples) -> tuple[np.ndarray, np.ndarray]:
+    low, high = reference[:, :2].min(0), reference[:, :2].max(0)
+    margin = 0.15 * (high - low)
+    return low - margin, high + margin
+
+
+def _panel(axes: Axes, samples: Samples, reference: Samples, title: str) -> None:
+    """Points over grey held-out points in the first two coordinates, or a sheet of images."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if _is_image(samples):
+        axes.imshow(_tile(samples, 6, 6), interpolation="nearest")
+        return
+    low, high = _limits(reference)
+    axes.scatter(reference[:, 0], reference[:, 1] if reference.shape[1] > 1 else 0 * reference[:, 0], s=2, c=GREY, linewidths=0)
+    axes.scatter(
+        samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=2, c=BLUE, linewidths=0, alpha=0.7
+    )
+    axes.set_xlim(low[0], high[0])
+    if samples.shape[1] > 1:
+        axes.set_ylim(low[1], high[1])
+        axes.set_aspect("equal")
+
+
+def phase_picture(path: Path, samples: Samples, reference: Samples, title: str) -> None:
+    """Samples of one phase over held-out data."""
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    _panel(axes, samples, reference, title)
+    _save(figure, path)
+
+
+def png(samples: Samples) -> bytes:
+    """A sheet of images, or a scatter of the first two coordinates, as the bytes of a PNG."""
+    content = io.BytesIO()
+    if _is_image(samples):
+        side = math.isqrt(len(samples) - 1) + 1
+        plt.imsave(content, _tile(samples, side, side), format="png")
+        return content.getvalue()
+    figure = Figure(figsize=(5, 5), layout="constrained")  # not pyplot's: that is for one thread
+    axes = figure.subplots()
+    axes.scatter(samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=3, c=BLUE, linewidths=0)
+    axes.set_aspect("equal")
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
+
+
+def flow_picture(path: Path, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
+    """Samples by phase, evenly thinned to eight panels with the first and the last."""
+    shown = np.unique(np.linspace(0, len(by_phase) - 1, min(len(by_phase), MAX_PANELS)).round().astype(int))
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, index in zip(grid.flat, shown, strict=False):
+        _panel(axes, by_phase[index], reference, titles[index])
+    _save(figure, path)
+
+
+def curves_picture(
+    path: Path, quality: Mapping[str, Sequence[float | None]], losses: Mapping[str, Sequence[tuple[float, float]]]
+) -> None:
+    """Draw distances by phase, each as a multiple of its floor, and the losses over all steps of the flow."""
+    figure, grid = plt.subplots(1, 1 + len(losses), figsize=(4 * (1 + len(losses)), 3.2), layout="constrained")
+    for name, values in quality.items():
+        shown = [math.nan if value is None else value for value in values]
+        grid[0].plot(range(len(shown)), shown, marker="o", ms=4, color=BLUE, label=f"{name} over its floor")
+    grid[0].axhline(1.0, color="k", lw=0.8, ls="--", label="floor")
+    grid[0].set(xlabel="phase k", title="distance to held-out data", ylim=(0, None))
+    grid[0].legend(frameon=False)
+    for axes, (name, points) in zip(grid[1:], losses.items(), strict=True):
+        axes.plot([x for x, _ in points], [y for _, y in points], lw=0.8, color=BLUE)
+        axes.set(xlabel="step of the flow", title=name)
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def animation(path: Path, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
+    """The flow as a loop: each x moves on the straight line from T_{k-1}(x) to T_k(x), as along a Wasserstein geodesic."""
+    figure, axes = plt.subplots(figsize=(4, 4.2), layout="constrained")
+    num_frames = FRAMES_PER_PHASE * (len(by_phase) - 1) + HOLD
+
+    def draw(frame: int) -> None:
+        index = min(frame // FRAMES_PER_PHASE, len(by_phase) - 2)
+        share = min(1.0, (frame - FRAMES_PER_PHASE * index) / FRAMES_PER_PHASE)
+        axes.clear()
+        _panel(axes, (1 - share) * by_phase[index] + share * by_phase[index + 1], reference, titles[index + 1])
+
+    FuncAnimation(figure, draw, frames=num_frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=80)
+    plt.close(figure)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

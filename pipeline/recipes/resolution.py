@@ -1,0 +1,90 @@
+"""From what was given to a whole recipe: flags replace fields of the file, the rest are defaults of the network's kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.recipe import GROUPS, Network, Recipe, validate
+from pipeline.recipes.reading import RecipeFile
+from pipeline.recipes.values import Refused, Value
+
+IMAGES: dict[str, Value] = {"network.num_frequencies": 0, "data.standardise": False}
+DEFAULTS: dict[str, dict[str, Value]] = {
+    "perceptron": {},
+    "residual": {"network.width": 128, "network.num_frequencies": 0, "network.z_dim": 2},
+    "light": {**IMAGES, "network.width": 32, "data.target": "fashion_mnist"},
+    "small": {**IMAGES, "network.width": 64, "data.target": "cifar10"},
+    "large": {**IMAGES, "network.width": 128, "network.z_dim": 100, "data.target": "cifar10"},
+    "large_256": {**IMAGES, "network.width": 64, "network.z_dim": 100, "data.target": "celeba_hq", "data.size": 256},
+}
+"""Of each kind of network, the defaults that are its own: as the shipped recipes have them, on data that it can make."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe, and what should be said about how it came to be; empty where it is plain."""
+
+    recipe: Recipe
+    note: str = ""
+
+
+def filled(given: Mapping[str, Value]) -> Recipe:
+    """The recipe with these fields, such as {"jko.h": 0.1}, and defaults that suit its kind of network for all others.
+
+    Example:
+        >>> filled({"network.kind": "light"}).network.width
+        32
+    """
+    complete = {**DEFAULTS[kind_of(given)], **given}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
+    for name, value in complete.items():
+        group, _, field = name.rpartition(".")
+        if group:
+            groups[group][field] = value
+    seed = complete.get("seed", Recipe.seed)
+    assert isinstance(seed, int)
+    return Recipe(**{name: kind(**groups[name]) for name, kind in GROUPS.items()}, seed=seed)
+
+
+def kind_of(given: Mapping[str, Value]) -> str:
+    """The kind of network of given fields."""
+    return str(given.get("network.kind", Network.kind))
+
+
+def with_kind(recipe: Recipe, kind: str) -> Recipe:
+    """The recipe with another kind of network, which has defaults of its own, on the same data."""
+    own = filled({"network.kind": kind})
+    standardise = recipe.data.standardise and own.data.standardise  # not of images, whose networks make [-1, 1]
+    return replace(recipe, network=own.network, data=replace(recipe.data, standardise=standardise))
+
+
+def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
+    """The valid recipe of a file and flags. A kind by flag that is not the file's replaces the file's network as a whole.
+
+    Raises:
+        ValueError: the first broken rule, with the line of a field that the file gives.
+    """
+    kind, own = kind_of({**file.values, **flags}), kind_of(file.values)
+    dropped = {name: value for name, value in file.values.items() if name.startswith("network.") and kind != own}
+    given = {name: value for name, value in {**file.values, **flags}.items() if name in flags or name not in dropped}
+    recipe = filled(given)
+    try:
+        validate(recipe)
+    except Refused as error:
+        raise ValueError(_placed(error, file, given, flags, kind)) from None
+    dropped.pop("network.kind", None)
+    lost = {name: value for name, value in dropped.items() if name not in flags}
+    if not lost:
+        return Resolved(recipe)
+    before = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in lost.items())
+    after = ", ".join(f"{name.partition('.')[2]} {getattr(recipe.network, name.partition('.')[2])}" for name in lost)
+    return Resolved(recipe, f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {own}")
+
+
+def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:
+    """A broken rule with where the value comes from: a line of the file, or the kind's defaults."""
+    if error.field in flags:
+        return str(error)
+    if error.field in given:
+        return f"{file.path}, line {file.lines[error.field]}: {error}"
+    return f"{error}, the default of network.kind {kind}" if error.field in DEFAULTS[kind] else str(error)

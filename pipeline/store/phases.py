@@ -1,0 +1,241 @@
+"""The store of flows and phases.
+
+A flow is an MLflow run; each phase that it trains is a run below it, with the artifact folder `phase`. Runs are found by the
+tag `sjko.fingerprint`, never by name.
+"""
+
+import logging
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
+from pipeline.phase import Phase
+from pipeline.provenance import commit, redacted, versions
+from pipeline.store import manifest
+from pipeline.store.runs import PARENT, Run, Runs, local_path
+
+if TYPE_CHECKING:
+    from torch import Tensor  # and with it a second, which a list of flows need not wait for
+
+logger = logging.getLogger(__name__)
+FOLDER = "phase"
+FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner", "sjko.corrupt"
+
+
+@dataclass(frozen=True)
+class MapRef:
+    """A published T_k: the run that holds it and the phase that it solves."""
+
+    run_id: str
+    fingerprint: str
+    k: int
+
+    def __str__(self) -> str:
+        return f"runs:/{self.run_id}/{FOLDER}"
+
+
+def carrying(fingerprint: str, kind: str) -> str:
+    """MLflow's condition for the runs of one kind with a fingerprint."""
+    return f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'"
+
+
+def bare(reference: str) -> str:
+    """A reference without the parts that MLflow's URIs have: a run id, or the beginning of a fingerprint."""
+    return reference.removeprefix("runs:/").removesuffix(f"/{FOLDER}")
+
+
+class Store(Runs):
+    """Flows and phases in one MLflow experiment."""
+
+    def runs_of(self, fingerprint: str, kind: str = "phase") -> list[Run]:
+        """Every run that carries a fingerprint, newest first, whatever became of it."""
+        return self.select(carrying(fingerprint, kind))
+
+    def flows(self) -> list[Run]:
+        """All flows, newest first."""
+        return self.select(f"tags.`{KIND}` = 'flow'")
+
+    def open_flow(self, name: str, fingerprint: str, recipe: Mapping[str, Any]) -> str:
+        """The run of a flow: the one that exists for this fingerprint, opened again, or a new one."""
+        for run in self.runs_of(fingerprint, "flow"):
+            self.set_status(run.info.run_id, "RUNNING")
+            return str(run.info.run_id)
+        return self.create(name, {FINGERPRINT: fingerprint, KIND: "flow", "sjko.recipe": name}, recipe)
+
+    def create_phase_run(self, phase: Phase, flow_run_id: str, owner: str) -> str:
+        """A new run for a phase, below its flow."""
+        tags = {FINGERPRINT: phase.fingerprint, KIND: "phase", "sjko.k": str(phase.k), OWNER: owner}
+        return self.create(f"phase {phase.k}", tags, phase.problem, parent=flow_run_id)
+
+    def find(self, phase: Phase, *, mark: bool = True, runs: Sequence[Run] | None = None) -> MapRef | None:
+        """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped.
+
+        Args:
+            mark: tag runs that are found corrupt, and take the tag from those that verify again.
+            runs: where to look; None: in all runs of the phase.
+        """
+        for run in self.runs_of(phase.fingerprint) if runs is None else runs:
+            if not self._may_be_published(run):
+                continue
+            ref = MapRef(run.info.run_id, phase.fingerprint, phase.k)
+            try:
+                with self._folder(ref) as folder:
+                    manifest.verify(folder)
+            except Corrupt as error:
+                logger.warning("phase %d is to be trained again: %s", phase.k, error)
+                if mark:
+                    self.tag(ref.run_id, CORRUPT, str(error))
+                continue
+            if mark and CORRUPT in run.data.tags:
+                with self.answering():
+                    self.client.delete_tag(ref.run_id, CORRUPT)
+            return ref
+        return None
+
+    def _may_be_published(self, run: Run) -> bool:
+        """Ended well, or killed between its manifest and its end."""
+        if run.info.status == "FINISHED":
+            return True
+        with self.answering():
+            files = self.client.list_artifacts(run.info.run_id, FOLDER)
+        return any(Path(file.path).name == manifest.MANIFEST for file in files)
+
+    def require(self, phase: Phase) -> MapRef:
+        """The published T_k of a phase.
+
+        Raises:
+            MapNotFound: it is not in the store.
+        """
+        ref = self.find(phase)
+        if ref is None:
+            raise MapNotFound(f"phase {phase.k} ({phase.fingerprint}) is not in the store at {redacted(self.uri)}")
+        return ref
+
+    @contextmanager
+    def _folder(self, ref: MapRef, names: Sequence[str] | None = None) -> Iterator[Path]:
+        """The artifact folder on this machine, whole or only the named files; a temporary copy unless the store is local."""
+        uri = self.artifact_uri(ref.run_id)
+        if uri.startswith("file:"):
+            yield local_path(uri) / FOLDER
+            return
+        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
+            folder = Path(temporary) / FOLDER
+            folder.mkdir()
+            with self.answering():
+                self._download(ref, names, folder)
+            try:
+                yield folder
+            except Corrupt as error:
+                raise Corrupt(f"{ref}/{Path(error.file).name}", error.reason) from error
+
+    def _download(self, ref: MapRef, names: Sequence[str] | None, folder: Path) -> None:
+        """The named files into the folder, or all: MLflow puts a file into its destination and a folder below it.
+
+        What is not listed is missing, hence corrupt. What is listed and does not arrive is the store's failure, not the file's.
+        """
+        listed = {Path(file.path).name for file in self.client.list_artifacts(ref.run_id, FOLDER)}
+        for name in names or [manifest.MANIFEST]:
+            if name not in listed:
+                raise Corrupt(f"{ref}/{name}", "it is missing")
+        wanted = [(f"{FOLDER}/{name}", folder) for name in names] if names else [(FOLDER, folder.parent)]
+        for path, destination in wanted:
+            try:
+                self.client.download_artifacts(ref.run_id, path, str(destination))
+            except Exception as error:  # every object store has its own
+                raise StoreUnavailable(f"{ref}: {path} cannot be read now: {error}. Nothing is lost; try again.") from error
+
+    def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, "Tensor"]]:
+        """Named groups of tensors of a phase, each verified against the manifest.
+
+        Raises:
+            Corrupt: names the file.
+        """
+        files = [manifest.MANIFEST, *(f"{name}.safetensors" for name in names)]
+        with self._folder(ref, files) as folder:
+            return {name: manifest.read_tensors(folder, name) for name in names}
+
+    def phase_of(self, ref: MapRef) -> Phase:
+        """The phase that a published map solves, from its own record."""
+        with self._folder(ref, [manifest.MANIFEST, manifest.PHASE]) as folder:
+            return Phase.from_json(str(manifest.read_record(folder)["phase"]))
+
+    def ancestors(self, ref: MapRef) -> list[MapRef]:
+        """The published maps of phases 0, ..., k, the last being `ref`."""
+        chain = [ref]
+        while (parent := self.phase_of(chain[0]).parent) is not None:
+            chain.insert(0, self.published(parent))
+        return chain
+
+    def published(self, fingerprint: str) -> MapRef:
+        """The map published for a fingerprint, not yet verified.
+
+        Raises:
+            MapNotFound: there is none.
+        """
+        for run in self.runs_of(fingerprint):
+            if CORRUPT not in run.data.tags and "sjko.k" in run.data.tags and self._may_be_published(run):
+                return MapRef(run.info.run_id, fingerprint, int(run.data.tags["sjko.k"]))
+        for run in self.once_published(fingerprint):
+            raise MapNotFound(f"{fingerprint} {self.restoring(run)}. The flow's own command trains it again as well.")
+        raise MapNotFound(f"{fingerprint} is not in the store at {redacted(self.uri)}: its flow's own command trains it again")
+
+    def once_published(self, fingerprint: str) -> list[Run]:
+        """Runs that hold the map of a fingerprint and are in MLflow's trash."""
+        return self.deleted(f"{carrying(fingerprint, 'phase')} and attributes.status = 'FINISHED'")
+
+    def write(self, folder: Path, phase: Phase, tensors: Mapping[str, Mapping[str, "Tensor"]]) -> None:
+        """The files of T_k, in a folder of this machine."""
+        record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": commit(), "versions": versions()}
+        manifest.write_files(folder, tensors, record)
+
+    def publish(self, run_id: str, folder: Path) -> None:
+        """Hash and upload T_k: every file first, the manifest last. Before the manifest is there, T_k does not exist."""
+        manifest.seal(folder)
+        with tempfile.TemporaryDirectory(prefix="sjko-") as aside:
+            last = (folder / manifest.MANIFEST).rename(Path(aside) / manifest.MANIFEST)
+            self.log_folder(run_id, folder, FOLDER)
+            self.log_file(run_id, last, FOLDER)
+
+    def flow_run_id(self, fingerprint: str) -> str:
+        """The run of the flow that ends with this phase."""
+        return str(self.runs_of(fingerprint, "flow")[0].info.run_id)
+
+    def flow_behind(self, reference: str, ref: MapRef) -> str:
+        """The run that a reference to a map means: that of a flow where it names one, else one that ends with the map.
+
+        A phase that two flows share hangs below the one that trained it, which may go on or belong to a search.
+        """
+        named = [run for run in self.select(f"attributes.run_id = '{bare(reference)}'") if run.data.tags.get(KIND) != "phase"]
+        for run in named or self.runs_of(ref.fingerprint, "flow"):
+            return str(run.info.run_id)
+        return str(self.run(ref.run_id).data.tags.get(PARENT, ref.run_id))
+
+    def resolve(self, reference: str) -> MapRef:
+        """A map from what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a fingerprint.
+
+        A flow's run stands for its last phase.
+        """
+        name = bare(reference)
+        if not re.fullmatch(r"[0-9a-f]{8,32}", name):
+            raise MapNotFound(
+                f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"
+            )
+        conditions = (f"attributes.run_id = '{name}'", f"tags.`{FINGERPRINT}` LIKE '{name}%'")
+        runs = self.select(conditions[0]) or self.select(conditions[1])
+        if not runs:
+            for run in self.deleted(conditions[0]) or self.deleted(conditions[1]):
+                raise MapNotFound(f"{reference} {self.restoring(run)}")
+            raise MapNotFound(f"{reference} is not in the store at {redacted(self.uri)}; see python -m pipeline list")
+        if len(distinct := {run.data.tags.get(FINGERPRINT, "") for run in runs}) > 1:
+            raise RecipeMismatch(
+                f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it"
+            )
+        if not (fingerprint := distinct.pop()):
+            kind = runs[0].data.tags.get(KIND, "run of another program")
+            raise MapNotFound(f"{reference} is a {kind} and holds no map; see python -m pipeline list")
+        return self.published(fingerprint)

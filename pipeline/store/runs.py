@@ -1,0 +1,236 @@
+"""The MLflow runs of one experiment, over one connection: with `mlflow_errors` the only file that imports mlflow for tracking.
+
+Everything goes through explicit run ids: there is no active run.
+"""
+
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # MLflow's 7 would wait for four minutes
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import requests
+from filelock import FileLock
+from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag, ViewType
+from mlflow.entities import Run as Run  # noqa: PLC0414  # for who asks this module for runs
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
+from sqlalchemy.exc import DatabaseError
+
+from pipeline import places
+from pipeline.errors import StoreUnavailable
+from pipeline.provenance import commit, flatten, redacted, versions
+from pipeline.store import mlflow_errors
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what `answering` tells in a line
+EXPERIMENT = "s-jko"
+ATTEMPTS = 5
+"""To write what others write too."""
+MOST_METRICS = 1000
+"""MLflow's limit for one request."""
+PARENT = MLFLOW_PARENT_RUN_ID
+
+
+def local_path(uri: str) -> Path:
+    """The path of a file: URI."""
+    return Path(url2pathname(str(urlparse(uri).path))).resolve()
+
+
+class Runs:
+    """Runs of the experiment, with their parameters, tags, metrics and files.
+
+    Args:
+        uri: tracking URI, absolute; a sqlite database is made on first use, with its artifacts beside it.
+        create: make the experiment where there is none.
+
+    Raises:
+        StoreUnavailable: from every method, when MLflow does not answer or refuses.
+    """
+
+    def __init__(self, uri: str, *, create: bool = True) -> None:
+        self.uri = uri
+        self._artifact_uris: dict[str, str] = {}
+        with self.answering():
+            self._experiment_id = self._open(create)
+
+    def _open(self, create: bool) -> str:
+        database = places.sqlite_file(self.uri)
+        if database is None:
+            self.client = MlflowClient(self.uri)
+            return self._experiment(None, create)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{database}.lock"):  # processes that open a fresh sqlite at once break each other's migration
+            mlflow_errors.check_database(database)
+            self.client = MlflowClient(self.uri)
+            return self._experiment((database.parent / "artifacts").as_uri(), create)
+
+    def _experiment(self, artifact_location: str | None, create: bool) -> str:
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            self._require_no_other_name()
+            if not create:
+                return ""
+            try:
+                return self.client.create_experiment(EXPERIMENT, artifact_location)
+            except MlflowException:  # another process was faster
+                experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        assert experiment is not None
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            raise mlflow_errors.deleted_experiment(self.uri, EXPERIMENT, experiment.experiment_id)
+        if artifact_location and local_path(artifact_location) != local_path(experiment.artifact_location):
+            raise StoreUnavailable(
+                f"the store at {self.uri} keeps its artifacts in {experiment.artifact_location}: move its folder back there, or "
+                "choose another $SJKO_HOME"
+            )
+        return str(experiment.experiment_id)
+
+    def _require_no_other_name(self) -> None:
+        """Refuse a store whose experiment was renamed: all of it would be trained again.
+
+        Raises:
+            StoreUnavailable: says how to rename it back.
+        """
+        names = {each.experiment_id: each.name for each in self.client.search_experiments(ViewType.ALL)}
+        for run in self.client.search_runs(list(names), "tags.`sjko.kind` = 'flow'", ViewType.ALL, max_results=1):
+            found, rename = run.info.experiment_id, ("experiments", "rename", "--experiment-id", run.info.experiment_id)
+            raise StoreUnavailable(
+                f"the experiment {EXPERIMENT} of MLflow at {redacted(self.uri)} was renamed, it is {names[found]} now: rename it "
+                f"back with: {mlflow_errors.command(self.uri, *rename, '--new-name', EXPERIMENT)}"
+            )
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn whatever MLflow says against it into one sentence with the address."""
+        try:
+            yield
+        except (MlflowException, requests.RequestException, DatabaseError) as error:
+            raise mlflow_errors.told(error, self.uri, self.is_there) from error
+
+    def is_there(self) -> bool:
+        """Whether the server answers, asked once and briefly; a database without a server does."""
+        if not self.uri.startswith("http"):
+            return True
+        try:
+            return requests.get(f"{self.uri}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def select(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """All runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""
+        with self.answering():
+            runs: list[Run] = []
+            if not self._experiment_id:  # opened to look only, and nothing was ever trained
+                return runs
+            token: str | None = None
+            while True:
+                page = self.client.search_runs(
+                    [self._experiment_id], condition, view, order_by=["start_time DESC"], page_token=token
+                )
+                runs.extend(page)
+                token = page.token
+                if not token:
+                    return runs
+
+    def create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], *, parent: str | None = None) -> str:
+        """A new run, below another one where `parent` is given."""
+        if parent is not None:
+            tags = {**tags, PARENT: parent}
+        common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
+        with self.answering():
+            run_id = str(self.client.create_run(self._experiment_id, tags={**common, **tags}).info.run_id)
+            parameters = [Param(key, value) for key, value in flatten(params).items()]
+            self.client.log_batch(run_id, params=parameters, tags=[RunTag(f"version.{k}", v) for k, v in versions().items()])
+        return run_id
+
+    def set_status(self, run_id: str, status: str) -> None:
+        """RUNNING, FINISHED, FAILED or KILLED."""
+        with self.answering():
+            if status == "RUNNING":
+                self.client.update_run(run_id, status)
+            else:
+                self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.from_string(status)))
+
+    def deleted(self, condition: str) -> list[Run]:
+        """Runs that fulfil a condition and are in MLflow's trash, newest first."""
+        return self.select(condition, ViewType.DELETED_ONLY)
+
+    def restoring(self, run: Run) -> str:
+        """What a person can do about a deleted run, as the end of a sentence."""
+        return f"was deleted in MLflow: {mlflow_errors.restoring_run(self.uri, run.info.run_id)}"
+
+    def delete_run(self, run_id: str) -> None:
+        """Take a run back."""
+        with self.answering():
+            self.client.delete_run(run_id)
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag, cut to the length that every MLflow back end takes."""
+        self._write(partial(self.client.set_tag, run_id, key, value[:4000]))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write, and again where another driver has written the same at the same moment.
+
+        MLflow looks whether a row is there and then adds it; of two that do so at once the second is refused by the database.
+        """
+        with self.answering():
+            for attempt in range(ATTEMPTS):
+                try:
+                    write()
+                except MlflowException as error:
+                    if attempt == ATTEMPTS - 1 or not re.search("unique constraint", str(error), re.IGNORECASE):
+                        raise
+                else:
+                    return
+
+    def run(self, run_id: str) -> Run:
+        """A run with its parameters, tags and latest metrics."""
+        with self.answering():
+            return self.client.get_run(run_id)
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's files are; it never changes."""
+        if run_id not in self._artifact_uris:
+            self._artifact_uris[run_id] = str(self.run(run_id).info.artifact_uri)
+        return self._artifact_uris[run_id]
+
+    def log_metrics(self, run_id: str, points: Mapping[int, Mapping[str, float]]) -> None:
+        """Metrics by step, a thousand per request."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._write(partial(self.client.log_batch, run_id, metrics=metrics[start : start + MOST_METRICS]))
+
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric."""
+        with self.answering():
+            return [(point.step, point.value) for point in self.client.get_metric_history(run_id, name)]
+
+    def log_file(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Add a file to a run's artifacts."""
+        with self.answering():
+            self.client.log_artifact(run_id, str(path), folder)
+
+    def log_folder(self, run_id: str, path: Path, folder: str) -> None:
+        """Add the files of a folder of this machine to a run's artifacts."""
+        with self.answering():
+            self.client.log_artifacts(run_id, str(path), folder)
+
+    @contextmanager
+    def artifact_file(self, run_id: str, name: str, folder: str) -> Iterator[Path]:
+        """A path to write a file to; it becomes an artifact when the context ends well."""
+        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
+            path = Path(temporary) / name
+            yield path
+            self.log_file(run_id, path, folder)

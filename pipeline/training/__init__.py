@@ -1,0 +1,1 @@
+"""Training a flow: from the chain of phases to a Ray Train worker's steps."""

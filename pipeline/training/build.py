@@ -1,0 +1,128 @@
+"""From a phase, which is a value, to the objects of `components` that solve it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from components import state as states
+from components.gradients import Batch
+from components.image_layers import GROUP_SIZES
+from components.jko import Problem
+from components.networks import PerceptronPotential
+from components.semidual import Objective
+from components.shape import Shape
+from components.small_networks import SmallLift
+from components.state import State
+from components.streams import normal, stream
+from pipeline.data.endpoints import Endpoints
+from pipeline.data.image_sets import At
+from pipeline.phase import Phase
+from pipeline.recipe import Network
+
+
+def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
+    """Sizes of the two networks."""
+    return shape_from(phase.network, endpoints.shape)
+
+
+def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
+    """Sizes of the two networks of a recipe."""
+    return Shape(
+        sample_shape,
+        network.width,
+        network.depth,
+        z_dim=network.z_dim,
+        num_frequencies=network.num_frequencies,
+        kind=network.kind,
+        second_order=network.second_order,
+    )
+
+
+def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State:
+    """The state before the first step of phase 0."""
+    training = phase.problem["training"]
+    betas = training["beta1"], training["beta2"]
+    state = states.new_state(shape_of(phase, endpoints), seed=phase.problem["seed"], betas=betas, device=device)
+    if phase.network.second_order:
+        assert isinstance(state.potential, PerceptronPotential)
+        ends = enumerate((endpoints.target, endpoints.source))
+        samples = (torch.from_numpy(end(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
+        on_target, on_source = (each.to(device) for each in samples)
+        state.potential.start_from(on_source, on_target)
+    return state
+
+
+def first_anchor(shape: Shape) -> list[nn.Module]:
+    """T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
+    return [SmallLift(shape)] if shape.kind == "small" else []
+
+
+def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
+    """Objective and schedule of the phase."""
+    jko, training = phase.problem["jko"], phase.problem["training"]
+    objective = Objective(
+        divergence=jko["divergence"],
+        source_divergence=jko["source_divergence"],
+        cost=jko["cost"] or "squared",  # None where h is infinite and there is no cost
+        h=phase.h,
+        r1=training["r1"],
+        r2=training["r2"],
+        fit=jko["fit"],
+    )
+    decay_steps, steps_before = float(training["lr_decay_steps"]), training["steps_before"] or 0
+
+    def learning_rates(step: int) -> tuple[float, float]:
+        factor = 1 / (1 + (steps_before + step) / decay_steps)
+        return factor * training["map_lr"], factor * training["potential_lr"]
+
+    return Problem(
+        objective=objective,
+        composed=phase.composed,
+        num_steps=phase.num_steps,
+        learning_rates=learning_rates,
+        penalty_every=training["penalty_every"] or 1,
+        ema_decay=training["ema_decay"],
+        bfloat16=phase.bfloat16,
+        num_microbatches=num_microbatches,
+        compiled=compiled,
+    )
+
+
+def indivisible(network: Network, num_microbatches: int) -> int:
+    """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the large potentials compare."""
+    return num_microbatches * (GROUP_SIZES[0] if network.kind.startswith("large") else 1)
+
+
+def rows_of(n: int, unit: int, *, rank: int, num_workers: int) -> slice:
+    """One rank's rows of a batch of n: whole units, as equally many as there can be."""
+    units = n // unit
+    return slice(unit * (rank * units // num_workers), unit * ((rank + 1) * units // num_workers))
+
+
+def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:
+    """(step) -> one rank's rows of the step's global batch.
+
+    Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
+    target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.
+    """
+    seed, n = phase.problem["seed"], phase.problem["training"]["batch_size"]
+    z_dim, shared = phase.network.z_dim, phase.problem["jko"]["z"] != "independent"
+
+    def draw(step: int) -> Batch:
+        def rng(purpose: str) -> np.random.Generator:
+            return stream(seed, purpose, phase=phase.k, step=step)
+
+        def keep(samples: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(samples[rows]).to(device)
+
+        z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
+        anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
+        at = At(seed, phase.k, step, n, rows)
+        source, target = (torch.from_numpy(endpoints.batch(end, at)).to(device) for end in ("source", "target"))
+        if phase.target_noise:  # all that v sees of the target: R1 and a relativistic pairing are taken at the noised samples too
+            target = target + phase.target_noise * keep(normal(rng("target_noise"), n, *endpoints.shape))
+        return Batch(source, target, z, anchor_z)
+
+    return draw

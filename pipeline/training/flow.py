@@ -1,0 +1,168 @@
+"""The chain of phases: T_{-1} is the identity, each phase is found in the store or trained, the last T_k is the generator."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from pipeline import ray_session
+from pipeline.cluster import Cluster
+from pipeline.data.endpoints import resolve
+from pipeline.errors import FlowError, RecipeMismatch, StoreUnavailable
+from pipeline.phase import Phase, phases_of
+from pipeline.recipe import Recipe
+from pipeline.store import claims
+from pipeline.store.phases import OWNER, MapRef, Store
+from pipeline.training import jobs
+from pipeline.training.build import indivisible
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """A phase that is in the store.
+
+    Attributes:
+        cached: it was there, trained by an earlier command or by another driver.
+        seconds: wall time until this command had it published, job start-up included; 0 where cached.
+    """
+
+    phase: Phase
+    ref: MapRef
+    cached: bool
+    seconds: float
+
+
+class Observer(Protocol):
+    """Who is told how a flow goes."""
+
+    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
+        """These phases are being trained, in these MLflow runs, until the context ends."""
+        ...
+
+    def waiting(self, phase: Phase) -> None:
+        """Another driver is training this phase."""
+        ...
+
+
+class Unwatched:
+    """An observer of a flow that nobody watches."""
+
+    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def waiting(self, phase: Phase) -> None:
+        pass
+
+
+def run_flow(
+    recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer, run_id: str | None = None
+) -> Iterator[PhaseResult]:
+    """Every phase of a recipe's flow, in order, as soon as it is in the store; what is there is not trained again.
+
+    Args:
+        run_id: MLflow run that stands for the flow, ended by who gives it; None: the flow's own, opened again or new.
+
+    Raises:
+        FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
+    """
+    require_shares(recipe, cluster)
+    recipe = resolve(recipe, cluster)
+    phases = phases_of(recipe)
+    flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
+    status = "KILLED"
+    try:
+        with contextlib.ExitStack() as stack:
+            if run_id is None:
+                stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
+            connect = once(lambda: stack.enter_context(ray_session.connected(cluster)))
+            for start in range(0, len(phases), cluster.phases_per_job):
+                group = phases[start : start + cluster.phases_per_job]
+                yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
+        status = "FINISHED"
+    except StoreUnavailable:
+        status = "FAILED" if store.is_there() else ""
+        raise
+    except FlowError:
+        status = "FAILED"
+        raise
+    finally:
+        with contextlib.suppress(FlowError):
+            if run_id is None and status:
+                store.set_status(flow_run_id, status)
+
+
+def require_shares(recipe: Recipe, cluster: Cluster) -> None:
+    """Refuse a batch that workers and microbatches cannot share.
+
+    Raises:
+        RecipeMismatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
+    """
+    if recipe.network.kind == "small" and cluster.num_microbatches > 1:
+        raise RecipeMismatch(
+            "cluster.num_microbatches must be 1 with network.kind small, whose batch norm would see each part alone, "
+            f"not {cluster.num_microbatches}"
+        )
+    unit, workers = indivisible(recipe.network, cluster.num_microbatches), max(1, cluster.num_workers)
+    if recipe.training.batch_size % unit or recipe.training.batch_size < unit * workers:
+        by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"
+        rule = f"a multiple of {unit}, and at least {unit * workers}"
+        raise RecipeMismatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
+
+
+def once(action: Callable[[], None]) -> Callable[[], None]:
+    """An action that is done at the first call only: a flow that is wholly in the store never starts Ray."""
+    pending = [action]
+    return lambda: pending.pop()() if pending else None
+
+
+def ensure_published(
+    group: Sequence[Phase],
+    flow_run_id: str,
+    connect: Callable[[], None],
+    *,
+    store: Store,
+    cluster: Cluster,
+    observer: Observer,
+) -> Iterator[PhaseResult]:
+    """The phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
+    drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
+    found: dict[Phase, MapRef] = {}  # a phase is verified once
+    while missing := missing_of(group, found, store):
+        connect()
+        runs = claim_first(missing, flow_run_id, store, drivers)
+        if not runs:
+            observer.waiting(missing[0])
+            time.sleep(1.0)
+            continue
+        with claims.held(store, list(runs.values())), observer.training(runs):
+            jobs.run_job(runs, name=job_name(group), cluster=cluster)
+        trained |= runs.keys()
+    seconds = (time.monotonic() - began) / max(1, len(trained))
+    for phase in group:
+        yield PhaseResult(phase, found[phase], cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
+
+
+def missing_of(group: Sequence[Phase], found: dict[Phase, MapRef], store: Store) -> list[Phase]:
+    """The phases that are not in the store; the others are added to `found`."""
+    for phase in group:
+        if phase not in found and (ref := store.find(phase)) is not None:
+            found[phase] = ref
+    return [phase for phase in group if phase not in found]
+
+
+def claim_first(missing: Sequence[Phase], flow_run_id: str, store: Store, drivers: claims.Drivers) -> dict[Phase, str]:
+    """The first phases of `missing` up to one that another driver has, each with the run to train it in."""
+    runs: dict[Phase, str] = {}
+    for phase in missing:
+        run_id = claims.try_claim(store, phase, flow_run_id, drivers)
+        if run_id is None:
+            break
+        runs[phase] = run_id
+    return runs
+
+
+def job_name(group: Sequence[Phase]) -> str:
+    """Named after what it computes, so that a job started again finds its own checkpoints and never another's."""
+    first, last = group[0].fingerprint, group[-1].fingerprint
+    return first if len(group) == 1 else f"{first}-{last}"
