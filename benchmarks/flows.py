@@ -15,7 +15,8 @@ from pipeline.command.flags import Run
 from pipeline.data.endpoints import Endpoints, load_endpoints
 from pipeline.evaluation.measure import Generator
 from pipeline.phase import phases_of
-from pipeline.recipe import Recipe, validate
+from pipeline.recipe import Recipe
+from pipeline.recipes.rules import validate
 from pipeline.training.build import batches_of, first_anchor, new_state, problem_of, shape_of
 
 CPU = torch.device("cpu")

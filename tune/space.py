@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.recipe import GROUPS, Recipe, validate
+from pipeline.recipe import GROUPS, Recipe
 from pipeline.recipes.reading import KINDS
 from pipeline.recipes.resolution import with_kind
+from pipeline.recipes.rules import validate
 from pipeline.recipes.values import Value, kinds_of, like_dotted, meant, read
 
 DEFAULTS = {"jko.h": ["0.1", "10"], "jko.divergence": ["kl", "jsd", "softplus"]}

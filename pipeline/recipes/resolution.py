@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.recipe import GROUPS, Network, Recipe, validate
+from pipeline.recipe import GROUPS, Network, Recipe
 from pipeline.recipes.reading import RecipeFile
+from pipeline.recipes.rules import validate
 from pipeline.recipes.values import Refused, Value
 
 IMAGES: dict[str, Value] = {"network.num_frequencies": 0, "data.standardise": False}

@@ -18,6 +18,7 @@ from pipeline.data.preparing.readers import READERS
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.recipes.reading import RECIPES, as_yaml, read
+from pipeline.recipes.rules import validate
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
@@ -30,7 +31,7 @@ def parsed(*arguments: str) -> Recipe:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_parses_and_is_valid(name: str) -> None:
-    recipe.validate(parsed(name))
+    validate(parsed(name))
 
 
 def test_choices_of_the_recipe_are_the_tables_of_the_components() -> None:

@@ -21,7 +21,8 @@ from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import load_endpoints, resolve
 from pipeline.phase import phases_of
-from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipes.rules import validate
 
 GROUPS: dict[str, type] = {"data": Data, "network": Network, "jko": Jko, "training": Training}
 FIELDS = [f"{group}.{field.name}" for group, of in GROUPS.items() for field in fields(of)] + ["seed"]

@@ -28,7 +28,8 @@ from pipeline.data.order import SHARDS_PER_WINDOW, Order
 from pipeline.data.streaming import Streamed
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.phase import phases_of
-from pipeline.recipe import Data, Jko, Network, Recipe, Training, validate
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
+from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
 
 

@@ -24,8 +24,9 @@ from pipeline.errors import RecipeMismatch
 from pipeline.evaluation.measure import evaluate, image_figures, load_generator
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.phase import phases_of
-from pipeline.recipe import DATASETS, Recipe, validate
+from pipeline.recipe import DATASETS, Recipe
 from pipeline.recipes.reading import RECIPES
+from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
 from pipeline.training.build import batches_of, new_state, problem_of, rows_of
 from pipeline.training.estimate import estimate

@@ -1,0 +1,165 @@
+"""What makes a recipe one that can be computed: rules that types cannot say."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from pipeline.recipe import DATASETS, IMAGE_SOURCES, PLANAR, SIDES, Data, Recipe, built_in
+from pipeline.recipes.values import Refused
+
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Bounds of numbers above 0: their squares and inverses are numbers of float32."""
+MOST_RATE = 1e3
+"""Of learning rates: Adam's steps are as long as its rate, and weights are of order 1."""
+MOST_IN_A_BATCH, MOST_IN_LAYERS = 1 << 30, 1 << 28
+"""Numbers of one batch of samples, and weights of all hidden layers: 4 GiB, and 1 GiB, in float32."""
+LOG_RATIO = ("kl", "forward_kl")
+"""Divergences whose network output is a log density ratio; `jsd` is one as well, and its semi-dual loss is logistic already."""
+
+
+def _require(holds: bool, field_name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise Refused(field_name, rule, value)
+
+
+def validate(recipe: Recipe) -> None:
+    """Rules that types cannot say.
+
+    Raises:
+        ValueError: the first broken rule, with the dotted field, the rule and the value.
+    """
+    data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
+    _require(0 <= recipe.seed < 2**63, "seed", "at least 0 and below 2^63", recipe.seed)
+    counts: dict[str, tuple[int | None, int]] = {
+        "data.dim": (data.dim, 10_000),
+        "network.width": (network.width, 100_000),
+        "network.depth": (network.depth, 1_000),
+        "jko.num_phases": (jko.num_phases, 10_000),
+        "training.num_steps": (training.num_steps, 10**9),
+        "training.first_num_steps": (training.first_num_steps, 10**9),
+        "training.batch_size": (training.batch_size, 10**7),
+        "training.penalty_every": (training.penalty_every, 10**9),
+    }
+    for name, (count, most) in counts.items():
+        _require(count is None or count >= 1, name, "at least 1", count)
+        _require(count is None or count <= most, name, f"at most {most}", count)
+    positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
+    for name, number in positive.items():
+        _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
+        within = number is None or math.isinf(number) or SMALLEST <= number <= LARGEST
+        _require(within, name, f"from {SMALLEST:g} to {LARGEST:g}, or inf", number)
+    for name in ("map_lr", "potential_lr"):
+        rate = getattr(training, name)
+        _require(0 < rate < math.inf, f"training.{name}", "above 0 and finite", rate)
+        _require(SMALLEST <= rate <= MOST_RATE, f"training.{name}", f"from {SMALLEST:g} to {MOST_RATE:g}", rate)
+    for name in ("r1", "r2", "target_noise"):
+        weight = getattr(training, name)
+        _require(0 <= weight < math.inf, f"training.{name}", "at least 0 and finite", weight)
+        _require(
+            weight == 0 or SMALLEST <= weight <= LARGEST, f"training.{name}", f"0, or from {SMALLEST:g} to {LARGEST:g}", weight
+        )
+    for name in ("beta1", "beta2", "ema_decay"):
+        _require(0 <= getattr(training, name) < 1, f"training.{name}", "at least 0 and below 1", getattr(training, name))
+    for name in ("z_dim", "num_frequencies"):
+        _require(
+            0 <= getattr(network, name) <= 100_000, f"network.{name}", "at least 0 and at most 100000", getattr(network, name)
+        )
+    _require_consistent(recipe)
+
+
+def _require_measure(data: Data) -> None:
+    """Rules of a target that is an analytic measure."""
+    _require(data.source not in DATASETS, "data.source", f"no set of images for data.target {data.target}", data.source)
+    for name in ("size", "flip", "digest", "source_digest", "streamed"):
+        value = getattr(data, name)
+        _require(value == getattr(Data, name), f"data.{name}", f"left out for data.target {data.target}", value)
+
+
+def _require_images(data: Data) -> None:
+    """Rules of a target that is a set of images."""
+    channels, side = DATASETS[data.target]
+    sources = ["normal", *(name for name in IMAGE_SOURCES if DATASETS[name][0] == channels)]
+    _require(data.source in sources, "data.source", f"{' or '.join(sources)} for data.target {data.target}", data.source)
+    _require(data.size is None or 8 <= data.size <= 1024, "data.size", "from 8 to 1024", data.size)
+    _require(data.size is not None or side is not None, "data.size", f"given for data.target {data.target}", data.size)
+    _require(data.target != "digits" or data.size in (None, side), "data.size", f"{side} for data.target digits", data.size)
+    _require(data.target != "digits" or data.digest is None, "data.digest", "left out for data.target digits", data.digest)
+    source_side = DATASETS[data.source][1] if data.source in DATASETS else None
+    one_size = data.size is not None or source_side in (None, side)
+    _require(one_size, "data.size", f"given where {data.source} has side {source_side} and {data.target} {side}", data.size)
+    no_digest = data.source in DATASETS or data.source_digest is None
+    _require(no_digest, "data.source_digest", "left out for data.source normal", data.source_digest)
+    for name in ("digest", "source_digest"):
+        value = getattr(data, name)
+        _require(value is None or re.fullmatch("[0-9a-f]{64}", value) is not None, f"data.{name}", "64 hexadecimal digits", value)
+    prepared = not built_in(data.target, data.size, data.digest)
+    _require(prepared or not data.streamed, "data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
+
+
+def _require_consistent(recipe: Recipe) -> None:
+    """Rules between fields."""
+    data, jko = recipe.data, recipe.jko
+    _require_images(data) if data.target in DATASETS else _require_measure(data)
+    _require_room(recipe)
+    planar_source = data.source in PLANAR and data.target == "gaussian"
+    _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
+    composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
+    _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
+    paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
+    _require(not paired, "jko.source_divergence", "linear when jko.divergence is relativistic", jko.source_divergence)
+    if jko.fit == "logistic":
+        _require(jko.divergence in LOG_RATIO, "jko.fit", f"conjugate unless jko.divergence is {' or '.join(LOG_RATIO)}", jko.fit)
+        _require(jko.source_divergence == "linear", "jko.fit", "conjugate unless jko.source_divergence is linear", jko.fit)
+    network = recipe.network
+    exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
+    _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
+    if network.kind != "perceptron":
+        kind = f"when network.kind is {network.kind}"
+        _require(not network.num_frequencies, "network.num_frequencies", f"0 {kind}", network.num_frequencies)
+        _require(not network.second_order, "network.second_order", f"false {kind}", network.second_order)
+    if network.kind in SIDES:
+        _require_image_network(recipe)
+
+
+def _require_room(recipe: Recipe) -> None:
+    """Rules of sizes that no machine has memory for."""
+    data, network, batch_size = recipe.data, recipe.network, recipe.training.batch_size
+    channels, side = DATASETS.get(data.target, (data.dim if data.target == "gaussian" else 2, 1))
+    dim = channels * (data.size or side or 1) ** 2
+    most = MOST_IN_A_BATCH // dim
+    _require(batch_size <= most, "training.batch_size", f"at most {most} for samples of {dim} numbers", batch_size)
+    most = math.isqrt(MOST_IN_LAYERS // network.depth)
+    _require(network.width <= most, "network.width", f"at most {most} for network.depth {network.depth}", network.width)
+    for name in ("num_frequencies", "z_dim"):
+        most = MOST_IN_LAYERS // network.width
+        _require(
+            getattr(network, name) <= most,
+            f"network.{name}",
+            f"at most {most} for network.width {network.width}",
+            getattr(network, name),
+        )
+
+
+def _require_image_network(recipe: Recipe) -> None:
+    """Rules of the convolutional networks, whose maps end in tanh."""
+    data, network = recipe.data, recipe.network
+    kind, side = f"when network.kind is {network.kind}", data.size or DATASETS.get(data.target, (0, None))[1]
+    images = [name for name, (_, own) in DATASETS.items() if own is None or own in SIDES[network.kind]]
+    _require(data.target in DATASETS, "data.target", f"one of {', '.join(images)} {kind}", data.target)
+    _require(side in SIDES[network.kind], "data.size", f"{spoken(SIDES[network.kind])} {kind}", side)
+    _require(not data.standardise, "data.standardise", f"false {kind}, whose images are in [-1, 1]", data.standardise)
+    latent = network.kind.startswith("large")
+    by_four = network.width % 4 == 0 and (not latent or network.width <= 32 or network.width % 32 == 0)
+    _require(by_four, "network.width", f"a multiple of {'32, or of 4 up to 32' if latent else '4'} {kind}", network.width)
+    grouped = recipe.training.batch_size % 4 == 0 or not latent
+    _require(grouped, "training.batch_size", f"a multiple of 4 {kind}", recipe.training.batch_size)
+    _require(latent or network.kind == "light" or network.z_dim == 0, "network.z_dim", f"0 {kind}", network.z_dim)
+    _require(not latent or network.z_dim > 0, "network.z_dim", f"at least 1 {kind}", network.z_dim)
+    if network.kind == "small":
+        _require(data.source == "normal", "data.source", f"normal {kind}, which sees 8 x 8 sums of the noise", data.source)
+        _require(recipe.jko.parametrization == "direct", "jko.parametrization", f"direct {kind}", recipe.jko.parametrization)
+
+
+def spoken(sides: Sequence[int]) -> str:
+    """Sides in pixels for an error message."""
+    return str(sides[0]) if len(sides) == 1 else f"one of {', '.join(map(str, sides[:6]))}{', ...' if len(sides) > 6 else ''}"
