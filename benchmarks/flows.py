@@ -13,7 +13,7 @@ from components.jko import train_phase
 from pipeline.command import cli
 from pipeline.command.flags import Run
 from pipeline.data.endpoints import Endpoints, load_endpoints
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.recipes.rules import validate

@@ -18,7 +18,8 @@ from benchmarks.harness import Pivot, Row, main
 from components.light_networks import LightMap
 from components.shape import Shape
 from pipeline.data.endpoints import load_endpoints
-from pipeline.evaluation.measure import Generator, image_figures
+from pipeline.evaluation.measure import image_figures
+from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 

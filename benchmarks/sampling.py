@@ -18,7 +18,7 @@ from benchmarks.ot_cfm import EulerMap
 from benchmarks.toys import VelocityNetwork
 from components.gradients import push_through
 from pipeline.data.endpoints import load_endpoints
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.training.build import new_state
 

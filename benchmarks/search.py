@@ -24,8 +24,9 @@ import numpy as np
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import ROOT, Pivot, Row, main, prepare
 from components.metrics import over_floor
-from pipeline.evaluation.measure import Generator, evaluate
+from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator
 from pipeline.recipe import Data, Recipe
 
 RECIPE, MEASURES, SEEDS = "two_circles", ("spiral",), (0, 1, 2)

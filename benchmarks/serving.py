@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.flows import shipped
 from benchmarks.harness import ROOT, Pivot, Row, main
 from components.streams import stream
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 
 NUM_SAMPLES = 256
 NETWORKS, CLIENTS = ("two_circles", "digits", "fashion_mnist"), (1, 8, 64)
@@ -69,7 +69,7 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     from deploy.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
-    from pipeline.evaluation.measure import load_generator
+    from pipeline.generator import load_generator
     from pipeline.store.phases import Store
     from pipeline.training.flow import Unwatched, run_flow
 

@@ -18,8 +18,9 @@ from benchmarks.harness import Pivot, Row, main
 from components.metrics import mmd2, over_floor
 from components.networks import FourierFeatures, perceptron
 from pipeline.data.endpoints import load_endpoints
-from pipeline.evaluation.measure import Generator, evaluate, held_out
+from pipeline.evaluation.measure import evaluate, held_out
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 

@@ -17,7 +17,7 @@ from deploy.web.bodies import MOST_SEED, SampleRequest
 from deploy.web.refusals import RETRY_AFTER, Refused
 from pipeline.data.endpoints import Samples
 from pipeline.errors import MapNotFound
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 from pipeline.places import Place, Tracking
 
 MOST_VALUES = 100_000_000

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pipeline.data.endpoints import load_source
 from pipeline.errors import Corrupt
-from pipeline.evaluation.measure import Generator, endpoints_of, generator_of, held_out, num_samples
+from pipeline.evaluation.measure import held_out, num_samples
+from pipeline.generator import Generator, endpoints_of, generator_of
 from pipeline.phase import Phase
 from pipeline.provenance import versions
 from pipeline.store import manifest

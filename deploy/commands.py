@@ -12,8 +12,8 @@ from deploy.rules import Rule
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import report
-from pipeline.evaluation.measure import load_generator
 from pipeline.files import write_json
+from pipeline.generator import load_generator
 from pipeline.provenance import redacted
 from pipeline.store.phases import Store
 from pipeline.words import command_line

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from deploy.bundle import Sampler, example_of
-from pipeline.evaluation.measure import Generator
 from pipeline.files import write_bytes
+from pipeline.generator import Generator
 
 
 def export(generator: Generator, path: Path, name: str) -> None:

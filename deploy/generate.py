@@ -24,8 +24,8 @@ from deploy.models import push_in_blocks
 from pipeline.data.endpoints import Samples, load_source
 from pipeline.data.streaming import quieten_ray_data
 from pipeline.errors import FlowError, RecipeMismatch
-from pipeline.evaluation.measure import Generator, generator_of
 from pipeline.files import at, listed, put
+from pipeline.generator import Generator, generator_of
 from pipeline.phase import Phase
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from deploy.bundle import Lineage
 from deploy.registry import Registry, Version
 from pipeline.data.endpoints import Samples
 from pipeline.errors import Corrupt, MapNotFound, StoreUnavailable
-from pipeline.evaluation.measure import Generator, load_generator
+from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,9 @@ from deploy.bundle import Lineage
 from deploy.export import export
 from deploy.flavour import sjko_sampler
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
-from pipeline.evaluation.measure import FULL, Generator, evaluate, load_generator, measured_before
+from pipeline.evaluation.measure import FULL, evaluate, measured_before
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator, load_generator
 from pipeline.provenance import commit, redacted, versions
 from pipeline.store.phases import FINGERPRINT, MapRef, Store
 from pipeline.store.runs import PARENT

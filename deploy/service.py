@@ -23,7 +23,7 @@ from deploy.serving import QUIET, check_hosts, token_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data.endpoints import Samples
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)

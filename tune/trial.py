@@ -14,8 +14,9 @@ from pipeline import cluster as clusters
 from pipeline.command.actions import evaluated
 from pipeline.data.endpoints import resolve
 from pipeline.errors import Diverged, FlowError
-from pipeline.evaluation.measure import Generator, endpoints_of, evaluate, load_generator
+from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store.phases import KIND, Store

@@ -16,17 +16,16 @@ from pipeline.command.listing import open_store
 from pipeline.data.endpoints import resolve
 from pipeline.evaluation.measure import (
     EVALUATED,
-    Generator,
     evaluate,
     evaluation_tag,
     held_out,
     image_figures,
-    load_generator,
     num_samples,
     require_image_figures,
 )
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.files import write_json
+from pipeline.generator import Generator, load_generator
 from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON, machine
 from pipeline.recipe import Recipe

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import Sampler
-from pipeline.evaluation.measure import load_generator
+from pipeline.generator import load_generator
 from pipeline.store.phases import Store
 
 NOISE = np.array([[0.5, -1.25, 2.0], [0.0, 1.0, -0.75]])

@@ -14,7 +14,7 @@ from flows import QUICK, tiny, train
 from deploy.cli import main
 from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_in, job_of
 from pipeline.errors import RecipeMismatch
-from pipeline.evaluation.measure import load_generator
+from pipeline.generator import load_generator
 from pipeline.store.phases import MapRef, Store
 
 

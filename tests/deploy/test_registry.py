@@ -19,9 +19,8 @@ from deploy.registry import Registry, Version
 from pipeline.command import actions
 from pipeline.data import endpoints
 from pipeline.errors import FlowError
-from pipeline.evaluation import measure
-from pipeline.evaluation.measure import Generator, load_generator
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.store.phases import MapRef, Store
 
 SITE_PACKAGES = Path(torch.__file__).parents[1]
@@ -276,7 +275,7 @@ def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: py
         raise AssertionError("the data set was read")
 
     monkeypatch.setitem(endpoints.DATASET_READERS, "digits", absent)
-    measure.endpoints_of.cache_clear()
+    endpoints_of.cache_clear()
     generator = Registry(store).load(Version("digits", 1, {}))
     np.testing.assert_array_equal(generator.sample(32), expected_samples)
     assert generator.endpoints.shape == (1, 8, 8)

@@ -33,7 +33,7 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.errors import FlowError
-from pipeline.evaluation.measure import load_generator
+from pipeline.generator import load_generator
 from pipeline.store.phases import Store
 
 WRONG_HEADERS = [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"]

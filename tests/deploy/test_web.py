@@ -21,7 +21,7 @@ from deploy.web.door import Access
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import Samples
-from pipeline.evaluation.measure import Generator
+from pipeline.generator import Generator
 from pipeline.store.phases import Store
 
 TOKEN = "a-token-for-tests-only"

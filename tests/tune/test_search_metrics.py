@@ -4,8 +4,9 @@ import pytest
 
 from components.measures import measure
 from pipeline.data.endpoints import DEBIAN_FOLDER
-from pipeline.evaluation.measure import Generator, endpoints_of, evaluate
+from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator, endpoints_of
 from pipeline.phase import phases_of
 from pipeline.recipe import PLANAR, Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, modes_of

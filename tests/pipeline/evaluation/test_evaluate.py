@@ -17,6 +17,7 @@ from pipeline.data.endpoints import DATASET_READERS, load_endpoints
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.evaluation import figures
 from pipeline.evaluation import measure as measured
+from pipeline.generator import load_generator
 from pipeline.recipe import SIDES, Data, Recipe
 from pipeline.recipes.reading import RECIPES
 from pipeline.store.phases import Store
@@ -37,7 +38,7 @@ SHIPPED = [path.stem for path in sorted(RECIPES.glob("*.yaml")) if shortened(pat
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_runs_shortened_and_its_map_draws_samples(name: str, store: Store) -> None:
     results = train(shortened(name), store)
-    generator = measured.load_generator(store, results[-1].ref)
+    generator = load_generator(store, results[-1].ref)
     samples = generator.sample(16)
     assert samples.shape == (16, *generator.endpoints.shape)
     assert np.isfinite(samples).all()
@@ -178,7 +179,7 @@ def test_two_phases_of_the_shipped_recipe_bring_both_rings_near_the_floor(store:
     command = cli.parse(["run", "two_circles", "--jko.num-phases", "2"])
     assert isinstance(command, cli.Run)
     results = train(cli.recipe_of(command), store)
-    metrics = measured.evaluate(measured.load_generator(store, results[-1].ref))
+    metrics = measured.evaluate(load_generator(store, results[-1].ref))
     assert metrics["w2"] <= 1.5 * metrics["w2_floor"]
     assert metrics["modes_covered"] == metrics["modes"] == 2
     assert metrics["mode_kl"] < 0.01

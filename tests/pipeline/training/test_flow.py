@@ -22,7 +22,7 @@ from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.errors import Diverged, RecipeMismatch, StoreUnavailable, Unschedulable
-from pipeline.evaluation.measure import load_generator
+from pipeline.generator import load_generator
 from pipeline.phase import phases_of
 from pipeline.store import claims
 from pipeline.store.phases import CORRUPT, Store

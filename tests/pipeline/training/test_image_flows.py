@@ -21,8 +21,9 @@ from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.data.endpoints import load_endpoints, resolve
 from pipeline.errors import RecipeMismatch
-from pipeline.evaluation.measure import evaluate, image_figures, load_generator
+from pipeline.evaluation.measure import evaluate, image_figures
 from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import load_generator
 from pipeline.phase import phases_of
 from pipeline.recipe import DATASETS, Recipe
 from pipeline.recipes.reading import RECIPES

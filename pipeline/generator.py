@@ -1,0 +1,82 @@
+"""A trained T_k that can be sampled, and how it is read from the store."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from components import state as states
+from components.gradients import push_through
+from components.streams import normal, stream
+from pipeline.data.endpoints import Endpoints, Samples, load_endpoints
+from pipeline.phase import Phase
+from pipeline.store.phases import MapRef, Store
+from pipeline.training.build import shape_from
+
+endpoints_of = lru_cache(maxsize=4)(load_endpoints)
+"""The ends of a flow, the last few of which stay in memory: a process samples the maps of one flow one after the other."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained T_k with its averaged weights: x ~ mu, z -> sample of mu_{k+1}, in one network evaluation.
+
+    Attributes:
+        maps: T_k alone, or all increments in order where the flow is composed.
+    """
+
+    phase: Phase
+    endpoints: Endpoints
+    maps: Sequence[nn.Module]
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a sample."""
+        return math.prod(self.endpoints.shape)
+
+    def source(self, n: int, draw: int = 0) -> Samples:
+        """n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
+        return self.endpoints.to_units(self.endpoints.source(n, stream(0, "evaluation_source", step=draw)))
+
+    def sample(self, n: int, draw: int = 0) -> Samples:
+        """n samples in the data's own units; equal draws give equal samples, and equal x for every phase."""
+        return self.push(*self.noise(n, stream(0, "evaluation_source", step=draw), stream(0, "evaluation_z", step=draw)))
+
+    def noise(self, n: int, of_x: np.random.Generator, of_z: np.random.Generator) -> tuple[Samples, Samples]:
+        """x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
+        return self.endpoints.source(n, of_x), normal(of_z, n, self.phase.network.z_dim)
+
+    def push(self, x: Samples, z: Samples) -> Samples:
+        """T(x, z) in the data's own units."""
+        latent = torch.from_numpy(z) if z.shape[1] else None
+        return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent).numpy())
+
+
+def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[str, torch.Tensor]]) -> Generator:
+    """The generator whose map, or increments in order, have these weights."""
+    maps = []
+    for each in weights:
+        transport_map = states.build_map(shape_from(phase.network, endpoints.shape))
+        transport_map.load_state_dict(each)
+        maps.append(transport_map.eval())
+    return Generator(phase, endpoints, maps)
+
+
+def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None, where: str | None = None) -> Generator:
+    """The generator behind a reference.
+
+    Args:
+        endpoints: of its data, where they are known; loaded where they are not.
+        where: prepared image sets are, as `load_endpoints` takes it.
+
+    Raises:
+        Corrupt: an artifact does not match its manifest.
+    """
+    phase = store.phase_of(ref)
+    endpoints = endpoints or endpoints_of(phase.data, where)
+    links = store.ancestors(ref) if phase.composed else [ref]
+    return generator_of(phase, endpoints, (store.load(link, ["averaged_map"])["averaged_map"] for link in links))
