@@ -18,7 +18,8 @@ from components.streams import stream
 from pipeline.data.endpoints import DATASET_READERS
 from pipeline.evaluation.extractors import Images, Pixels, extractor
 from pipeline.evaluation.image_metrics import image_metrics
-from pipeline.evaluation.lenet import NUM_CLASSES, labels
+from pipeline.evaluation.lenet import NUM_CLASSES
+from pipeline.evaluation.train_lenet import LABEL_READERS
 
 NUM_SAMPLES, NUM_DISTINCT = 5000, 100
 SEEDS = {"lenet": 3, "effnet": 1}  # effnet takes 20 ms of a core per image
@@ -71,7 +72,7 @@ def measure(case: Row) -> Iterator[Row]:
     """One row."""
     began, n, seed = time.process_time(), case["n"], case["seed"]
     train, test = DATASET_READERS["fashion_mnist"]()
-    classes, _ = labels("fashion_mnist")
+    classes, _ = LABEL_READERS["fashion_mnist"]()
     mine, others = np.array_split(stream(seed, "evaluation_floor").permutation(len(train)), 2)
     samples = spoilt(train[mine], classes[mine], case["harm"], case["strength"], n=n, seed=seed)
     reference = unit_range(test[stream(seed, "evaluation_target").permutation(len(test))[:n]])

@@ -1,6 +1,7 @@
 """Files at any fsspec URL: a disk, S3, Google's storage, memory."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 import fsspec
 
-from pipeline.errors import Unusable
+from pipeline.errors import Corrupt, Unusable
 from pipeline.provenance import redacted
 
 NUM_THREADS = 4
@@ -34,6 +35,21 @@ def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except Exception as error:  # each file system has its own: a missing package, bad credentials, ...
         raise Unusable(f"{redacted(url)} cannot be opened: {said(error)}") from error
     return files, str(path)
+
+
+def verified(path: Path, sha256: str) -> bytes:
+    """Read a file whose hash is known: the very bytes that are parsed are the ones that were verified.
+
+    Raises:
+        Corrupt: it is missing, or another one.
+    """
+    if not path.is_file():
+        raise Corrupt(str(path), "it is missing; install the project again")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise Corrupt(str(path), f"its sha256 is {digest}, not {sha256}")
+    return content
 
 
 def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:

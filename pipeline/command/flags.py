@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from pipeline.cluster import Cluster
 from pipeline.command.prepare import Prepare
+from pipeline.evaluation import extractors
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.places import Server, Source
 from pipeline.recipe import Data, Jko, Network, Training
@@ -67,8 +68,9 @@ class Evaluate:
 
     reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
-    extractor: Literal["lenet", "lenet_digits", "effnet", "inception"] | None = None
-    """image metrics in the features of this network as well; `inception` with its published weights gives FID and KID"""
+    extractor: str | None = None
+    """image metrics in the features of this network as well: lenet, lenet_digits, effnet or inception, which with its published
+    weights gives FID and KID"""
     weights: Source | None = None
     """path or URL of the weights of `inception`; the other networks bring their own"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
@@ -86,10 +88,10 @@ class Evaluate:
         """
         if self.num_images < 2:
             raise ValueError(f"--num-images must be at least 2, not {self.num_images}")
-        if self.extractor == "inception" and self.weights is None:
-            raise ValueError("--extractor inception needs --weights, a path or URL; lenet and effnet bring their own")
-        if self.extractor != "inception" and self.weights is not None:
-            raise ValueError(f"--weights is for --extractor inception, not for {self.extractor or 'no extractor'}")
+        if self.extractor is not None:
+            extractors.require_named(self.extractor, self.weights, "--extractor", "--weights")
+        elif self.weights is not None:
+            raise ValueError("--weights is for --extractor, which is not given")
 
 
 @dataclass(frozen=True)

