@@ -66,7 +66,7 @@ class Answer:
 
 def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     """A generator of that recipe's size behind @champion, and what promotes a second version of it."""
-    from deploy.registry import Registry
+    from deploy.versions.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
     from pipeline.generator import load_generator

@@ -2,137 +2,31 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
+from deploy.access import check_hosts, check_ports, hosts_of, token_of
+from deploy.flags import (
+    MOST_SAMPLES,
+    Export,
+    Generate,
+    Promote,
+    Register,
+    Rollback,
+    Serve,
+    model_and_version,
+    model_name,
+)
 from deploy.rules import Rule
-from deploy.serving import check_hosts, check_ports, hosts_of, token_of
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import program
 from pipeline.command.cli import check_json, parse_as
 from pipeline.evaluation import size as evaluation_size
-from pipeline.evaluation.size import EvaluationSize
-from pipeline.places import Place, RayAddress, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
-
-MOST_SAMPLES = 10**10
-"""Of one command: its driver keeps a digest of each part."""
-
-
-@dataclass(frozen=True)
-class Store:
-    """Which MLflow, and where images are."""
-
-    tracking_uri: Tracking | None = None
-    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    data: Place | None = None
-    """folder or URL of the image sets that `python -m pipeline prepare` wrote; None: $SJKO_HOME/data"""
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Register:
-    """Make a version of a trained flow's final map, under the alias @candidate."""
-
-    run: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
-    name: str
-    """name of the registered model"""
-    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    store: Store = field(default_factory=Store)
-
-
-@dataclass(frozen=True)
-class Promote:
-    """Verify a version, measure it on fresh samples, and point an alias at it; exit code 3 where the rule does not hold."""
-
-    name: tyro.conf.Positional[str]
-    """name of the registered model"""
-    version: int | None = None
-    """number of the version; None: the one that @candidate points at"""
-    alias: str = "champion"
-    """the alias to move"""
-    require: str | None = None
-    """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
-    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    store: Store = field(default_factory=Store)
-
-
-@dataclass(frozen=True)
-class Rollback:
-    """Point an alias back at the version before."""
-
-    name: tyro.conf.Positional[str]
-    """name of the registered model"""
-    alias: str = "champion"
-    """the alias to move"""
-    store: Store = field(default_factory=Store)
-
-
-@dataclass(frozen=True)
-class Serve:
-    """Serve samples over HTTP until Ctrl-C; an alias is followed as it moves."""
-
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
-    host: str = "127.0.0.1"
-    """address to listen on; others than this machine can be let in with a token only"""
-    port: int = 8000
-    """port to listen on"""
-    replicas: tuple[int, int] = (1, 1)
-    """least and most replicas, of one CPU each; between them the number follows the load"""
-    token_file: Path | None = None
-    """file with the bearer token, mode 600; also taken from $SJKO_TOKEN"""
-    hosts: str | None = None
-    """names beside localhost that the Host header of requests may have, with commas between them: demo.example.org,demo; with a
-    token and no names any is taken"""
-    metrics_port: int | None = None
-    """port of this machine that Prometheus reads; None takes a free one, which is printed"""
-    address: RayAddress | None = None
-    """address of a running Ray cluster; None starts Ray here"""
-    store: Store = field(default_factory=Store)
-
-
-@dataclass(frozen=True)
-class Generate:
-    """Draw many samples with Ray Data and write them as Parquet; started again, it goes on with what is missing."""
-
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
-    num_samples: int
-    """how many"""
-    to: Place
-    """folder: a path, or a URL such as s3://bucket/out"""
-    phase: int | None = None
-    """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
-    seed: int = 0
-    """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
-    workers: int = 1
-    """Ray workers, of one CPU each"""
-    address: RayAddress | None = None
-    """address of a running Ray cluster; None starts Ray here"""
-    store: Store = field(default_factory=Store)
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a version's generator as one file for other runtimes."""
-
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
-    to: Path
-    """the file"""
-    format: Literal["pt2", "onnx"] | None = None
-    """torch.export's format or ONNX; None: what the file's name ends in"""
-    store: Store = field(default_factory=Store)
-
 
 Command = (
     Annotated[Register, tyro.conf.subcommand("register")]
@@ -142,29 +36,6 @@ Command = (
     | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )
-
-
-def model_name(text: str) -> str:
-    """A registered model's name.
-
-    Raises:
-        ValueError: it could not be part of a URI or a path.
-    """
-    if not text or not all(c.isascii() and (c.isalnum() or c in "._-") for c in text) or text.startswith("."):
-        raise ValueError(f"NAME must be letters, digits, '.', '_' and '-', not {text!r}")
-    return text
-
-
-def model_and_version(text: str) -> tuple[str, str]:
-    """NAME@ALIAS or NAME@VERSION.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    name, at, which = text.partition("@")
-    if not at or not which:
-        raise ValueError(f"MODEL must be NAME@ALIAS or NAME@VERSION, such as two_circles@champion, not {text!r}")
-    return model_name(name), model_name(which)
 
 
 def check_alias(text: str) -> None:

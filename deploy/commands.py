@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from deploy import cli
+from deploy import flags
+from deploy.access import hosts_of, token_of
 from deploy.export import export
-from deploy.promotion import promote, rollback
-from deploy.registry import Registry
 from deploy.rules import Rule
+from deploy.versions.promotion import promote, rollback
+from deploy.versions.registry import Registry
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import report
@@ -25,22 +26,22 @@ def execute(command: Any) -> None:
     where = clusters.data(Cluster(data=command.store.data))
     registry = Registry(store, where)
     match command:
-        case cli.Register():
+        case flags.Register():
             result = register(registry, store, command)
-        case cli.Promote():
+        case flags.Promote():
             result = promoted(registry, command)
-        case cli.Rollback():
+        case flags.Rollback():
             current, before = rollback(registry, command.name, command.alias)
             report.line(
                 f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}"
             )
             result = {"version": before.number, "instead_of": current.number}
-        case cli.Serve():
+        case flags.Serve():
             serve(registry, store, where, command)
-        case cli.Generate():
+        case flags.Generate():
             result = generated(registry, store, command)
-        case cli.Export():
-            name, which = cli.model_and_version(command.model)
+        case flags.Export():
+            name, which = flags.model_and_version(command.model)
             version = registry.require(name, which)
             export(registry.load(version), command.to, command.format or command.to.suffix[1:])
             report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
@@ -48,21 +49,19 @@ def execute(command: Any) -> None:
     write_json(command.store.json, result)
 
 
-def serve(registry: Registry, store: Store, where: str | None, command: cli.Serve) -> NoReturn:
+def serve(registry: Registry, store: Store, where: str | None, command: flags.Serve) -> NoReturn:
     """Serve until the command is ended."""
     from deploy import serving
     from deploy.answers import Settings
 
-    name, which = cli.model_and_version(command.model)
+    name, which = flags.model_and_version(command.model)
     version = registry.require(name, which)
     serving.check_port(command.host, command.port, f"--host {command.host} --port {command.port}")
     if command.metrics_port is not None:
         serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
-    token = serving.token_of(command.host, command.token_file)
+    token = token_of(command.host, command.token_file)
     least, most = command.replicas
-    settings = Settings(
-        store.uri, name, which, where, token, serving.hosts_of(command.hosts), min_replicas=least, max_replicas=most
-    )
+    settings = Settings(store.uri, name, which, where, token, hosts_of(command.hosts), min_replicas=least, max_replicas=most)
     with serving.running(settings, command.host, command.port, command.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
@@ -70,12 +69,12 @@ def serve(registry: Registry, store: Store, where: str | None, command: cli.Serv
         serving.wait_for_the_end()
 
 
-def generated(registry: Registry, store: Store, command: cli.Generate) -> Mapping[str, Any]:
+def generated(registry: Registry, store: Store, command: flags.Generate) -> Mapping[str, Any]:
     """Write the samples that a command asks for."""
     from deploy.generate import generate, job_of
     from pipeline.ray_session import connected
 
-    version = registry.require(*cli.model_and_version(command.model))
+    version = registry.require(*flags.model_and_version(command.model))
     generator = registry.load(version)
     if command.phase is not None:
         runs = registry.lineage(version).phase_run_ids
@@ -91,7 +90,7 @@ def generated(registry: Registry, store: Store, command: cli.Generate) -> Mappin
     return {"version": version.number, "num_samples": command.num_samples, "files": job.num_parts}
 
 
-def register(registry: Registry, store: Store, command: cli.Register) -> Mapping[str, Any]:
+def register(registry: Registry, store: Store, command: flags.Register) -> Mapping[str, Any]:
     """Register the map that a reference names."""
     ref = store.resolve(command.run)
     version = registry.holding(ref, command.name)
@@ -107,7 +106,7 @@ def register(registry: Registry, store: Store, command: cli.Register) -> Mapping
     return {"name": command.name, "version": version.number, "metrics": metrics}
 
 
-def promoted(registry: Registry, command: cli.Promote) -> Mapping[str, Any]:
+def promoted(registry: Registry, command: flags.Promote) -> Mapping[str, Any]:
     """Promote a version."""
     rule = Rule.parse(command.require) if command.require else None
     number = None if command.version is None else str(command.version)

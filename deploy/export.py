@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from deploy.bundle import Sampler, example_of
+from deploy.versions.bundle import Sampler, example_of
 from pipeline.files import write_bytes
 from pipeline.generator import Generator
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from components.streams import stream
-from deploy import bundle
-from deploy.bundle import Lineage
-from deploy.registry import Registry, Version
+from deploy.versions import bundle
+from deploy.versions.bundle import Lineage
+from deploy.versions.registry import Registry, Version
 from pipeline.data.endpoints import Samples
 from pipeline.errors import Corrupt, MapNotFound, StoreUnavailable
 from pipeline.generator import Generator, load_generator

@@ -1,105 +1,23 @@
 """The command line of the search. Nothing heavy is imported before the arguments are known to be right."""
 
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from pipeline import cluster as clusters
-from pipeline import places
 from pipeline.cluster import Cluster
 from pipeline.command import program
 from pipeline.command.cli import check_json, parse_as, recipe_of
-from pipeline.command.flags import FlowFlags
 from pipeline.evaluation import size as evaluation_size
-from pipeline.evaluation.size import EvaluationSize
-from pipeline.places import Database, Tracking
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 from tune import space
+from tune.flags import Best, Resume, Run, Show, storage_url
 from tune.metrics import mode_of
 from tune.space import Axis
-
-
-@dataclass(frozen=True)
-class Where:
-    """Which MLflow, and which Optuna."""
-
-    tracking_uri: Tracking | None = None
-    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    storage: Database | None = None
-    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
-
-
-@dataclass(frozen=True)
-class Run(FlowFlags):
-    """Search for the best recipe: --space.FIELD LOW HIGH [log] or --space.FIELD CHOICE CHOICE ... for each field to search.
-
-    Without --space: h from 0.1 to 10 (log) and divergence in kl, jsd, softplus. Every phase of a trial is judged, so the best K
-    up to jko.num_phases is found as well. With --space.kind, kinds of network that are not the recipe's have their own defaults.
-    """
-
-    name: str | None = None
-    """name of the search; None: that of the recipe"""
-    num_trials: int = 24
-    """points of the space to try; the recipe's own values are the first where the space has them"""
-    metric: str = "w2"
-    """what `pipeline evaluate` measures: w2, sliced_w2, on_support, ..."""
-    mode: Literal["min", "max"] | None = None
-    """whether small or large values of the metric are good; None: what is known of it"""
-    against_cost: bool = False
-    """two objectives, the metric and the seconds of training: no trial is stopped early, the Pareto front is shown"""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """who proposes points"""
-    search_seed: int = 0
-    """seed of the proposals"""
-    num_confirmed: int = 3
-    """trials that are trained again with two more seeds in the end; 0 for none"""
-    max_concurrent: int | None = None
-    """trials side by side; None: as many as the cluster has room for"""
-    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    storage: Database | None = None
-    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a search that was interrupted; no finished phase is trained again."""
-
-    name: tyro.conf.Positional[str]
-    """name of the search"""
-    where: Where = field(default_factory=Where)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Show:
-    """Show the trials of a search."""
-
-    name: tyro.conf.Positional[str]
-    """name of the search"""
-    where: Where = field(default_factory=Where)
-    json: Path | None = None
-    """also write the result to this file"""
-
-
-@dataclass(frozen=True)
-class Best:
-    """Write the best recipe of a search as YAML, for `python -m pipeline run`."""
-
-    name: tyro.conf.Positional[str]
-    """name of the search"""
-    to: Path
-    """the file"""
-    where: Where = field(default_factory=Where)
-    json: Path | None = None
-    """also write the result to this file"""
-
 
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
@@ -155,13 +73,6 @@ def check(command: Any, axes: Sequence[Axis]) -> None:
             raise ValueError(f"--{flag.replace('_', '-')} must be {rule}, not {value}")
     mode_of(command.data, command.metric, command.mode)
     space.check(recipe_of(command), axes)
-
-
-def storage_url(given: str | None) -> str:
-    """Optuna's database."""
-    if given is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
-        return places.database("$SJKO_OPTUNA_STORAGE", variable)
-    return given or places.sqlite_url(clusters.home() / "optuna.db")
 
 
 def main(arguments: Sequence[str]) -> int:

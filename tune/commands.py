@@ -21,7 +21,7 @@ from pipeline.provenance import redacted
 from pipeline.store import claims
 from pipeline.store.phases import OWNER, Store
 from pipeline.words import command_line
-from tune import cli, figures, records, search, summary
+from tune import figures, flags, records, search, summary
 from tune.metrics import mode_of
 from tune.records import Found, Search, Trial
 from tune.space import Axis
@@ -32,14 +32,14 @@ from tune.watch import Watch, shown, text_of
 def execute(command: Any, axes: Sequence[Axis]) -> None:
     """Do what a parsed command says."""
     match command:
-        case cli.Run():
+        case flags.Run():
             result = run(command, axes)
-        case cli.Resume():
+        case flags.Resume():
             result = resume(command)
-        case cli.Show() | cli.Best():
+        case flags.Show() | flags.Best():
             store = open_store(command.where.tracking_uri)
             found, wanted = records.require(store, command.name, command.where.tracking_uri)
-            result = show(store, found, wanted) if isinstance(command, cli.Show) else best(store, found, wanted, command.to)
+            result = show(store, found, wanted) if isinstance(command, flags.Show) else best(store, found, wanted, command.to)
     write_json(command.json, result)
 
 
@@ -48,7 +48,7 @@ def open_store(tracking_uri: str | None) -> Store:
     return Store(clusters.tracking_uri(Cluster(tracking_uri=tracking_uri)))
 
 
-def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
+def run(command: flags.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
     """A new search."""
     wanted = Search(
         command.name or Path(command.recipe).stem,
@@ -66,7 +66,7 @@ def run(command: cli.Run, axes: Sequence[Axis]) -> Mapping[str, Any]:
         command.evaluation,
     )
     store = open_store(command.cluster.tracking_uri)
-    storage = cli.storage_url(command.storage)
+    storage = flags.storage_url(command.storage)
     clusters.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, wanted, claims.this_process())
     with contextlib.ExitStack() as stack:
@@ -96,7 +96,7 @@ def forgotten_without_result(
         raise
 
 
-def resume(command: cli.Resume) -> Mapping[str, Any]:
+def resume(command: flags.Resume) -> Mapping[str, Any]:
     """The rest of a search.
 
     Raises:
@@ -106,7 +106,7 @@ def resume(command: cli.Resume) -> Mapping[str, Any]:
     found, wanted = records.require(store, command.name, command.where.tracking_uri)
     require_idle(store, found, wanted.name)
     begun = bool(records.trials(store, wanted, found.run_id))
-    with search.opened(wanted, cli.storage_url(command.where.storage), create=not begun, again=True) as study:
+    with search.opened(wanted, flags.storage_url(command.where.storage), create=not begun, again=True) as study:
         store.tag(found.run_id, OWNER, claims.this_process())
         store.set_status(found.run_id, "RUNNING")
         records.close_trials(store, found.run_id, "KILLED")

@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.serving import is_loopback
+from deploy.access import is_loopback
 from deploy.web.bodies import EXAMPLE
 from deploy.web.refusals import Refused, refusal
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from flows import QUICK, tiny, train
 
-from deploy import bundle
 from deploy.cli import main
-from deploy.registry import Registry, Version
+from deploy.versions import bundle
+from deploy.versions.registry import Registry, Version
 from pipeline.command import actions
 from pipeline.data import endpoints
 from pipeline.errors import FlowError
@@ -198,7 +198,7 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
 def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = trained(store, 12)
     measured = actions.measured(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
-    monkeypatch.setattr("deploy.registry.evaluate", None)
+    monkeypatch.setattr("deploy.versions.registry.evaluate", None)
     found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
     assert found == pytest.approx(measured, rel=1e-5)
 

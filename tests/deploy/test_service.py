@@ -25,9 +25,9 @@ from live_service import TOKEN, Service
 from PIL import Image
 from ray.serve.schema import ServeDeploySchema
 
+from deploy.access import is_loopback, token_of
 from deploy.cli import main
 from deploy.models import Models, Order, blocks, draw
-from deploy.serving import is_loopback, token_of
 from deploy.web import wire
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster

@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.registry import CANDIDATE, Registry, Version
 from deploy.rules import Rule
+from deploy.versions.registry import CANDIDATE, Registry, Version
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.evaluation.measure import FULL, evaluate
 from pipeline.evaluation.size import EvaluationSize

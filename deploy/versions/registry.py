@@ -21,10 +21,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from deploy import bundle
-from deploy.bundle import Lineage
 from deploy.export import export
 from deploy.flavour import sjko_sampler
+from deploy.versions import bundle
+from deploy.versions.bundle import Lineage
 from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
 from pipeline.evaluation.measure import FULL, evaluate, measured_before
 from pipeline.evaluation.size import EvaluationSize
