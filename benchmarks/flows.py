@@ -65,8 +65,8 @@ def train_flow(
     for k, identity in enumerate(phases_of(recipe)):
         phase = identity
         if cpu_seconds is not None:
-            training = identity.problem["training"] | {"num_steps": NO_LIMIT, "steps_before": num_steps}
-            phase = replace(identity, problem=identity.problem | {"training": training})
+            training = replace(identity.training, num_steps=NO_LIMIT)
+            phase = replace(identity, training=training, steps_before=num_steps)
         if state is None:
             state = new_state(phase, endpoints, CPU)
             anchor = first_anchor(shape_of(phase, endpoints))

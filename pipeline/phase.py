@@ -3,137 +3,176 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pipeline.recipe import DATASETS, SIDES, Data, Jko, Network, Recipe, Training
+from pipeline.recipe import DATASETS, GROUPS, SIDES, Data, Jko, Network, Recipe, Training
 
+Group = TypeVar("Group", Data, Jko, Training)
 METHOD_VERSION = 3
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
-LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed")
-"""Fields of `Data` that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
+OF_FLOWS = ("num_phases", "first_h", "first_num_steps")
+"""Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
+LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16")
+"""Fields that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
+UNUSED: dict[str, Any] = {
+    "dim": Data.dim,
+    "cost": "squared",
+    "z": "shared",
+    "parametrization": "direct",
+    "penalty_every": 1,
+    "steps_before": 0,
+}
+"""Fields that may be without influence, and the value that then stands for any: null in the canonical form."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Phase:
     """What phase k computes. Equal phases have equal fingerprints and equal results, whatever machine trains them.
+
+    A value without influence is replaced by the one in `UNUSED`, so readers take every field as it is.
+
+        >>> first, second = phases_of(Recipe(jko=Jko(num_phases=2, first_h=1.0, h=3.0)))
+        >>> first.jko.h, second.jko.h
+        (1.0, 3.0)
 
     Attributes:
         k: number of the phase, counted from 0.
         parent: fingerprint of phase k - 1; None for phase 0, whose anchor T_{-1} is the identity.
-        problem: every other value that the result depends on, JSON-ready; values without influence are None.
+        jko: the step, with the h of this phase; `num_phases` and `first_h` say nothing here.
+        training: how it is solved, with the number of steps of this phase; `first_num_steps` says nothing here.
+        steps_before: optimizer steps of all earlier phases, over which learning rates have fallen.
+        method_version: of the code that computes it.
     """
 
     k: int
     parent: str | None
-    problem: dict[str, Any]
+    seed: int
+    data: Data
+    network: Network
+    jko: Jko
+    training: Training
+    steps_before: int
+    method_version: int
 
     @classmethod
     def of(cls, recipe: Recipe, *, k: int, parent: str | None) -> Self:
         """Phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
-        first = k == 0
-        jko = {name: value for name, value in fields_of(recipe.jko).items() if name not in ("num_phases", "first_h")}
-        training = {name: value for name, value in fields_of(recipe.training).items() if name != "first_num_steps"}
-        if first and recipe.jko.first_h is not None:
-            jko["h"] = float(recipe.jko.first_h)
-        if first and recipe.training.first_num_steps is not None:
-            training["num_steps"] = recipe.training.first_num_steps
-        if math.isinf(jko["h"]):  # no cost: its convention has no influence
-            jko |= {"h": "inf", "cost": None}
-        anchored = not first and jko["h"] != "inf"
-        if not anchored or recipe.network.z_dim == 0:  # no anchor, or one without z
-            jko["z"] = None
-        if recipe.training.r1 == recipe.training.r2 == 0:
-            training["penalty_every"] = None
-        if first:  # with one map there is nothing to compose
-            jko["parametrization"] = None
-        for name in ("target_noise", "bfloat16"):
-            if training[name] == getattr(Training, name):
-                del training[name]
-        first_steps = recipe.training.first_num_steps or recipe.training.num_steps
-        training["steps_before"] = 0 if first else first_steps + (k - 1) * recipe.training.num_steps
-        if math.isinf(training["lr_decay_steps"]):  # constant rates: where the phase stands in the flow has no influence
-            training |= {"lr_decay_steps": "inf", "steps_before": None}
-        problem = {
-            "method_version": METHOD_VERSION,
-            "seed": recipe.seed,
-            "data": _data_of(recipe.data),
-            "network": _network_of(recipe.network),
-            "jko": jko,
-            "training": training,
-        }
-        return cls(k, parent, problem)
+        data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
+        first_h = jko.h if jko.first_h is None else jko.first_h
+        first_num_steps = training.first_num_steps or training.num_steps
+        steps_before = first_num_steps + (k - 1) * training.num_steps if k else 0
+        jko = replace(jko, h=jko.h if k else first_h, num_phases=Jko.num_phases, first_h=None)
+        training = replace(training, num_steps=training.num_steps if k else first_num_steps, first_num_steps=None)
+        if data.target in DATASETS and data.size == DATASETS[data.target][1]:  # what the set comes with
+            data = replace(data, size=None)
+        if network.kind in SIDES:  # the convolutional ones have a depth of their own
+            network = replace(network, depth=Network.depth)
+        phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, METHOD_VERSION)
+        unused = {name: UNUSED[name] for name in phase.unused()}
+        return replace(
+            phase,
+            data=_with(phase.data, unused),
+            jko=_with(phase.jko, unused),
+            training=_with(phase.training, unused),
+            steps_before=unused.get("steps_before", steps_before),
+        )
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        value = json.loads(text)
-        return cls(value["k"], value["parent"], value["problem"])
+    def unused(self) -> set[str]:
+        """Names of the fields that have no influence on the result, whatever they are."""
+        has_cost = math.isfinite(self.jko.h)
+        has_anchor = self.k > 0 and has_cost
+        without_influence = {
+            "dim": self.data.target != "gaussian",  # the others have their own
+            "cost": not has_cost,
+            "z": not has_anchor or self.network.z_dim == 0,
+            "parametrization": self.k == 0,  # with one map there is nothing to compose
+            "penalty_every": self.training.r1 == self.training.r2 == 0,
+            "steps_before": math.isinf(self.training.lr_decay_steps),  # constant rates, wherever in the flow
+        }
+        return {name for name, holds in without_influence.items() if holds}
 
     def to_json(self) -> str:
         """The canonical form that is hashed: sorted keys, no spaces, shortest exact floats."""
-        value = {"k": self.k, "parent": self.parent, "problem": self.problem}
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return self._canonical
 
-    def __hash__(self) -> int:
-        return hash(self.fingerprint)
+    @cached_property
+    def _canonical(self) -> str:
+        groups = {name: asdict(getattr(self, name)) for name in GROUPS}
+        groups["training"]["steps_before"] = self.steps_before
+        unused = self.unused()
+        problem: dict[str, Any] = {"method_version": self.method_version, "seed": self.seed}
+        for name, group in groups.items():
+            problem[name] = {
+                field: None if field in unused else "inf" if value == math.inf else value
+                for field, value in group.items()
+                if field not in OF_FLOWS and (field not in LATER_FIELDS or value != getattr(GROUPS[name], field))
+            }
+        return _dumped({"k": self.k, "parent": self.parent, "problem": problem})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The phase of a canonical form; that of an earlier version keeps its fingerprint, whatever fields it knew."""
+        value = json.loads(text)
+        problem = value["problem"]
+
+        def group(name: str) -> Any:
+            types = {field.name: field.type for field in fields(GROUPS[name])}
+            present = {field: UNUSED.get(field) if each is None else each for field, each in problem[name].items()}
+            given = {field: each for field, each in present.items() if field != "steps_before" and each is not None}
+            return GROUPS[name](**{field: float(each) if types.get(field) is float else each for field, each in given.items()})
+
+        groups = {name: group(name) for name in GROUPS}
+        steps_before = problem["training"].get("steps_before") or UNUSED["steps_before"]
+        head = {"k": value["k"], "parent": value["parent"], "seed": problem["seed"]}
+        phase = cls(**head, **groups, steps_before=steps_before, method_version=problem["method_version"])
+        vars(phase)["_canonical"] = _dumped(value)  # not made anew, since earlier versions left out other fields
+        return phase
+
+    def values(self) -> dict[str, Any]:
+        """Everything beside k and the parent that the result depends on, by group, as the canonical form has it."""
+        return dict(json.loads(self.to_json())["problem"])
 
     @cached_property
     def fingerprint(self) -> str:
         """First 80 bits of the sha256 of the canonical form, in hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
 
-    @property
-    def data(self) -> Data:
-        data = self.problem["data"]
-        return Data(**(data if data["dim"] is not None else {**data, "dim": Data.dim}))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Phase) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     @property
-    def network(self) -> Network:
-        return Network(**self.problem["network"])
-
-    @property
-    def h(self) -> float:
-        return float(self.problem["jko"]["h"])
+    def num_steps(self) -> int:
+        """Optimizer steps of this phase."""
+        return self.training.num_steps
 
     @property
     def composed(self) -> bool:
         """Whether T_k is an increment on top of phases 0, ..., k - 1."""
-        return bool(self.problem["jko"]["parametrization"] == "composed")
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether networks run in 16 bits."""
-        return bool(self.problem["training"].get("bfloat16", False))
+        return self.jko.parametrization == "composed"
 
     @property
     def target_noise(self) -> float:
         """Standard deviation of the noise on target samples in this phase."""
-        return float(self.problem["training"].get("target_noise", 0.0)) / (self.k + 1)
-
-    @property
-    def num_steps(self) -> int:
-        return int(self.problem["training"]["num_steps"])
+        return self.training.target_noise / (self.k + 1)
 
 
-def _data_of(data: Data) -> dict[str, Any]:
-    """The data without what has no influence: d where the target has its own, the size that a set comes with."""
-    values = asdict(data)
-    if data.target != "gaussian":
-        values["dim"] = None
-    if data.target in DATASETS and data.size == DATASETS[data.target][1]:
-        values["size"] = None
-    return {name: value for name, value in values.items() if name not in LATER_FIELDS or value != getattr(Data, name)}
+def _dumped(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _network_of(network: Network) -> dict[str, Any]:
-    """The network; the convolutional ones have a depth of their own, so theirs is the default whatever a recipe says."""
-    return {**asdict(network), "depth": Network.depth if network.kind in SIDES else network.depth}
+def _with(group: Group, values: dict[str, Any]) -> Group:
+    """Replace those values that are fields of the group."""
+    return replace(group, **{field.name: values[field.name] for field in fields(group) if field.name in values})
 
 
-def fields_of(group: Jko | Training) -> dict[str, Any]:
-    """The fields of a group; h = 3 and h = 3.0 are one recipe, and so are 0.0 and -0.0."""
-    return {f.name: float(v) + 0.0 if f.type is float else v for f in fields(group) for v in [getattr(group, f.name)]}
+def _as_floats(group: Group) -> Group:
+    """Make floats of whole numbers where floats are meant: h = 3 and h = 3.0 are one recipe, and so are 0.0 and -0.0."""
+    return _with(group, {field.name: float(getattr(group, field.name)) + 0.0 for field in fields(group) if field.type is float})
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:

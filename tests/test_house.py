@@ -90,6 +90,11 @@ def test_nothing_is_ever_pickled_or_unpickled() -> None:
         assert not re.search(r"pickle|torch\.(load|save)\(", text), path
 
 
+def test_nobody_takes_a_phase_for_a_dictionary() -> None:
+    for path in [*SOURCES, *(ROOT / "benchmarks").glob("*.py")]:
+        assert not re.search(r"phase\w*\.problem\b|phase\.values\(\)\[|\.problem\[", path.read_text()), path
+
+
 @pytest.mark.parametrize("package", ["pipeline", "deploy", "tune"])
 @pytest.mark.real
 def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None:

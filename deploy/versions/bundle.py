@@ -161,7 +161,7 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         *(f"| {k} | {run_id} |" for k, run_id in enumerate(lineage.phase_run_ids)),
         "",
         "```json",
-        json.dumps(phase.problem, indent=1),
+        json.dumps(phase.values(), indent=1),
         "```",
         "",
     ]

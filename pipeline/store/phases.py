@@ -70,7 +70,7 @@ class Store(Runs):
     def create_phase_run(self, phase: Phase, flow_run_id: str, owner: str) -> str:
         """A new run for a phase, below its flow."""
         tags = {FINGERPRINT: phase.fingerprint, KIND: "phase", "sjko.k": str(phase.k), OWNER: owner}
-        return self.create(f"phase {phase.k}", tags, phase.problem, parent=flow_run_id)
+        return self.create(f"phase {phase.k}", tags, phase.values(), parent=flow_run_id)
 
     def find(self, phase: Phase, *, mark: bool = True, runs: Sequence[Run] | None = None) -> MapRef | None:
         """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped.

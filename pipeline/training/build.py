@@ -42,9 +42,8 @@ def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
 
 def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State:
     """The state before the first step of phase 0."""
-    training = phase.problem["training"]
-    betas = training["beta1"], training["beta2"]
-    state = states.new_state(shape_of(phase, endpoints), seed=phase.problem["seed"], betas=betas, device=device)
+    betas = phase.training.beta1, phase.training.beta2
+    state = states.new_state(shape_of(phase, endpoints), seed=phase.seed, betas=betas, device=device)
     if phase.network.second_order:
         assert isinstance(state.potential, PerceptronPotential)
         ends = enumerate((endpoints.target, endpoints.source))
@@ -61,30 +60,21 @@ def first_anchor(shape: Shape) -> list[nn.Module]:
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
     """Objective and schedule of the phase."""
-    jko, training = phase.problem["jko"], phase.problem["training"]
-    objective = Objective(
-        divergence=jko["divergence"],
-        source_divergence=jko["source_divergence"],
-        cost=jko["cost"] or "squared",  # None where h is infinite and there is no cost
-        h=phase.h,
-        r1=training["r1"],
-        r2=training["r2"],
-        fit=jko["fit"],
-    )
-    decay_steps, steps_before = float(training["lr_decay_steps"]), training["steps_before"] or 0
+    jko, training = phase.jko, phase.training
+    objective = Objective(jko.divergence, jko.source_divergence, jko.cost, jko.h, training.r1, training.r2, jko.fit)
 
     def learning_rates(step: int) -> tuple[float, float]:
-        factor = 1 / (1 + (steps_before + step) / decay_steps)
-        return factor * training["map_lr"], factor * training["potential_lr"]
+        factor = 1 / (1 + (phase.steps_before + step) / training.lr_decay_steps)
+        return factor * training.map_lr, factor * training.potential_lr
 
     return Problem(
         objective=objective,
         composed=phase.composed,
-        num_steps=phase.num_steps,
+        num_steps=training.num_steps,
         learning_rates=learning_rates,
-        penalty_every=training["penalty_every"] or 1,
-        ema_decay=training["ema_decay"],
-        bfloat16=phase.bfloat16,
+        penalty_every=training.penalty_every,
+        ema_decay=training.ema_decay,
+        bfloat16=training.bfloat16,
         num_microbatches=num_microbatches,
         compiled=compiled,
     )
@@ -107,8 +97,8 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
     Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
     target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.
     """
-    seed, n = phase.problem["seed"], phase.problem["training"]["batch_size"]
-    z_dim, shared = phase.network.z_dim, phase.problem["jko"]["z"] != "independent"
+    seed, n = phase.seed, phase.training.batch_size
+    z_dim, shared = phase.network.z_dim, phase.jko.z == "shared"
 
     def draw(step: int) -> Batch:
         def rng(purpose: str) -> np.random.Generator:

@@ -35,7 +35,7 @@ def initial_state(phase: Phase, before: Trained | None, endpoints: Endpoints, st
         if phase.parent is not None:
             states.load_tensors(state, store.load(store.published(phase.parent), states.FILES), step=0)
     if phase.composed:
-        states.fresh_map(state, shape_of(phase, endpoints), seed=phase.problem["seed"])
+        states.fresh_map(state, shape_of(phase, endpoints), seed=phase.seed)
     return state
 
 

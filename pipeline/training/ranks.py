@@ -70,5 +70,5 @@ def ranks_of(*, local: bool) -> Ranks:
 
 def share_of(phase: Phase, ranks: Ranks, num_microbatches: int) -> Share:
     """This worker's rows of the phase's batches."""
-    n, unit = phase.problem["training"]["batch_size"], indivisible(phase.network, num_microbatches)
+    n, unit = phase.training.batch_size, indivisible(phase.network, num_microbatches)
     return Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)

@@ -136,7 +136,7 @@ def trained_on(ranks: Ranks, job: Job) -> str:
 
 def say_if_slow(phase: Phase, run_id: str, store: Store, ranks: Ranks, job: Job) -> None:
     """Warn where this machine would be faster at another precision: in the worker's log, and by a tag on the user's screen."""
-    if ranks.device.type == "cpu" and phase.bfloat16:
+    if ranks.device.type == "cpu" and phase.training.bfloat16:
         shape = shape_from(phase.network, sample_shape(phase.data))
         if (sentence := slow_bfloat16(shape, share_of(phase, ranks, job.num_microbatches).num_rows)) is not None:
             store.tag(run_id, SLOW, sentence)
@@ -209,5 +209,5 @@ def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[s
                 raise Diverged(phase.k, at, name, last_finite)
         last_finite = dict(zip(Losses._fields, row, strict=True))
     means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
-    source_fixed = phase.problem["jko"]["source_divergence"] == "linear"  # otherwise L_v contains the cost
+    source_fixed = phase.jko.source_divergence == "linear"  # otherwise L_v contains the cost
     return {**means, "divergence": -means["potential_loss"]} if source_fixed else means

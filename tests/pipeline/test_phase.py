@@ -77,7 +77,9 @@ def test_what_has_no_influence_does_not_enter() -> None:
 
 def test_constant_rates_do_not_remember_how_long_the_first_phase_was_beyond_its_result() -> None:
     recipe = tiny(lr_decay_steps=float("inf"))
-    assert phases_of(recipe)[1].problem["training"]["steps_before"] is None
+    phase = phases_of(recipe)[1]
+    assert phase.values()["training"]["steps_before"] is None
+    assert phase.steps_before == 0
 
 
 def test_a_phase_survives_its_json() -> None:
