@@ -21,7 +21,7 @@ from components.image_metrics import frechet_distance
 from components.jko import train_phase
 from components.metrics import mode_statistics, precision_recall
 from components.streams import stream
-from pipeline.data.preparing.readers import read_idx
+from pipeline.data.preparing.idx import read_idx
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 
@@ -85,7 +85,7 @@ def flow(
 
 def drawn(network: nn.Module, ends: "Endpoints", n: int, draw: int) -> np.ndarray:
     """Draw n samples of a deterministic map in the data's own units, from the numbers that evaluation takes."""
-    x = torch.from_numpy(ends.source(n, stream(0, "evaluation_source", step=draw)))
+    x = torch.from_numpy(ends.source.sample(n, stream(0, "evaluation_source", step=draw)))
     return ends.to_units(push_through([network], x.to(next(network.parameters()).device), None).cpu().numpy())
 
 
@@ -106,7 +106,7 @@ def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[
         distance = float(np.mean([exact_w2(x, y) for x, y in zip(samples, held_out, strict=True)]))
         row = {"data": name, "k": phase.k, "steps": num_steps, "train_seconds": spent, "w2": distance, "w2_floor": floor}
         row |= {"over_floor": distance / floor}
-        if ends.modes is not None and ends.modes.mode_of is not None:
+        if ends.modes is not None:
             found = mode_statistics(ends.modes.mode_of(np.concatenate(samples)), ends.modes.mode_weights)
             row |= {"modes": len(ends.modes.mode_weights), "modes_covered": found["modes_covered"]}
         yield row
@@ -114,12 +114,14 @@ def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[
 
 def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
     """A row per phase with steps and seconds, and figures in LeNet's features for the last."""
-    from pipeline.data.endpoints import image_endpoints
-    from pipeline.data.image_sets import Mapped
+    from pipeline.data.analytic import noise
+    from pipeline.data.endpoints import between
+    from pipeline.data.images.images import Images, Mapped
     from pipeline.evaluation.extractors import extractor
 
     train, test = (read_idx(folder / name)[:, None] for name in FILES)
-    ends, looks = image_endpoints(recipe.data, Mapped(train, test)), extractor("lenet")
+    images, looks = Images(Mapped(train, test), recipe.data.flip), extractor("lenet")
+    ends = between(noise(images.shape), images, standardise=recipe.data.standardise)
     seconds = 5.0 if bench.quick else FASHION_SECONDS
     for phase, network, num_steps, spent in flow(bench, recipe, ends, seconds):
         row = {"data": "fashion_mnist", "k": phase.k, "steps": num_steps, "train_seconds": spent}
@@ -139,15 +141,17 @@ def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
 
 def reading(bench: Bench) -> Iterator[Row]:
     """Time a step's whole input: noise drawn, images taken from memory and scaled, all moved to the device."""
-    from pipeline.data.endpoints import image_endpoints
-    from pipeline.data.image_sets import Mapped
+    from pipeline.data.analytic import noise
+    from pipeline.data.endpoints import between
+    from pipeline.data.images.images import Images, Mapped
     from pipeline.training.build import batches_of
 
     names = {"light": "fashion_mnist", "large": "cifar10_large", "large_256": "celeba_hq_256"}
     for network in bench.networks:
         recipe, (shape, sizes) = recipe_named(names[network]), TIMED[network]
         pixels = np.random.default_rng(0).integers(256, size=(2000, *shape.sample_shape), dtype=np.uint8)
-        ends = image_endpoints(recipe.data, Mapped(pixels, pixels[:100]))
+        images = Images(Mapped(pixels, pixels[:100]), recipe.data.flip)
+        ends = between(noise(images.shape), images, standardise=recipe.data.standardise)
         for n in sizes:
             phase = phases_of(replace(recipe, training=replace(recipe.training, batch_size=n)))[0]
             batches = map(batches_of(phase, ends, slice(None), bench.device), count())

@@ -8,6 +8,7 @@ over k phases.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ import torch
 from benchmarks.flows import Trained, shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.streams import normal, stream
-from pipeline.data.endpoints import Endpoints, Sampler, Samples
+from pipeline.data.analytic import Analytic
+from pipeline.data.endpoints import Samples, between
 from pipeline.recipe import Recipe
 from tests.closed_forms import Gaussian, bures_uvp, gaussian_jko_step, optimal_potential
 
@@ -61,17 +63,8 @@ def moments_of(samples: Samples) -> Gaussian:
 def solve(source: Gaussian, target: Gaussian, h: float, num_phases: int, recipe: Recipe) -> Iterator[Trained]:
     """Train the flow between two Gaussians, phase by phase."""
     recipe = replace(recipe, jko=replace(recipe.jko, h=h, num_phases=num_phases))
-    dim = len(source[0])
-
-    def sampler(gaussian: Gaussian) -> Sampler:
-        return lambda n, rng: draw_from(gaussian, n, rng)
-
-    return train_flow(
-        recipe,
-        ends=Endpoints(
-            (dim,), sampler(source), sampler(target), sampler(target), sampler(target), None, np.zeros(dim), 1.0, None
-        ),
-    )
+    ends = (Analytic((len(mean),), partial(draw_from, (mean, covariance))) for mean, covariance in (source, target))
+    return train_flow(recipe, ends=between(*ends, standardise=False))
 
 
 def potential_r2(potential: torch.nn.Module, after: Gaussian, target: Gaussian, rng: np.random.Generator) -> float:

@@ -61,8 +61,8 @@ def train(
     def train_step(step: int) -> None:
         optimizer.param_groups[0]["lr"] = lr / (1 + step / training.lr_decay_steps)
         x0, x1 = (
-            torch.from_numpy(sample(training.batch_size, stream(seed, purpose, step=step)))
-            for sample, purpose in ((endpoints.source, "source"), (endpoints.target, "target"))
+            torch.from_numpy(end.sample(training.batch_size, stream(seed, purpose, step=step)))
+            for end, purpose in ((endpoints.source, "source"), (endpoints.target, "target"))
         )
         t, x, u = matcher.sample_location_and_conditional_flow(x0, x1)
         with torch.autocast("cpu", torch.bfloat16, enabled=training.bfloat16):

@@ -16,11 +16,13 @@ from benchmarks.harness import Pivot, Row, main
 from components.streams import stream
 from pipeline import ray_session
 from pipeline.cluster import Cluster
-from pipeline.data.image_sets import At, ImageSet, Mapped, open_images
-from pipeline.data.originals import Original, Originals
-from pipeline.data.pixels import Encoding
+from pipeline.data.images.images import Mapped
+from pipeline.data.images.pixels import Encoding
+from pipeline.data.images.prepared import PreparedSet, open_images
+from pipeline.data.images.streaming import Streamed
+from pipeline.data.preparing.originals import Original, Originals
 from pipeline.data.preparing.prepare import plan_of, prepare
-from pipeline.data.streaming import Streamed
+from pipeline.data.source import At
 
 BATCH_SIZE, NUM_TEST = 64, 64
 SHAPES = {"1 x 28 x 28 raw": (1, 28), "3 x 32 x 32 raw": (3, 32), "3 x 64 x 64 png": (3, 64)}
@@ -42,11 +44,11 @@ def measure(case: Row) -> Iterator[Row]:
             cpu_before, began = time.process_time(), time.perf_counter()
             reader = Streamed(images) if streamed else Mapped(images.mapped("train"), images.mapped("test"))
             rows = slice(0, BATCH_SIZE)
-            reader.batch("target", At(0, 0, 0, BATCH_SIZE, rows))
+            reader.batch(At("target", 0, 0, 0, BATCH_SIZE, rows))
             first = time.perf_counter()
             num_steps = case["num_images"] // BATCH_SIZE
             for step in range(1, num_steps):
-                reader.batch("target", At(0, 0, step, BATCH_SIZE, rows))
+                reader.batch(At("target", 0, 0, step, BATCH_SIZE, rows))
             seconds = time.perf_counter() - first
         yield {
             "seconds_to_first": first - began,
@@ -56,7 +58,7 @@ def measure(case: Row) -> Iterator[Row]:
         }
 
 
-def prepared(case: Row, folder: Path) -> ImageSet:
+def prepared(case: Row, folder: Path) -> PreparedSet:
     """Noise as a prepared set, in shards of the usual size."""
     channels, side = SHAPES[case["images"]]
     splits = {}

@@ -42,7 +42,7 @@ def measure(case: Row) -> Iterator[Row]:
     velocity = VelocityNetwork() if len(endpoints.shape) == 1 else Velocity(endpoints.shape, recipe.network.width)
     generator = Generator(phase, endpoints, [network])
     many = Generator(phase, endpoints, [EulerMap(velocity.requires_grad_(False).eval(), EULER_STEPS)])
-    x = torch.from_numpy(endpoints.source(N, np.random.default_rng(0)))
+    x = torch.from_numpy(endpoints.source.sample(N, np.random.default_rng(0)))
     z = torch.zeros(N, recipe.network.z_dim) if recipe.network.z_dim else None
     ways: dict[str, Callable[[int], object]] = {
         "generator": lambda i: generator.sample(N, i),

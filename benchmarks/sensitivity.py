@@ -15,11 +15,10 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
 from components.streams import stream
-from pipeline.data.endpoints import DATASET_READERS
+from pipeline.data.sets import fashion_mnist
 from pipeline.evaluation.extractors import Images, Pixels, extractor
 from pipeline.evaluation.image_metrics import image_metrics
 from pipeline.evaluation.lenet import NUM_CLASSES
-from pipeline.evaluation.train_lenet import LABEL_READERS
 
 NUM_SAMPLES, NUM_DISTINCT = 5000, 100
 SEEDS = {"lenet": 3, "effnet": 1}  # effnet takes 20 ms of a core per image
@@ -71,8 +70,8 @@ def spoilt(images: Pixels, classes: np.ndarray, harm: str, strength: float, *, n
 def measure(case: Row) -> Iterator[Row]:
     """One row."""
     began, n, seed = time.process_time(), case["n"], case["seed"]
-    train, test = DATASET_READERS["fashion_mnist"]()
-    classes, _ = LABEL_READERS["fashion_mnist"]()
+    train, test = fashion_mnist.read_images()
+    classes, _ = fashion_mnist.read_labels()
     mine, others = np.array_split(stream(seed, "evaluation_floor").permutation(len(train)), 2)
     samples = spoilt(train[mine], classes[mine], case["harm"], case["strength"], n=n, seed=seed)
     reference = unit_range(test[stream(seed, "evaluation_target").permutation(len(test))[:n]])

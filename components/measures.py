@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 
 from components.streams import normal
 
@@ -21,24 +20,35 @@ TAU = 2 * np.pi
 
 
 @dataclass(frozen=True)
+class Modes:
+    """The modes of a measure.
+
+    Attributes:
+        mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none.
+        mode_weights: probability of each mode.
+    """
+
+    mode_of: Callable[[Points], Labels]
+    mode_weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Measure:
     """A probability measure on R^dim.
+
+    Example:
+        >>> MOONS.sample(3, np.random.default_rng(0)).shape
+        (3, 2)
 
     Attributes:
         dim: dimension d.
         sample: (number of samples, generator) -> float32 samples of shape (n, d).
-        mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none; None where there are no modes.
-        mode_weights: probability of each mode; empty where there are no modes.
+        modes: None where there are none.
     """
 
     dim: int
     sample: Callable[[int, np.random.Generator], Points]
-    mode_of: Callable[[Points], Labels] | None = None
-    mode_weights: tuple[float, ...] = ()
-
-
-def _standard_normal(n: int, rng: np.random.Generator, *, dim: int) -> Points:
-    return normal(rng, n, dim)
+    modes: Modes | None = None
 
 
 def gaussian_moments(dim: int) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
@@ -48,6 +58,17 @@ def gaussian_moments(dim: int) -> tuple[Float[np.ndarray, " d"], Float[np.ndarra
     basis = np.cos(np.pi * (grid[None, :] + 0.5) * grid[:, None] / dim)
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
     return np.ones(dim), basis.T @ np.diag(eigenvalues) @ basis
+
+
+def gaussian(dim: int) -> Measure:
+    """Make the measure `gaussian` of a dimension, a correlated Gaussian with the moments of `gaussian_moments`.
+
+    Example:
+        >>> gaussian(5).sample(3, np.random.default_rng(0)).shape
+        (3, 5)
+    """
+    mean, covariance = gaussian_moments(dim)
+    return Measure(dim, partial(_gaussian, mean=mean, root=np.linalg.cholesky(covariance)))
 
 
 def _gaussian(n: int, rng: np.random.Generator, *, mean: np.ndarray, root: np.ndarray) -> Points:
@@ -65,7 +86,8 @@ def _nearest_centre(x: Points, *, centres: np.ndarray, std: float) -> Labels:
 
 def _mixture_measure(centres: np.ndarray, std: float) -> Measure:
     weights = (1 / len(centres),) * len(centres)
-    return Measure(2, partial(_mixture, centres=centres, std=std), partial(_nearest_centre, centres=centres, std=std), weights)
+    modes = Modes(partial(_nearest_centre, centres=centres, std=std), weights)
+    return Measure(2, partial(_mixture, centres=centres, std=std), modes)
 
 
 RADII, RING_STD = np.array([4.0, 8.0]), 0.2
@@ -136,6 +158,8 @@ def _pinwheel(n: int, rng: np.random.Generator) -> Points:
 
 def _nearest_arc(x: Points, *, curve: Float[np.ndarray, "m 2"], arcs: Int[np.ndarray, " m"], std: float) -> Labels:
     """Index of the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it; -1 for NaN."""
+    from scipy.spatial import cKDTree  # a tenth of a second, which reading a recipe need not wait for
+
     finite = np.isfinite(x).all(1)
     distance, nearest = cKDTree(curve).query(np.where(finite[:, None], x, 0.0))
     return np.where(finite & (distance <= 3 * std), arcs[nearest], -1)
@@ -146,7 +170,7 @@ def _curve_measure(
 ) -> Measure:
     """A noisy curve, given by points in order of equal probability, cut into arcs of equal probability."""
     arcs = np.arange(len(curve)) * num_arcs // len(curve)
-    return Measure(2, sample, partial(_nearest_arc, curve=curve, arcs=arcs, std=std), (1 / num_arcs,) * num_arcs)
+    return Measure(2, sample, Modes(partial(_nearest_arc, curve=curve, arcs=arcs, std=std), (1 / num_arcs,) * num_arcs))
 
 
 def _dark_square(x: Points) -> Labels:
@@ -159,29 +183,11 @@ _QUANTILES = (np.arange(6000) + 0.5) / 6000
 _GRID = np.array([(x, y) for x in (-6, -3, 0, 3, 6) for y in (-6, -3, 0, 3, 6)], dtype=np.float64)
 _OCTAGON = 12 * np.stack([np.cos(TAU * np.arange(8) / 8), np.sin(TAU * np.arange(8) / 8)], 1)
 
-PLANAR: dict[str, Measure] = {
-    "gauss8": _mixture_measure(_OCTAGON, 0.4**0.5),
-    "gauss25": _mixture_measure(_GRID, 0.0707),
-    "two_circles": Measure(2, _two_circles, _nearest_ring, (0.5, 0.5)),
-    "moons": _curve_measure(_moons, np.concatenate([_upper_moon(np.pi * _QUANTILES), _lower_moon(np.pi * _QUANTILES)]), 0.05, 2),
-    "checkerboard": Measure(2, _checkerboard, _dark_square, (1 / 8,) * 8),
-    "spiral": _curve_measure(_spiral, _spiral_arm(_QUANTILES), 0.1, 6),
-    "swiss_roll": _curve_measure(_swiss_roll, _swiss_roll_arm(_QUANTILES), 0.1, 6),
-    "pinwheel": Measure(2, _pinwheel),
-}
-
-
-def measure(name: str, dim: int = 2) -> Measure:
-    """The measure called `name`: `normal` is N(0, I) and `gaussian` a correlated Gaussian, both of any dimension.
-
-    Raises:
-        ValueError: a planar measure was asked for in another dimension than 2.
-    """
-    if name == "normal":
-        return Measure(dim, partial(_standard_normal, dim=dim))
-    if name == "gaussian":
-        mean, covariance = gaussian_moments(dim)
-        return Measure(dim, partial(_gaussian, mean=mean, root=np.linalg.cholesky(covariance)))
-    if dim != 2:
-        raise ValueError(f"data.dim: {name} lies in the plane, so data.dim must be 2, not {dim}")
-    return PLANAR[name]
+GAUSS8 = _mixture_measure(_OCTAGON, 0.4**0.5)
+GAUSS25 = _mixture_measure(_GRID, 0.0707)
+TWO_CIRCLES = Measure(2, _two_circles, Modes(_nearest_ring, (0.5, 0.5)))
+MOONS = _curve_measure(_moons, np.concatenate([_upper_moon(np.pi * _QUANTILES), _lower_moon(np.pi * _QUANTILES)]), 0.05, 2)
+CHECKERBOARD = Measure(2, _checkerboard, Modes(_dark_square, (1 / 8,) * 8))
+SPIRAL = _curve_measure(_spiral, _spiral_arm(_QUANTILES), 0.1, 6)
+SWISS_ROLL = _curve_measure(_swiss_roll, _swiss_roll_arm(_QUANTILES), 0.1, 6)
+PINWHEEL = Measure(2, _pinwheel)

@@ -22,7 +22,7 @@ import torch
 from components.streams import stream
 from deploy.models import push_in_blocks
 from pipeline.data.endpoints import Samples, load_source
-from pipeline.data.streaming import quieten_ray_data
+from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of

@@ -40,7 +40,7 @@ class Generator:
 
     def source(self, n: int, draw: int = 0) -> Samples:
         """n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
-        return self.endpoints.to_units(self.endpoints.source(n, stream(0, "evaluation_source", step=draw)))
+        return self.endpoints.to_units(self.endpoints.source.sample(n, stream(0, "evaluation_source", step=draw)))
 
     def sample(self, n: int, draw: int = 0) -> Samples:
         """n samples in the data's own units; equal draws give equal samples, and equal x for every phase."""
@@ -48,7 +48,7 @@ class Generator:
 
     def noise(self, n: int, of_x: np.random.Generator, of_z: np.random.Generator) -> tuple[Samples, Samples]:
         """x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
-        return self.endpoints.source(n, of_x), normal(of_z, n, self.phase.network.z_dim)
+        return self.endpoints.source.sample(n, of_x), normal(of_z, n, self.phase.network.z_dim)
 
     def push(self, x: Samples, z: Samples) -> Samples:
         """T(x, z) in the data's own units."""

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-from pipeline.recipe import DATASETS, GROUPS, SIDES, Data, Jko, Network, Recipe, Training
+from pipeline.data.specs import spec_of
+from pipeline.recipe import GROUPS, SIDES, Data, Jko, Network, Recipe, Training
 
 Group = TypeVar("Group", Data, Jko, Training)
 METHOD_VERSION = 3
@@ -65,8 +66,7 @@ class Phase:
         steps_before = first_num_steps + (k - 1) * training.num_steps if k else 0
         jko = replace(jko, h=jko.h if k else first_h, num_phases=Jko.num_phases, first_h=None)
         training = replace(training, num_steps=training.num_steps if k else first_num_steps, first_num_steps=None)
-        if data.target in DATASETS and data.size == DATASETS[data.target][1]:  # what the set comes with
-            data = replace(data, size=None)
+        data = spec_of(data.target).normal_form(data)
         if network.kind in SIDES:  # the convolutional ones have a depth of their own
             network = replace(network, depth=Network.depth)
         phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, METHOD_VERSION)
@@ -84,7 +84,7 @@ class Phase:
         has_cost = math.isfinite(self.jko.h)
         has_anchor = self.k > 0 and has_cost
         without_influence = {
-            "dim": self.data.target != "gaussian",  # the others have their own
+            "dim": "dim" not in spec_of(self.data.target).fields,  # the others have their own
             "cost": not has_cost,
             "z": not has_anchor or self.network.z_dim == 0,
             "parametrization": self.k == 0,  # with one map there is nothing to compose

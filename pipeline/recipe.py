@@ -1,27 +1,15 @@
 """The recipe of a flow: everything that decides *what* is computed, and nothing about where or how it runs.
 
-Importing this file costs milliseconds: choices are spelled here as literals, and a test holds them equal to the tables of
-`components`.
+Importing this file costs milliseconds: names of sources stand in a table that imports nothing, other choices are spelled here as
+literals, and a test holds these equal to the tables of `components`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-PLANAR = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll", "pinwheel")
-DATASETS: dict[str, tuple[int, int | None]] = {
-    "digits": (1, 8),
-    "fashion_mnist": (1, 28),
-    "mnist": (1, 28),
-    "emnist_letters": (1, 28),
-    "cifar10": (3, 32),
-    "celeba_hq": (3, None),
-    "image_folder": (3, None),
-}
-"""Sets of square images: channels, and the side in pixels that they come with; folders come with any."""
-BUILT_IN = ("digits", "fashion_mnist")
-"""Sets that need no `python -m pipeline prepare`, in the size that they come with."""
-IMAGE_SOURCES = ("emnist_letters", "mnist", "fashion_mnist")
+from pipeline.data import table
+
 SIDES: dict[str, Sequence[int]] = {
     "light": range(8, 1025, 4),
     "small": (8, 16, 32, 64, 128, 256, 512, 1024),
@@ -29,39 +17,11 @@ SIDES: dict[str, Sequence[int]] = {
     "large_256": (256,),
 }
 """Networks for images, and the sides in pixels that they make."""
-SourceName = Literal[
-    "normal",
-    "gaussian",
-    "gauss8",
-    "gauss25",
-    "two_circles",
-    "moons",
-    "checkerboard",
-    "spiral",
-    "swiss_roll",
-    "pinwheel",
-    "emnist_letters",
-    "mnist",
-    "fashion_mnist",
-]
-TargetName = Literal[
-    "gaussian",
-    "gauss8",
-    "gauss25",
-    "two_circles",
-    "moons",
-    "checkerboard",
-    "spiral",
-    "swiss_roll",
-    "pinwheel",
-    "digits",
-    "fashion_mnist",
-    "mnist",
-    "emnist_letters",
-    "cifar10",
-    "celeba_hq",
-    "image_folder",
-]
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    SourceName = Literal[table.names()]
+    """What a recipe may name as its source and as its target: what stands in the table."""
 DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
 FitName = Literal["conjugate", "logistic"]
 SourceDivergenceName = Literal["linear", "kl", "chi2", "softplus"]
@@ -73,10 +33,10 @@ class Data:
 
     source: SourceName = "normal"
     """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
-    target: TargetName = "two_circles"
+    target: SourceName = "two_circles"
     """nu, the data. Default for `light` fashion_mnist, for `small` and `large` cifar10, for `large_256` celeba_hq"""
     dim: int = 2
-    """dimension d, for `gaussian` targets; the others have their own"""
+    """dimension d, for targets that exist in each, such as `gaussian`; the others have their own"""
     standardise: bool = True
     """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units. Default
     with a network for images: false"""
@@ -189,8 +149,3 @@ class Recipe:
 
 GROUPS: dict[str, type[Any]] = {"data": Data, "network": Network, "jko": Jko, "training": Training}
 """The groups of a recipe by name."""
-
-
-def built_in(name: str, size: int | None, digest: str | None) -> bool:
-    """Whether this is a set that needs no preparation."""
-    return name in BUILT_IN and size in (None, DATASETS[name][1]) and digest is None

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data.image_sets import ImageSet, open_images, uri_of
-from pipeline.data.pixels import Encoding
+from pipeline.data.images.image_set import image_sets
+from pipeline.data.images.pixels import Encoding
+from pipeline.data.images.prepared import PreparedSet, open_images, uri_of
+from pipeline.data.preparing.originals import Layout
 from pipeline.data.preparing.prepare import Plan, Prepared, plan_of, prepare
-from pipeline.data.preparing.readers import READERS
-from pipeline.recipe import DATASETS
 
 
 def pixels(n: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
@@ -68,12 +68,13 @@ def plan(
     encoding: Encoding | None = None,
     per_shard: int | None = 16,
 ) -> Plan:
-    channels, side = DATASETS[name]
-    size = size or side
+    images = image_sets()[name]
+    size = size or images.side
     assert size is not None
     uri = uri_of(name, size, str(where))
-    encoding = encoding or ("raw" if side else "encoded")
-    return plan_of(name, READERS[name](source), uri, size=size, channels=channels, encoding=encoding, num_originals=per_shard)
+    encoding = encoding or ("raw" if images.side else "encoded")
+    originals = images.originals_of(source, Layout(), lambda done, total: None)
+    return plan_of(name, originals, uri, size=size, channels=images.channels, encoding=encoding, num_originals=per_shard)
 
 
 def prepared(
@@ -89,7 +90,7 @@ def prepared(
     return prepare(plan(name, source, where, size, encoding=encoding, per_shard=per_shard))
 
 
-def opened(name: str, where: str | Path, size: int) -> ImageSet:
+def opened(name: str, where: str | Path, size: int) -> PreparedSet:
     return open_images(uri_of(name, size, str(where)))
 
 

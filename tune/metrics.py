@@ -3,11 +3,11 @@
 Nothing heavy is imported, so that a wrong name is refused at once; a test holds this table equal to what is measured.
 """
 
-from pipeline.recipe import DATASETS, PLANAR, Data
+from pipeline.data.specs import spec_of
+from pipeline.recipe import Data
 
 DISTANCES = {"w2": "min", "sliced_w2": "min"}
 MODES = {"modes_covered": "max", "on_support": "max", "mode_kl": "min"}
-WITHOUT_MODES = ("pinwheel",)
 IN_FEATURES = {"frechet": "min", "kid": "min", "precision": "max", "recall": "max"}
 CLASSES = {"class_kl": "min", "classes_covered": "max"}
 EXTRACTORS = {"fashion_mnist": "lenet", "digits": "lenet_digits"}
@@ -17,9 +17,10 @@ EXTRACTORS = {"fashion_mnist": "lenet", "digits": "lenet_digits"}
 def modes_of(data: Data) -> dict[str, str]:
     """The metrics of a target, each with `min` or `max`: whether small or large values are good."""
     found = dict(DISTANCES)
-    if data.target in PLANAR and data.target not in WITHOUT_MODES:
+    target = spec_of(data.target)
+    if target.modes is not None:
         found |= MODES
-    if data.target in EXTRACTORS and data.size in (None, DATASETS[data.target][1]):
+    if data.target in EXTRACTORS and target.normal_form(data).size is None:
         found |= {f"{EXTRACTORS[data.target]}_{name}": mode for name, mode in IN_FEATURES.items()} | CLASSES
     return found
 

@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from pipeline import cluster as clusters
-from pipeline.errors import Unusable
+from pipeline.data import table
 from pipeline.places import Place
 from pipeline.provenance import redacted
-from pipeline.recipe import DATASETS
 from pipeline.words import command_line
 
 NUM_SHOWN = 20
 """Bad images that are printed; all are in bad_images.json."""
+if TYPE_CHECKING:
+    SetName = str
+else:
+    SetName = Literal[tuple(table.IMAGE_SETS)]
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class Prepare:
     s3://bucket/data` with `data: {target: image_folder, size: 64}`.
     """
 
-    name: tyro.conf.Positional[Literal["fashion_mnist", "mnist", "emnist_letters", "cifar10", "celeba_hq", "image_folder"]]
+    name: tyro.conf.Positional[SetName]
     """the set: `image_folder` is any folder of images; what lies in a folder called test, or validation, is held out, or else a
     tenth; other folders are classes"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """the originals: a folder of gzipped idx files (fashion_mnist, mnist, emnist_letters), cifar-10-binary.tar.gz or its folder,
-    or a folder of images; None: Debian's package, for fashion_mnist"""
+    or a folder of images; None: those that come built in (digits, fashion_mnist)"""
     to: Place | None = None
     """folder or URL of prepared sets, what `run` takes as --cluster.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
     train: str | None = None
@@ -52,13 +55,18 @@ def check(command: Prepare) -> None:
     Raises:
         ValueError: what is wrong, in one line.
     """
-    _, side = DATASETS[command.name]
+    from pipeline.data.images.image_set import image_sets  # imports numpy, which --help need not wait for
+
+    images = image_sets()[command.name]
+    side = images.side
     if command.size is None and side is None:
         raise ValueError(f"--size must be given for {command.name}, such as --size 64")
     if command.size is not None and not 8 <= command.size <= 1024:
         raise ValueError(f"--size must be from 8 to 1024, not {command.size}")
-    if command.from_ is None and command.name != "fashion_mnist":
+    if command.from_ is None and images.built_in is None:
         raise ValueError(f"--from must be given for {command.name}: the folder of its files")
+    if command.from_ is not None and images.originals is None:
+        raise ValueError(f"--from must be left out for {command.name}, whose images are built in")
     if command.from_ is not None and not command.from_.exists():
         raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
     if side is not None and (command.train, command.test) != (None, None):
@@ -73,24 +81,20 @@ def prepare(command: Prepare) -> None:
         Unusable: the originals are not what they should be, or --to cannot be written.
     """
     from pipeline.command import report
-    from pipeline.data.endpoints import DEBIAN_FOLDER
-    from pipeline.data.image_sets import BAD_IMAGES, uri_of
-    from pipeline.data.originals import Layout
+    from pipeline.data.images.image_set import image_sets
+    from pipeline.data.images.prepared import BAD_IMAGES, uri_of
+    from pipeline.data.preparing.originals import Layout
     from pipeline.data.preparing.prepare import plan_of
     from pipeline.data.preparing.prepare import prepare as write
-    from pipeline.data.preparing.readers import READERS
     from pipeline.files import write_json
 
-    channels, side = DATASETS[command.name]
-    size = command.size or side
+    images = image_sets()[command.name]
+    channels, size = images.channels, command.size or images.side
     assert size is not None
-    encoding = command.encoding or ("raw" if side else "encoded")
-    source = command.from_ or DEBIAN_FOLDER
-    if not source.exists():
-        raise Unusable(f"--from must be given: Debian's package dataset-fashion-mnist is not installed ({source})")
+    encoding = command.encoding or ("raw" if images.side else "encoded")
     uri = uri_of(command.name, size, command.to)
     with report.progress(f"reading {command.name}") as show:
-        originals = READERS[command.name](source, Layout(command.train, command.test), show)
+        originals = images.originals_of(command.from_, Layout(command.train, command.test), show)
     for note in originals.notes:
         report.line(note)
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
@@ -137,9 +141,10 @@ def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 
 def next_command(command: Prepare, size: int) -> str:
     """A command that trains on what was prepared: with a shipped recipe for it, or else with that of fashion_mnist."""
+    from pipeline.data.images.image_set import image_sets
     from pipeline.recipes.reading import RECIPES, read
 
-    side = DATASETS[command.name][1]
+    side = image_sets()[command.name].side
     fitting = []
     for path in sorted(RECIPES.glob("*.yaml")):
         given = read(path).values

@@ -128,7 +128,7 @@ def evaluate(
         metrics |= floors(generator.phase.data, size, first_draw, endpoints.where)
     if (name := own_extractor(generator)) is not None:
         metrics |= image_figures(generator, name, n)
-    if endpoints.modes is not None and endpoints.modes.mode_of is not None:
+    if endpoints.modes is not None:
         samples = np.concatenate([x for x, _ in pairs])
         metrics |= mode_statistics(endpoints.modes.mode_of(samples), endpoints.modes.mode_weights)
         metrics["modes"] = len(endpoints.modes.mode_weights)

@@ -8,10 +8,9 @@ differently) makes other figures. `pipeline.evaluation.lenet` knows the hashes a
 """
 
 import argparse
-import gzip
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,7 @@ from rich.progress import track
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from pipeline.cluster import home
-from pipeline.data.endpoints import DATASET_READERS, DEBIAN_FOLDER, NUM_TEST_DIGITS
+from pipeline.data.images.image_set import BuiltIn, image_sets
 from pipeline.evaluation.lenet import ASSETS, LeNet
 
 NUM_STEPS = {"fashion_mnist": 7000, "digits": 1500}
@@ -31,32 +29,11 @@ BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 128, 2e-3, 1e-2
 Labels = Int[np.ndarray, " n"]
 
 
-def _labels_of_digits() -> tuple[Labels, Labels]:
-    """Read the classes of scikit-learn's digits."""
-    from sklearn.datasets import load_digits
-
-    target = load_digits().target.astype(np.int64)
-    return target[:-NUM_TEST_DIGITS], target[-NUM_TEST_DIGITS:]
-
-
-def _labels_of_fashion_mnist() -> tuple[Labels, Labels]:
-    """Read the classes of Fashion-MNIST, from where its images are."""
-    paths = [DEBIAN_FOLDER / f"{split}-labels-idx1-ubyte.gz" for split in ("train", "t10k")]
-    if all(path.exists() for path in paths):
-        # an idx file of labels: a header of two integers, then bytes
-        train, test = (np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=8).astype(np.int64) for path in paths)
-        return train, test
-    from torchvision.datasets import FashionMNIST  # the reader of the images has downloaded it
-
-    train, test = (FashionMNIST(str(home() / "data"), train=train).targets.numpy() for train in (True, False))
-    return train, test
-
-
-LABEL_READERS: dict[str, Callable[[], tuple[Labels, Labels]]] = {
-    "digits": _labels_of_digits,
-    "fashion_mnist": _labels_of_fashion_mnist,
-}
-"""The classes of the training and test images that `DATASET_READERS` gives, in their order."""
+def built_in(dataset: str) -> BuiltIn:
+    """Find the images and labels that a network is trained on."""
+    found = image_sets()[dataset].built_in
+    assert found is not None
+    return found
 
 
 def train(images: UInt8[np.ndarray, "n s s"], classes: Labels, steps: Iterable[int], num_steps: int, seed: int = 0) -> LeNet:
@@ -89,8 +66,8 @@ def main() -> None:
     parser.add_argument("dataset", choices=sorted(NUM_STEPS))
     parser.add_argument("--to", type=Path, metavar="FILE", help="default: the file in pipeline/evaluation/assets that is in use")
     arguments = parser.parse_args()
-    images, test_images = DATASET_READERS[arguments.dataset]()
-    classes, test_classes = LABEL_READERS[arguments.dataset]()
+    dataset = built_in(arguments.dataset)
+    (images, test_images), (classes, test_classes) = dataset.images(), dataset.labels()
     num_steps = NUM_STEPS[arguments.dataset]
     network = train(images, classes, track(range(num_steps), "training", transient=True), num_steps)
     path = arguments.to or ASSETS / f"lenet_{arguments.dataset}.safetensors"

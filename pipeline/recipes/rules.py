@@ -1,10 +1,12 @@
 """What makes a recipe one that can be computed: rules that types cannot say."""
 
 import math
-import re
 from collections.abc import Sequence
 
-from pipeline.recipe import DATASETS, IMAGE_SOURCES, PLANAR, SIDES, Data, Recipe, built_in
+from pipeline.data import table
+from pipeline.data.images.image_set import image_sets
+from pipeline.data.specs import sample_shape, spec_of
+from pipeline.recipe import SIDES, Data, Recipe
 from pipeline.recipes.values import Refused
 
 SMALLEST, LARGEST = 1e-12, 1e12
@@ -67,42 +69,30 @@ def validate(recipe: Recipe) -> None:
     _require_consistent(recipe)
 
 
-def _require_measure(data: Data) -> None:
-    """Rules of a target that is an analytic measure."""
-    _require(data.source not in DATASETS, "data.source", f"no set of images for data.target {data.target}", data.source)
-    for name in ("size", "flip", "digest", "source_digest", "streamed"):
-        value = getattr(data, name)
-        _require(value == getattr(Data, name), f"data.{name}", f"left out for data.target {data.target}", value)
-
-
-def _require_images(data: Data) -> None:
-    """Rules of a target that is a set of images."""
-    channels, side = DATASETS[data.target]
-    sources = ["normal", *(name for name in IMAGE_SOURCES if DATASETS[name][0] == channels)]
-    _require(data.source in sources, "data.source", f"{' or '.join(sources)} for data.target {data.target}", data.source)
-    _require(data.size is None or 8 <= data.size <= 1024, "data.size", "from 8 to 1024", data.size)
-    _require(data.size is not None or side is not None, "data.size", f"given for data.target {data.target}", data.size)
-    _require(data.target != "digits" or data.size in (None, side), "data.size", f"{side} for data.target digits", data.size)
-    _require(data.target != "digits" or data.digest is None, "data.digest", "left out for data.target digits", data.digest)
-    source_side = DATASETS[data.source][1] if data.source in DATASETS else None
-    one_size = data.size is not None or source_side in (None, side)
-    _require(one_size, "data.size", f"given where {data.source} has side {source_side} and {data.target} {side}", data.size)
-    no_digest = data.source in DATASETS or data.source_digest is None
-    _require(no_digest, "data.source_digest", "left out for data.source normal", data.source_digest)
-    for name in ("digest", "source_digest"):
-        value = getattr(data, name)
-        _require(value is None or re.fullmatch("[0-9a-f]{64}", value) is not None, f"data.{name}", "64 hexadecimal digits", value)
-    prepared = not built_in(data.target, data.size, data.digest)
-    _require(prepared or not data.streamed, "data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
+def _require_ends(data: Data) -> None:
+    """Check source and target, which know their own rules, and whether they fit each other."""
+    for field_name in ("target", "source"):
+        name = getattr(data, field_name)
+        _require(name in table.names(), f"data.{field_name}", f"one of {', '.join(table.names())}", name)
+    target, source = spec_of(data.target), spec_of(data.source)
+    for field_name in ("size", "flip", "digest", "streamed", "source_digest"):
+        end, fields = ("source", source.source_fields) if field_name == "source_digest" else ("target", target.fields)
+        value = getattr(data, field_name)
+        without = field_name in fields or value == getattr(Data, field_name)
+        _require(without, f"data.{field_name}", f"left out for data.{end} {getattr(data, end)}", value)
+    target.require_target(data)
+    shape = target.shape(data)
+    if not source.fits(shape):
+        fitting = [name for name in table.names() if spec_of(name).fits(shape)]
+        raise Refused("data.source", f"{' or '.join(fitting)} for data.target {data.target}", data.source)
+    source.require_source(data, shape)
 
 
 def _require_consistent(recipe: Recipe) -> None:
     """Rules between fields."""
     data, jko = recipe.data, recipe.jko
-    _require_images(data) if data.target in DATASETS else _require_measure(data)
+    _require_ends(data)
     _require_room(recipe)
-    planar_source = data.source in PLANAR and data.target == "gaussian"
-    _require(not planar_source or data.dim == 2, "data.dim", f"2 for data.source {data.source}", data.dim)
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
@@ -124,8 +114,7 @@ def _require_consistent(recipe: Recipe) -> None:
 def _require_room(recipe: Recipe) -> None:
     """Rules of sizes that no machine has memory for."""
     data, network, batch_size = recipe.data, recipe.network, recipe.training.batch_size
-    channels, side = DATASETS.get(data.target, (data.dim if data.target == "gaussian" else 2, 1))
-    dim = channels * (data.size or side or 1) ** 2
+    dim = math.prod(sample_shape(data))
     most = MOST_IN_A_BATCH // dim
     _require(batch_size <= most, "training.batch_size", f"at most {most} for samples of {dim} numbers", batch_size)
     most = math.isqrt(MOST_IN_LAYERS // network.depth)
@@ -143,9 +132,9 @@ def _require_room(recipe: Recipe) -> None:
 def _require_image_network(recipe: Recipe) -> None:
     """Rules of the convolutional networks, whose maps end in tanh."""
     data, network = recipe.data, recipe.network
-    kind, side = f"when network.kind is {network.kind}", data.size or DATASETS.get(data.target, (0, None))[1]
-    images = [name for name, (_, own) in DATASETS.items() if own is None or own in SIDES[network.kind]]
-    _require(data.target in DATASETS, "data.target", f"one of {', '.join(images)} {kind}", data.target)
+    kind, (*channels, side) = f"when network.kind is {network.kind}", sample_shape(data)
+    images = [name for name, each in image_sets().items() if each.side is None or each.side in SIDES[network.kind]]
+    _require(len(channels) == 2, "data.target", f"one of {', '.join(images)} {kind}", data.target)
     _require(side in SIDES[network.kind], "data.size", f"{spoken(SIDES[network.kind])} {kind}", side)
     _require(not data.standardise, "data.standardise", f"false {kind}, whose images are in [-1, 1]", data.standardise)
     latent = network.kind.startswith("large")

@@ -17,7 +17,7 @@ from components.small_networks import SmallLift
 from components.state import State
 from components.streams import normal, stream
 from pipeline.data.endpoints import Endpoints
-from pipeline.data.image_sets import At
+from pipeline.data.source import At, End, EndName
 from pipeline.phase import Phase
 from pipeline.recipe import Network
 
@@ -47,7 +47,7 @@ def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State
     if phase.network.second_order:
         assert isinstance(state.potential, PerceptronPotential)
         ends = enumerate((endpoints.target, endpoints.source))
-        samples = (torch.from_numpy(end(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
+        samples = (torch.from_numpy(end.sample(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
         on_target, on_source = (each.to(device) for each in samples)
         state.potential.start_from(on_source, on_target)
     return state
@@ -109,8 +109,10 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
 
         z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
         anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
-        at = At(seed, phase.k, step, n, rows)
-        source, target = (torch.from_numpy(endpoints.batch(end, at)).to(device) for end in ("source", "target"))
+        ends: dict[EndName, End] = {"source": endpoints.source, "target": endpoints.target}
+        source, target = (
+            torch.from_numpy(end.batch(At(name, seed, phase.k, step, n, rows))).to(device) for name, end in ends.items()
+        )
         if phase.target_noise:  # all that v sees of the target: R1 and a relativistic pairing are taken at the noised samples too
             target = target + phase.target_noise * keep(normal(rng("target_noise"), n, *endpoints.shape))
         return Batch(source, target, z, anchor_z)

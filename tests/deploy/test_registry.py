@@ -17,7 +17,6 @@ from deploy.cli import main
 from deploy.versions import bundle
 from deploy.versions.registry import Registry, Version
 from pipeline.command import actions
-from pipeline.data import endpoints
 from pipeline.errors import FlowError
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
@@ -274,13 +273,13 @@ def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: py
     def absent() -> None:
         raise AssertionError("the data set was read")
 
-    monkeypatch.setitem(endpoints.DATASET_READERS, "digits", absent)
+    monkeypatch.setattr("sklearn.datasets.load_digits", absent)
     endpoints_of.cache_clear()
     generator = Registry(store).load(Version("digits", 1, {}))
     np.testing.assert_array_equal(generator.sample(32), expected_samples)
     assert generator.endpoints.shape == (1, 8, 8)
     with pytest.raises(FlowError, match="was not loaded"):
-        generator.endpoints.target(1, np.random.default_rng(0))
+        generator.endpoints.target.sample(1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.divergences import DIVERGENCES
-from components.measures import PLANAR
 from components.semidual import RELATIVISTIC
 from pipeline import recipe
 from pipeline.command import cli
-from pipeline.data.endpoints import DATASET_READERS
-from pipeline.data.preparing.readers import READERS
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.recipes.reading import RECIPES, as_yaml, read
@@ -37,11 +34,6 @@ def test_every_shipped_recipe_parses_and_is_valid(name: str) -> None:
 def test_choices_of_the_recipe_are_the_tables_of_the_components() -> None:
     assert set(get_args(recipe.DivergenceName)) == {*DIVERGENCES, RELATIVISTIC}
     assert set(get_args(recipe.SourceDivergenceName)) < set(DIVERGENCES)
-    assert set(recipe.PLANAR) == set(PLANAR)
-    assert set(recipe.BUILT_IN) == set(DATASET_READERS)
-    assert set(recipe.DATASETS) == {"digits", *READERS}
-    assert set(get_args(recipe.SourceName)) == {"normal", "gaussian", *PLANAR, *recipe.IMAGE_SOURCES}
-    assert set(get_args(recipe.TargetName)) == {"gaussian", *PLANAR, *recipe.DATASETS}
 
 
 def test_flags_override_the_yaml_and_the_yaml_overrides_the_defaults(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import pytest
 
-from components.measures import measure
-from pipeline.data.endpoints import DEBIAN_FOLDER
+from pipeline.data import table
+from pipeline.data.endpoints import load_endpoints
+from pipeline.data.sets.fashion_mnist import DEBIAN_FOLDER
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of
 from pipeline.phase import phases_of
-from pipeline.recipe import PLANAR, Data, Jko, Network, Recipe, Training
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, modes_of
 
 CONSTANT = {"modes", "lenet_n", "lenet_digits_n", "num_samples", "num_pairs"}
@@ -24,9 +25,11 @@ def test_the_metrics_of_a_target_are_those_that_are_measured(target: str, home: 
     assert modes_of(data).keys() == {name for name in measured if not name.endswith("_floor")} - CONSTANT
 
 
-def test_planar_targets_have_modes_where_their_measure_has() -> None:
-    for target in PLANAR:
-        assert ("modes_covered" in modes_of(Data(target=target))) == (measure(target, 2).mode_of is not None), target
+@pytest.mark.parametrize("target", table.MEASURES)
+def test_there_are_metrics_of_modes_where_the_target_has_modes(target: str) -> None:
+    data = Data(target=target)
+    assert ("modes_covered" in modes_of(data)) == (load_endpoints(data).modes is not None)
+    assert load_endpoints(data).modes is not None or target in ("normal", "gaussian", "pinwheel")
 
 
 def test_a_metric_says_itself_which_way_it_is_good() -> None:

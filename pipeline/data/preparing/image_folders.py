@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline import files as places
-from pipeline.data.originals import Layout, Original, Originals
 from pipeline.data.preparing.image_walk import Found, named, walk
+from pipeline.data.preparing.originals import Layout, Original, Originals
 from pipeline.data.preparing.splits import Division, Parts, common_folder, divide, inside, shown
 from pipeline.errors import Unusable
 

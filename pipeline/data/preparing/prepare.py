@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from jaxtyping import UInt64
 
 from pipeline import files as places
-from pipeline.data.image_sets import (
+from pipeline.data.images.pixels import Encoding, Pixels, Remarks, decode, hash_rows, reason, stored
+from pipeline.data.images.prepared import (
     BAD_IMAGES,
     FORMAT,
     MANIFEST,
@@ -32,8 +33,7 @@ from pipeline.data.image_sets import (
     manifest_sum,
     read_manifest,
 )
-from pipeline.data.originals import Original, Originals
-from pipeline.data.pixels import Encoding, Pixels, Remarks, decode, hash_rows, reason, stored
+from pipeline.data.preparing.originals import Original, Originals
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.provenance import redacted
 

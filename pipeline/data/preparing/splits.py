@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.originals import Layout
 from pipeline.data.preparing.image_walk import named
+from pipeline.data.preparing.originals import Layout
 from pipeline.errors import Unusable
 
 WORDS = {

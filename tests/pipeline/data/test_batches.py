@@ -56,5 +56,5 @@ def test_noise_differs_between_steps_phases_and_seeds() -> None:
 def test_without_noise_a_target_is_what_the_measure_gives() -> None:
     recipe = tiny()
     ends = load_endpoints(recipe.data)
-    drawn = ends.target(recipe.training.batch_size, stream(recipe.seed, "target", phase=1, step=3))
+    drawn = ends.target.sample(recipe.training.batch_size, stream(recipe.seed, "target", phase=1, step=3))
     assert np.array_equal(batch(recipe, k=1).target.numpy(), drawn)

@@ -16,9 +16,9 @@ from filelock import FileLock
 from PIL import Image
 
 from pipeline.command import cli
-from pipeline.data.image_sets import SPLITS
-from pipeline.data.originals import Layout, Originals
-from pipeline.data.preparing.readers import READERS
+from pipeline.data.images.prepared import SPLITS
+from pipeline.data.preparing.image_folders import read_folder
+from pipeline.data.preparing.originals import Layout, Originals
 from pipeline.errors import Unusable
 
 
@@ -39,7 +39,7 @@ def fill(root: Path, folders: str) -> Path:
 
 
 def read(root: Path, **layout: str) -> Originals:
-    originals: Originals = READERS["image_folder"](root, Layout(**layout))
+    originals: Originals = read_folder(root, Layout(**layout), lambda done, total: None)
     return originals
 
 

@@ -20,12 +20,14 @@ from benchmarks import readers as readers_benchmark
 from components.streams import stream
 from pipeline.cluster import Cluster
 from pipeline.command import cli
-from pipeline.data import decoded
-from pipeline.data import endpoints as datas
 from pipeline.data.endpoints import load_endpoints, load_source, resolve
-from pipeline.data.image_sets import At, ImageSet, Mapped, open_images
-from pipeline.data.order import SHARDS_PER_WINDOW, Order
-from pipeline.data.streaming import Streamed
+from pipeline.data.images import decoded
+from pipeline.data.images.images import Mapped
+from pipeline.data.images.prepared import PreparedSet, open_images
+from pipeline.data.images.shuffle import SHARDS_PER_WINDOW, Shuffle
+from pipeline.data.images.streaming import Streamed
+from pipeline.data.sets import fashion_mnist
+from pipeline.data.source import At
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
@@ -184,7 +186,7 @@ def test_a_cache_whose_writing_fails_or_is_killed_is_not_there(where: Path, tmp_
 # -- batches ----------------------------------------------------------------------------------------------------------------
 
 
-def readers(found: ImageSet) -> dict[str, Mapped | Streamed]:
+def readers(found: PreparedSet) -> dict[str, Mapped | Streamed]:
     return {"mapped": Mapped(found.mapped("train"), found.mapped("test")), "streamed": Streamed(found)}
 
 
@@ -192,7 +194,7 @@ def batches(
     reader: Mapped | Streamed, steps: range, *, n: int = 24, rank: int = 0, workers: int = 1, phase: int = 0
 ) -> np.ndarray:
     rows = slice(rank * n // workers, (rank + 1) * n // workers)
-    return np.stack([reader.batch("target", At(3, phase, step, n, rows)) for step in steps])
+    return np.stack([reader.batch(At("target", 3, phase, step, n, rows)) for step in steps])
 
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
@@ -242,7 +244,7 @@ def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(whe
 
 
 def test_positions_are_found_by_arithmetic_far_into_a_phase() -> None:
-    order = Order("target", 0, 0, tuple([500] * 40 + [123]))
+    order = Shuffle("target", 0, 0, tuple([500] * 40 + [123]))
     epoch = sum(order.shard_rows)
     far = 10**6 * epoch + 700
     windows = order.windows(far, far + 64)
@@ -261,7 +263,7 @@ def test_samples_and_held_out_images_are_of_their_splits(kind: str, where: Path)
     held_out = reader.held_out(30, np.random.default_rng(0))
     assert {image.tobytes() for image in held_out} == test
     np.testing.assert_array_equal(sampled, reader.sample(10, np.random.default_rng(0)))
-    assert reader.num_held_out == 30
+    assert reader.num_distinct == 30
 
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
@@ -277,15 +279,17 @@ def test_both_readers_are_measured(kind: str, one_ray: None) -> None:
 @pytest.mark.thorough
 def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Path) -> None:
     """The real 70,000 images, from Debian's package."""
-    sets.prepared("fashion_mnist", datas.DEBIAN_FOLDER, tmp_path / "sets", per_shard=None)
+    sets.prepared("fashion_mnist", fashion_mnist.DEBIAN_FOLDER, tmp_path / "sets", per_shard=None)
     data = Data(target="fashion_mnist")
     built_in, prepared = load_endpoints(data), load_endpoints(data, str(tmp_path / "sets"))
     assert prepared.where is not None
     assert built_in.scale == prepared.scale
     np.testing.assert_array_equal(built_in.shift, prepared.shift)
-    at = At(1, 2, 3, 64, slice(20, 40))
-    np.testing.assert_array_equal(built_in.batch("target", at), prepared.batch("target", at))
-    np.testing.assert_array_equal(built_in.batch("target", at), built_in.target(64, stream(1, "target", phase=2, step=3))[20:40])
+    at = At("target", 1, 2, 3, 64, slice(20, 40))
+    np.testing.assert_array_equal(built_in.target.batch(at), prepared.target.batch(at))
+    np.testing.assert_array_equal(
+        built_in.target.batch(at), built_in.target.sample(64, stream(1, "target", phase=2, step=3))[20:40]
+    )
     cluster = Cluster(data=str(tmp_path / "sets"), max_cached_gb=0.0)
     assert resolve(Recipe(data), cluster) == Recipe(data), "one flow, one fingerprint"
     (tmp_path / "sets" / "fashion_mnist-28").rename(tmp_path / "elsewhere")
@@ -296,15 +300,15 @@ def test_a_damaged_download_is_downloaded_again_and_half_a_one_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """torchvision's own code, with Debian's files as its mirror."""
-    files = sorted(datas.DEBIAN_FOLDER.glob("*.gz"))
+    files = sorted(fashion_mnist.DEBIAN_FOLDER.glob("*.gz"))
     resources = [(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in files]
-    images = datas.DATASET_READERS["fashion_mnist"]()
-    handler = partial(SimpleHTTPRequestHandler, directory=datas.DEBIAN_FOLDER)
+    images = fashion_mnist.read_images()
+    handler = partial(SimpleHTTPRequestHandler, directory=fashion_mnist.DEBIAN_FOLDER)
     mirror = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=mirror.serve_forever, daemon=True).start()
     monkeypatch.setattr(FashionMNIST, "mirrors", [f"http://127.0.0.1:{mirror.server_port}/"])
     monkeypatch.setattr(FashionMNIST, "resources", resources)
-    monkeypatch.setattr(datas, "DEBIAN_FOLDER", tmp_path / "not installed")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "not installed")
     raw = tmp_path / "home" / "data" / "FashionMNIST" / "raw"
     for damage in (
         lambda: None,
@@ -312,14 +316,14 @@ def test_a_damaged_download_is_downloaded_again_and_half_a_one_does_not_stay(
         (raw / "t10k-images-idx3-ubyte").unlink,
     ):
         damage()
-        for found, expected in zip(datas.DATASET_READERS["fashion_mnist"](), images, strict=True):
+        for found, expected in zip(fashion_mnist.read_images(), images, strict=True):
             assert np.array_equal(found, expected)
     assert [record.getMessage() for record in caplog.records] == [f"{raw.parent} is damaged: it is downloaded again"]
     (raw / "train-images-idx3-ubyte").write_bytes(b"")
     mirror.shutdown()
     mirror.server_close()
     with pytest.raises(FlowError, match="fashion_mnist is not on this machine and could not be downloaded"):
-        datas.DATASET_READERS["fashion_mnist"]()
+        fashion_mnist.read_images()
     assert not raw.exists()
 
 
@@ -335,12 +339,12 @@ def test_prepared_images_are_standardised_by_their_moments(where: Path) -> None:
     everything = sets.pixels(100).astype(np.float64) / 127.5 - 1
     np.testing.assert_allclose(ends.shift, everything.mean(0), atol=1e-6)
     assert ends.scale == pytest.approx(np.sqrt(everything.var(0).mean()), rel=1e-9)
-    at = At(0, 0, 0, 16, slice(0, 16))
-    units = ends.to_units(ends.batch("target", at))
+    at = At("target", 0, 0, 0, 16, slice(0, 16))
+    units = ends.to_units(ends.target.batch(at))
     originals = {tuple(np.round((image.ravel() + 1) * 127.5).astype(int)) for image in units}
     assert originals <= {tuple(image.ravel().tolist()) for image in sets.pixels(100)}
     plain = load_endpoints(Data(target="mnist", standardise=False), str(where))
-    np.testing.assert_allclose(plain.batch("target", at), units, atol=1e-5)
+    np.testing.assert_allclose(plain.target.batch(at), units, atol=1e-5)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -349,11 +353,11 @@ def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streame
     plain = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed), str(where))
     flipped = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed, flip=True), str(where))
     np.testing.assert_array_equal(plain.held_out(30, stream(0, "target")), flipped.held_out(30, stream(0, "target")))
-    at = [At(0, 1, step, 32, slice(0, 32)) for step in range(6)]
-    before = np.concatenate([plain.batch("target", each) for each in at])
+    at = [At("target", 0, 1, step, 32, slice(0, 32)) for step in range(6)]
+    before = np.concatenate([plain.target.batch(each) for each in at])
     del plain  # and with it its run of Ray Data
-    after = np.concatenate([flipped.batch("target", each) for each in at])
-    np.testing.assert_array_equal(flipped.batch("target", replace(at[3], rows=slice(11, 20))), after[3 * 32 + 11 : 3 * 32 + 20])
+    after = np.concatenate([flipped.target.batch(each) for each in at])
+    np.testing.assert_array_equal(flipped.target.batch(replace(at[3], rows=slice(11, 20))), after[3 * 32 + 11 : 3 * 32 + 20])
     mirrored = [not np.array_equal(x, y) for x, y in zip(before, after, strict=True)]
     assert all(np.array_equal(x[..., ::-1] if m else x, y) for x, y, m in zip(before, after, mirrored, strict=True))
     assert 60 < sum(mirrored) < 132
@@ -366,19 +370,19 @@ def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streame
 def test_images_flow_to_images_of_their_shape(where: Path) -> None:
     data = Data(source="emnist_letters", target="mnist")
     ends = load_endpoints(data, str(where))
-    at = At(0, 0, 4, 16, slice(0, 16))
+    at = At("target", 0, 0, 4, 16, slice(0, 16))
     letters = {image.tobytes() for image in sets.pixels(60, seed=50).transpose(0, 1, 3, 2)}
-    units = ends.to_units(ends.batch("source", at))
+    units = ends.to_units(ends.source.batch(replace(at, end="source")))
     found = [np.round((image + 1) * 127.5).astype(np.uint8).tobytes() for image in units]
     assert set(found) <= letters
     own = load_source(data, ends.shape, ends.shift, ends.scale, str(where))
-    np.testing.assert_array_equal(own.source(9, stream(0, "source")), ends.source(9, stream(0, "source")))
+    np.testing.assert_array_equal(own.source.sample(9, stream(0, "source")), ends.source.sample(9, stream(0, "source")))
     with pytest.raises(FlowError, match="was not loaded"):
-        own.target(1, stream(0, "target"))
+        own.target.sample(1, stream(0, "target"))
     with pytest.raises(Unusable, match=r"data\.source: .*/home/data/emnist_letters-28 holds no prepared images"):
         load_source(data, ends.shape, ends.shift, ends.scale)
     noise = load_source(Data(target="mnist"), ends.shape, ends.shift, ends.scale)
-    assert noise.source(3, stream(0, "source")).shape == (3, 1, 28, 28)
+    assert noise.source.sample(3, stream(0, "source")).shape == (3, 1, 28, 28)
 
 
 def test_a_set_that_was_not_prepared_is_one_line_with_the_place_and_the_command(
@@ -444,10 +448,17 @@ def test_digests_and_the_way_of_reading_are_resolved_before_phases_are_made(wher
 MISTAKES = {
     "--data.target image_folder": ("data.size", "given for data.target image_folder"),
     "--data.target mnist --data.size 4": ("data.size", "from 8 to 1024", "4"),
-    "--data.target digits --data.size 16": ("data.size", "8 for data.target digits", "16"),
-    "--data.target cifar10 --data.source mnist": ("data.source", "normal for data.target cifar10", "mnist"),
-    "--data.target mnist --data.source moons": ("data.source", "normal or emnist_letters or mnist", "moons"),
-    "--data.target moons --data.source mnist": ("data.source", "no set of images", "mnist"),
+    "--data.target cifar10 --data.source mnist": (
+        "data.source",
+        "normal or cifar10 or celeba_hq or image_folder for",
+        "mnist",
+    ),
+    "--data.target mnist --data.source moons": (
+        "data.source",
+        "normal or digits or fashion_mnist or mnist or emnist_letters",
+        "moons",
+    ),
+    "--data.target moons --data.source mnist": ("data.source", "normal or gaussian or gauss8", "mnist"),
     "--data.target digits --data.source mnist": ("data.size", "given where mnist has side 28 and digits 8"),
     "--data.target moons --data.flip": ("data.flip", "left out for data.target moons", "true"),
     "--data.target mnist --data.digest abc": ("data.digest", "64 hexadecimal digits", "abc"),
@@ -473,7 +484,7 @@ def test_a_mistake_is_one_line_with_the_field_the_rule_and_the_value(flags: str,
         Data(target="cifar10"),
         Data(target="celeba_hq", size=64, flip=True, streamed=True),
         Data(target="fashion_mnist", size=32),
-        *(Data(source=s, target=t) for s, t in product(("mnist", "emnist_letters"), ("mnist", "fashion_mnist"))),  # type: ignore[arg-type]
+        *(Data(source=s, target=t) for s, t in product(("mnist", "emnist_letters"), ("mnist", "fashion_mnist"))),
     ],
     ids=str,
 )
@@ -512,7 +523,7 @@ def test_images_are_prepared_to_s3_and_read_from_there(tmp_path: Path, new_bucke
     assert found.digest == done.manifest["digest"]
     np.testing.assert_array_equal(found.mapped("train"), sets.pixels(100))
     ends = load_endpoints(Data(target="mnist", digest=found.digest), f"s3://{bucket}/sets")
-    assert ends.batch("target", At(0, 0, 0, 8, slice(0, 8))).shape == (8, 1, 28, 28)
+    assert ends.target.batch(At("target", 0, 0, 0, 8, slice(0, 8))).shape == (8, 1, 28, 28)
     reader = Streamed(found)
     assert {image.tobytes() for image in reader.held_out(30, np.random.default_rng(0))} == {
         image.tobytes() for image in sets.pixels(30, seed=1)

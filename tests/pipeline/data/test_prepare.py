@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from pipeline.command import cli
-from pipeline.data.image_sets import SPLITS, open_images
+from pipeline.data.images.prepared import SPLITS, open_images
 from pipeline.errors import Unusable
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,7 +45,7 @@ def test_idx_files_keep_their_pixels_labels_and_order(encoding: str, tmp_path: P
         np.testing.assert_array_equal(found.mapped(split), sets.pixels(n, seed=i))
     written = [label for _, label in rows(tmp_path / "to" / "mnist-28")]
     assert written == [*sets.labels(100), *sets.labels(30, seed=1)]
-    mean, variance = found.moments()
+    mean, variance = found.levels()
     np.testing.assert_allclose(mean, sets.pixels(100).mean(0), rtol=1e-12)
     np.testing.assert_allclose(variance, sets.pixels(100).astype(float).var(0), rtol=1e-9)
 

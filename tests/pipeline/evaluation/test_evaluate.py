@@ -9,11 +9,12 @@ import picture_sets as sets
 import pytest
 from flows import QUICK, tiny, train
 from PIL import Image
+from sklearn.utils import Bunch
 
-from components.measures import measure
+from components import measures
 from components.streams import stream
 from pipeline.command import cli
-from pipeline.data.endpoints import DATASET_READERS, load_endpoints
+from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.evaluation import figures
 from pipeline.evaluation import measure as measured
@@ -50,7 +51,7 @@ def test_every_shipped_recipe_runs_shortened_and_its_map_draws_samples(name: str
 @pytest.mark.parametrize("standardise", [True, False])
 def test_the_space_of_the_flow_and_the_datas_units_are_related_by_one_similarity(target: str, standardise: bool) -> None:
     endpoints = load_endpoints(Data(target=target, standardise=standardise))
-    inside = endpoints.target(4000, stream(0, "target"))
+    inside = endpoints.target.sample(4000, stream(0, "target"))
     assert inside.dtype == np.float32
     flat = inside.reshape(4000, -1)
     if standardise:
@@ -64,21 +65,21 @@ def test_the_space_of_the_flow_and_the_datas_units_are_related_by_one_similarity
 
 def test_a_source_measure_keeps_its_place_relative_to_the_target() -> None:
     endpoints = load_endpoints(Data(source="moons", target="spiral"))
-    back = endpoints.to_units(endpoints.source(1000, stream(0, "source")))
-    assert np.allclose(back, measure("moons").sample(1000, stream(0, "source")), atol=1e-5)
+    back = endpoints.to_units(endpoints.source.sample(1000, stream(0, "source")))
+    assert np.allclose(back, measures.MOONS.sample(1000, stream(0, "source")), atol=1e-5)
 
 
 def test_held_out_images_are_never_training_images() -> None:
     endpoints = load_endpoints(Data(target="digits", standardise=False))
-    train_images = {image.tobytes() for image in endpoints.target(20_000, stream(0, "target"))}
+    train_images = {image.tobytes() for image in endpoints.target.sample(20_000, stream(0, "target"))}
     held = endpoints.held_out(10_000, stream(0, "evaluation_target"))
     assert len(held) == endpoints.num_distinct == 500
     assert len({image.tobytes() for image in held} & train_images) <= 2, "the scans themselves hold next to no duplicates"
 
 
 def test_data_of_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    blank = np.zeros((10, 8, 8), dtype=np.uint8)
-    monkeypatch.setitem(DATASET_READERS, "digits", lambda: (blank, blank))
+    blank = Bunch(images=np.zeros((600, 8, 8)))
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: blank)
     with pytest.raises(FlowError, match=r"data\.target: digits on this machine has sha256"):
         load_endpoints(Data(target="digits"))
 
@@ -87,7 +88,7 @@ def test_data_of_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_perfect_generator_is_at_the_floor_and_a_bad_one_above() -> None:
     endpoints = load_endpoints(Data(target="two_circles"))
     floor = measured.floors(Data(target="two_circles"))
-    target = measure("two_circles")
+    target = measures.TWO_CIRCLES
     perfect = [(target.sample(2000, stream(9, "target", step=i)), measured.held_out(endpoints, i)) for i in range(4)]
     ratio = measured.mean_distances(perfect)["w2"] / floor["w2_floor"]
     assert 0.6 < ratio < 1.6, "the scatter of a mean of four pairs is 7 %"
@@ -195,7 +196,7 @@ def test_floors_of_a_finite_set_take_no_image_twice_and_all_where_more_are_asked
     assert not np.array_equal(seen, endpoints.seen(500, stream(0, "evaluation_floor")))
     everything = endpoints.seen(10_000, stream(0, "evaluation_floor"))
     assert len(everything) == 1297
-    train_images = {image.tobytes() for image in endpoints.target(20_000, stream(0, "target"))}
+    train_images = {image.tobytes() for image in endpoints.target.sample(20_000, stream(0, "target"))}
     assert {image.tobytes() for image in seen} <= train_images
     assert endpoints.num_distinct == 500
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from pipeline.data.endpoints import DATASET_READERS
+from pipeline.data.sets import digits, fashion_mnist
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.evaluation import extractors, imagenet, lenet, train_lenet
 from pipeline.evaluation.extractors import Images, extractor, quantised
@@ -32,7 +32,7 @@ def in_unit_range(images: np.ndarray) -> Images:
 
 @pytest.fixture(scope="module")
 def fashion() -> tuple[Images, Images]:
-    train, test = DATASET_READERS["fashion_mnist"]()
+    train, test = fashion_mnist.read_images()
     return in_unit_range(train[:1000]), in_unit_range(test[:500])
 
 
@@ -44,8 +44,8 @@ def random_images(seed: int, n: int, side: int = 16, channels: int = 3) -> Image
 @pytest.mark.thorough
 def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> None:
     dataset, at_least = TRAINED[name]
-    _, images = DATASET_READERS[dataset]()
-    _, classes = train_lenet.LABEL_READERS[dataset]()
+    built_in = train_lenet.built_in(dataset)
+    (_, images), (_, classes) = built_in.images(), built_in.labels()
     probabilities = extractor(name).probabilities(in_unit_range(images))
     assert probabilities is not None
     assert probabilities.shape == (len(images), 10)
@@ -57,7 +57,7 @@ def test_the_shipped_lenets_know_images_they_were_not_trained_on(name: str) -> N
 
 @pytest.mark.thorough
 def test_training_a_lenet_twice_gives_equal_weights_and_learns() -> None:
-    (images, test_images), (classes, test_classes) = DATASET_READERS["digits"](), train_lenet.LABEL_READERS["digits"]()
+    (images, test_images), (classes, test_classes) = digits.read_images(), digits.read_labels()
     networks = [train_lenet.train(images, classes, range(40), num_steps=40) for _ in range(2)]
     first, second = (network.state_dict() for network in networks)
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -19,13 +19,14 @@ from benchmarks.products import Flop
 from components.jko import train_step
 from pipeline.cluster import Cluster
 from pipeline.command import cli
+from pipeline.data import table
 from pipeline.data.endpoints import load_endpoints, resolve
 from pipeline.errors import RecipeMismatch
 from pipeline.evaluation.measure import evaluate, image_figures
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import load_generator
 from pipeline.phase import phases_of
-from pipeline.recipe import DATASETS, Recipe
+from pipeline.recipe import Recipe
 from pipeline.recipes.reading import RECIPES
 from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
@@ -75,7 +76,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_these_are_all_the_recipes_of_images_in_their_own_networks() -> None:
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    assert sorted(IMAGE_RECIPES) == [name for name in names if shipped(name).data.target in DATASETS and name != "digits"]
+    assert sorted(IMAGE_RECIPES) == [name for name in names if shipped(name).data.target in table.IMAGE_SETS and name != "digits"]
 
 
 @pytest.mark.parametrize(

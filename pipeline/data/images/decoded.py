@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from pipeline.data.pixels import Pixels
+from pipeline.data.images.pixels import Pixels
 from pipeline.errors import Corrupt, Unusable
 
 logger = logging.getLogger(__name__)

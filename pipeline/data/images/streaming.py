@@ -1,8 +1,8 @@
 """Training batches of a set that is too large to be decoded onto a disk: Ray Data streams its Parquet shards.
 
-Each window of `pipeline.data.order` is one Ray Data task, and Ray Data keeps their order. `ray.data.read_parquet` would keep it
-as well, but its tasks neither check a file's sha256 nor know which rows they hold: every row of every shard would travel to
-every worker.
+Each window of `pipeline.data.images.shuffle` is one Ray Data task, and Ray Data keeps their order. `ray.data.read_parquet`
+would keep it as well, but its tasks neither check a file's sha256 nor know which rows they hold: every row of every shard would
+travel to every worker.
 """
 
 import atexit
@@ -17,9 +17,11 @@ from weakref import WeakSet
 import numpy as np
 
 from pipeline.cluster import Cluster
-from pipeline.data.image_sets import At, ImageSet, Moments
-from pipeline.data.order import SHARDS_PER_WINDOW, Order, Share, Window
-from pipeline.data.pixels import Pixels
+from pipeline.data.images.images import unit_moments_of
+from pipeline.data.images.pixels import Pixels
+from pipeline.data.images.prepared import PreparedSet
+from pipeline.data.images.shuffle import SHARDS_PER_WINDOW, Shuffle, Span, Window
+from pipeline.data.source import At, Moments
 from pipeline.errors import FlowError, Unreachable
 from pipeline.provenance import redacted
 
@@ -33,9 +35,9 @@ LEAST_AHEAD = 2**29
 
 
 class Streamed:
-    """A set whose batches are read while training goes on: quick when asked for step after step, right in any order."""
+    """A prepared set, as a `PixelReader`, that is read while training goes on: quick step after step, right in any order."""
 
-    def __init__(self, images: ImageSet) -> None:
+    def __init__(self, images: PreparedSet) -> None:
         self.images = images
         self._expected: tuple[Any, ...] = ()
         self._batches: Generator[Pixels, None, None] | None = None
@@ -49,26 +51,25 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """Give the shape of one image: (channels, side, side)."""
         return self.images.shape
 
     @property
-    def moments(self) -> Moments:
-        """Of the training images."""
-        return self.images.moments()
+    def digest(self) -> str:
+        """Hash all images and labels, as the manifest has it."""
+        return self.images.digest
 
     @property
-    def num_held_out(self) -> int:
-        """Test images."""
-        return self.images.num_rows("test")
+    def num_distinct(self) -> int:
+        """Count test images, or training images where they are fewer."""
+        return min(self.images.num_rows("test"), self.images.num_rows("train"))
 
-    @property
-    def num_seen(self) -> int:
-        """Training images."""
-        return self.images.num_rows("train")
+    def unit_moments(self) -> Moments:
+        """Read the moments of the training images, brought to [-1, 1]."""
+        return unit_moments_of(self.images.levels())
 
-    def batch(self, end: str, at: At) -> Pixels:
-        """One rank's rows of a global batch.
+    def batch(self, at: At) -> Pixels:
+        """Give one rank's rows of the global batch of a step.
 
         Raises:
             Corrupt: names the shard.
@@ -76,11 +77,11 @@ class Streamed:
         low, high, _ = at.rows.indices(at.n)
         if low == high:
             return np.empty((0, *self.shape), dtype=np.uint8)
-        order = Order(end, at.seed, at.phase, tuple(shard.rows for shard in self.images.splits["train"]))
-        key = (order, at.n, low, high)
+        shuffle = Shuffle(at.end, at.seed, at.phase, tuple(shard.rows for shard in self.images.splits["train"]))
+        key = (shuffle, at.n, low, high)
         if self._batches is None or self._expected != (*key, at.step):
             self.close()
-            self._batches = _endless(self.images, Share(order, at.n, low, high, at.step, at.step))
+            self._batches = _endless(self.images, Span(shuffle, at.n, low, high, at.step, at.step))
         try:
             pixels = next(self._batches)
         except BaseException:
@@ -90,15 +91,15 @@ class Streamed:
         return pixels
 
     def sample(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Training images, drawn with replacement from a few shards: rows have no order that would make these special."""
+        """Draw n training images with replacement from a few shards: rows have no order that would make these special."""
         return self._few("train", n, rng, lambda found: rng.integers(found, size=n))
 
     def seen(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Training images, without replacement, from a few shards."""
+        """Draw n training images without replacement, from a few shards."""
         return self._few("train", n, rng, lambda found: rng.permutation(found)[:n])
 
     def held_out(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Test images, without replacement, from a few shards."""
+        """Draw n test images without replacement, from a few shards."""
         return self._few("test", n, rng, lambda found: rng.permutation(found)[:n])
 
     def _few(self, split: str, n: int, rng: np.random.Generator, choose: Any) -> Pixels:
@@ -126,30 +127,30 @@ def close_streams() -> None:
             thread.join(timeout=5)
 
 
-def _endless(images: ImageSet, share: Share) -> Generator[Pixels, None, None]:
+def _endless(images: PreparedSet, span: Span) -> Generator[Pixels, None, None]:
     """The rank's rows of every global batch from a step on, a limited number of windows at a time."""
-    shard_rows = share.order.shard_rows
+    shard_rows = span.shuffle.shard_rows
     num_windows = -(-len(shard_rows) // SHARDS_PER_WINDOW)
-    steps = max(1, WINDOWS_PER_EXECUTION * sum(shard_rows) // (num_windows * share.n))
+    steps = max(1, WINDOWS_PER_EXECUTION * sum(shard_rows) // (num_windows * span.n))
     while True:
-        share = replace(share, start=share.stop, stop=share.stop + steps)
-        yield from _execute(images, share)
+        span = replace(span, start=span.stop, stop=span.stop + steps)
+        yield from _execute(images, span)
 
 
-def _execute(images: ImageSet, share: Share) -> Iterator[Pixels]:
+def _execute(images: PreparedSet, span: Span) -> Iterator[Pixels]:
     """The rank's rows of each step, through one run of Ray Data."""
     import ray
     import ray.data
 
     _ensure_ray()
-    windows, num_rows = share.windows(), share.high - share.low
+    windows, num_rows = span.windows(), span.high - span.low
     numbers, cpus = list(range(len(windows))), int(ray.cluster_resources().get("CPU", 0))
-    num_tasks = max(2, min(MOST_TASKS, cpus * num_rows // share.n))
-    window_bytes = max(window.num_rows for window in windows) * math.prod(images.shape) * num_rows // share.n
+    num_tasks = max(2, min(MOST_TASKS, cpus * num_rows // span.n))
+    window_bytes = max(window.num_rows for window in windows) * math.prod(images.shape) * num_rows // span.n
     ahead = ray.data.ExecutionResources(object_store_memory=max(LEAST_AHEAD, 4 * num_tasks * window_bytes))
     dataset = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
         _read_window,
-        fn_kwargs={"images": images, "share": share, "windows": windows},
+        fn_kwargs={"images": images, "span": span, "windows": windows},
         batch_size=None,
         num_cpus=0,  # Ray Train's workers may hold every CPU, and would wait for ever
         compute=ray.data.TaskPoolStrategy(size=num_tasks),
@@ -159,9 +160,9 @@ def _execute(images: ImageSet, share: Share) -> Iterator[Pixels]:
     dataset.context.enable_progress_bars = False
     batches = dataset.iter_batches(batch_size=num_rows, prefetch_batches=2)
     try:
-        for step, batch in enumerate(batches, share.start):
+        for step, batch in enumerate(batches, span.start):
             if batch["failed"].any():  # again, here: this raises what the task met, or was a passing fault of the network
-                again = replace(share, start=step, stop=step + 1)
+                again = replace(span, start=step, stop=step + 1)
                 yield np.concatenate([again.read(images, window) for window in again.windows()])
             else:
                 yield batch["image"]
@@ -169,12 +170,14 @@ def _execute(images: ImageSet, share: Share) -> Iterator[Pixels]:
         raise Unreachable(f"{redacted(images.uri)} could not be read: {str(error).strip().splitlines()[-1]}") from error
 
 
-def _read_window(batch: Mapping[str, np.ndarray], images: ImageSet, share: Share, windows: list[Window]) -> dict[str, np.ndarray]:
-    """One task of Ray Data. A fault is marked and not raised: Ray would hide it among its own."""
+def _read_window(
+    batch: Mapping[str, np.ndarray], images: PreparedSet, span: Span, windows: list[Window]
+) -> dict[str, np.ndarray]:
+    """Read one window in a task of Ray Data. A fault is marked and not raised: Ray would hide it among its own."""
     (number,) = batch["item"]
-    num_rows = len(share.positions(windows[number]))
+    num_rows = len(span.positions(windows[number]))
     try:
-        return {"image": share.read(images, windows[number]), "failed": np.zeros(num_rows, dtype=bool)}
+        return {"image": span.read(images, windows[number]), "failed": np.zeros(num_rows, dtype=bool)}
     except FlowError:
         return {"image": np.zeros((num_rows, *images.shape), dtype=np.uint8), "failed": np.ones(num_rows, dtype=bool)}
 

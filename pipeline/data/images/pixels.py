@@ -14,7 +14,7 @@ import pyarrow as pa
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.data.originals import Original
+from pipeline.data.preparing.originals import Original
 from pipeline.files import said
 
 Pixels = UInt8[np.ndarray, "n c s s"]

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Int
 
 from components.streams import stream
-from pipeline.data.image_sets import ImageSet
-from pipeline.data.pixels import Pixels
+from pipeline.data.images.pixels import Pixels
+from pipeline.data.images.prepared import PreparedSet
+from pipeline.data.source import EndName
 
 SHARDS_PER_WINDOW = 4
 PURPOSES = {"target": ("shards", "rows"), "source": ("source_shards", "source_rows")}
@@ -38,20 +39,20 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Order:
-    """Which training image stands at which position of a phase's stream.
+class Shuffle:
+    """Says which training image stands at which position of a phase's stream.
 
     Attributes:
         shard_rows: rows of each shard of the manifest.
     """
 
-    end: str
+    end: EndName
     seed: int
     phase: int
     shard_rows: tuple[int, ...]
 
     def epoch(self, epoch: int) -> list[Window]:
-        """The windows of an epoch."""
+        """List the windows of an epoch."""
         purpose, _ = PURPOSES[self.end]
         shards = stream(self.seed, purpose, phase=self.phase, step=epoch).permutation(len(self.shard_rows)).tolist()
         first, num_windows = epoch * sum(self.shard_rows), -(-len(shards) // SHARDS_PER_WINDOW)
@@ -64,27 +65,27 @@ class Order:
         return windows
 
     def windows(self, start: int, stop: int) -> list[Window]:
-        """Those that hold a position from `start` to `stop` - 1."""
+        """List the windows that hold a position from `start` to `stop` - 1."""
         num_rows = sum(self.shard_rows)
         epochs = range(start // num_rows, -(-stop // num_rows))
         windows = itertools.chain.from_iterable(map(self.epoch, epochs))
         return [window for window in windows if window.first < stop and start < window.first + window.num_rows]
 
     def rows(self, window: Window) -> Int[np.ndarray, " n"]:
-        """The rows of a window, counted over its shards, in the order of their positions."""
+        """Give the rows of a window, counted over its shards, in the order of their positions."""
         _, purpose = PURPOSES[self.end]
         return stream(self.seed, purpose, phase=self.phase, step=window.number).permutation(window.num_rows)
 
 
 @dataclass(frozen=True)
-class Share:
-    """One rank's rows of the global batches from one step to another.
+class Span:
+    """The part of a shuffle that is one rank's rows of the global batches from one step to another.
 
     Attributes:
         n: samples of a global batch; rows `low` to `high` - 1 of each are the rank's.
     """
 
-    order: Order
+    shuffle: Shuffle
     n: int
     low: int
     high: int
@@ -92,20 +93,20 @@ class Share:
     stop: int
 
     def windows(self) -> list[Window]:
-        """Those that hold rows of the rank."""
-        windows = self.order.windows(self.start * self.n, self.stop * self.n)
+        """List the windows that hold rows of the rank."""
+        windows = self.shuffle.windows(self.start * self.n, self.stop * self.n)
         return [window for window in windows if len(self.positions(window))]
 
     def positions(self, window: Window) -> Int[np.ndarray, " m"]:
-        """Positions in a window, in order, that are the rank's."""
+        """Give the positions in a window, in order, that are the rank's."""
         first, last = max(window.first, self.start * self.n), min(window.first + window.num_rows, self.stop * self.n)
         positions = np.arange(first, last)
         row = positions % self.n
         return positions[(self.low <= row) & (row < self.high)] - window.first
 
-    def read(self, images: ImageSet, window: Window) -> Pixels:
-        """The rank's images of a window, in order; of the others not even a shard is read that holds no other."""
-        rows = self.order.rows(window)[self.positions(window)]
+    def read(self, images: PreparedSet, window: Window) -> Pixels:
+        """Read the rank's images of a window, in order; of the others not even a shard is read that holds no other."""
+        rows = self.shuffle.rows(window)[self.positions(window)]
         pixels = np.empty((len(rows), *images.shape), dtype=np.uint8)
         begin = 0
         for number in window.shards:

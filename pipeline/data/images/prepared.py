@@ -1,8 +1,8 @@
 """Sets of images that `python -m pipeline prepare` wrote: Parquet shards at any fsspec URL, under a manifest written last.
 
 A set exists only when its manifest verifies. Every shard's bytes are checked against the manifest before they are decoded. This
-file finds and decodes; training draws its batches from a `Mapped` set or, where that does not fit, from
-`pipeline.data.streaming`.
+file finds and decodes; training draws its batches from what `mapped` gives or, where that does not fit, from
+`pipeline.data.images.streaming`.
 """
 
 import hashlib
@@ -18,30 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
-from components.streams import stream
 from pipeline import files as places
 from pipeline.cluster import home
-from pipeline.data.decoded import decoded
-from pipeline.data.pixels import Pixels, decode
+from pipeline.data.images.decoded import decoded
+from pipeline.data.images.pixels import Pixels, decode
 from pipeline.errors import Corrupt, Unreachable, Unusable
 from pipeline.provenance import redacted
 
 FORMAT = 1
 MANIFEST, MOMENTS, BAD_IMAGES = "manifest.json", "moments.npy", "bad_images.json"
 SPLITS = ("train", "test")
-Moments = tuple[Float[np.ndarray, "c s s"], Float[np.ndarray, "c s s"]]
+Levels = tuple[Float[np.ndarray, "c s s"], Float[np.ndarray, "c s s"]]
 """Mean and variance of each pixel, in grey levels from 0 to 255."""
-
-
-@dataclass(frozen=True)
-class At:
-    """One rank's rows of the global batch of a step."""
-
-    seed: int
-    phase: int
-    step: int
-    n: int
-    rows: slice
 
 
 @dataclass(frozen=True)
@@ -55,8 +43,8 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """A prepared set whose manifest has been verified.
+class PreparedSet:
+    """A prepared set of images whose manifest has been verified.
 
     Attributes:
         uri: folder, any URL that fsspec knows.
@@ -76,19 +64,19 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image."""
+        """Give the shape of one image."""
         return self.channels, self.size, self.size
 
     def num_rows(self, split: str) -> int:
-        """Images in a split."""
+        """Count the images of a split."""
         return sum(shard.rows for shard in self.splits[split])
 
     def decoded_bytes(self, split: str) -> int:
-        """Bytes of a split's pixels."""
+        """Count the bytes of a split's pixels."""
         return self.num_rows(split) * math.prod(self.shape)
 
     def pixels(self, shard: Shard, rows: Int[np.ndarray, " m"] | None = None) -> Pixels:
-        """The images of a shard, or some of its rows in the order asked for.
+        """Decode the images of a shard, or some of its rows in the order asked for.
 
         Raises:
             Corrupt: names the shard.
@@ -101,8 +89,8 @@ class ImageSet:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Corrupt(redacted(path), places.said(error)) from error
 
-    def moments(self) -> Moments:
-        """Moments of the training images.
+    def levels(self) -> Levels:
+        """Read mean and variance of the training images.
 
         Raises:
             Corrupt: the file of the moments.
@@ -111,7 +99,7 @@ class ImageSet:
         return mean, variance
 
     def mapped(self, split: str) -> Pixels:
-        """All images of a split in a file of this machine that is mapped into memory, decoded by the first process that asks.
+        """Map all images of a split into memory from a file of this machine, decoded by the first process that asks.
 
         Raises:
             Corrupt: names the shard.
@@ -121,58 +109,13 @@ class ImageSet:
         return decoded(path, (self.num_rows(split), *self.shape), lambda: places.in_order(self.pixels, shards))
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """A set in memory or mapped into it: batches are independent draws.
-
-    Attributes:
-        moments: of the training images, where they are known.
-    """
-
-    train: Pixels
-    test: Pixels
-    moments: Moments | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one image."""
-        return tuple(self.train.shape[1:])
-
-    @property
-    def num_held_out(self) -> int:
-        """Test images."""
-        return len(self.test)
-
-    @property
-    def num_seen(self) -> int:
-        """Training images."""
-        return len(self.train)
-
-    def batch(self, end: str, at: At) -> Pixels:
-        """One rank's rows of a global batch, drawn with replacement."""
-        indices = stream(at.seed, end, phase=at.phase, step=at.step).integers(len(self.train), size=at.n)
-        return self.train[indices[at.rows]]
-
-    def sample(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Training images, drawn with replacement."""
-        return self.train[rng.integers(len(self.train), size=n)]
-
-    def seen(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Training images, without replacement."""
-        return self.train[rng.permutation(len(self.train))[:n]]
-
-    def held_out(self, n: int, rng: np.random.Generator) -> Pixels:
-        """Test images, without replacement."""
-        return self.test[rng.permutation(len(self.test))[:n]]
-
-
 def uri_of(name: str, size: int, where: str | None) -> str:
-    """The folder of a prepared set in the folder of all, by default $SJKO_HOME/data."""
+    """Name the folder of a prepared set in the folder of all, by default $SJKO_HOME/data."""
     return f"{(where or str(home() / 'data')).rstrip('/')}/{name}-{size}"
 
 
-def open_images(uri: str, digest: str | None = None) -> ImageSet:
-    """The prepared set in a folder.
+def open_images(uri: str, digest: str | None = None) -> PreparedSet:
+    """Open the prepared set in a folder.
 
     Args:
         digest: the images that are meant; None: those that are there.
@@ -187,13 +130,13 @@ def open_images(uri: str, digest: str | None = None) -> ImageSet:
         raise Unusable(f"{redacted(uri)} holds images with digest {manifest['digest']}, not {digest}")
     splits = {split: tuple(Shard(**shard) for shard in manifest["splits"][split]["shards"]) for split in SPLITS}
     values = {name: manifest[name] for name in ("name", "size", "channels", "encoding", "digest")}
-    images = ImageSet(uri=uri, **values, moments_sha256=manifest["moments"], splits=splits)
+    images = PreparedSet(uri=uri, **values, moments_sha256=manifest["moments"], splits=splits)
     _check_sizes(images)
     return images
 
 
 def read_manifest(uri: str) -> dict[str, Any] | None:
-    """The verified manifest of a folder; None where it has none.
+    """Read and verify the manifest of a folder; None where it has none.
 
     Raises:
         Corrupt: it is not what was written. FlowError: the folder cannot be read.
@@ -213,12 +156,12 @@ def read_manifest(uri: str) -> dict[str, Any] | None:
 
 
 def manifest_sum(manifest: Mapping[str, Any]) -> str:
-    """sha256 of a manifest without its own sum."""
+    """Compute the sha256 of a manifest without its own sum."""
     rest = {name: value for name, value in manifest.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _check_sizes(images: ImageSet) -> None:
+def _check_sizes(images: PreparedSet) -> None:
     files, folder = places.at(images.uri)
     try:
         files.invalidate_cache(folder)

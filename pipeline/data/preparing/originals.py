@@ -1,11 +1,14 @@
 """What a set of images is before it is prepared: its images in order, and how a folder of them is divided."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+
+from pipeline.errors import Unusable
 
 Show = Callable[[int, int], None]
 """Is shown how many images are done, of how many."""
@@ -53,3 +56,15 @@ class Layout:
 
     train: str | None = None
     test: str | None = None
+
+
+def from_arrays(arrays: dict[str, tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...] = ()) -> Originals:
+    """Make originals of (images, labels) by split."""
+    digest, splits = hashlib.sha256(), dict[str, Sequence[Original]]()
+    for split, (images, labels) in arrays.items():
+        if len(images) != len(labels):
+            raise Unusable(f"--from has {len(images)} {split} images and {len(labels)} labels")
+        digest.update(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(labels).data)
+        splits[split] = [Original(f"{split} {i}", int(labels[i]), images[i]) for i in range(len(images))]
+    return Originals(splits, digest.hexdigest(), classes)

@@ -1,0 +1,147 @@
+"""Analytic measures as sources: those of the plane, a Gaussian of any dimension, and noise of any shape."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from components import measures
+from components.measures import Measure, Modes
+from components.streams import normal, stream
+from pipeline.data.source import At, EndName, Moments, Samples, Source, moments_of
+from pipeline.data.specs import SourceSpec
+from pipeline.recipe import Data
+from pipeline.recipes.values import Refused
+
+NUM_FOR_MOMENTS = 65_536
+
+
+@dataclass(frozen=True)
+class Analytic:
+    """A measure that can be drawn from without end, as a `Source`: no sample comes twice.
+
+    Example:
+        >>> Analytic.of(measures.MOONS).sample(3, np.random.default_rng(0)).shape
+        (3, 2)
+    """
+
+    shape: tuple[int, ...]
+    draw: Callable[[int, np.random.Generator], Samples]
+    modes: Modes | None = None
+    units: Literal["data", "space"] = "data"
+    picture: str = "points"
+    digest: None = None
+    num_distinct: None = None
+
+    @classmethod
+    def of(cls, measure: Measure) -> "Analytic":
+        """Make a measure on R^d a source."""
+        return cls((measure.dim,), measure.sample, measure.modes)
+
+    def moments(self) -> Moments:
+        """Measure the moments of samples that are always the same."""
+        return moments_of(self.draw(NUM_FOR_MOMENTS, stream(0, "standardisation")))
+
+    def batch(self, at: At) -> Samples:
+        """Give one rank's rows of the global batch of a step, all of which is drawn."""
+        return self.draw(at.n, stream(at.seed, at.end, phase=at.phase, step=at.step))[at.rows]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Samples:
+        """Draw n samples."""
+        return self.draw(n, rng)
+
+    held_out = seen = sample
+
+
+@dataclass(frozen=True)
+class MeasureSpec(SourceSpec):
+    """Knows a measure on R^d whose dimension is fixed."""
+
+    measure: Measure
+    picture: str = "points"
+
+    @property
+    def modes(self) -> Modes | None:
+        """Give the modes of the measure, where there are any."""
+        return self.measure.modes
+
+    def shape(self, data: Data) -> tuple[int, ...]:
+        """Give the dimension."""
+        return (self.measure.dim,)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether a target is a measure on R^d as well."""
+        return len(shape) == 1
+
+    def require_source(self, data: Data, shape: tuple[int, ...]) -> None:
+        """Refuse a target of another dimension, which has data.dim for it."""
+        if shape != self.shape(data):
+            raise Refused("data.dim", f"{self.measure.dim} for data.source {data.source}", data.dim)
+
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+        """Make the measure a source."""
+        return Analytic.of(self.measure)
+
+
+@dataclass(frozen=True)
+class FamilySpec(SourceSpec):
+    """Knows measures of one kind in every dimension."""
+
+    of_dim: Callable[[int], Measure]
+    picture: str = "points"
+    fields = frozenset({"dim"})
+
+    def shape(self, data: Data) -> tuple[int, ...]:
+        """Give the dimension that the recipe says."""
+        return (data.dim,)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether a target is a measure on R^d as well."""
+        return len(shape) == 1
+
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+        """Make the measure of the target's dimension a source."""
+        return Analytic.of(self.of_dim(*shape))
+
+
+@dataclass(frozen=True)
+class NoiseSpec(SourceSpec):
+    """Knows standard normal noise of any shape."""
+
+    picture: str = "points"
+    fields = frozenset({"dim"})
+
+    def shape(self, data: Data) -> tuple[int, ...]:
+        """Give the dimension that the recipe says."""
+        return (data.dim,)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Fit every target."""
+        return True
+
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+        """Make noise of the target's shape a source that has no units."""
+        return noise(shape)
+
+
+def noise(shape: tuple[int, ...]) -> Analytic:
+    """Make N(0, I) of a shape a source, in the space that flows live in."""
+    return Analytic(shape, partial(_normal, shape=shape), units="space")
+
+
+def _normal(n: int, rng: np.random.Generator, *, shape: tuple[int, ...]) -> Samples:
+    return normal(rng, n, *shape)
+
+
+NORMAL = NoiseSpec()
+GAUSSIAN = FamilySpec(measures.gaussian)
+GAUSS8 = MeasureSpec(measures.GAUSS8)
+GAUSS25 = MeasureSpec(measures.GAUSS25)
+TWO_CIRCLES = MeasureSpec(measures.TWO_CIRCLES)
+MOONS = MeasureSpec(measures.MOONS)
+CHECKERBOARD = MeasureSpec(measures.CHECKERBOARD)
+SPIRAL = MeasureSpec(measures.SPIRAL)
+SWISS_ROLL = MeasureSpec(measures.SWISS_ROLL)
+PINWHEEL = MeasureSpec(measures.PINWHEEL)

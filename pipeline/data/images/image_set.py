@@ -1,0 +1,201 @@
+"""A set of square images by name: what a recipe may say of it, how its originals are read, and which images come built in."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from pipeline.data import table
+from pipeline.data.preparing.originals import Layout, Originals, Show, from_arrays
+from pipeline.data.source import EndName, Source
+from pipeline.data.specs import SourceSpec, spec_of
+from pipeline.errors import FlowError, Unusable
+from pipeline.provenance import redacted
+from pipeline.recipe import Data
+from pipeline.recipes.values import Refused
+
+if TYPE_CHECKING:
+    from pipeline.data.images.prepared import PreparedSet
+
+SMALLEST_SIDE, LARGEST_SIDE = 8, 1024
+DIGEST = re.compile("[0-9a-f]{64}")
+Pair = tuple[UInt8[np.ndarray, "n s s"], UInt8[np.ndarray, "m s s"]]
+LabelPair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """Images that need no `python -m pipeline prepare` in the size that they come with.
+
+    Attributes:
+        images: reads training and test images, of one channel.
+        labels: reads their classes, in the same order.
+        sha256: of the training images, then the test images.
+    """
+
+    images: Callable[[], Pair]
+    labels: Callable[[], LabelPair]
+    sha256: str
+
+    def originals(self) -> Originals:
+        """Give them as what a set is prepared from, such as in another size."""
+        splits = zip(("train", "test"), self.images(), self.labels(), strict=True)
+        return from_arrays({split: (images[:, None], labels.astype(np.uint8)) for split, images, labels in splits})
+
+
+@dataclass(frozen=True)
+class ImageSet(SourceSpec):
+    """Knows a set of square images, and opens it where it was prepared or comes built in.
+
+    Attributes:
+        channels: 1 or 3.
+        side: in pixels, that the set comes with; None: originals of any size.
+        originals: reads what `python -m pipeline prepare --from` names; None where all originals are built in.
+        built_in: images that are there without being prepared.
+    """
+
+    channels: int
+    side: int | None
+    originals: Callable[[Path, Layout, Show], Originals] | None = None
+    built_in: BuiltIn | None = None
+    picture: str = "images"
+    fields = frozenset({"size", "flip", "digest", "streamed"})
+    source_fields = frozenset({"source_digest"})
+
+    def originals_of(self, path: Path | None, layout: Layout, show: Show) -> Originals:
+        """Read what the set is prepared from.
+
+        Args:
+            path: where it is; None: what is built in.
+            layout: which images of a folder are held out.
+            show: is shown how many images are done, of how many.
+
+        Raises:
+            Unusable: it is not what it should be.
+        """
+        if path is None:
+            assert self.built_in is not None
+            return self.built_in.originals()
+        assert self.originals is not None
+        return self.originals(path, layout, show)
+
+    def shape(self, data: Data) -> tuple[int, ...]:
+        """Give (channels, side, side) in the size that the recipe says, or in their own."""
+        side = data.size or self.side
+        assert side is not None
+        return self.channels, side, side
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether a target is images with as many channels."""
+        return len(shape) == 3 and shape[0] == self.channels
+
+    def require_target(self, data: Data) -> None:
+        """Refuse sizes that there are not, streaming of what is built in, and what is no digest."""
+        if data.size is not None and not SMALLEST_SIDE <= data.size <= LARGEST_SIDE:
+            raise Refused("data.size", f"from {SMALLEST_SIDE} to {LARGEST_SIDE}", data.size)
+        if data.size is None and self.side is None:
+            raise Refused("data.size", f"given for data.target {data.target}", data.size)
+        _require_digest("data.digest", data.digest)
+        if data.streamed and self._needs_none(Chosen.of(data, "target")):
+            raise Refused("data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
+
+    def require_source(self, data: Data, shape: tuple[int, ...]) -> None:
+        """Refuse a target that comes in another size, where the recipe says none, and what is no digest."""
+        if data.size is None and self.side not in (None, shape[-1]):
+            sides = f"{data.source} has side {self.side} and {data.target} {shape[-1]}"
+            raise Refused("data.size", f"given where {sides}", data.size)
+        _require_digest("data.source_digest", data.source_digest)
+
+    def normal_form(self, data: Data) -> Data:
+        """Leave out the size where it is the set's own."""
+        return replace(data, size=None) if data.size == self.side else data
+
+    def resolve(self, data: Data, end: EndName, where: str | None, most_bytes: float) -> Data:
+        """Fill in the digest of prepared images, and whether they are streamed."""
+        chosen = Chosen.of(data, end)
+        prepared = self._prepared(chosen, where)
+        if prepared is None or self._needs_none(chosen):
+            return data
+        too_large = prepared.decoded_bytes("train") > most_bytes
+        data = replace(data, streamed=data.streamed or too_large)
+        return replace(data, digest=prepared.digest) if end == "target" else replace(data, source_digest=prepared.digest)
+
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+        """Read what is built in, or map prepared images into memory, or stream them."""
+        from pipeline.data.images.images import Images, Mapped  # these import pyarrow and Pillow: half a second
+        from pipeline.data.images.streaming import Streamed
+
+        chosen, flip = Chosen.of(data, end), data.flip and end == "target"
+        prepared = self._prepared(chosen, where)
+        if not self._needs_none(chosen):
+            assert prepared is not None
+            if data.streamed:
+                return Images(Streamed(prepared), flip)
+            return Images(Mapped(prepared.mapped("train"), prepared.mapped("test"), levels=prepared.levels()), flip)
+        assert self.built_in is not None
+        if prepared is None:
+            train, test = (images[:, None] for images in self.built_in.images())
+        else:
+            train, test = prepared.mapped("train"), prepared.mapped("test")
+        images = Images(Mapped(train, test), flip)
+        if images.digest != self.built_in.sha256:
+            place = "on this machine" if prepared is None else f"at {redacted(prepared.uri)}"
+            raise FlowError(f"data.{end}: {chosen.name} {place} has sha256 {images.digest}, not {self.built_in.sha256}")
+        return images
+
+    def _needs_none(self, chosen: "Chosen") -> bool:
+        """Whether what a recipe means comes built in, so that no prepared set is needed."""
+        return self.built_in is not None and chosen.size in (None, self.side) and chosen.digest is None
+
+    def _prepared(self, chosen: "Chosen", where: str | None) -> "PreparedSet | None":
+        """Open the prepared set of an end; None where there is none and none is needed.
+
+        Raises:
+            Unusable: it is needed.
+        """
+        from pipeline.data.images.prepared import open_images, read_manifest, uri_of  # imports pyarrow and Pillow
+
+        uri = uri_of(chosen.name, chosen.size or self.side or 0, where)
+        if self._needs_none(chosen) and (where is None or read_manifest(uri) is None):
+            return None
+        try:
+            return open_images(uri, chosen.digest)
+        except Unusable as error:
+            words = [chosen.name] if self.built_in else [chosen.name, "--from PATH"]
+            words += ([f"--to {redacted(where)}"] if where else []) + ([f"--size {chosen.size}"] if chosen.size else [])
+            raise Unusable(f"data.{chosen.end}: {error}. Prepare it: python -m pipeline prepare {' '.join(words)}") from error
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a recipe says of the images at one of its ends."""
+
+    end: EndName
+    name: str
+    size: int | None
+    digest: str | None
+
+    @classmethod
+    def of(cls, data: Data, end: EndName) -> "Chosen":
+        """Take it from the recipe's fields."""
+        name, digest = (data.target, data.digest) if end == "target" else (data.source, data.source_digest)
+        return cls(end, name, data.size, digest)
+
+
+def _require_digest(field: str, digest: str | None) -> None:
+    if digest is not None and not DIGEST.fullmatch(digest):
+        raise Refused(field, "64 hexadecimal digits", digest)
+
+
+def image_sets() -> dict[str, ImageSet]:
+    """Load the specifications of all sets of images, by the names that recipes have for them.
+
+    Example:
+        >>> image_sets()["cifar10"].side
+        32
+    """
+    return {name: cast(ImageSet, spec_of(name)) for name in table.IMAGE_SETS}

@@ -1,0 +1,99 @@
+"""What a flow goes from and to: the protocol that analytic measures, sets of points and sets of images share."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from components.measures import Modes
+
+Samples = Float[np.ndarray, "n *shape"]
+EndName = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class At:
+    """Where in a flow a batch stands, and which of its rows one rank takes: a batch is a function of this alone.
+
+    Attributes:
+        end: which end of the flow it is for; the two draw different random numbers.
+        n: samples of the global batch.
+        rows: those of them that the rank takes.
+    """
+
+    end: EndName
+    seed: int
+    phase: int
+    step: int
+    n: int
+    rows: slice
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What standardisation needs: the mean of each coordinate, and one standard deviation that all coordinates share.
+
+    One for all makes standardisation a similarity, which scales W2 exactly.
+    """
+
+    mean: Float[np.ndarray, "*shape"]
+    std: float
+
+
+class End(Protocol):
+    """One end of a flow, in the space that the flow lives in: all that training draws from."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the batch: (d,) or (channels, side, side)."""
+
+    def batch(self, at: At) -> Samples:
+        """Give one rank's rows of the global batch of a step."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> Samples:
+        """Draw n training samples independently."""
+
+
+class Source(End, Protocol):
+    """What a flow may go from or to, in units of its own."""
+
+    @property
+    def units(self) -> Literal["data", "space"]:
+        """Say what coordinates mean: something of the data's own, or nothing, as noise's: then they are the flow's already."""
+
+    @property
+    def picture(self) -> str:
+        """Name how samples are drawn: a key of `pipeline.evaluation.figures.DRAWINGS`."""
+
+    @property
+    def digest(self) -> str | None:
+        """Hash all samples; None for an analytic measure, which its name identifies."""
+
+    @property
+    def num_distinct(self) -> int | None:
+        """Count held-out samples, or those of training where they are fewer; None where each draw is a new one."""
+
+    @property
+    def modes(self) -> Modes | None:
+        """Give the modes, where there are any."""
+
+    def moments(self) -> Moments:
+        """Measure mean and deviation of the training samples."""
+
+    def held_out(self, n: int, rng: np.random.Generator) -> Samples:
+        """Draw n samples that training never sees; none comes twice, and all there are come where more are asked for."""
+
+    def seen(self, n: int, rng: np.random.Generator) -> Samples:
+        """Draw n samples that training does see, as `held_out` does: floors compare the two."""
+
+
+def moments_of(samples: Samples) -> Moments:
+    """Measure the moments of samples.
+
+    Example:
+        >>> moments_of(np.array([[0.0, 0.0], [2.0, 4.0]], dtype=np.float32))
+        Moments(mean=array([1., 2.], dtype=float32), std=1.5811388300841898)
+    """
+    flat = samples.reshape(len(samples), -1).astype(np.float64)
+    return Moments(flat.mean(0).reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(flat.var(0).mean())))
