@@ -1,8 +1,7 @@
 """What an accelerator makes of whole flows, toys and Fashion-MNIST, and whether reading keeps up with its steps."""
 
-import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -18,7 +17,6 @@ from torch import nn
 from benchmarks.accelerator_speed import TIMED, Bench, Row
 from components.gradients import push_through
 from components.image_metrics import frechet_distance
-from components.jko import train_phase
 from components.metrics import mode_statistics, precision_recall
 from components.streams import stream
 from pipeline.data.preparing.idx import read_idx
@@ -61,26 +59,31 @@ def flow(
     Args:
         seconds: of the whole flow, an equal share for each phase in place of its number of steps.
     """
-    from pipeline.training.build import batches_of, first_anchor, new_state, problem_of, shape_of
+    from pipeline.training.build import Setting
+    from pipeline.training.loop import frozen, train_flow
+    from pipeline.training.ranks import Ranks
 
-    state, anchor, spent, num_steps = None, list[nn.Module](), 0.0, 0
-    for phase in phases_of(recipe):
-        if state is None:
-            state = new_state(phase, ends, bench.device)
-            anchor = [network.to(bench.device) for network in first_anchor(shape_of(phase, ends))]
-        state.step = 0
-        problem, began = problem_of(phase), time.perf_counter()
-        if seconds is not None:
-            problem = replace(problem, num_steps=10**9)
-        for _ in train_phase(state, problem, anchor, batches_of(phase, ends, slice(None), bench.device)):
+    phases, spent, num_steps = phases_of(recipe), 0.0, 0
+    setting = Setting.of(phases[0], ends, Ranks(device=bench.device))
+    for underway in train_flow(phases if seconds is None else unlimited(phases), setting):
+        state, began = underway.state, time.perf_counter()
+        for _ in underway.losses:
             if seconds is not None and state.step % 10 == 0:
                 bench.wait()
                 if time.perf_counter() - began >= seconds / recipe.jko.num_phases:
                     break
         bench.wait()
         spent, num_steps = spent + time.perf_counter() - began, num_steps + state.step
-        anchor = [copy.deepcopy(state.transport_map).requires_grad_(False)]
-        yield phase, copy.deepcopy(state.averaged_map).eval(), num_steps, spent
+        yield underway.phase, frozen(state.averaged_map), num_steps, spent
+
+
+def unlimited(phases: Sequence[Phase]) -> Iterator[Phase]:
+    """Phases that end when nobody asks for another step, each the parent of the next; rates fall as if they had their own."""
+    parent: str | None = None
+    for phase in phases:
+        without_end = replace(phase, parent=parent, training=replace(phase.training, num_steps=10**9))
+        parent = without_end.fingerprint
+        yield without_end
 
 
 def drawn(network: nn.Module, ends: "Endpoints", n: int, draw: int) -> np.ndarray:

@@ -10,14 +10,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from benchmarks.flows import CPU, frozen
+from benchmarks.flows import CPU
 from benchmarks.harness import Pivot, Row, main
 from components.jko import train_step
 from components.streams import stream
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipe import Jko, Recipe
-from pipeline.training.build import batches_of, new_state, problem_of
+from pipeline.training.build import Setting, batches_of, new_state, problem_of
+from pipeline.training.loop import frozen
 
 NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 
@@ -32,7 +33,7 @@ def measure(case: Row) -> Iterator[Row]:
     """One row per phase."""
     recipe = Recipe(jko=Jko(num_phases=case["num_phases"], parametrization=case["parametrization"]))
     phases, endpoints = phases_of(recipe), load_endpoints(recipe.data)
-    state = new_state(phases[0], endpoints, CPU)
+    state = new_state(phases[0], Setting.of(phases[0], endpoints))
     maps = [frozen(state.transport_map) for _ in phases]
     seconds: dict[int, list[float]] = defaultdict(list)
     for round_number in range(case["num_rounds"] + 1):

@@ -1,6 +1,5 @@
-"""A recipe's flow trained in this process, without Ray and store: the same phases and numbers as the pipeline's."""
+"""A recipe's flow trained in this process, by the pipeline's own loop, under a budget of CPU-seconds and looked at on the way."""
 
-import copy
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -8,16 +7,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from components import state as states
-from components.jko import train_phase
 from pipeline.command import cli
 from pipeline.command.flags import Run
 from pipeline.data.endpoints import Endpoints, load_endpoints
 from pipeline.generator import Generator
-from pipeline.phase import phases_of
+from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.recipes.rules import validate
-from pipeline.training.build import batches_of, first_anchor, new_state, problem_of, shape_of
+from pipeline.training import loop
+from pipeline.training.build import Setting
+from pipeline.training.loop import frozen
 
 CPU = torch.device("cpu")
 NO_LIMIT = 10**9
@@ -57,42 +56,33 @@ def train_flow(
         looks: seconds, rising, after which a phase that is not over is yielded too.
     """
     validate(recipe)
-    endpoints = ends or load_endpoints(recipe.data)
-    state: states.State | None = None
-    anchor: list[nn.Module] = []
+    phases, endpoints = phases_of(recipe), ends or load_endpoints(recipe.data)
     averaged: list[nn.Module] = []
     num_steps, spent, marks = 0, 0.0, [*looks]
-    for k, identity in enumerate(phases_of(recipe)):
-        phase = identity
-        if cpu_seconds is not None:
-            training = replace(identity.training, num_steps=NO_LIMIT)
-            phase = replace(identity, training=training, steps_before=num_steps)
-        if state is None:
-            state = new_state(phase, endpoints, CPU)
-            anchor = first_anchor(shape_of(phase, endpoints))
-        elif phase.composed:
-            states.fresh_map(state, shape_of(phase, endpoints), seed=recipe.seed)
-        state.step = 0
-        share = None if cpu_seconds is None else cpu_seconds * (k + 1) / recipe.jko.num_phases
-        draw = batches_of(phase, endpoints, slice(None), CPU)
-        kept = slice(None) if phase.composed else slice(0, 0)
+
+    def unlimited() -> Iterator[Phase]:
+        parent: str | None = None
+        for phase in phases:
+            training = replace(phase.training, num_steps=NO_LIMIT)
+            one = replace(phase, parent=parent, training=training, steps_before=num_steps)
+            parent = one.fingerprint
+            yield one
+
+    for underway in loop.train_flow(phases if cpu_seconds is None else unlimited(), Setting.of(phases[0], endpoints)):
+        phase, state = underway.phase, underway.state
+        share = None if cpu_seconds is None else cpu_seconds * (phase.k + 1) / len(phases)
+        earlier = averaged if phase.composed else []
         began = time.process_time() - spent
-        for _ in train_phase(state, problem_of(phase), anchor, draw):
+        for _ in underway.losses:
             spent = time.process_time() - began
             if share is not None and spent >= share:
                 break
             if marks and spent >= marks[0]:
                 marks = [mark for mark in marks if mark > spent]
-                maps = [*averaged[kept], frozen(state.averaged_map)]
+                maps = [*earlier, frozen(state.averaged_map)]
                 yield Trained(Generator(phase, endpoints, maps), frozen(state.potential), num_steps + state.step, spent)
                 began = time.process_time() - spent
         spent = time.process_time() - began
         num_steps += state.step
-        anchor = [*anchor[kept], frozen(state.transport_map)]
-        averaged = [*averaged[kept], frozen(state.averaged_map)]
+        averaged = [*earlier, frozen(state.averaged_map)]
         yield Trained(Generator(phase, endpoints, averaged), frozen(state.potential), num_steps, spent)
-
-
-def frozen(module: nn.Module) -> nn.Module:
-    """A copy that later steps do not change."""
-    return copy.deepcopy(module).requires_grad_(False).eval()

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.flows import CPU, frozen, shipped
+from benchmarks.flows import shipped
 from benchmarks.harness import Pivot, Row, main
 from benchmarks.images import Velocity
 from benchmarks.ot_cfm import EulerMap
@@ -20,7 +20,8 @@ from components.gradients import push_through
 from pipeline.data.endpoints import load_endpoints
 from pipeline.generator import Generator
 from pipeline.phase import phases_of
-from pipeline.training.build import new_state
+from pipeline.training.build import Setting, new_state
+from pipeline.training.loop import frozen
 
 N, EULER_STEPS = 2000, 100
 
@@ -38,7 +39,7 @@ def measure(case: Row) -> Iterator[Row]:
     began = time.process_time()
     recipe = shipped(case["recipe"])
     phase, endpoints = phases_of(recipe)[0], load_endpoints(recipe.data)
-    network = frozen(new_state(phase, endpoints, CPU).transport_map)
+    network = frozen(new_state(phase, Setting.of(phase, endpoints)).transport_map)
     velocity = VelocityNetwork() if len(endpoints.shape) == 1 else Velocity(endpoints.shape, recipe.network.width)
     generator = Generator(phase, endpoints, [network])
     many = Generator(phase, endpoints, [EulerMap(velocity.requires_grad_(False).eval(), EULER_STEPS)])

@@ -83,6 +83,16 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
+def test_the_loop_over_phases_needs_neither_ray_nor_a_store() -> None:
+    reached, todo = set[str](), {"pipeline.training.loop"}
+    while todo:
+        reached |= todo
+        paths = [path for path in SOURCES if module_of(path) in todo]
+        todo = set().union(*(imported_names(path) for path in paths)) - reached
+    assert "pipeline.training.build" in reached
+    assert not {name for name in reached if name.split(".")[0] in PLATFORM or name.startswith("pipeline.store")}
+
+
 def test_nothing_is_ever_pickled_or_unpickled() -> None:
     for path in SOURCES:
         text = path.read_text().replace("allow_pickle=False", "")

@@ -1,6 +1,8 @@
 """From a phase, which is a value, to the objects of `components` that solve it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,11 +22,48 @@ from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At, End, EndName
 from pipeline.phase import Phase
 from pipeline.recipe import Network
+from pipeline.training.ranks import Ranks, Share, rows_of
+
+ALONE = Ranks()
 
 
-def shape_of(phase: Phase, endpoints: Endpoints) -> Shape:
-    """Sizes of the two networks."""
-    return shape_from(phase.network, endpoints.shape)
+@dataclass(frozen=True)
+class Setting:
+    """What all phases of a job are trained with: made once, and given to each.
+
+    Attributes:
+        endpoints: source and target of the flow.
+        shape: sizes of the two networks.
+        device: where they are.
+        share: this process's rows of each batch.
+        num_microbatches, compiled: as `components.jko.Problem` has them.
+        channels_last: keep the channels of a pixel together in memory.
+    """
+
+    endpoints: Endpoints
+    shape: Shape
+    device: torch.device
+    share: Share
+    num_microbatches: int = 1
+    compiled: bool = False
+    channels_last: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        phase: Phase,
+        endpoints: Endpoints,
+        ranks: Ranks = ALONE,
+        *,
+        num_microbatches: int = 1,
+        compiled: bool = False,
+        channels_last: bool = False,
+    ) -> Self:
+        """The setting of a phase, and of all others of its flow."""
+        n, unit = phase.training.batch_size, indivisible(phase.network, num_microbatches)
+        share = Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)
+        shape = shape_from(phase.network, endpoints.shape)
+        return cls(endpoints, shape, ranks.device, share, num_microbatches, compiled, channels_last)
 
 
 def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
@@ -40,10 +79,11 @@ def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
     )
 
 
-def new_state(phase: Phase, endpoints: Endpoints, device: torch.device) -> State:
+def new_state(phase: Phase, setting: Setting) -> State:
     """The state before the first step of phase 0."""
+    endpoints, device = setting.endpoints, setting.device
     betas = phase.training.beta1, phase.training.beta2
-    state = states.new_state(shape_of(phase, endpoints), seed=phase.seed, betas=betas, device=device)
+    state = states.new_state(setting.shape, seed=phase.seed, betas=betas, device=device)
     if phase.network.second_order:
         assert isinstance(state.potential, PerceptronPotential)
         ends = enumerate((endpoints.target, endpoints.source))
@@ -83,12 +123,6 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
 def indivisible(network: Network, num_microbatches: int) -> int:
     """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the large potentials compare."""
     return num_microbatches * (GROUP_SIZES[0] if network.kind.startswith("large") else 1)
-
-
-def rows_of(n: int, unit: int, *, rank: int, num_workers: int) -> slice:
-    """One rank's rows of a batch of n: whole units, as equally many as there can be."""
-    units = n // unit
-    return slice(unit * (rank * units // num_workers), unit * ((rank + 1) * units // num_workers))
 
 
 def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:

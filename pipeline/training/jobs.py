@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.fs
@@ -85,8 +84,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
     (k, *_) = (phase.k for phase in runs)
     local, uri = cluster.num_workers == 0, clusters.tracking_uri(cluster)
     job = Job(
-        phases=[phase.to_json() for phase in runs],
-        run_ids=list(runs.values()),
+        runs=dict(runs),
         tracking_uri=uri,
         checkpoint_every=cluster.checkpoint_every,
         num_threads=cluster.cpus_per_worker,
@@ -100,7 +98,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
     storage_filesystem, storage_path = filesystem(clusters.storage(cluster))
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config=asdict(job),
+        train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.num_workers if cluster.min_workers is None else (cluster.min_workers, cluster.num_workers),
             use_gpu=cluster.use_gpu,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from flows import ROOT, assert_identical, command_environment, tiny, train, weights
 
 from components.gradients import Batch
@@ -21,8 +20,8 @@ from pipeline.errors import Corrupt, Diverged
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store.phases import Store
-from pipeline.training import checkpoints, worker
-from pipeline.training.build import batches_of, new_state
+from pipeline.training import checkpoints, loop
+from pipeline.training.build import Setting, batches_of, new_state
 
 EVERY = 10
 CLUSTER = Cluster(checkpoint_every=EVERY)
@@ -58,7 +57,7 @@ def train_until(
         return draw_or_stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "batches_of", interrupted)
+        patch.setattr(loop, "batches_of", interrupted)
         with pytest.raises(Interrupted):
             train(recipe, store, cluster)
 
@@ -197,7 +196,7 @@ def test_a_phase_that_diverges_leaves_no_checkpoint(store: Store, home: Path) ->
 
 def test_workers_that_would_go_on_from_different_steps_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     (phase,) = phases_of(tiny(num_phases=1))
-    state = new_state(phase, load_endpoints(phase.data), torch.device("cpu"))
+    state = new_state(phase, Setting.of(phase, load_endpoints(phase.data)))
     monkeypatch.setattr("ray.train.get_checkpoint", lambda: None)
     monkeypatch.setattr(checkpoints, "broadcast_from_rank_zero", lambda step: step + 40)  # as the first worker has read
     with pytest.raises(

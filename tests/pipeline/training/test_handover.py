@@ -11,8 +11,8 @@ from pipeline.cluster import Cluster
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import phases_of
 from pipeline.store.phases import Store
-from pipeline.training import worker
-from pipeline.training.handover import initial_state
+from pipeline.training import loop
+from pipeline.training.build import problem_of
 
 RECIPE = tiny(num_phases=3, z_dim=2)
 
@@ -26,14 +26,14 @@ def test_the_next_phase_begins_while_the_last_is_uploaded(store: Store, tmp_path
         publish(self, run_id, folder)
         events.append("uploaded")
 
-    def begins(phase, *arguments):
+    def begins(phase, **options):
         events.append(f"phase {phase.k} begins")
         assert phase.k == 0 or store.find(phases_of(RECIPE)[phase.k - 1]) is None, "not published before it is"
-        return initial_state(phase, *arguments)
+        return problem_of(phase, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "publish", slow)
-        patch.setattr(worker, "initial_state", begins)
+        patch.setattr(loop, "problem_of", begins)
         results = train(RECIPE, store, Cluster(phases_per_job=3))
     assert events == ["phase 0 begins", "phase 1 begins", "uploaded", "phase 2 begins", "uploaded", "uploaded"]
     other = new_store(tmp_path / "other")

@@ -30,8 +30,9 @@ from pipeline.recipe import Recipe
 from pipeline.recipes.reading import RECIPES
 from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
-from pipeline.training.build import batches_of, new_state, problem_of, rows_of
+from pipeline.training.build import Setting, batches_of, new_state, problem_of
 from pipeline.training.estimate import estimate
+from pipeline.training.ranks import rows_of
 
 IMAGE_RECIPES = [
     "fashion_mnist",
@@ -165,7 +166,7 @@ def test_images_are_judged_beside_the_floor_in_the_features_of_a_network_that_kn
 def test_the_estimate_of_a_step_is_what_its_operations_add_up_to(r2: float) -> None:
     recipe = shortened("fashion_mnist", batch_size=16, penalty_every=2, bfloat16=False, r2=r2)
     phase, endpoints = phases_of(recipe)[1], load_endpoints(recipe.data)
-    state = new_state(phase, endpoints, CPU)
+    state = new_state(phase, Setting.of(phase, endpoints))
     draw, problem = batches_of(phase, endpoints, slice(None), CPU), problem_of(phase)
     with Flop() as counted:
         for step in range(2):
