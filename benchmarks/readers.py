@@ -21,7 +21,8 @@ from pipeline.data.images.pixels import Encoding
 from pipeline.data.images.prepared import PreparedSet, open_images
 from pipeline.data.images.streaming import Streamed
 from pipeline.data.preparing.originals import Original, Originals
-from pipeline.data.preparing.prepare import plan_of, prepare
+from pipeline.data.preparing.plan import plan_of
+from pipeline.data.preparing.write import write_set
 from pipeline.data.source import At
 
 BATCH_SIZE, NUM_TEST = 64, 64
@@ -67,7 +68,7 @@ def prepared(case: Row, folder: Path) -> PreparedSet:
         splits[split] = [Original(f"{split} {i}", -1, image) for i, image in enumerate(pixels)]
     encoding: Encoding = "raw" if case["images"].endswith("raw") else "encoded"
     uri = str(folder / "set")
-    prepare(plan_of("noise", Originals(splits, "noise"), uri, size=side, channels=channels, encoding=encoding))
+    write_set(plan_of("noise", Originals(splits, "noise"), uri, size=side, channels=channels, encoding=encoding))
     return open_images(uri)
 
 

@@ -5,7 +5,6 @@ number of workers changes nothing but the time.
 """
 
 import hashlib
-import io
 import json
 import logging
 import re
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
 import torch
 
@@ -23,6 +21,7 @@ from components.streams import stream
 from deploy.models import push_in_blocks
 from pipeline.data.endpoints import Samples, load_source
 from pipeline.data.images.streaming import quieten_ray_data
+from pipeline.data.parts import Damaged, Foreign, packed, unpacked
 from pipeline.errors import FlowError, RecipeMismatch
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of
@@ -33,8 +32,6 @@ MANIFEST = "_samples.json"
 PART_BYTES = 32 * 2**20
 """Most bytes of samples in one part: what a worker holds at a time."""
 MOST_PER_PART = 65_536
-IDENTITY = b"sjko"
-"""Key of a part's metadata in its Parquet footer."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +119,8 @@ class PartWriter:
         digest = hashlib.sha256(samples.tobytes()).hexdigest()
         flat = samples.reshape(len(samples), -1)
         column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-        metadata = {IDENTITY: json.dumps(identity | {"shape": samples.shape[1:], "sha256": digest}).encode()}
-        content = io.BytesIO()
-        pq.write_table(pa.table({"sample": column}).replace_schema_metadata(metadata), content)
-        put(self.files, path_of(self.root, part), content.getvalue())
+        content = packed(pa.table({"sample": column}), identity | {"shape": samples.shape[1:]}, digest)
+        put(self.files, path_of(self.root, part), content)
         return digest
 
 
@@ -140,32 +135,28 @@ def finished(job: Job) -> dict[int, str]:
     for path in listed(files, root):
         if not re.fullmatch(r".*/part-\d+\.parquet", path):
             continue
-        found, digest = _read_part(files.cat_file(path))
-        if digest is None:
+        try:
+            part = unpacked(files.cat_file(path), _sha256)
+        except Damaged:
             logger.warning("%s is damaged: it is written again", path)
             continue
-        part = found.get("part", -1)
-        if part not in range(job.num_parts) or {key: found.get(key) for key in job.identity(part)} != job.identity(part):
-            raise RecipeMismatch(
-                f"{job.url} already holds {path.rpartition('/')[2]} of another map, seed or number: choose another folder"
-            )
-        digests[part] = digest
+        except Foreign as error:
+            raise _of_something_else(job, path) from error
+        number = part.facts.get("part", -1)
+        if number not in range(job.num_parts) or not part.holds(job.identity(number)):
+            raise _of_something_else(job, path)
+        digests[number] = part.facts["sha256"]
     return digests
 
 
-def _read_part(content: bytes) -> tuple[dict[str, Any], str | None]:
-    """What a part says that it is, and the digest of its numbers; None where it is not whole."""
-    if not content.startswith(b"PAR1"):  # a file of something else
-        return {}, ""
-    try:
-        table = pq.read_table(io.BytesIO(content))
-        found = dict(json.loads((table.schema.metadata or {}).get(IDENTITY, b"{}")))
-        if not found:  # a table of something else
-            return {}, ""
-        digest = hashlib.sha256(table["sample"].combine_chunks().values.to_numpy().tobytes()).hexdigest()
-    except (pa.ArrowException, OSError, KeyError, ValueError):
-        return {}, None
-    return found, digest if digest == found.get("sha256") else None
+def _of_something_else(job: Job, path: str) -> RecipeMismatch:
+    file = path.rpartition("/")[2]
+    return RecipeMismatch(f"{job.url} already holds {file} of another map, seed or number: choose another folder")
+
+
+def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
+    """Compute the sha256 of the numbers of a part."""
+    return hashlib.sha256(table["sample"].combine_chunks().values.to_numpy().tobytes()).hexdigest()
 
 
 def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:

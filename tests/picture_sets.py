@@ -11,7 +11,8 @@ from pipeline.data.images.image_set import image_sets
 from pipeline.data.images.pixels import Encoding
 from pipeline.data.images.prepared import PreparedSet, open_images, uri_of
 from pipeline.data.preparing.originals import Layout
-from pipeline.data.preparing.prepare import Plan, Prepared, plan_of, prepare
+from pipeline.data.preparing.plan import Plan, plan_of
+from pipeline.data.preparing.write import Written, write_set
 
 
 def pixels(n: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
@@ -85,12 +86,12 @@ def prepared(
     *,
     encoding: Encoding | None = None,
     per_shard: int | None = 16,
-) -> Prepared:
+) -> Written:
     """Prepare with a few images per shard."""
-    return prepare(plan(name, source, where, size, encoding=encoding, per_shard=per_shard))
+    return write_set(plan(name, source, where, size, encoding=encoding, per_shard=per_shard))
 
 
-def opened(name: str, where: str | Path, size: int) -> PreparedSet:
+def open_set(name: str, where: str | Path, size: int) -> PreparedSet:
     return open_images(uri_of(name, size, str(where)))
 
 

@@ -84,8 +84,8 @@ def prepare(command: Prepare) -> None:
     from pipeline.data.images.image_set import image_sets
     from pipeline.data.images.prepared import BAD_IMAGES, uri_of
     from pipeline.data.preparing.originals import Layout
-    from pipeline.data.preparing.prepare import plan_of
-    from pipeline.data.preparing.prepare import prepare as write
+    from pipeline.data.preparing.plan import plan_of
+    from pipeline.data.preparing.write import write_set
     from pipeline.files import write_json
 
     images = image_sets()[command.name]
@@ -99,7 +99,7 @@ def prepare(command: Prepare) -> None:
         report.line(note)
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
     with report.progress(f"{command.name}, {size} x {size}") as show:
-        done = write(plan, show)
+        done = write_set(plan, show)
     for image in done.bad[:NUM_SHOWN]:
         report.line(f"bad: {image['path']}: {image['reason']}")
     if len(done.bad) > NUM_SHOWN:

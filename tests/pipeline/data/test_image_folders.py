@@ -305,7 +305,7 @@ def test_sixteen_bits_are_eight_in_grey_as_in_colour_and_that_is_said(tmp_path: 
     assert remarks["dogs/moving.gif"] == "the first of several frames"
     assert remarks["dogs/glass.png"] == "transparent, laid over white"
     assert len(remarks) == 4
-    found = sets.opened("image_folder", tmp_path / "to", 16)
+    found = sets.open_set("image_folder", tmp_path / "to", 16)
     colours = Counter(tuple(image[:, 3, 3].tolist()) for split in SPLITS for image in found.mapped(split))
     assert colours[0x12, 0x12, 0x12] == 1
     assert colours[0xAB, 0xAB, 0xAB] == 1
@@ -360,7 +360,7 @@ def test_of_many_prepares_at_once_one_writes_and_the_set_is_whole(tmp_path: Path
     assert len(ended) == 4
     assert any(not isinstance(each, str) for each in ended)
     assert all("another prepare is at work" in each for each in ended if isinstance(each, str))
-    np.testing.assert_array_equal(sets.opened("mnist", tmp_path / "to", 28).mapped("train"), sets.pixels(100))
+    np.testing.assert_array_equal(sets.open_set("mnist", tmp_path / "to", 28).mapped("train"), sets.pixels(100))
     assert not list(left.parent.glob("*.partial"))
 
 

@@ -61,7 +61,7 @@ def a_copy(of: Path, to: Path) -> Path:
 
 
 def test_a_set_of_another_digest_is_refused(where: Path) -> None:
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     assert open_images(found.uri, found.digest) == found
     with pytest.raises(Unusable, match=f"holds images with digest {found.digest}, not 0000"):
         open_images(found.uri, "0" * 64)
@@ -98,7 +98,7 @@ def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(where: Path
 
 
 def test_the_cache_is_written_once_whoever_asks_first(where: Path, tmp_path: Path) -> None:
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     arrays: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: arrays.append(found.mapped("train"))) for _ in range(4)]
     for thread in threads:
@@ -140,7 +140,7 @@ def test_a_damaged_cache_is_made_again_and_a_line_says_so(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     path = tmp_path / "home" / "cache" / f"{found.digest}-train.npy"
     assert np.array_equal(found.mapped("train"), sets.pixels(100))
     assert np.array_equal(np.load(path), sets.pixels(100)), "an array of numpy, for whoever looks at it"
@@ -157,7 +157,7 @@ def test_a_damaged_cache_is_made_again_and_a_line_says_so(
 
 
 def test_a_folder_in_the_place_of_a_cache_is_named_and_left_alone(where: Path, tmp_path: Path) -> None:
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     path = tmp_path / "home" / "cache" / f"{found.digest}-test.npy"
     found.mapped("test")
     path.unlink()
@@ -202,7 +202,7 @@ def batches(
 def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resumed_phase(
     kind: str, where: Path, one_ray: None
 ) -> None:
-    found = sets.opened("image_folder", where, 16)
+    found = sets.open_set("image_folder", where, 16)
     whole = batches(readers(found)[kind], range(12))
     assert len(np.unique(whole.reshape(-1, 3 * 16 * 16), axis=0)) > 40
     for workers in (2, 3):
@@ -216,7 +216,7 @@ def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resume
 
 
 def test_the_mapped_reader_draws_as_the_built_in_sets_do(where: Path) -> None:
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     indices = stream(3, "target", phase=0, step=5).integers(100, size=24)
     np.testing.assert_array_equal(batches(readers(found)["mapped"], range(5, 6))[0], sets.pixels(100)[indices])
 
@@ -224,7 +224,7 @@ def test_the_mapped_reader_draws_as_the_built_in_sets_do(where: Path) -> None:
 @pytest.mark.thorough
 def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(where: Path, one_ray: None) -> None:
     """100 rows in 13 shards, the last one of 4; batches of 20."""
-    found = sets.opened("mnist", where, 28)
+    found = sets.open_set("mnist", where, 28)
     images = batches(Streamed(found), range(15), n=20).reshape(3, 100, -1)
     original = sets.pixels(100).reshape(100, -1)
     numbers = {image.tobytes(): i for i, image in enumerate(original)}
@@ -256,7 +256,7 @@ def test_positions_are_found_by_arithmetic_far_into_a_phase() -> None:
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
 def test_samples_and_held_out_images_are_of_their_splits(kind: str, where: Path) -> None:
-    reader = readers(sets.opened("mnist", where, 28))[kind]
+    reader = readers(sets.open_set("mnist", where, 28))[kind]
     train, test = ({image.tobytes() for image in sets.pixels(n, seed=seed)} for n, seed in ((100, 0), (30, 1)))
     sampled = reader.sample(10, np.random.default_rng(0))
     assert {image.tobytes() for image in sampled} <= train
@@ -432,7 +432,7 @@ def test_the_size_that_a_set_comes_with_has_no_influence_and_every_other_new_fie
 
 
 def test_digests_and_the_way_of_reading_are_resolved_before_phases_are_made(where: Path) -> None:
-    letters, digits = (sets.opened(name, where, 28).digest for name in ("emnist_letters", "mnist"))
+    letters, digits = (sets.open_set(name, where, 28).digest for name in ("emnist_letters", "mnist"))
     recipe = Recipe(Data(source="emnist_letters", target="mnist"))
     found = resolve(recipe, Cluster(data=str(where))).data
     assert (found.digest, found.source_digest, found.streamed) == (digits, letters, False)
@@ -505,7 +505,7 @@ def test_a_streamed_flow_is_the_same_in_this_process_and_on_two_ray_train_worker
     cluster = Cluster(data=str(where), max_cached_gb=0.0, checkpoint_every=0)
     (local,) = train(recipe, store, cluster)
     assert local.phase.data.streamed
-    assert local.phase.data.digest == sets.opened("mnist", where, 28).digest
+    assert local.phase.data.digest == sets.open_set("mnist", where, 28).digest
     other = new_store(tmp_path / "other")
     (there,) = train(recipe, other, replace(cluster, num_workers=2, tracking_uri=other.uri))
     assert there.phase == local.phase
@@ -519,7 +519,7 @@ def test_images_are_prepared_to_s3_and_read_from_there(tmp_path: Path, new_bucke
     source = sets.mnist(tmp_path / "from")
     done = sets.prepared("mnist", source, f"s3://{bucket}/sets")
     assert sets.prepared("mnist", source, f"s3://{bucket}/sets").num_new == 0
-    found = sets.opened("mnist", f"s3://{bucket}/sets", 28)
+    found = sets.open_set("mnist", f"s3://{bucket}/sets", 28)
     assert found.digest == done.manifest["digest"]
     np.testing.assert_array_equal(found.mapped("train"), sets.pixels(100))
     ends = load_endpoints(Data(target="mnist", digest=found.digest), f"s3://{bucket}/sets")

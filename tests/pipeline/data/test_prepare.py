@@ -40,7 +40,7 @@ def test_idx_files_keep_their_pixels_labels_and_order(encoding: str, tmp_path: P
     done = sets.prepared("mnist", sets.mnist(tmp_path / "from"), tmp_path / "to", encoding=encoding)  # type: ignore[arg-type]
     assert [done.manifest["splits"][split]["rows"] for split in SPLITS] == [100, 30]
     assert len(done.manifest["splits"]["train"]["shards"]) == 7
-    found = sets.opened("mnist", tmp_path / "to", 28)
+    found = sets.open_set("mnist", tmp_path / "to", 28)
     for i, (split, n) in enumerate((("train", 100), ("test", 30))):
         np.testing.assert_array_equal(found.mapped(split), sets.pixels(n, seed=i))
     written = [label for _, label in rows(tmp_path / "to" / "mnist-28")]
@@ -53,7 +53,7 @@ def test_idx_files_keep_their_pixels_labels_and_order(encoding: str, tmp_path: P
 def test_letters_of_emnist_are_turned_upright(tmp_path: Path) -> None:
     sets.prepared("emnist_letters", sets.emnist(tmp_path / "from"), tmp_path / "to")
     upright = sets.pixels(100, seed=50).transpose(0, 1, 3, 2)
-    np.testing.assert_array_equal(sets.opened("emnist_letters", tmp_path / "to", 28).mapped("train"), upright)
+    np.testing.assert_array_equal(sets.open_set("emnist_letters", tmp_path / "to", 28).mapped("train"), upright)
 
 
 def test_cifar10_is_read_from_its_binary_version_packed_or_not(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_cifar10_is_read_from_its_binary_version_packed_or_not(tmp_path: Path) -
     }
     assert len(digests) == 1
     expected = np.concatenate([sets.pixels(10, 3, 32, seed=i) for i in range(5)])
-    np.testing.assert_array_equal(sets.opened("cifar10", tmp_path / "to0", 32).mapped("train"), expected)
+    np.testing.assert_array_equal(sets.open_set("cifar10", tmp_path / "to0", 32).mapped("train"), expected)
 
 
 def test_the_python_version_of_cifar10_is_refused_with_the_name_of_the_other(
@@ -168,7 +168,7 @@ def test_images_of_every_kind_become_rgb_squares_and_bad_ones_are_listed(
     assert result["digest"] in printed
     assert f"--cluster.data {tmp_path / 'to'}" in printed
 
-    found = sets.opened("image_folder", tmp_path / "to", 16)
+    found = sets.open_set("image_folder", tmp_path / "to", 16)
     originals = sets.plan("image_folder", folder, tmp_path / "to", 16).originals.splits
     names = [original.name for split in SPLITS for original in originals[split] if original.name not in bad]
     image = dict(zip(names, np.concatenate([found.mapped(split) for split in SPLITS]), strict=True))
@@ -198,8 +198,8 @@ def test_files_of_the_right_size_are_stored_as_they_are_and_others_as_png(tmp_pa
     raw = sets.prepared("image_folder", folder, tmp_path / "raw", 16, encoding="raw")
     assert raw.manifest["encoding"] == "raw"
     np.testing.assert_array_equal(
-        sets.opened("image_folder", tmp_path / "to", 16).mapped("train"),
-        sets.opened("image_folder", tmp_path / "raw", 16).mapped("train"),
+        sets.open_set("image_folder", tmp_path / "to", 16).mapped("train"),
+        sets.open_set("image_folder", tmp_path / "raw", 16).mapped("train"),
     )
 
 
@@ -221,8 +221,8 @@ PREPARE_SLOWLY = """
 import sys, time
 import picture_sets as sets
 from pathlib import Path
-from pipeline.data.preparing.prepare import prepare
-prepare(sets.plan("mnist", Path(sys.argv[1]), sys.argv[2], per_shard=8), lambda done, total: time.sleep(0.05))
+from pipeline.data.preparing.write import write_set
+write_set(sets.plan("mnist", Path(sys.argv[1]), sys.argv[2], per_shard=8), lambda done, total: time.sleep(0.05))
 """
 
 
@@ -265,13 +265,13 @@ def test_shards_of_other_originals_are_not_taken_over_nor_is_another_set_overwri
     manifest.unlink()  # as if the first run had been killed
     second = sets.prepared("mnist", two, tmp_path / "to")
     assert second.num_kept_shards == 0
-    np.testing.assert_array_equal(sets.opened("mnist", tmp_path / "to", 28).mapped("train"), sets.pixels(100, seed=7))
+    np.testing.assert_array_equal(sets.open_set("mnist", tmp_path / "to", 28).mapped("train"), sets.pixels(100, seed=7))
 
 
 def test_a_set_is_prepared_into_memory_as_into_a_folder(tmp_path: Path) -> None:
     source = sets.mnist(tmp_path / "from")
     done = sets.prepared("mnist", source, "memory://sets")
-    found = sets.opened("mnist", "memory://sets", 28)
+    found = sets.open_set("mnist", "memory://sets", 28)
     assert found.digest == done.manifest["digest"]
     np.testing.assert_array_equal(found.mapped("test"), sets.pixels(30, seed=1))
     assert sets.prepared("mnist", source, "memory://sets").num_new == 0

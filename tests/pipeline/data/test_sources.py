@@ -1,5 +1,6 @@
 """Sources: one protocol for measures, points and images, one table of names, and one file and one line for a new one."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -118,6 +119,13 @@ def test_each_name_of_the_table_is_a_source_of_the_shape_that_it_says() -> None:
     for images in image_sets().values():
         assert images.fits((images.channels, 8, 8))
         assert not images.fits((2,))
+
+
+def test_the_readme_lists_the_table() -> None:
+    lines = (Path(__file__).parents[3] / "README.md").read_text().splitlines()
+    for begin, names in (("Sets: ", table.IMAGE_SETS), ("Measures: ", table.MEASURES)):
+        (line,) = (line for line in lines if line.startswith(begin))
+        assert re.findall(r"`([a-z0-9_]+)`", line) == list(names)
 
 
 @pytest.mark.parametrize("name", [name for name, images in image_sets().items() if images.built_in])

@@ -1,0 +1,57 @@
+"""What a prepared set consists of, counted shard by shard: its digest, its moments, what was bad."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt64
+
+from pipeline.data.images.pixels import Pixels, hash_rows
+from pipeline.data.images.prepared import SPLITS
+from pipeline.data.parts import FOOTER
+from pipeline.data.preparing.shards import images_and_labels
+
+
+@dataclass
+class Tally:
+    """Counts what has gone into the rows so far, in order.
+
+    Attributes:
+        sums: of each pixel, and of its square, over the training images; exact, in any order.
+    """
+
+    digest: Any = field(default_factory=hashlib.sha256)
+    shards: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    bad: list[dict[str, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    sums: UInt64[np.ndarray, "2 c s s"] = field(default_factory=lambda: np.zeros((2, 1, 1, 1), dtype=np.uint64))
+    num_new: int = 0
+    num_kept_shards: int = 0
+
+    def add(self, split: str, file: str, content: bytes, table: pa.Table) -> None:
+        """Count one more shard."""
+        if not self.shards[split]:
+            self.digest.update(split.encode())
+        images, labels = images_and_labels(table)
+        hash_rows(self.digest, images, labels)
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.shards[split].append({"file": file, "rows": len(images), "bytes": len(content), "sha256": sha256})
+        footer = json.loads(table.schema.metadata[FOOTER])
+        self.bad += [{"path": path, "reason": reason} for path, reason in footer["bad"]]
+        self.remarks += [(path, remark) for path, remark in footer.get("remarks", [])]
+
+    def add_pixels(self, pixels: Pixels) -> None:
+        """Count pixels of training images."""
+        squares = pixels.astype(np.uint16) ** 2  # 255^2 fits
+        self.sums = self.sums + np.stack([pixels.sum(0, dtype=np.uint64), squares.sum(0, dtype=np.uint64)])
+
+    def num_rows(self, split: str) -> int:
+        """Count the images of a split."""
+        return sum(shard["rows"] for shard in self.shards[split])
+
+    def num_bytes(self) -> int:
+        """Count the bytes of all shards."""
+        return sum(shard["bytes"] for shards in self.shards.values() for shard in shards)
