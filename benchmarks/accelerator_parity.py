@@ -12,19 +12,19 @@ from components import state as states
 from components.divergences import DIVERGENCES
 from components.gradients import Transported, potential_gradients, push_through, sample_gradients, transport
 from components.jko import Problem, train_phase
-from components.networks import PerceptronPotential
+from components.networks.pair import NetworkSpec
+from components.parts import network_pair
 from components.semidual import RELATIVISTIC, Objective
-from components.shape import Shape
 from components.state import Tensors
 
 PAIRS = {
-    "perceptron": Shape((2,), 96, 3, num_frequencies=32),
-    "second_order": Shape((2,), 96, 3, num_frequencies=32, second_order=True),
-    "residual": Shape((2,), 64, 2, z_dim=2, kind="residual"),
-    "light": Shape((1, 28, 28), 32, 0, kind="light"),
-    "small": Shape((3, 32, 32), 64, 0, kind="small"),
-    "large": Shape((3, 32, 32), 64, 0, z_dim=100, kind="large"),
-    "large_256": Shape((3, 256, 256), 8, 0, z_dim=100, kind="large_256"),
+    "perceptron": NetworkSpec((2,), 96, 3, num_frequencies=32),
+    "second_order": NetworkSpec((2,), 96, 3, num_frequencies=32, second_order=True),
+    "residual": NetworkSpec((2,), 64, 2, z_dim=2, kind="residual"),
+    "light": NetworkSpec((1, 28, 28), 32, 0, kind="light"),
+    "small": NetworkSpec((3, 32, 32), 64, 0, kind="small"),
+    "large": NetworkSpec((3, 32, 32), 64, 0, z_dim=100, kind="large"),
+    "large_256": NetworkSpec((3, 256, 256), 8, 0, z_dim=100, kind="large_256"),
 }
 """Narrower than in recipes where float64 on a CPU would take minutes."""
 
@@ -73,15 +73,14 @@ def perturbed(network: nn.Module) -> nn.Module:
     return network
 
 
-def step_gradients(shape: Shape, objective: Objective, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+def step_gradients(spec: NetworkSpec, objective: Objective, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     """Losses and gradients of one step on four samples, as float64 on the CPU."""
-    drawn = batch(shape, 4, 0)
+    drawn = batch(spec, 4, 0)
     transport_map, potential, anchor = (
-        perturbed(each) for each in (states.build_map(shape), states.build_potential(shape), states.build_map(shape, 1))
+        perturbed(each) for each in (states.build_map(spec), states.build_potential(spec), states.build_map(spec, 1))
     )
-    if isinstance(potential, PerceptronPotential) and potential.second_order:
-        many = batch(shape, 1000, 1)
-        potential.start_from(many.source, many.target)
+    many = batch(spec, 1000, 1)
+    network_pair(spec.kind).start_from(potential, {"source": many.source, "target": many.target}.__getitem__)
     for network in (transport_map, potential, anchor):
         network.to(device, dtype)
     source, target, z, anchor_z = (None if each is None else each.to(device, dtype) for each in drawn)
@@ -113,15 +112,15 @@ def repeats(bench: Bench, name: str, deterministic: bool) -> Iterator[Row]:
         yield {"check": check, "network": name, "deterministic": deterministic, "identical": same, "largest_difference": distance}
 
 
-def short_phase(shape: Shape, device: torch.device, cut: int | None = None) -> dict[str, Tensors]:
+def short_phase(spec: NetworkSpec, device: torch.device, cut: int | None = None) -> dict[str, Tensors]:
     """Six steps of a phase, whose state goes through its tensors into another after `cut` of them."""
     problem = Problem(OBJECTIVE, False, cut or 6, lambda step: RATES, penalty_every=1, ema_decay=0.99)
-    anchor = states.build_map(shape, 1).requires_grad_(False).to(device)
-    state = states.new_state(shape, seed=0, betas=BETAS, device=device)
-    list(train_phase(state, problem, [anchor], lambda step: batch(shape, 8, step, device=device)))
+    anchor = states.build_map(spec, 1).requires_grad_(False).to(device)
+    state = states.new_state(spec, seed=0, betas=BETAS, device=device)
+    list(train_phase(state, problem, [anchor], lambda step: batch(spec, 8, step, device=device)))
     if cut:
-        resumed = states.new_state(shape, seed=7, betas=BETAS, device=device)
+        resumed = states.new_state(spec, seed=7, betas=BETAS, device=device)
         states.load_tensors(resumed, states.to_tensors(state), step=state.step)
         state = resumed
-        list(train_phase(state, replace(problem, num_steps=6), [anchor], lambda step: batch(shape, 8, step, device=device)))
+        list(train_phase(state, replace(problem, num_steps=6), [anchor], lambda step: batch(spec, 8, step, device=device)))
     return states.to_tensors(state)

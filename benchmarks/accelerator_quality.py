@@ -151,8 +151,8 @@ def reading(bench: Bench) -> Iterator[Row]:
 
     names = {"light": "fashion_mnist", "large": "cifar10_large", "large_256": "celeba_hq_256"}
     for network in bench.networks:
-        recipe, (shape, sizes) = recipe_named(names[network]), TIMED[network]
-        pixels = np.random.default_rng(0).integers(256, size=(2000, *shape.sample_shape), dtype=np.uint8)
+        recipe, (spec, sizes) = recipe_named(names[network]), TIMED[network]
+        pixels = np.random.default_rng(0).integers(256, size=(2000, *spec.sample_shape), dtype=np.uint8)
         images = Images(Mapped(pixels, pixels[:100]), recipe.data.flip)
         ends = between(noise(images.shape), images, standardise=recipe.data.standardise)
         for n in sizes:

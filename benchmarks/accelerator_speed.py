@@ -16,13 +16,13 @@ from benchmarks.products import Flop
 from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
 from components.gradients import Batch, push_through
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 
 Row = dict[str, Any]
 TIMED = {
-    "large": (Shape((3, 32, 32), 128, 0, z_dim=100, kind="large"), (128, 64, 256)),
-    "large_256": (Shape((3, 256, 256), 64, 0, z_dim=100, kind="large_256"), (32, 64)),
-    "light": (Shape((1, 28, 28), 32, 0, kind="light"), (64, 256)),
+    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, kind="large"), (128, 64, 256)),
+    "large_256": (NetworkSpec((3, 256, 256), 64, 0, z_dim=100, kind="large_256"), (32, 64)),
+    "light": (NetworkSpec((1, 28, 28), 32, 0, kind="light"), (64, 256)),
 }
 """With their batch sizes; the first is timed in every variant."""
 PLAIN = ("bfloat16_channels_last", "bfloat16", "tf32")
@@ -112,7 +112,7 @@ class Case:
     """One timing: networks, batch and variant, and what a step of one sample computes."""
 
     network: str
-    shape: Shape
+    spec: NetworkSpec
     batch_size: int
     variant: str
     flop: float
@@ -131,11 +131,11 @@ def step(bench: Bench) -> Iterator[Row]:
         yield {"network": "product", "variant": kind, "tflops": peaks[kind]}
     late = []
     for name in bench.networks:
-        shape, sizes = TIMED[name]
-        flop = flop_per_sample(bench, shape)
+        spec, sizes = TIMED[name]
+        flop = flop_per_sample(bench, spec)
         for n in sizes[: 1 if bench.quick else None]:
             for variant in (*VARIANTS, "textbook_tf32", "textbook_float32") if n == sizes[0] else PLAIN:
-                case = Case(name, shape, n, variant, flop)
+                case = Case(name, spec, n, variant, flop)
                 if not applies(variant, bench):
                     continue
                 if variant.endswith(("graph", "compiled")):
@@ -161,12 +161,12 @@ def product(bench: Bench, kind: str) -> float:
         return float(2 * size**3 / bench.seconds(lambda: a @ a, 1.0) / 1e12)
 
 
-def flop_per_sample(bench: Bench, shape: Shape) -> float:
+def flop_per_sample(bench: Bench, spec: NetworkSpec) -> float:
     """Multiplications and additions of one step, counted singly."""
-    count, anchor = 4, states.build_map(shape, 1).requires_grad_(False).to(bench.device)
-    run = ours(fresh(shape, 0, device=bench.device), anchor, Switches())
+    count, anchor = 4, states.build_map(spec, 1).requires_grad_(False).to(bench.device)
+    run = ours(fresh(spec, 0, device=bench.device), anchor, Switches())
     with Flop() as counter:
-        run(batch(shape, count, 0, device=bench.device))
+        run(batch(spec, count, 0, device=bench.device))
     return float(counter.total / count)
 
 
@@ -196,9 +196,9 @@ def one_variant(bench: Bench, case: Case) -> tuple[float, float | None]:
     if bench.device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    shape, variant = case.shape, case.variant
-    state, drawn = fresh(shape, 0, device=bench.device), batch(shape, case.batch_size, 0, device=bench.device)
-    anchor = states.build_map(shape, 1).requires_grad_(False).to(bench.device)
+    spec, variant = case.spec, case.variant
+    state, drawn = fresh(spec, 0, device=bench.device), batch(spec, case.batch_size, 0, device=bench.device)
+    anchor = states.build_map(spec, 1).requires_grad_(False).to(bench.device)
     run: Step = textbook(state, anchor) if variant.startswith("textbook") else ours(state, anchor, VARIANTS[variant])
     call: Callable[[], object] = recorded(run, drawn) if variant.endswith("graph") else lambda: run(drawn)
     seconds = bench.seconds(call, 0.1 if bench.quick else 1.0)
@@ -222,9 +222,9 @@ def recorded(run: Step, drawn: Batch) -> Callable[[], object]:
 def sampling(bench: Bench) -> Iterator[Row]:
     """Time one evaluation of a map against a hundred of the same network."""
     for name in bench.networks:
-        shape, n = TIMED[name][0], 16 if bench.quick else TIMED[name][1][0]
-        network = states.build_map(shape).requires_grad_(False).eval().to(bench.device).to(memory_format=torch.channels_last)
-        drawn = batch(shape, n, 0, device=bench.device)
+        spec, n = TIMED[name][0], 16 if bench.quick else TIMED[name][1][0]
+        network = states.build_map(spec).requires_grad_(False).eval().to(bench.device).to(memory_format=torch.channels_last)
+        drawn = batch(spec, n, 0, device=bench.device)
         for kind in bench.precisions[-2:]:  # a hundred evaluations in plain float32 would take this part's whole time
             rates = {}
             for count in (1, 10 if bench.quick else 100):

@@ -16,15 +16,15 @@ from benchmarks.harness import Pivot, Row, main
 from benchmarks.products import Recorder
 from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 from pipeline.recipe import Network
-from pipeline.training.build import shape_from
+from pipeline.training.build import network_spec
 
 NETWORKS = {
-    "toy": (shape_from(Network(), (2,)), 400, 20, 20),
-    "light": (Shape((1, 28, 28), 32, 0, kind="light"), 64, 10, 20),
-    "small": (Shape((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
-    "large": (Shape((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
+    "toy": (network_spec(Network(), (2,)), 400, 20, 20),
+    "light": (NetworkSpec((1, 28, 28), 32, 0, kind="light"), 64, 10, 20),
+    "small": (NetworkSpec((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
+    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
 }
 """With the batch size, the number of timings, and of the steps whose losses are compared."""
 PENALTY_EVERY, LAZY = 4, ("toy", "light")
@@ -60,26 +60,26 @@ def cases(quick: bool) -> list[Row]:
 
 def measure(case: Row) -> Iterator[Row]:
     """All variants in turns, so that the machine's moods meet all."""
-    shape, n, num_timings, num_compared = NETWORKS[case["network"]]
+    spec, n, num_timings, num_compared = NETWORKS[case["network"]]
     cycle = PENALTY_EVERY if case["network"] in LAZY else 1
     repetitions = REPETITIONS.get(case["network"], 1)
     torch.set_num_threads(case["threads"])
     clock = time.process_time if case["threads"] == 1 else time.perf_counter
-    difference = loss_difference(shape, case["seed"], num_compared)
-    anchor = states.build_map(shape, seed=case["seed"]).requires_grad_(False)
-    steps: dict[str, Step] = {"textbook": textbook(fresh(shape, case["seed"]), anchor)}
+    difference = loss_difference(spec, case["seed"], num_compared)
+    anchor = states.build_map(spec, seed=case["seed"]).requires_grad_(False)
+    steps: dict[str, Step] = {"textbook": textbook(fresh(spec, case["seed"]), anchor)}
     for name, switches in VARIANTS.items():
         wanted = name in FLOORS.values() if case["quick"] else case["network"] != "toy" or not switches.channels_last
         if wanted and (cycle > 1 or switches.penalty_every == 1):
-            steps[name] = ours(fresh(shape, case["seed"]), anchor, switches)
+            steps[name] = ours(fresh(spec, case["seed"]), anchor, switches)
     for step in steps.values():
         for i in range(cycle):  # what is compiled is compiled, what is allocated is there
-            step(batch(shape, n, i))
-    floors = {floor: products(steps[name], shape, n, cycle) for floor, name in FLOORS.items() if name in steps}
+            step(batch(spec, n, i))
+    floors = {floor: products(steps[name], spec, n, cycle) for floor, name in FLOORS.items() if name in steps}
     seconds: dict[str, list[float]] = {name: [] for name in (*steps, *floors)}
     began = time.process_time()
     for i in range(3 if case["quick"] else num_timings):
-        drawn = [batch(shape, n, cycle * i + j) for j in range(cycle)]
+        drawn = [batch(spec, n, cycle * i + j) for j in range(cycle)]
         for name, step in steps.items():
             start = clock()
             for each in drawn * repetitions:
@@ -103,27 +103,27 @@ def measure(case: Row) -> Iterator[Row]:
         }
 
 
-def products(step: Step, shape: Shape, n: int, cycle: int) -> Recorder:
+def products(step: Step, spec: NetworkSpec, n: int, cycle: int) -> Recorder:
     """Those of one cycle."""
     recorder = Recorder()
     with recorder:
         for i in range(cycle):
-            step(batch(shape, n, i))
+            step(batch(spec, n, i))
     return recorder
 
 
-def loss_difference(shape: Shape, seed: int, num_steps: int) -> float:
+def loss_difference(spec: NetworkSpec, seed: int, num_steps: int) -> float:
     """Largest difference of a loss between ours and the textbook update, in float64.
 
     In float32 the two sum in other orders, and Adam makes steps of full size of such roundings where a gradient is zero, as that
     of a bias before a batch norm.
     """
-    anchor = states.build_map(shape, seed=seed).requires_grad_(False).double()
+    anchor = states.build_map(spec, seed=seed).requires_grad_(False).double()
     mine, theirs = (
-        ours(fresh(shape, seed, torch.float64), anchor, Switches()),
-        textbook(fresh(shape, seed, torch.float64), anchor),
+        ours(fresh(spec, seed, torch.float64), anchor, Switches()),
+        textbook(fresh(spec, seed, torch.float64), anchor),
     )
-    batches = (batch(shape, COMPARED_BATCH, i, torch.float64) for i in range(num_steps))
+    batches = (batch(spec, COMPARED_BATCH, i, torch.float64) for i in range(num_steps))
     return max(abs(float(a - b)) for drawn in batches for a, b in zip(mine(drawn), theirs(drawn), strict=True))
 
 

@@ -16,7 +16,7 @@ from benchmarks import ot_cfm
 from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import mmd2, over_floor
-from components.networks import FourierFeatures, perceptron
+from components.networks.perceptron import FourierFeatures, perceptron
 from pipeline.data.endpoints import load_endpoints
 from pipeline.evaluation.measure import evaluate, held_out
 from pipeline.evaluation.size import EvaluationSize

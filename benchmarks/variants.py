@@ -11,8 +11,8 @@ from components import state as states
 from components.costs import transport_cost
 from components.gradients import Batch, push_through
 from components.jko import Problem, train_step
+from components.networks.pair import NetworkSpec
 from components.semidual import Objective, map_loss, potential_loss
-from components.shape import Shape
 from components.state import State
 
 CPU = torch.device("cpu")
@@ -33,19 +33,19 @@ class Switches:
     penalty_every: int = 1
 
 
-def fresh(shape: Shape, seed: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> State:
+def fresh(spec: NetworkSpec, seed: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> State:
     """Build new networks."""
-    state = states.new_state(shape, seed=seed, betas=BETAS, device=device)
+    state = states.new_state(spec, seed=seed, betas=BETAS, device=device)
     for network in state.modules().values():
         network.to(dtype)
     return state
 
 
-def batch(shape: Shape, n: int, step: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> Batch:
+def batch(spec: NetworkSpec, n: int, step: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> Batch:
     """Draw noise in the place of images, the same numbers on every device."""
     rng = torch.Generator().manual_seed(step)
-    x, y = (torch.randn(n, *shape.sample_shape, generator=rng).to(device, dtype) for _ in range(2))
-    z, anchor_z = (torch.randn(n, shape.z_dim, generator=rng).to(device, dtype) if shape.z_dim else None for _ in range(2))
+    x, y = (torch.randn(n, *spec.sample_shape, generator=rng).to(device, dtype) for _ in range(2))
+    z, anchor_z = (torch.randn(n, spec.z_dim, generator=rng).to(device, dtype) if spec.z_dim else None for _ in range(2))
     return Batch(x, y.tanh(), z, anchor_z)
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from components.adam import Adam, Reduce, Terms, adam_of, update
 from components.gradients import Batch, Transported, potential_gradients, push_through, sample_gradients, transport
-from components.networks import PerceptronPotential
 from components.semidual import Objective
 from components.state import State
 
@@ -131,8 +130,7 @@ def updates(
     with mixed():
         with torch.set_grad_enabled(count == 1):
             first = [transported(part) for part in parts]
-        if isinstance(state.potential, PerceptronPotential) and state.potential.second_order:
-            state.potential.track(torch.cat([each.samples.detach() for each in first]), reduce)
+        state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
         on_potential = update(potential_adam, potential_terms(first), reduce)
     with mixed():
         graphs = first if count == 1 else (transported(part) for part in parts)

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from components.pairs import MAPS, POTENTIALS
-from components.shape import Shape
+from components.networks.pair import NetworkPair, NetworkSpec
+from components.parts import network_pair
 from components.streams import stream
 
 Tensors = dict[str, Tensor]
@@ -25,6 +25,7 @@ class State:
         potential: the network D of v.
         map_optimizer, potential_optimizer: Adam of each.
         step: optimizer steps done in this phase.
+        pair: what the two networks are, for what a step does with them beside training.
     """
 
     transport_map: nn.Module
@@ -33,29 +34,30 @@ class State:
     map_optimizer: torch.optim.Adam
     potential_optimizer: torch.optim.Adam
     step: int = 0
+    pair: NetworkPair = field(default_factory=NetworkPair)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks by the name of the file that each is kept in."""
         return {"map": self.transport_map, "averaged_map": self.averaged_map, "potential": self.potential}
 
 
-def build_map(shape: Shape, seed: int = 0) -> nn.Module:
+def build_map(spec: NetworkSpec, seed: int = 0) -> nn.Module:
     """T with initial weights drawn for `seed`, without touching the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_map").integers(2**31)))
-        return MAPS[shape.kind](shape)
+        return network_pair(spec.kind).build_map(spec)
 
 
-def build_potential(shape: Shape, seed: int = 0) -> nn.Module:
+def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
     """The potential with initial weights drawn for `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, "initial_potential").integers(2**31)))
-        return POTENTIALS[shape.kind](shape)
+        return network_pair(spec.kind).build_potential(spec)
 
 
-def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:
+def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:
     """The state before the first step of phase 0. Learning rates are set by `components.jko` at every step."""
-    transport_map, potential = build_map(shape, seed).to(device), build_potential(shape, seed).to(device)
+    transport_map, potential = build_map(spec, seed).to(device), build_potential(spec, seed).to(device)
     averaged_map = copy.deepcopy(transport_map).requires_grad_(False)
     return State(
         transport_map,
@@ -63,6 +65,7 @@ def new_state(shape: Shape, *, seed: int, betas: tuple[float, float], device: to
         potential,
         torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
         torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
+        pair=network_pair(spec.kind),
     )
 
 
@@ -75,11 +78,11 @@ def channels_last(state: State) -> None:
             optimizer.state[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
 
 
-def fresh_map(state: State, shape: Shape, *, seed: int) -> None:
+def fresh_map(state: State, spec: NetworkSpec, *, seed: int) -> None:
     """Replace the map, its average and its optimizer by new ones: an increment starts as the identity."""
     device = next(state.transport_map.parameters()).device
     betas = state.map_optimizer.param_groups[0]["betas"]
-    new = new_state(shape, seed=seed, betas=betas, device=device)
+    new = new_state(spec, seed=seed, betas=betas, device=device)
     state.transport_map, state.averaged_map, state.map_optimizer = new.transport_map, new.averaged_map, new.map_optimizer
 
 

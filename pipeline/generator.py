@@ -15,7 +15,7 @@ from components.streams import normal, stream
 from pipeline.data.endpoints import Endpoints, Samples, load_endpoints
 from pipeline.phase import Phase
 from pipeline.store.phases import MapRef, Store
-from pipeline.training.build import shape_from
+from pipeline.training.build import network_spec
 
 endpoints_of = lru_cache(maxsize=4)(load_endpoints)
 """The ends of a flow, the last few of which stay in memory: a process samples the maps of one flow one after the other."""
@@ -60,7 +60,7 @@ def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[s
     """The generator whose map, or increments in order, have these weights."""
     maps = []
     for each in weights:
-        transport_map = states.build_map(shape_from(phase.network, endpoints.shape))
+        transport_map = states.build_map(network_spec(phase.network, endpoints.shape))
         transport_map.load_state_dict(each)
         maps.append(transport_map.eval())
     return Generator(phase, endpoints, maps)

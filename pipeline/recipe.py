@@ -4,22 +4,17 @@ Importing this file costs milliseconds: names of sources stand in a table that i
 literals, and a test holds these equal to the tables of `components`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from components.parts import NETWORK_PAIRS
 from pipeline.data import table
 
-SIDES: dict[str, Sequence[int]] = {
-    "light": range(8, 1025, 4),
-    "small": (8, 16, 32, 64, 128, 256, 512, 1024),
-    "large": (16, 32, 64, 128),
-    "large_256": (256,),
-}
-"""Networks for images, and the sides in pixels that they make."""
 if TYPE_CHECKING:
+    PairName = str
     SourceName = str
 else:
+    PairName = Literal[tuple(NETWORK_PAIRS)]
     SourceName = Literal[table.names()]
     """What a recipe may name as its source and as its target: what stands in the table."""
 DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
@@ -66,7 +61,7 @@ class Network:
     """random Fourier features of x that the map sees beside x; 0 for none. Only `perceptron` has any"""
     z_dim: int = 0
     """size of the latent z of a stochastic map; 0 makes T deterministic. `residual` has 2, `large` and `large_256` have 100"""
-    kind: Literal["perceptron", "residual", "light", "small", "large", "large_256"] = "perceptron"
+    kind: PairName = "perceptron"
     """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features. For
     images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels. As a
     flag, another kind than the recipe's replaces the recipe's network as a whole"""

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from components.gradients import Batch
 from components.jko import Problem
+from components.networks.pair import NetworkSpec
 from components.semidual import Objective
-from components.shape import Shape
 from components.state import State, new_state
 
 CPU = torch.device("cpu")
-VECTOR = Shape((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
-IMAGE = Shape((2, 4, 4), width=16, depth=2, z_dim=3)
-BOTH_SHAPES = [VECTOR, IMAGE]
-SECOND_ORDER = Shape((2,), width=16, depth=2, second_order=True)
+VECTOR = NetworkSpec((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
+IMAGE = NetworkSpec((2, 4, 4), width=16, depth=2, z_dim=3)
+BOTH_SPECS = [VECTOR, IMAGE]
+SECOND_ORDER = NetworkSpec((2,), width=16, depth=2, second_order=True)
 
 
-def name_of(shape: Shape) -> str:
+def name_of(spec: NetworkSpec) -> str:
     """Name of a parametrized case."""
-    return "image" if len(shape.sample_shape) > 1 else "second order" if shape.second_order else "vector"
+    return "image" if len(spec.sample_shape) > 1 else "second order" if spec.second_order else "vector"
 
 
 def objective(divergence: str = "kl", **changes) -> Objective:
@@ -60,9 +60,9 @@ def state_of(transport_map: nn.Module, potential: nn.Module, betas: tuple[float,
     )
 
 
-def double_state(shape: Shape, seed: int = 0) -> State:
+def double_state(spec: NetworkSpec, seed: int = 0) -> State:
     """A new state in double precision, its map moved off the identity so that every gradient is in play."""
-    state = new_state(shape, seed=seed, betas=(0.5, 0.9), device=CPU)
+    state = new_state(spec, seed=seed, betas=(0.5, 0.9), device=CPU)
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for live, averaged in zip(state.transport_map.parameters(), state.averaged_map.parameters(), strict=True):
@@ -73,7 +73,7 @@ def double_state(shape: Shape, seed: int = 0) -> State:
     return state
 
 
-def random_batches(shape: Shape, n: int, dtype: torch.dtype = torch.float32) -> Callable[[int], Batch]:
+def random_batches(spec: NetworkSpec, n: int, dtype: torch.dtype = torch.float32) -> Callable[[int], Batch]:
     """(step) -> a batch of normal numbers, target shifted by 1; a pure function of the step."""
 
     def draw(step: int) -> Batch:
@@ -82,6 +82,6 @@ def random_batches(shape: Shape, n: int, dtype: torch.dtype = torch.float32) -> 
         def normal(*sizes: int) -> Tensor:
             return torch.from_numpy(rng.standard_normal((n, *sizes))).to(dtype)
 
-        return Batch(normal(*shape.sample_shape), normal(*shape.sample_shape) + 1, normal(shape.z_dim), normal(shape.z_dim))
+        return Batch(normal(*spec.sample_shape), normal(*spec.sample_shape) + 1, normal(spec.z_dim), normal(spec.z_dim))
 
     return draw

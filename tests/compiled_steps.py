@@ -18,7 +18,6 @@ from torch._dynamo.utils import counters
 from components import jko
 from components.gradients import Batch
 from components.jko import train_phase
-from components.networks import PerceptronPotential
 from components.state import State
 from pipeline.training.ranks import Share
 
@@ -30,8 +29,7 @@ DRAW = random_batches(SECOND_ORDER, N, torch.float64)
 
 def new_state(seed: int) -> State:
     state = double_state(SECOND_ORDER, seed)
-    assert isinstance(state.potential, PerceptronPotential)
-    state.potential.start_from(DRAW(0).source, DRAW(0).target)
+    state.pair.start_from(state.potential, DRAW(0)._asdict().__getitem__)
     return state
 
 

@@ -4,21 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from components.parts import network_pair
 from pipeline.recipe import GROUPS, Network, Recipe
 from pipeline.recipes.reading import RecipeFile
 from pipeline.recipes.rules import validate
 from pipeline.recipes.values import Refused, Value
-
-IMAGES: dict[str, Value] = {"network.num_frequencies": 0, "data.standardise": False}
-DEFAULTS: dict[str, dict[str, Value]] = {
-    "perceptron": {},
-    "residual": {"network.width": 128, "network.num_frequencies": 0, "network.z_dim": 2},
-    "light": {**IMAGES, "network.width": 32, "data.target": "fashion_mnist"},
-    "small": {**IMAGES, "network.width": 64, "data.target": "cifar10"},
-    "large": {**IMAGES, "network.width": 128, "network.z_dim": 100, "data.target": "cifar10"},
-    "large_256": {**IMAGES, "network.width": 64, "network.z_dim": 100, "data.target": "celeba_hq", "data.size": 256},
-}
-"""Of each kind of network, the defaults that are its own: as the shipped recipes have them, on data that it can make."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ def filled(given: Mapping[str, Value]) -> Recipe:
         >>> filled({"network.kind": "light"}).network.width
         32
     """
-    complete = {**DEFAULTS[kind_of(given)], **given}
+    complete = {**defaults_of(kind_of(given)), **given}
     groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
     for name, value in complete.items():
         group, _, field = name.rpartition(".")
@@ -45,6 +35,14 @@ def filled(given: Mapping[str, Value]) -> Recipe:
     seed = complete.get("seed", Recipe.seed)
     assert isinstance(seed, int)
     return Recipe(**{name: kind(**groups[name]) for name, kind in GROUPS.items()}, seed=seed)
+
+
+def defaults_of(kind: str) -> dict[str, Value]:
+    """The defaults that a kind of network has of its own: as the shipped recipes have them, on data that it can make."""
+    pair = network_pair(kind)
+    left_out: dict[str, Value] = {} if "num_frequencies" in pair.takes else {"network.num_frequencies": 0}
+    in_pixels: dict[str, Value] = {"data.standardise": False} if pair.sides else {}
+    return {**left_out, **in_pixels, **pair.defaults}
 
 
 def kind_of(given: Mapping[str, Value]) -> str:
@@ -88,4 +86,4 @@ def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags:
         return str(error)
     if error.field in given:
         return f"{file.path}, line {file.lines[error.field]}: {error}"
-    return f"{error}, the default of network.kind {kind}" if error.field in DEFAULTS[kind] else str(error)
+    return f"{error}, the default of network.kind {kind}" if error.field in defaults_of(kind) else str(error)

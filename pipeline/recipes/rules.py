@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from components.networks.pair import NetworkPair
+from components.parts import network_pair
 from pipeline.data import table
 from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
-from pipeline.recipe import SIDES, Data, Recipe
+from pipeline.recipe import GROUPS, Data, Recipe
 from pipeline.recipes.values import Refused
 
 SMALLEST, LARGEST = 1e-12, 1e12
@@ -103,12 +106,7 @@ def _require_consistent(recipe: Recipe) -> None:
     network = recipe.network
     exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
     _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
-    if network.kind != "perceptron":
-        kind = f"when network.kind is {network.kind}"
-        _require(not network.num_frequencies, "network.num_frequencies", f"0 {kind}", network.num_frequencies)
-        _require(not network.second_order, "network.second_order", f"false {kind}", network.second_order)
-    if network.kind in SIDES:
-        _require_image_network(recipe)
+    _require_pair(recipe, network_pair(network.kind))
 
 
 def _require_room(recipe: Recipe) -> None:
@@ -129,24 +127,30 @@ def _require_room(recipe: Recipe) -> None:
         )
 
 
-def _require_image_network(recipe: Recipe) -> None:
-    """Rules of the convolutional networks, whose maps end in tanh."""
+def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
+    """Rules of the pair of networks: fields that it does not take, those of images, and its own."""
+    kind = f"when network.kind is {recipe.network.kind}"
+    for name, off in (("num_frequencies", "0"), ("second_order", "false"), ("z_dim", "0")):
+        value = getattr(recipe.network, name)
+        _require(name in pair.takes or not value, f"network.{name}", f"{off} {kind}", value)
+    if pair.sides:
+        _require_images_of(recipe, pair.sides)
+    groups = {group: asdict(getattr(recipe, group)) for group in GROUPS}
+    given = {f"{group}.{name}": value for group, fields in groups.items() for name, value in fields.items()}
+    for rule in pair.rules(given):
+        _require(rule.holds, rule.field, f"{rule.must_be} {kind}{rule.reason}", given[rule.field])
+    grouped = recipe.training.batch_size % pair.group_size == 0
+    _require(grouped, "training.batch_size", f"a multiple of {pair.group_size} {kind}", recipe.training.batch_size)
+
+
+def _require_images_of(recipe: Recipe, sides: Sequence[int]) -> None:
+    """Rules of networks for images, whose maps end in tanh."""
     data, network = recipe.data, recipe.network
     kind, (*channels, side) = f"when network.kind is {network.kind}", sample_shape(data)
-    images = [name for name, each in image_sets().items() if each.side is None or each.side in SIDES[network.kind]]
+    images = [name for name, each in image_sets().items() if each.side is None or each.side in sides]
     _require(len(channels) == 2, "data.target", f"one of {', '.join(images)} {kind}", data.target)
-    _require(side in SIDES[network.kind], "data.size", f"{spoken(SIDES[network.kind])} {kind}", side)
+    _require(side in sides, "data.size", f"{spoken(sides)} {kind}", side)
     _require(not data.standardise, "data.standardise", f"false {kind}, whose images are in [-1, 1]", data.standardise)
-    latent = network.kind.startswith("large")
-    by_four = network.width % 4 == 0 and (not latent or network.width <= 32 or network.width % 32 == 0)
-    _require(by_four, "network.width", f"a multiple of {'32, or of 4 up to 32' if latent else '4'} {kind}", network.width)
-    grouped = recipe.training.batch_size % 4 == 0 or not latent
-    _require(grouped, "training.batch_size", f"a multiple of 4 {kind}", recipe.training.batch_size)
-    _require(latent or network.kind == "light" or network.z_dim == 0, "network.z_dim", f"0 {kind}", network.z_dim)
-    _require(not latent or network.z_dim > 0, "network.z_dim", f"at least 1 {kind}", network.z_dim)
-    if network.kind == "small":
-        _require(data.source == "normal", "data.source", f"normal {kind}, which sees 8 x 8 sums of the noise", data.source)
-        _require(recipe.jko.parametrization == "direct", "jko.parametrization", f"direct {kind}", recipe.jko.parametrization)
 
 
 def spoken(sides: Sequence[int]) -> str:

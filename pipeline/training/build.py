@@ -10,12 +10,10 @@ from torch import nn
 
 from components import state as states
 from components.gradients import Batch
-from components.image_layers import GROUP_SIZES
 from components.jko import Problem
-from components.networks import PerceptronPotential
+from components.networks.pair import NetworkSpec
+from components.parts import network_pair
 from components.semidual import Objective
-from components.shape import Shape
-from components.small_networks import SmallLift
 from components.state import State
 from components.streams import normal, stream
 from pipeline.data.endpoints import Endpoints
@@ -26,6 +24,9 @@ from pipeline.training.ranks import Ranks, Share, rows_of
 
 ALONE = Ranks()
 
+NUM_TO_START_FROM = 65_536
+"""Samples of each measure that a potential may start from."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -33,7 +34,7 @@ class Setting:
 
     Attributes:
         endpoints: source and target of the flow.
-        shape: sizes of the two networks.
+        spec: sizes of the two networks.
         device: where they are.
         share: this process's rows of each batch.
         num_microbatches, compiled: as `components.jko.Problem` has them.
@@ -41,7 +42,7 @@ class Setting:
     """
 
     endpoints: Endpoints
-    shape: Shape
+    spec: NetworkSpec
     device: torch.device
     share: Share
     num_microbatches: int = 1
@@ -62,13 +63,13 @@ class Setting:
         """The setting of a phase, and of all others of its flow."""
         n, unit = phase.training.batch_size, indivisible(phase.network, num_microbatches)
         share = Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)
-        shape = shape_from(phase.network, endpoints.shape)
-        return cls(endpoints, shape, ranks.device, share, num_microbatches, compiled, channels_last)
+        spec = network_spec(phase.network, endpoints.shape)
+        return cls(endpoints, spec, ranks.device, share, num_microbatches, compiled, channels_last)
 
 
-def shape_from(network: Network, sample_shape: tuple[int, ...]) -> Shape:
+def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec:
     """Sizes of the two networks of a recipe."""
-    return Shape(
+    return NetworkSpec(
         sample_shape,
         network.width,
         network.depth,
@@ -83,19 +84,20 @@ def new_state(phase: Phase, setting: Setting) -> State:
     """The state before the first step of phase 0."""
     endpoints, device = setting.endpoints, setting.device
     betas = phase.training.beta1, phase.training.beta2
-    state = states.new_state(setting.shape, seed=phase.seed, betas=betas, device=device)
-    if phase.network.second_order:
-        assert isinstance(state.potential, PerceptronPotential)
-        ends = enumerate((endpoints.target, endpoints.source))
-        samples = (torch.from_numpy(end.sample(65_536, stream(0, "standardisation", step=i))) for i, end in ends)
-        on_target, on_source = (each.to(device) for each in samples)
-        state.potential.start_from(on_source, on_target)
+    state = states.new_state(setting.spec, seed=phase.seed, betas=betas, device=device)
+
+    def draw(end: str) -> torch.Tensor:
+        """Draw samples of an end that stand for its measure."""
+        measure, step = {"target": (endpoints.target, 0), "source": (endpoints.source, 1)}[end]
+        return torch.from_numpy(measure.sample(NUM_TO_START_FROM, stream(0, "standardisation", step=step))).to(device)
+
+    state.pair.start_from(state.potential, draw)
     return state
 
 
-def first_anchor(shape: Shape) -> list[nn.Module]:
+def first_anchor(spec: NetworkSpec) -> list[nn.Module]:
     """T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
-    return [SmallLift(shape)] if shape.kind == "small" else []
+    return network_pair(spec.kind).first_anchor(spec)
 
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
@@ -121,8 +123,8 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
 
 
 def indivisible(network: Network, num_microbatches: int) -> int:
-    """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the large potentials compare."""
-    return num_microbatches * (GROUP_SIZES[0] if network.kind.startswith("large") else 1)
+    """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the potential compares."""
+    return num_microbatches * network_pair(network.kind).group_size
 
 
 def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:

@@ -8,16 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.pairs import MAPS, POTENTIALS
+from components.parts import network_pair
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import sample_shape
 from pipeline.recipe import Recipe
-from pipeline.training.build import shape_from
+from pipeline.training.build import network_spec
 
 TFLOPS = {"H100": (495.0, 989.0), "A100": (156.0, 312.0), "L4": (60.0, 121.0), "T4": (8.1, 65.0)}
 """Peak of dense products on tensor cores, float32 (TF32 where there is one) and 16 bits, from NVIDIA's data sheets."""
-SHARES_OF_PEAK = {"large": 0.038, "large_256": 0.016}
-"""Shares of it that a step reached in bfloat16 on one H100, at batch 256 and 32 (docs/figures/accelerator_h100.json)."""
 BYTES, NUM_TRIED = 4, 4
 
 
@@ -54,11 +52,12 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
     samples 3 each; D for the map's loss 2 (its weights need no gradient); a penalty adds the gradient in x (1) and its own
     gradient (about 3) on the target, and on transported samples where r2 > 0.
     """
-    training, shape = recipe.training, shape_from(recipe.network, sample_shape(recipe.data))
+    training, spec = recipe.training, network_spec(recipe.network, sample_shape(recipe.data))
+    pair = network_pair(spec.kind)
     with torch.device("meta"):
-        transport_map, potential = MAPS[shape.kind](shape).to("meta"), POTENTIALS[shape.kind](shape).to("meta")
-        x = torch.empty(NUM_TRIED, *shape.sample_shape)
-        z = torch.empty(NUM_TRIED, shape.z_dim) if shape.z_dim else None
+        transport_map, potential = pair.build_map(spec).to("meta"), pair.build_potential(spec).to("meta")
+        x = torch.empty(NUM_TRIED, *spec.sample_shape)
+        z = torch.empty(NUM_TRIED, spec.z_dim) if spec.z_dim else None
         of_map, kept_by_map = forward(lambda: transport_map(x, z))
         of_potential, kept_by_potential = forward(lambda: potential(x))
     penalised = training.r1 > 0 or training.r2 > 0
@@ -74,7 +73,7 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
         first + (recipe.jko.num_phases - 1) * training.num_steps,
         per_sample * training.batch_size,
         BYTES * (6 * num_map + 4 * num_potential) + activations / (2 if training.bfloat16 else 1),
-        SHARES_OF_PEAK.get(shape.kind, SHARES_OF_PEAK["large"]),
+        pair.share_of_peak,
     )
 
 

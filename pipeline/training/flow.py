@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from components.parts import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import resolve
@@ -98,14 +99,15 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
     Raises:
         RecipeMismatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
     """
-    if recipe.network.kind == "small" and cluster.num_microbatches > 1:
+    kind = recipe.network.kind
+    if network_pair(kind).shares_batch_statistics and cluster.num_microbatches > 1:
         raise RecipeMismatch(
-            "cluster.num_microbatches must be 1 with network.kind small, whose batch norm would see each part alone, "
+            f"cluster.num_microbatches must be 1 with network.kind {kind}, whose batch norm would see each part alone, "
             f"not {cluster.num_microbatches}"
         )
     unit, workers = indivisible(recipe.network, cluster.num_microbatches), max(1, cluster.num_workers)
     if recipe.training.batch_size % unit or recipe.training.batch_size < unit * workers:
-        by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {recipe.network.kind}"
+        by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {kind}"
         rule = f"a multiple of {unit}, and at least {unit * workers}"
         raise RecipeMismatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
 

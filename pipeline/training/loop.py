@@ -62,11 +62,11 @@ def train_flow(
         else:
             state, earlier = first_state(phase, setting, read_parent)
         if phase.parent is None:
-            anchor = [network.to(setting.device) for network in first_anchor(setting.shape)]
+            anchor = [network.to(setting.device) for network in first_anchor(setting.spec)]
         else:
             anchor = [*(earlier if phase.composed else ()), frozen(state.transport_map)]
         if phase.composed:  # an increment starts as the identity
-            states.fresh_map(state, setting.shape, seed=phase.seed)
+            states.fresh_map(state, setting.spec, seed=phase.seed)
         state.step = 0
         if setting.channels_last:
             states.channels_last(state)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 from components.state import build_map, build_potential
 from pipeline.provenance import processor
 
@@ -17,7 +17,7 @@ MOST_PARAMETERS = 5_000_000
 """A pass through a pair with more takes seconds: one convolution of its width stands for it."""
 
 
-def slow_bfloat16(shape: Shape, num_rows: int) -> str | None:
+def slow_bfloat16(spec: NetworkSpec, num_rows: int) -> str | None:
     """A sentence for who trains these networks in bfloat16 on a CPU that is faster in float32; None where it is not.
 
     Only processors with AMX or AVX512-BF16 multiply in 16 bits; the others convert, and may take many times as long.
@@ -25,7 +25,7 @@ def slow_bfloat16(shape: Shape, num_rows: int) -> str | None:
     Args:
         num_rows: of a batch, on this worker.
     """
-    factor = slowdown(shape, min(num_rows, NUM_SAMPLES))
+    factor = slowdown(spec, min(num_rows, NUM_SAMPLES))
     if factor <= SLOW_BY:
         return None
     return (
@@ -34,9 +34,9 @@ def slow_bfloat16(shape: Shape, num_rows: int) -> str | None:
     )
 
 
-def slowdown(shape: Shape, n: int) -> float:
+def slowdown(spec: NetworkSpec, n: int) -> float:
     """CPU time of a pass forward and back through the networks in bfloat16, over that in float32; each the least of a few."""
-    step = _pass(shape, n)
+    step = _pass(spec, n)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(NUM_TIMINGS + 1):
         for bfloat16, found in seconds.items():
@@ -49,15 +49,15 @@ def slowdown(shape: Shape, n: int) -> float:
     return min(seconds[True]) / min(seconds[False])
 
 
-def _pass(shape: Shape, n: int) -> Callable[[], torch.Tensor]:
+def _pass(spec: NetworkSpec, n: int) -> Callable[[], torch.Tensor]:
     """The pair on n samples, or one convolution of its width on one."""
     with torch.device("meta"):
-        num_parameters = sum(p.numel() for p in build_map(shape).parameters())
+        num_parameters = sum(p.numel() for p in build_map(spec).parameters())
     if num_parameters > MOST_PARAMETERS:
         with torch.random.fork_rng(devices=[]):  # the global generator stays as it is
-            convolution = nn.Conv2d(shape.width, shape.width, 3, padding=1)
-        images = torch.ones(1, shape.width, 16, 16)
+            convolution = nn.Conv2d(spec.width, spec.width, 3, padding=1)
+        images = torch.ones(1, spec.width, 16, 16)
         return lambda: convolution(images)
-    transport_map, potential = build_map(shape), build_potential(shape)
-    x, z = torch.ones(n, *shape.sample_shape), torch.ones(n, shape.z_dim) if shape.z_dim else None
+    transport_map, potential = build_map(spec), build_potential(spec)
+    x, z = torch.ones(n, *spec.sample_shape), torch.ones(n, spec.z_dim) if spec.z_dim else None
     return lambda: potential(transport_map(x, z))

@@ -169,7 +169,7 @@ def say_if_slow(phase: Phase, setting: Setting, store: Store, job: Job) -> None:
     """Warn where this machine would be faster at another precision: in the worker's log, and by a tag on the user's screen."""
     if setting.device.type != "cpu" or not phase.training.bfloat16:
         return
-    if (sentence := slow_bfloat16(setting.shape, setting.share.num_rows)) is not None:
+    if (sentence := slow_bfloat16(setting.spec, setting.share.num_rows)) is not None:
         store.tag(job.runs[phase], SLOW, sentence)
         if not job.local:  # else the log is the screen
             logger.warning(sentence)

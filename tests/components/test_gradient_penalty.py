@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from builders import BOTH_SHAPES, name_of, objective
+from builders import BOTH_SPECS, name_of, objective
 
 from components.semidual import gradient_penalty
 from components.state import build_potential
@@ -32,10 +32,10 @@ def test_the_penalty_of_a_quadratic_potential(r1, r2):
 
 
 @WEIGHTS
-@pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
-def test_the_penalty_equals_the_mean_of_gradients_taken_sample_by_sample(shape, r1, r2):
-    potential = build_potential(shape).double()
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(7, *shape.sample_shape)))
+@pytest.mark.parametrize("spec", BOTH_SPECS, ids=name_of)
+def test_the_penalty_equals_the_mean_of_gradients_taken_sample_by_sample(spec, r1, r2):
+    potential = build_potential(spec).double()
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(7, *spec.sample_shape)))
     squared_norms = []
     for sample in x:
         one = sample[None].clone().requires_grad_()
@@ -44,11 +44,11 @@ def test_the_penalty_equals_the_mean_of_gradients_taken_sample_by_sample(shape, 
     assert penalty_of(potential, x.clone(), 4, r1, r2).item() == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
-def test_the_penalty_can_be_differentiated_in_the_weights(shape):
+@pytest.mark.parametrize("spec", BOTH_SPECS, ids=name_of)
+def test_the_penalty_can_be_differentiated_in_the_weights(spec):
     """Along a random direction of all weights, against a central difference; LeakyReLU is smooth away from its kinks."""
-    potential = build_potential(shape).double()
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(6, *shape.sample_shape)))
+    potential = build_potential(spec).double()
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(6, *spec.sample_shape)))
     parameters = list(potential.parameters())
     rng = np.random.default_rng(1)
     directions = [torch.from_numpy(np.asarray(rng.normal(size=p.shape))) for p in parameters]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from builders import (
-    BOTH_SHAPES,
+    BOTH_SPECS,
     CPU,
     IMAGE,
     SECOND_ORDER,
@@ -37,7 +37,7 @@ from components.gradients import Batch, push_through
 from components.jko import average, averaging_weight, train_phase, train_step
 from components.state import new_state
 
-EACH_SHAPE = pytest.mark.parametrize("shape", BOTH_SHAPES, ids=name_of)
+EACH_SPEC = pytest.mark.parametrize("spec", BOTH_SPECS, ids=name_of)
 LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
     "kl": (lambda y, t, c: (-y).exp().mean() - 1 + t.mean(), lambda y, t: -t.mean()),
     "kl against kl": (lambda y, t, c: (-y).exp().mean() - 1 + (t - c).exp().mean() - 1, lambda y, t: -t.mean()),
@@ -106,8 +106,8 @@ def textbook_step(networks, optimizers, solved, losses, *, batch, anchor, step):
     return gradients, [p.grad.clone() for p in transport_map.parameters()]
 
 
-def assert_equal_to_the_textbook(shape, solved, losses, anchor=(), num_steps=4):
-    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+def assert_equal_to_the_textbook(spec, solved, losses, anchor=(), num_steps=4):
+    state, draw = double_state(spec), random_batches(spec, 12, torch.float64)
     transport_map, potential = copy.deepcopy(state.transport_map), copy.deepcopy(state.potential)
     optimizers = [
         torch.optim.Adam(network.parameters(), betas=(0.5, 0.9), fused=False, foreach=False)
@@ -129,18 +129,18 @@ def assert_equal_to_the_textbook(shape, solved, losses, anchor=(), num_steps=4):
                 torch.testing.assert_close(ours_p, p, rtol=1e-7, atol=1e-8, msg=lambda m, n=name: f"{n} after the step: {m}")
 
 
-@EACH_SHAPE
+@EACH_SPEC
 @EACH_LOSS
-def test_a_step_equals_the_textbook_step_without_penalties(shape, losses):
-    assert_equal_to_the_textbook(shape, problem(objective_of(losses, h=0.5), learning_rates=rates), losses)
+def test_a_step_equals_the_textbook_step_without_penalties(spec, losses):
+    assert_equal_to_the_textbook(spec, problem(objective_of(losses, h=0.5), learning_rates=rates), losses)
 
 
-@EACH_SHAPE
+@EACH_SPEC
 @pytest.mark.parametrize(("penalty_every", "r2"), [(1, 0.2), (3, 0.2), (1, 0.0)])
 @EACH_LOSS
-def test_a_step_equals_the_textbook_step_with_penalties(shape, losses, penalty_every, r2):
+def test_a_step_equals_the_textbook_step_with_penalties(spec, losses, penalty_every, r2):
     solved = problem(objective_of(losses, h=0.5, r1=0.3, r2=r2), learning_rates=rates, penalty_every=penalty_every)
-    assert_equal_to_the_textbook(shape, solved, losses)
+    assert_equal_to_the_textbook(spec, solved, losses)
 
 
 @pytest.mark.parametrize(
@@ -165,19 +165,19 @@ def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
     torch.testing.assert_close(ours, textbook)
 
 
-@EACH_SHAPE
+@EACH_SPEC
 @pytest.mark.parametrize("composed", [False, True])
-def test_a_step_behind_an_anchor_equals_the_textbook_step(shape, composed):
-    anchor = [double_state(shape, seed).transport_map for seed in ((1, 2) if composed else (1,))]
+def test_a_step_behind_an_anchor_equals_the_textbook_step(spec, composed):
+    anchor = [double_state(spec, seed).transport_map for seed in ((1, 2) if composed else (1,))]
     solved = problem(objective("jsd", h=0.5), composed=composed, learning_rates=rates)
-    assert_equal_to_the_textbook(shape, solved, "jsd", anchor, num_steps=2)
+    assert_equal_to_the_textbook(spec, solved, "jsd", anchor, num_steps=2)
 
 
-@EACH_SHAPE
-def test_direct_and_composed_agree_in_the_first_phase(shape):
-    draw, weights = random_batches(shape, 12, torch.float64), []
+@EACH_SPEC
+def test_direct_and_composed_agree_in_the_first_phase(spec):
+    draw, weights = random_batches(spec, 12, torch.float64), []
     for composed in (False, True):
-        state = double_state(shape)
+        state = double_state(spec)
         list(train_phase(state, problem(objective("jsd", h=0.5), composed=composed), [], draw))
         weights.append(nn.utils.parameters_to_vector(state.transport_map.parameters()))
     assert torch.equal(*weights)
@@ -189,9 +189,9 @@ def test_penalties_are_reported_on_the_steps_that_have_one():
     assert [loss.gradient_penalty.item() > 0 for loss in losses] == [True, False, False, True, False, False, True]
 
 
-@EACH_SHAPE
-def test_the_reported_losses_are_those_of_the_batch(shape):
-    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+@EACH_SPEC
+def test_the_reported_losses_are_those_of_the_batch(spec):
+    state, draw = double_state(spec), random_batches(spec, 12, torch.float64)
     batch, before = draw(0), copy.deepcopy(state)
     losses = train_step(state, problem(objective("kl", h=0.5)), batch, [], nothing)
     with torch.no_grad():
@@ -204,13 +204,13 @@ def test_the_reported_losses_are_those_of_the_batch(shape):
     assert not any(loss.requires_grad for loss in losses)
 
 
-@EACH_SHAPE
+@EACH_SPEC
 @pytest.mark.parametrize(("map_lr", "potential_lr"), [(1e-3, 0.0), (0.0, 1e-3)])
-def test_each_update_moves_its_own_network_alone(shape, map_lr, potential_lr):
-    state = double_state(shape)
+def test_each_update_moves_its_own_network_alone(spec, map_lr, potential_lr):
+    state = double_state(spec)
     before = copy.deepcopy(state)
     solved = problem(objective("jsd", h=0.5), num_steps=2, learning_rates=constant(map_lr, potential_lr))
-    list(train_phase(state, solved, [], random_batches(shape, 12, torch.float64)))
+    list(train_phase(state, solved, [], random_batches(spec, 12, torch.float64)))
     for network, lr in (("transport_map", map_lr), ("potential", potential_lr)):
         vectors = [nn.utils.parameters_to_vector(getattr(s, network).parameters()) for s in (before, state)]
         assert torch.equal(*vectors) == (lr == 0)
@@ -242,10 +242,10 @@ def test_the_map_is_evaluated_and_differentiated_once_per_step(losses):
     assert (watched.num_forward, watched.num_backward) == (3, 3)
 
 
-@EACH_SHAPE
-def test_the_averaged_map_follows_its_formula_and_its_count_goes_on_into_the_next_phase(shape):
+@EACH_SPEC
+def test_the_averaged_map_follows_its_formula_and_its_count_goes_on_into_the_next_phase(spec):
     """Decays 0, 1/10, 2/11, 3/12, then the recipe's 0.3, for 3/12 is the last that is less."""
-    state, draw = double_state(shape), random_batches(shape, 12, torch.float64)
+    state, draw = double_state(spec), random_batches(spec, 12, torch.float64)
     solved = problem(objective("jsd", h=0.5), ema_decay=0.3, num_steps=3)
     for p in state.averaged_map.parameters():
         p.fill_(1e9)  # what the average began with has no share in it
@@ -284,9 +284,9 @@ class Float64(TorchDispatchMode):
         return result
 
 
-@EACH_SHAPE
-def test_a_step_in_float32_asks_for_no_float64(shape):
-    state, batch = new_state(shape, seed=0, betas=(0.5, 0.9), device=CPU), random_batches(shape, 12)(0)
+@EACH_SPEC
+def test_a_step_in_float32_asks_for_no_float64(spec):
+    state, batch = new_state(spec, seed=0, betas=(0.5, 0.9), device=CPU), random_batches(spec, 12)(0)
     with Float64() as seen:
         list(train_phase(state, problem(objective("jsd", h=0.5, r1=0.1), num_steps=1), [], lambda step: batch))
     assert seen.operations == []
@@ -357,14 +357,14 @@ def test_pushing_through_no_map_is_the_identity_and_through_several_is_their_com
 
 
 @EACH_LOSS
-@pytest.mark.parametrize("shape", [VECTOR, IMAGE, SECOND_ORDER], ids=name_of)
-def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(shape, losses):
+@pytest.mark.parametrize("spec", [VECTOR, IMAGE, SECOND_ORDER], ids=name_of)
+def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(spec, losses):
     """`reduce` averages in place what two threads hand in."""
-    draw, solved = random_batches(shape, 12, torch.float64), problem(objective_of(losses, h=0.5), num_steps=3)
-    alone = double_state(shape)
+    draw, solved = random_batches(spec, 12, torch.float64), problem(objective_of(losses, h=0.5), num_steps=3)
+    alone = double_state(spec)
     list(train_phase(alone, solved, [], draw))
 
-    states, barrier, handed_in = [double_state(shape), double_state(shape)], threading.Barrier(2, timeout=60), [[], []]
+    states, barrier, handed_in = [double_state(spec), double_state(spec)], threading.Barrier(2, timeout=60), [[], []]
 
     def work(rank):
         def reduce(gradients):

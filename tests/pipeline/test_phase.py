@@ -13,6 +13,7 @@ OTHER = {
     "source": "moons",
     "target": "spiral",
     "standardise": False,
+    "kind": "residual",
     "divergence": "kl",
     "source_divergence": "kl",
     "cost": "mean_squared",

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 from components import measures
+from components.parts import network_pair
 from components.streams import stream
 from pipeline.command import cli
 from pipeline.data.endpoints import load_endpoints
@@ -19,7 +20,7 @@ from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
 from pipeline.evaluation import figures
 from pipeline.evaluation import measure as measured
 from pipeline.generator import load_generator
-from pipeline.recipe import SIDES, Data, Recipe
+from pipeline.recipe import Data, Recipe
 from pipeline.recipes.reading import RECIPES
 from pipeline.store.phases import Store
 
@@ -32,7 +33,7 @@ def shortened(name: str) -> Recipe:
     return replace(recipe, jko=jko, training=replace(recipe.training, num_steps=3, batch_size=8))
 
 
-SHIPPED = [path.stem for path in sorted(RECIPES.glob("*.yaml")) if shortened(path.stem).network.kind not in SIDES]
+SHIPPED = [path.stem for path in sorted(RECIPES.glob("*.yaml")) if not network_pair(shortened(path.stem).network.kind).sides]
 """Those with networks for images are run in test_image_flows.py, on data of their shape."""
 
 

@@ -10,7 +10,7 @@ import torch
 from flows import ROOT, command_environment
 
 from benchmarks.flows import shipped
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 from pipeline.recipes.reading import RECIPES
 from pipeline.training.precision import slow_bfloat16, slowdown
 
@@ -25,9 +25,9 @@ def test_recipes_for_processors_are_in_float32_and_those_for_gpus_may_not_be() -
 @pytest.mark.parametrize("kind", ["light", "large", "large_256", "perceptron"])
 def test_the_measurement_is_quick_for_every_pair_and_draws_no_random_number(kind: str) -> None:
     sides = {"light": (1, 28, 28), "large": (3, 32, 32), "large_256": (3, 256, 256), "perceptron": (2,)}
-    shape = Shape(sides[kind], width=128 if kind == "large" else 64, depth=3, z_dim=4, kind=kind)
+    spec = NetworkSpec(sides[kind], width=128 if kind == "large" else 64, depth=3, z_dim=4, kind=kind)
     before, began = torch.random.get_rng_state(), time.process_time()
-    assert slowdown(shape, 8) > 0
+    assert slowdown(spec, 8) > 0
     assert time.process_time() - began < 20, "far less than a second, but for processors without 16 bits"
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -53,4 +53,4 @@ def test_a_machine_that_is_slow_in_16_bits_is_named_with_the_factor_once(home: P
 
 def test_where_16_bits_are_as_fast_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.precision.SLOW_BY", 1e9)
-    assert slow_bfloat16(Shape((2,), width=8, depth=1), 8) is None
+    assert slow_bfloat16(NetworkSpec((2,), width=8, depth=1), 8) is None

@@ -7,59 +7,59 @@ import pytest
 import torch
 from builders import CPU
 
-from components.networks import GATE_RATE, FourierFeatures, perceptron
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
+from components.networks.perceptron import GATE_RATE, FourierFeatures, perceptron
 from components.state import build_map, build_potential, new_state
 
-SHAPES = [
-    Shape((1,), width=8, depth=1),
-    Shape((5,), width=8, depth=3, z_dim=2, num_frequencies=6),
-    Shape((3, 4, 4), width=8, depth=2, z_dim=2),
-    Shape((1, 8, 8), width=4, depth=1),
-    Shape((1, 28, 28), width=4, depth=1, z_dim=1, num_frequencies=2),
+SPECS = [
+    NetworkSpec((1,), width=8, depth=1),
+    NetworkSpec((5,), width=8, depth=3, z_dim=2, num_frequencies=6),
+    NetworkSpec((3, 4, 4), width=8, depth=2, z_dim=2),
+    NetworkSpec((1, 8, 8), width=4, depth=1),
+    NetworkSpec((1, 28, 28), width=4, depth=1, z_dim=1, num_frequencies=2),
 ]
-SECOND_ORDER = Shape((3,), width=8, depth=2, z_dim=2, num_frequencies=2, second_order=True)
-RESIDUAL = Shape((2,), width=128, depth=3, z_dim=2, kind="residual")
-EACH = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.sample_shape}-{shape.z_dim}")
+SECOND_ORDER = NetworkSpec((3,), width=8, depth=2, z_dim=2, num_frequencies=2, second_order=True)
+RESIDUAL = NetworkSpec((2,), width=128, depth=3, z_dim=2, kind="residual")
+EACH = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.sample_shape}-{spec.z_dim}")
 
 
-def inputs(shape, n=5, seed=0):
+def inputs(spec, n=5, seed=0):
     rng = np.random.default_rng(seed)
-    x = torch.from_numpy(rng.standard_normal((n, *shape.sample_shape), dtype=np.float32))
-    return x, torch.from_numpy(rng.standard_normal((n, shape.z_dim), dtype=np.float32)) if shape.z_dim else None
+    x = torch.from_numpy(rng.standard_normal((n, *spec.sample_shape), dtype=np.float32))
+    return x, torch.from_numpy(rng.standard_normal((n, spec.z_dim), dtype=np.float32)) if spec.z_dim else None
 
 
 def vector(network):
     return torch.nn.utils.parameters_to_vector(network.parameters())
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, SECOND_ORDER, RESIDUAL], ids=str)
-def test_the_map_is_the_identity_before_training(shape):
-    x, z = inputs(shape)
-    assert torch.equal(build_map(shape, seed=3)(x, z), x)
+@pytest.mark.parametrize("spec", [*SPECS, SECOND_ORDER, RESIDUAL], ids=str)
+def test_the_map_is_the_identity_before_training(spec):
+    x, z = inputs(spec)
+    assert torch.equal(build_map(spec, seed=3)(x, z), x)
 
 
 @EACH
-def test_the_map_leaves_the_identity_as_soon_as_its_last_layer_moves(shape):
-    x, z = inputs(shape)
-    transport_map = build_map(shape)
+def test_the_map_leaves_the_identity_as_soon_as_its_last_layer_moves(spec):
+    x, z = inputs(spec)
+    transport_map = build_map(spec)
     (gradient,) = torch.autograd.grad(transport_map(x, z).square().sum(), list(transport_map.parameters())[-1])
     assert gradient.abs().max() > 0
 
 
 @EACH
-def test_the_gate_scales_each_coordinate_of_the_source(shape):
-    x, z = inputs(shape)
-    transport_map, closed = build_map(shape), torch.linspace(0, 1, math.prod(shape.sample_shape))
+def test_the_gate_scales_each_coordinate_of_the_source(spec):
+    x, z = inputs(spec)
+    transport_map, closed = build_map(spec), torch.linspace(0, 1, math.prod(spec.sample_shape))
     with torch.no_grad():
         transport_map.closed.copy_(closed / GATE_RATE)
-        torch.testing.assert_close(transport_map(x, z), x * (1 - closed).view(shape.sample_shape))
+        torch.testing.assert_close(transport_map(x, z), x * (1 - closed).view(spec.sample_shape))
 
 
 @EACH
-def test_the_potential_gives_one_number_per_sample_whatever_the_others_are(shape):
-    x, _ = inputs(shape)
-    potential = build_potential(shape)
+def test_the_potential_gives_one_number_per_sample_whatever_the_others_are(spec):
+    x, _ = inputs(spec)
+    potential = build_potential(spec)
     outputs = potential(x)
     assert outputs.shape == (5,)
     torch.testing.assert_close(outputs, torch.cat([potential(one) for one in x.split(1)]), rtol=1e-5, atol=1e-6)
@@ -67,9 +67,9 @@ def test_the_potential_gives_one_number_per_sample_whatever_the_others_are(shape
 
 
 @EACH
-def test_a_map_sends_each_sample_on_its_own_way(shape):
-    x, z = inputs(shape)
-    transport_map = build_map(shape)
+def test_a_map_sends_each_sample_on_its_own_way(spec):
+    x, z = inputs(spec)
+    transport_map = build_map(spec)
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for p in transport_map.parameters():
@@ -83,34 +83,34 @@ def test_a_map_sends_each_sample_on_its_own_way(shape):
 
 
 @EACH
-def test_equal_seeds_give_equal_weights_whatever_the_global_generator_did(shape):
-    first = build_map(shape, seed=1), build_potential(shape, seed=1)
+def test_equal_seeds_give_equal_weights_whatever_the_global_generator_did(spec):
+    first = build_map(spec, seed=1), build_potential(spec, seed=1)
     torch.rand(7)
-    second = build_map(shape, seed=1), build_potential(shape, seed=1)
-    other = build_map(shape, seed=2), build_potential(shape, seed=2)
+    second = build_map(spec, seed=1), build_potential(spec, seed=1)
+    other = build_map(spec, seed=2), build_potential(spec, seed=2)
     for a, b, c in zip(first, second, other, strict=True):
         assert torch.equal(vector(a), vector(b))
         assert not torch.equal(vector(a), vector(c))
 
 
 @EACH
-def test_building_networks_leaves_the_global_generators_alone(shape):
+def test_building_networks_leaves_the_global_generators_alone(spec):
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    new_state(shape, seed=1, betas=(0.5, 0.9), device=CPU)
+    new_state(spec, seed=1, betas=(0.5, 0.9), device=CPU)
     assert torch.equal(torch.get_rng_state(), before)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.z_dim], ids=lambda shape: str(shape.sample_shape))
-def test_a_map_that_has_a_latent_refuses_to_go_without(shape):
-    x, _ = inputs(shape)
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.z_dim], ids=lambda spec: str(spec.sample_shape))
+def test_a_map_that_has_a_latent_refuses_to_go_without(spec):
+    x, _ = inputs(spec)
     with pytest.raises((RuntimeError, TypeError)):
-        build_map(shape)(x, None)
+        build_map(spec)(x, None)
 
 
 def test_a_map_and_its_potential_have_different_weights():
-    shape = Shape((4,), width=8, depth=2)
-    first_of_map, first_of_potential = (build(shape).net[0].weight for build in (build_map, build_potential))
+    spec = NetworkSpec((4,), width=8, depth=2)
+    first_of_map, first_of_potential = (build(spec).net[0].weight for build in (build_map, build_potential))
     assert first_of_map.shape == first_of_potential.shape
     assert not torch.equal(first_of_map, first_of_potential)
 
@@ -125,7 +125,7 @@ def test_a_perceptron_has_the_layers_that_were_asked_for(in_dim, width, depth, o
 
 def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_frequencies():
     first, second = FourierFeatures(3, 5), FourierFeatures(3, 5)
-    x, _ = inputs(Shape((3,), 1, 1))
+    x, _ = inputs(NetworkSpec((3,), 1, 1))
     features, phase = first(x), x @ first.frequencies
     assert torch.equal(features, torch.cat([x, torch.sin(phase), torch.cos(phase)], 1))
     assert torch.equal(first.frequencies, second.frequencies)
@@ -136,7 +136,7 @@ def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_freq
 
 
 def test_features_are_optional():
-    x, _ = inputs(Shape((3,), 1, 1))
+    x, _ = inputs(NetworkSpec((3,), 1, 1))
     assert torch.equal(FourierFeatures(3, 0)(x), x)
 
 
@@ -190,7 +190,7 @@ def test_a_second_order_potential_follows_what_is_transported():
     tracking.start_from(source, target)
     fresh.start_from(later, target)
     for _ in range(300):
-        tracking.track(later, lambda tensors: None)
+        tracking.track([later], lambda tensors: None)
     torch.testing.assert_close(tracking(target), fresh(target), rtol=1e-3, atol=1e-2)
 
 
@@ -199,7 +199,7 @@ def test_moments_are_averaged_over_the_workers_before_they_are_used():
     potential = build_potential(SECOND_ORDER)
     potential.start_from(target, target)
     seen = []
-    potential.track(half, lambda tensors: seen.extend(tensors) or [tensor.zero_() for tensor in tensors])
+    potential.track([half], lambda tensors: seen.extend(tensors) or [tensor.zero_() for tensor in tensors])
     assert [tensor.shape for tensor in seen] == [(3,), (3, 3)]
     torch.testing.assert_close(potential.mean, torch.zeros(3), atol=1e-5, rtol=0)
 

@@ -5,13 +5,14 @@ CelebA-HQ-256. The reference code's layers for the time, which nothing reads, ar
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import (
+from components.networks.image_layers import (
     NEAR_ZERO,
     STYLE_DIM,
     Attention,
@@ -24,10 +25,7 @@ from components.image_layers import (
     image_shape,
     scaled,
 )
-from components.shape import Shape
-
-MULTIPLIERS = {"large": (1, 2, 2, 2), "large_256": (1, 1, 2, 2, 4, 4)}
-"""Channels of each level, the finest first, in units of the width; a level has half the side of the one before."""
+from components.networks.pair import NetworkSpec
 
 ATTENTION_SIDE = 16
 """Side of the level that has attention."""
@@ -84,13 +82,19 @@ class LargeMap(nn.Module):
     With z_dim 100, 44,820,611 parameters for 3 channels at width 128; kind `large_256` has 38,049,091 at width 64.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec, multipliers: Sequence[int]) -> None:
+        """Build it.
+
+        Args:
+            multipliers: channels of each level, the finest first, in units of the width. A level has half the side of the one
+                before.
+        """
         super().__init__()
-        widths = [shape.width * multiplier for multiplier in MULTIPLIERS[shape.kind]]
-        channels, side = image_shape(shape, divisor=2 ** (len(widths) - 1))
-        if shape.z_dim < 1:
-            raise ValueError(f"network.z_dim must be at least 1 when network.kind is {shape.kind}, not {shape.z_dim}")
-        dims = (shape.z_dim, *[STYLE_DIM] * 4)
+        widths = [spec.width * multiplier for multiplier in multipliers]
+        channels, side = image_shape(spec, divisor=2 ** (len(widths) - 1))
+        if spec.z_dim < 1:
+            raise ValueError(f"network.z_dim must be at least 1 when network.kind is {spec.kind}, not {spec.z_dim}")
+        dims = (spec.z_dim, *[STYLE_DIM] * 4)
         layers = [layer for dim in dims for layer in (scaled(nn.Linear(dim, STYLE_DIM)), nn.SiLU())]
         self.to_style = nn.Sequential(PixelNorm(), *layers)
 

@@ -1,4 +1,4 @@
-"""Transport maps T(x, z) and potentials for vectors; images are taken as vectors of their pixels."""
+"""Perceptrons for vectors; images are taken as vectors of their pixels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 from components.streams import stream
 
 LEAK = 0.2
@@ -61,15 +61,15 @@ class PerceptronMap(nn.Module):
     place: T(x, z) = x + A x + b + net(x, z), the optimal map between Gaussians when net = 0.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        dim = math.prod(shape.sample_shape)
-        in_dim = dim + shape.z_dim
-        self.features = FourierFeatures(in_dim, shape.num_frequencies)
-        self.net = perceptron(in_dim + 2 * shape.num_frequencies, shape.width, shape.depth, dim)
+        dim = math.prod(spec.sample_shape)
+        in_dim = dim + spec.z_dim
+        self.features = FourierFeatures(in_dim, spec.num_frequencies)
+        self.net = perceptron(in_dim + 2 * spec.num_frequencies, spec.width, spec.depth, dim)
         start_at_zero(self.net[-1])
-        self.second_order = shape.second_order
-        if shape.second_order:
+        self.second_order = spec.second_order
+        if spec.second_order:
             self.affine = nn.Linear(dim, dim)
             start_at_zero(self.affine)
         else:
@@ -96,12 +96,12 @@ class PerceptronPotential(nn.Module):
     mean: Tensor
     second_moment: Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        dim = math.prod(shape.sample_shape)
-        self.net = perceptron(dim, shape.width, shape.depth, 1)
-        self.second_order = shape.second_order
-        if shape.second_order:
+        dim = math.prod(spec.sample_shape)
+        self.net = perceptron(dim, spec.width, spec.depth, 1)
+        self.second_order = spec.second_order
+        if spec.second_order:
             start_at_zero(self.net[-1])
             for vector, matrix in (("shift", "whitening"), ("mean", "second_moment")):
                 self.register_buffer(vector, torch.zeros(dim))
@@ -118,9 +118,9 @@ class PerceptronPotential(nn.Module):
         self.mean.copy_(white.mean(0))
         self.second_moment.copy_(white.T @ white / len(white))
 
-    def track(self, transported: Float[Tensor, "n *shape"], reduce: Callable[[Sequence[Tensor]], None]) -> None:
-        """Move the running moments towards those of a batch, averaged over the workers by `reduce`."""
-        white = self.white(transported)
+    def track(self, transported: Sequence[Tensor], reduce: Callable[[Sequence[Tensor]], None]) -> None:
+        """Move the running moments towards those of a batch, given in parts, averaged over the workers by `reduce`."""
+        white = self.white(torch.cat(list(transported)))
         moments = [white.mean(0), white.T @ white / len(white)]
         reduce(moments)
         self.mean.lerp_(moments[0], TRACKING_RATE)
@@ -142,51 +142,3 @@ class PerceptronPotential(nn.Module):
             return self.net(x.flatten(1)).squeeze(1)
         white = self.white(x)
         return self.log_ratio(white) + self.net(white).squeeze(1)
-
-
-class ResidualBlocks(nn.Module):
-    """x -> linear to `width` -> `depth` blocks h -> (h + block(h)) / sqrt(2), each block three times (linear, SiLU)."""
-
-    def __init__(self, dim: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(*[layer for _ in range(3) for layer in (nn.Linear(width, width), nn.SiLU())]) for _ in range(depth)
-        )
-
-    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n width"]:
-        hidden = self.first(x)
-        for block in self.blocks:
-            hidden = (hidden + block(hidden)) / math.sqrt(2)
-        return hidden
-
-
-class ResidualMap(nn.Module):
-    """The toy map of the reference code (182,658 weights at its sizes), as T = x + net(x, z) with net = 0 at the start."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        dim, width = math.prod(shape.sample_shape), shape.width
-        self.blocks = ResidualBlocks(dim, width, shape.depth)
-        self.latent = nn.Sequential(nn.Linear(shape.z_dim, width), nn.SiLU(), nn.Linear(width, width)) if shape.z_dim else None
-        self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, dim))
-        start_at_zero(self.head[-1])
-
-    def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
-        hidden = self.blocks(x.flatten(1))
-        if self.latent is not None:
-            hidden = hidden + self.latent(z)
-        return x + self.head(hidden).view_as(x)
-
-
-class ResidualPotential(nn.Module):
-    """The toy potential of the reference code (165,633 weights at its sizes)."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        width = shape.width
-        blocks = ResidualBlocks(math.prod(shape.sample_shape), width, shape.depth)
-        self.net = nn.Sequential(blocks, nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-
-    def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-        return self.net(x.flatten(1)).squeeze(1)

@@ -1,6 +1,7 @@
 """The large potential: the discriminator of Denoising Diffusion GANs (Xiao et al. 2022), without time, as the paper has it."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -8,14 +9,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import LEAK, NEAR_ZERO, Fir, Image, SumHead, activate, conv, image_shape, minibatch_std, scaled
-from components.shape import Shape
-
-MULTIPLIERS = {"large": (1, 1, 2, 4, 4), "large_256": (2, 4, 8, 8, 8, 8, 8)}
-"""Channels before the first block and after each, in units of the width."""
-
-NUM_HALVINGS = {"large": 3, "large_256": 6}
-"""How many of the blocks, counted from the last, halve the side."""
+from components.networks.image_layers import (
+    LEAK,
+    NEAR_ZERO,
+    Fir,
+    Image,
+    SumHead,
+    activate,
+    conv,
+    image_shape,
+    minibatch_std,
+    scaled,
+)
+from components.networks.pair import NetworkSpec
 
 
 class DownBlock(nn.Module):
@@ -40,11 +46,17 @@ class LargePotential(nn.Module):
     starts away from zero).
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec, multipliers: Sequence[int], num_halvings: int) -> None:
+        """Build it.
+
+        Args:
+            multipliers: channels before the first block and after each, in units of the width.
+            num_halvings: how many of the blocks, counted from the last, halve the side.
+        """
         super().__init__()
-        widths = [shape.width * multiplier for multiplier in MULTIPLIERS[shape.kind]]
-        num_kept = len(widths) - 1 - NUM_HALVINGS[shape.kind]
-        channels, _ = image_shape(shape, divisor=2 ** NUM_HALVINGS[shape.kind])
+        widths = [spec.width * multiplier for multiplier in multipliers]
+        num_kept = len(widths) - 1 - num_halvings
+        channels, _ = image_shape(spec, divisor=2**num_halvings)
         blocks = [DownBlock(a, b, halve=index >= num_kept) for index, (a, b) in enumerate(pairwise(widths))]
         self.blocks = nn.Sequential(conv(channels, widths[0], size=1), *blocks)
         self.compare = conv(widths[-1] + 1, widths[-1], gain=NEAR_ZERO)

@@ -10,42 +10,51 @@ import pytest
 import torch
 from torch import nn
 
-from components.image_potentials import LargePotential
-from components.ncsnpp import LargeMap
-from components.shape import Shape
-from components.small_networks import SmallLift, SmallMap, SmallPotential, UpBlock, coarse
+from components.networks.pair import NetworkSpec
+from components.networks.small import SmallLift, SmallMap, SmallPotential, UpBlock, coarse
+from components.parts import network_pair
 
-SMALL = Shape((3, 16, 16), width=4, depth=1, kind="small")
-LARGE = Shape((3, 16, 16), width=8, depth=1, z_dim=5, kind="large")
-LARGE_256 = Shape((1, 64, 64), width=4, depth=1, z_dim=2, kind="large_256")
+SMALL = NetworkSpec((3, 16, 16), width=4, depth=1, kind="small")
+LARGE = NetworkSpec((3, 16, 16), width=8, depth=1, z_dim=5, kind="large")
+LARGE_256 = NetworkSpec((1, 64, 64), width=4, depth=1, z_dim=2, kind="large_256")
+
+
+def large_map(spec):
+    return network_pair(spec.kind).build_map(spec)
+
+
+def large_potential(spec):
+    return network_pair(spec.kind).build_potential(spec)
+
+
 BUILDS = [
     (SmallMap, SMALL),
     (SmallPotential, SMALL),
-    (LargeMap, LARGE),
-    (LargePotential, LARGE),
-    (LargeMap, LARGE_256),
-    (LargePotential, LARGE_256),
+    (large_map, LARGE),
+    (large_potential, LARGE),
+    (large_map, LARGE_256),
+    (large_potential, LARGE_256),
 ]
-EACH = pytest.mark.parametrize(("build", "shape"), BUILDS, ids=[f"{build.__name__}-{shape.kind}" for build, shape in BUILDS])
-IS_LARGE = pytest.mark.parametrize(("build", "shape"), BUILDS[2:], ids=[f"{b.__name__}-{shape.kind}" for b, shape in BUILDS[2:]])
+EACH = pytest.mark.parametrize(("build", "spec"), BUILDS, ids=[f"{build.__name__}-{spec.kind}" for build, spec in BUILDS])
+IS_LARGE = pytest.mark.parametrize(("build", "spec"), BUILDS[2:], ids=[f"{b.__name__}-{spec.kind}" for b, spec in BUILDS[2:]])
 
 
 def normal(*sizes, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(sizes, dtype=np.float32))
 
 
-def inputs(build, shape, n=4):
+def inputs(build, spec, n=4):
     """(x, z) for a map, (x,) for a potential."""
-    x = normal(n, *shape.sample_shape)
-    if build in (SmallPotential, LargePotential):
+    x = normal(n, *spec.sample_shape)
+    if build in (SmallPotential, large_potential):
         return (x,)
-    return x, normal(n, shape.z_dim, seed=1) if shape.z_dim else None
+    return x, normal(n, spec.z_dim, seed=1) if spec.z_dim else None
 
 
-def built(build, shape):
+def built(build, spec):
     """A network without special weights: none near zero."""
     torch.manual_seed(0)
-    network, rng = build(shape), np.random.default_rng(0)
+    network, rng = build(spec), np.random.default_rng(0)
     with torch.no_grad():
         for p in network.parameters():
             p.add_(torch.from_numpy(rng.standard_normal(p.shape, dtype=np.float32)) / math.sqrt(max(p[0].numel(), 4)))
@@ -53,57 +62,57 @@ def built(build, shape):
 
 
 @pytest.mark.parametrize(
-    ("build", "shape", "count"),
+    ("build", "spec", "count"),
     [
-        (SmallMap, Shape((3, 32, 32), width=64, depth=1, kind="small"), 421_827),
-        (SmallPotential, Shape((3, 32, 32), width=64, depth=1, kind="small"), 264_899 - 130),
-        (LargeMap, Shape((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 44_820_611),
-        (LargePotential, Shape((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 12_247_809),
-        (LargeMap, Shape((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 38_049_091),
-        (LargePotential, Shape((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 26_881_537),
+        (SmallMap, NetworkSpec((3, 32, 32), width=64, depth=1, kind="small"), 421_827),
+        (SmallPotential, NetworkSpec((3, 32, 32), width=64, depth=1, kind="small"), 264_899 - 130),
+        (large_map, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 44_820_611),
+        (large_potential, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 12_247_809),
+        (large_map, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 38_049_091),
+        (large_potential, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 26_881_537),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "kind", None),
 )
-def test_networks_have_the_reference_code_s_numbers_of_weights_but_for_those_that_nothing_reads(build, shape, count):
+def test_networks_have_the_reference_code_s_numbers_of_weights_but_for_those_that_nothing_reads(build, spec, count):
     with torch.device("meta"):
-        assert sum(p.numel() for p in build(shape).parameters()) == count
+        assert sum(p.numel() for p in build(spec).parameters()) == count
 
 
 @EACH
-def test_every_weight_is_in_use(build, shape):
-    network = built(build, shape).eval()  # while training, batch norm cancels the biases before it
-    weights = normal(*network(*inputs(build, shape)).shape, seed=2)
-    (network(*inputs(build, shape)) * weights).sum().backward()
+def test_every_weight_is_in_use(build, spec):
+    network = built(build, spec).eval()  # while training, batch norm cancels the biases before it
+    weights = normal(*network(*inputs(build, spec)).shape, seed=2)
+    (network(*inputs(build, spec)) * weights).sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @EACH
-def test_memory_formats_give_the_same_numbers(build, shape):
-    network = built(build, shape)
-    first = network(*inputs(build, shape))
-    x, *z = inputs(build, shape)
+def test_memory_formats_give_the_same_numbers(build, spec):
+    network = built(build, spec)
+    first = network(*inputs(build, spec))
+    x, *z = inputs(build, spec)
     second = network.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last), *z)
     torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-4)
     assert second.ndim == 1 or second.is_contiguous(memory_format=torch.channels_last)
 
 
 @EACH
-def test_networks_run_under_autocast(build, shape):
-    network = built(build, shape)
-    exact = network(*inputs(build, shape))
+def test_networks_run_under_autocast(build, spec):
+    network = built(build, spec)
+    exact = network(*inputs(build, spec))
     with torch.autocast("cpu", torch.bfloat16):
-        rough = network(*inputs(build, shape))
+        rough = network(*inputs(build, spec))
     assert rough.dtype == (torch.float32 if rough.ndim == 1 else torch.bfloat16)
     assert (rough.float() - exact).square().mean() < 0.01 * exact.square().mean()
     rough.float().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize(("build", "shape"), BUILDS[:4], ids=[build.__name__ for build, _ in BUILDS[:4]])
-def test_gradient_penalties_can_be_differentiated_in_the_weights(build, shape):
+@pytest.mark.parametrize(("build", "spec"), BUILDS[:4], ids=[build.__name__ for build, _ in BUILDS[:4]])
+def test_gradient_penalties_can_be_differentiated_in_the_weights(build, spec):
     """Along a random direction of all weights, against a central difference of the penalty |grad_x|^2."""
-    network = built(build, shape).double()
-    x, *z = (each if each is None else each.double() for each in inputs(build, shape))
+    network = built(build, spec).double()
+    x, *z = (each if each is None else each.double() for each in inputs(build, spec))
     parameters = list(network.parameters())
     directions = [normal(*p.shape, seed=index) / 10 for index, p in enumerate(parameters)]
 
@@ -126,29 +135,29 @@ def test_gradient_penalties_can_be_differentiated_in_the_weights(build, shape):
 
 
 @IS_LARGE
-def test_large_networks_start_near_zero(build, shape):
+def test_large_networks_start_near_zero(build, spec):
     torch.manual_seed(0)
-    assert build(shape)(*inputs(build, shape)).abs().max() < 0.01
+    assert build(spec)(*inputs(build, spec)).abs().max() < 0.01
 
 
-@pytest.mark.parametrize(("build", "shape"), BUILDS[::2], ids=[shape.kind for _, shape in BUILDS[::2]])
-def test_a_map_gives_images_between_minus_one_and_one_each_on_its_own(build, shape):
-    network = built(build, shape).eval()
-    x, z = inputs(build, shape)
+@pytest.mark.parametrize(("build", "spec"), BUILDS[::2], ids=[spec.kind for _, spec in BUILDS[::2]])
+def test_a_map_gives_images_between_minus_one_and_one_each_on_its_own(build, spec):
+    network = built(build, spec).eval()
+    x, z = inputs(build, spec)
     with torch.no_grad():
         together = network(x, z)
         alone = [network(x[i : i + 1], None if z is None else z[i : i + 1]) for i in range(4)]
-        assert together.shape == (4, *shape.sample_shape)
+        assert together.shape == (4, *spec.sample_shape)
         assert 0.01 < together.abs().max() < 1
         torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
         assert not torch.allclose(network(x + 1, z), together)
         assert z is None or not torch.allclose(network(x, z.flip(0)), together)
 
 
-@pytest.mark.parametrize("shape", [LARGE, LARGE_256], ids=lambda shape: shape.kind)
-def test_a_large_potential_compares_samples_within_their_four_only(shape):
-    network = built(LargePotential, shape)
-    (target,), transported = inputs(LargePotential, shape, n=8), normal(8, *shape.sample_shape, seed=3)
+@pytest.mark.parametrize("spec", [LARGE, LARGE_256], ids=lambda spec: spec.kind)
+def test_a_large_potential_compares_samples_within_their_four_only(spec):
+    network = built(large_potential, spec)
+    (target,), transported = inputs(large_potential, spec, n=8), normal(8, *spec.sample_shape, seed=3)
     with torch.no_grad():
         outputs = network(torch.cat([target, transported]))
         apart = torch.cat([network(part) for part in (target[:4], target[4:], transported)])
@@ -175,7 +184,7 @@ def test_the_skip_of_the_small_map_is_nearest_upsampling():
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 def test_the_small_map_turns_192_numbers_into_images_of_many_sides(side):
-    network, x = SmallMap(Shape((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
+    network, x = SmallMap(NetworkSpec((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
     assert network(x, None).shape == x.shape
 
 
@@ -200,7 +209,7 @@ def bicubic(side):
 
 @pytest.mark.parametrize("side", [8, 16, 32])
 def test_the_small_map_s_first_anchor_is_bicubic_upsampling(side):
-    lift, x = SmallLift(Shape((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
+    lift, x = SmallLift(NetworkSpec((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
     expected = np.einsum("ij,ncjk,lk->ncil", bicubic(side), coarse(x).numpy(), bicubic(side))
     torch.testing.assert_close(lift(x, None), torch.from_numpy(expected).float(), rtol=1e-4, atol=1e-5)
 
@@ -208,36 +217,36 @@ def test_the_small_map_s_first_anchor_is_bicubic_upsampling(side):
 @pytest.mark.parametrize("side", [4, 12, 24, 28, 48])
 def test_sides_that_doubling_four_does_not_reach_are_refused(side):
     with pytest.raises(ValueError, match=rf"images with a side of 8, 16, 32, 64, \.\.\. pixels, not {side}"):
-        SmallMap(Shape((3, side, side), width=4, depth=1, kind="small"))
+        SmallMap(NetworkSpec((3, side, side), width=4, depth=1, kind="small"))
 
 
 @pytest.mark.parametrize(
     ("build", "kind", "side", "divisor"),
     [
-        (LargeMap, "large", 28, 8),
-        (LargePotential, "large", 28, 8),
-        (LargeMap, "large_256", 48, 32),
-        (LargePotential, "large_256", 96, 64),
+        (large_map, "large", 28, 8),
+        (large_potential, "large", 28, 8),
+        (large_map, "large_256", 48, 32),
+        (large_potential, "large_256", 96, 64),
         (SmallPotential, "small", 30, 4),
     ],
 )
 def test_sides_that_cannot_be_halved_are_refused(build, kind, side, divisor):
     with pytest.raises(ValueError, match=rf"network\.kind {kind} needs square images with a side that {divisor} divides"):
-        build(Shape((3, side, side), width=8, depth=1, z_dim=2, kind=kind))
+        build(NetworkSpec((3, side, side), width=8, depth=1, z_dim=2, kind=kind))
 
 
 def test_a_large_map_without_a_latent_is_refused():
     with pytest.raises(ValueError, match=r"network\.z_dim must be at least 1 when network\.kind is large, not 0"):
-        LargeMap(Shape((3, 16, 16), width=8, depth=1, kind="large"))
+        large_map(NetworkSpec((3, 16, 16), width=8, depth=1, kind="large"))
 
 
 COMPILE = """
 import torch
-from components.pairs import MAPS, POTENTIALS
-from components.shape import Shape
+from components.parts import network_pair
+from components.networks.pair import NetworkSpec
 for kind, side in (("small", 8), ("large", 16)):
-    shape = Shape((1, 16, 16), width=8, depth=1, z_dim=2, kind=kind)
-    networks = (table[kind](shape) for table in (MAPS, POTENTIALS))
+    spec = NetworkSpec((1, 16, 16), width=8, depth=1, z_dim=2, kind=kind)
+    networks = (build(spec) for build in (network_pair(kind).build_map, network_pair(kind).build_potential))
     transport_map, potential = (torch.compile(network, fullgraph=True, backend="eager") for network in networks)
     transported = transport_map(torch.randn(8, 1, side, side), torch.randn(8, 2))
     for n in (8, 4, 6):  # from the second size on, the number of samples is a symbol
@@ -248,5 +257,5 @@ for kind, side in (("small", 8), ("large", 16)):
 @pytest.mark.thorough
 def test_networks_are_traced_as_one_graph_and_potentials_for_any_number_of_samples():
     """In a process of its own, without run-time type checks, which cannot be traced; no code is generated."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", COMPILE], cwd=root, check=True, capture_output=True, text=True, timeout=120)

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import LEAK, Image, SumHead, activation, image_shape
-from components.shape import Shape
+from components.networks.image_layers import LEAK, Image, SumHead, activation, image_shape
+from components.networks.pair import NetworkSpec
 
 SOURCE_SIDE = 8
 """Side of the noise images: 192 numbers for three channels."""
@@ -50,16 +50,16 @@ class SmallMap(nn.Module):
     421,827 parameters for 3 x 32 x 32 at width 64. Batch norm takes its statistics from the batch while training.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        channels, side = image_shape(shape, divisor=FIRST_SIDE)
+        channels, side = image_shape(spec, divisor=FIRST_SIDE)
         doublings = (side // FIRST_SIDE).bit_length() - 1
         if side != FIRST_SIDE << doublings or side < SOURCE_SIDE:
             raise ValueError(f"network.kind small makes images with a side of 8, 16, 32, 64, ... pixels, not {side}")
-        self.first = nn.Linear(channels * SOURCE_SIDE**2, shape.width * FIRST_SIDE**2)
-        self.blocks = nn.Sequential(*[UpBlock(shape.width) for _ in range(doublings)])
-        last = nn.Conv2d(shape.width, channels, 3, padding=1)
-        self.last = nn.Sequential(nn.BatchNorm2d(shape.width), nn.ReLU(inplace=True), last, nn.Tanh())
+        self.first = nn.Linear(channels * SOURCE_SIDE**2, spec.width * FIRST_SIDE**2)
+        self.blocks = nn.Sequential(*[UpBlock(spec.width) for _ in range(doublings)])
+        last = nn.Conv2d(spec.width, channels, 3, padding=1)
+        self.last = nn.Sequential(nn.BatchNorm2d(spec.width), nn.ReLU(inplace=True), last, nn.Tanh())
 
     def forward(self, x: Image, z: Float[Tensor, "n z"] | None) -> Image:
         return self.last(self.blocks(self.first(coarse(x).flatten(1)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))))
@@ -68,9 +68,9 @@ class SmallMap(nn.Module):
 class SmallLift(nn.Module):
     """T_{-1} of the small map: the coarse noise that it sees, upsampled bicubically."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.side = shape.sample_shape[-1]
+        self.side = spec.sample_shape[-1]
 
     def forward(self, x: Image, z: Float[Tensor, "n z"] | None) -> Image:
         return functional.interpolate(coarse(x), size=(self.side, self.side), mode="bicubic")
@@ -100,10 +100,10 @@ class SmallPotential(nn.Module):
     264,769 parameters for 3 channels at width 64: the reference's 264,899 without 130 that nothing reads.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        channels, _ = image_shape(shape, divisor=4)
-        width = shape.width
+        channels, _ = image_shape(spec, divisor=4)
+        width = spec.width
         self.blocks = nn.Sequential(
             DownBlock(channels, width, halve=True, is_first=True),
             DownBlock(width, width, halve=True),

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.shape import Shape
+from components.networks.pair import GROUP_SIZE, NetworkSpec
 
 Image = Float[Tensor, "n c h w"]
 Resampling = Literal["down", "up", "blur"]
@@ -28,7 +28,7 @@ NEAR_ZERO = 1e-5
 STYLE_DIM = 256
 """Size of the embedding of z that styles a map."""
 
-GROUP_SIZES = (4, 2, 1)
+GROUP_SIZES = (GROUP_SIZE, 2, 1)
 """Samples that the minibatch standard deviation compares: the first that divides the batch."""
 
 
@@ -42,11 +42,11 @@ def activation() -> nn.Module:
     return nn.LeakyReLU(LEAK, inplace=True)
 
 
-def image_shape(shape: Shape, *, divisor: int) -> tuple[int, int]:
+def image_shape(spec: NetworkSpec, *, divisor: int) -> tuple[int, int]:
     """Channels and side of square images whose side `divisor` divides."""
-    sizes = shape.sample_shape
+    sizes = spec.sample_shape
     if len(sizes) != 3 or sizes[1] != sizes[2] or sizes[1] % divisor:
-        needs = f"network.kind {shape.kind} needs square images with a side that {divisor} divides"
+        needs = f"network.kind {spec.kind} needs square images with a side that {divisor} divides"
         raise ValueError(f"{needs}, not samples of shape {sizes}")
     return sizes[0], sizes[1]
 

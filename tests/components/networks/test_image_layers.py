@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.image_layers import (
+from components.networks.image_layers import (
     STYLE_DIM,
     AdaptiveGroupNorm,
     Attention,
@@ -19,7 +19,7 @@ from components.image_layers import (
     minibatch_std,
     scaled,
 )
-from components.shape import Shape
+from components.networks.pair import NetworkSpec
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 
@@ -177,4 +177,4 @@ def test_the_minibatch_standard_deviation_can_be_differentiated_twice():
 @pytest.mark.parametrize("sample_shape", [(3, 28, 28), (3, 32, 16), (32,), (32, 32)])
 def test_images_that_a_network_cannot_take_are_refused(sample_shape):
     with pytest.raises(ValueError, match=r"network\.kind large needs square images with a side that 8 divides, not"):
-        image_shape(Shape(sample_shape, width=8, depth=1, kind="large"), divisor=8)
+        image_shape(NetworkSpec(sample_shape, width=8, depth=1, kind="large"), divisor=8)

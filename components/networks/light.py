@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.image_layers import Image, activate, activation, image_shape
-from components.shape import Shape
+from components.networks.image_layers import Image, activate, activation, image_shape
+from components.networks.pair import NetworkSpec
 
 
 class LightMap(nn.Module):
@@ -20,11 +20,11 @@ class LightMap(nn.Module):
     Images end in tanh: T begins near grey and not at the identity.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        channels, side = image_shape(shape, divisor=4)
-        self.side, width = side // 4, shape.width
-        in_dim = math.prod(shape.sample_shape) + shape.z_dim
+        channels, side = image_shape(spec, divisor=4)
+        self.side, width = side // 4, spec.width
+        in_dim = math.prod(spec.sample_shape) + spec.z_dim
         self.dense = nn.Sequential(
             nn.Linear(in_dim, 4 * width), activation(), nn.Linear(4 * width, width * self.side**2), activation()
         )
@@ -44,10 +44,10 @@ class LightMap(nn.Module):
 class LightPotential(nn.Module):
     """D(x): the same way back, without normalisation: v must be free to grow where the measures part."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        channels, side = image_shape(shape, divisor=4)
-        width = shape.width
+        channels, side = image_shape(spec, divisor=4)
+        width = spec.width
         self.fine = nn.Conv2d(4 * channels, width // 2, 3, padding=1)
         self.middle = nn.Conv2d(2 * width, width, 1)
         self.dense = nn.Sequential(nn.Linear(width * (side // 4) ** 2, 3 * width), activation(), nn.Linear(3 * width, 1))

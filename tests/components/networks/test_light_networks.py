@@ -10,21 +10,21 @@ from torch import nn
 
 from benchmarks.products import Flop
 from components.jko import train_step
-from components.light_networks import LightMap, LightPotential
+from components.networks.light import LightMap, LightPotential
+from components.networks.pair import NetworkSpec
 from components.semidual import map_loss
-from components.shape import Shape
 from components.state import State, new_state
 
-LIGHT = Shape((1, 28, 28), width=32, depth=0, kind="light")
-TINY = Shape((2, 8, 8), width=8, depth=0, z_dim=3, kind="light")
+LIGHT = NetworkSpec((1, 28, 28), width=32, depth=0, kind="light")
+TINY = NetworkSpec((2, 8, 8), width=8, depth=0, z_dim=3, kind="light")
 
 
 def nothing(gradients) -> None:
     """One worker."""
 
 
-def state_of(shape: Shape) -> State:
-    return new_state(shape, seed=0, betas=(0.5, 0.9), device=CPU)
+def state_of(spec: NetworkSpec) -> State:
+    return new_state(spec, seed=0, betas=(0.5, 0.9), device=CPU)
 
 
 def solved(**changes):
@@ -35,10 +35,10 @@ def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-@pytest.mark.parametrize("shape", [LIGHT, TINY, Shape((3, 32, 32), 16, 0, kind="light")])
-def test_images_come_out_in_range_and_every_weight_learns(shape):
-    transport_map, potential = LightMap(shape), LightPotential(shape)
-    x, z = torch.randn(3, *shape.sample_shape), torch.randn(3, shape.z_dim) if shape.z_dim else None
+@pytest.mark.parametrize("spec", [LIGHT, TINY, NetworkSpec((3, 32, 32), 16, 0, kind="light")])
+def test_images_come_out_in_range_and_every_weight_learns(spec):
+    transport_map, potential = LightMap(spec), LightPotential(spec)
+    x, z = torch.randn(3, *spec.sample_shape), torch.randn(3, spec.z_dim) if spec.z_dim else None
     images = transport_map(x, z)
     assert images.shape == x.shape
     assert images.abs().max() < 1
@@ -59,7 +59,7 @@ def test_every_pixel_of_the_noise_and_the_latent_reach_the_image():
 def test_a_side_that_four_does_not_divide_is_refused():
     for network in (LightMap, LightPotential):
         with pytest.raises(ValueError, match="a side that 4 divides"):
-            network(Shape((1, 30, 30), 8, 0, kind="light"))
+            network(NetworkSpec((1, 30, 30), 8, 0, kind="light"))
 
 
 def test_an_update_of_28_x_28_images_at_batch_64_costs_a_gflop_at_most():
