@@ -134,7 +134,7 @@ class Answers:
             )
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
         identity = {"version": loaded.version.number, "phase": k, "seed": seed}
-        content = await asyncio.to_thread(wire.encode, samples, name, identity)
+        content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture)
         headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
         return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
 

@@ -129,7 +129,8 @@ def picture(path: Path, generator: Generator) -> None:
     from pipeline.evaluation import figures  # and with it matplotlib
 
     reference = held_out(generator.endpoints, 0)
-    figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, f"T_{generator.phase.k}")
+    samples, title = generator.sample(num_samples(generator.endpoints)), f"T_{generator.phase.k}"
+    figures.phase_picture(path, generator.endpoints.data.picture, samples, reference, title)
 
 
 def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:

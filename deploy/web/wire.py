@@ -31,8 +31,12 @@ def format_of(accept: str) -> str | None:
     return None
 
 
-def encode(samples: Samples, name: str, identity: Mapping[str, object]) -> bytes:
-    """Samples in one of `MEDIA_TYPES`; `identity` (version, phase, seed) goes where the format has a place for it."""
+def encode(samples: Samples, name: str, identity: Mapping[str, object], picture: str) -> bytes:
+    """Samples in one of `MEDIA_TYPES`; `identity` (version, phase, seed) goes where the format has a place for it.
+
+    Args:
+        picture: how samples are drawn, where they are.
+    """
     if name == "json":
         return json.dumps({**identity, "shape": samples.shape, "samples": samples.tolist()}).encode()
     if name == "npy":
@@ -41,7 +45,7 @@ def encode(samples: Samples, name: str, identity: Mapping[str, object]) -> bytes
         return content.getvalue()
     if name == "arrow":
         return _arrow(samples, identity)
-    return figures.png(samples[:MOST_IN_PICTURE])
+    return figures.png(picture, samples[:MOST_IN_PICTURE])
 
 
 def _arrow(samples: Samples, identity: Mapping[str, object]) -> bytes:

@@ -129,7 +129,8 @@ def measured(store: Store, ref: MapRef, generator: Generator, size: EvaluationSi
     with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
         reference = held_out(generator.endpoints, 0)
         title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
-        figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), reference, title)
+        samples, picture = generator.sample(num_samples(generator.endpoints)), generator.endpoints.data.picture
+        figures.phase_picture(path, picture, samples, reference, title)
     store.tag(ref.run_id, EVALUATED_ON, machine())
     store.tag(ref.run_id, EVALUATED, evaluation_tag(size))
     return metrics
@@ -147,10 +148,10 @@ def draw_flow(
     by_phase = [source, *(generator.sample(n) for generator in generators)]
     titles = ["source", *(f"phase {row['k']}" for row in rows)]
     reference = held_out(endpoints, 0)
-    figures.flow_picture(pictures[0], by_phase, reference, titles)
+    figures.flow_picture(pictures[0], endpoints.data.picture, by_phase, reference, titles)
     quality = {"W2": [over_floor(row["metrics"]["w2"], row["metrics"]["w2_floor"]) for row in rows]}
     figures.curves_picture(pictures[1], quality, loss_curves(store, rows, generators))
-    figures.animation(pictures[2], by_phase, reference, titles)
+    figures.animation(pictures[2], endpoints.data.picture, by_phase, reference, titles)
     for picture in pictures:
         store.log_file(flow_run_id, picture, "pictures")
 
@@ -183,7 +184,8 @@ def evaluate_reference(command: Evaluate) -> None:
         metrics |= image_figures(generator, command.extractor, command.num_images, command.weights)
     path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
     title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
-    figures.phase_picture(path, generator.sample(num_samples(generator.endpoints)), held_out(generator.endpoints, 0), title)
+    samples, reference = generator.sample(num_samples(generator.endpoints)), held_out(generator.endpoints, 0)
+    figures.phase_picture(path, generator.endpoints.data.picture, samples, reference, title)
     write_json(command.json, {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics})
     report.table(str(ref), ["metric", "value"], list(metrics.items()))
     report.line(f"picture: {path}")

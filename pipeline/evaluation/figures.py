@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -21,10 +22,6 @@ FRAMES_PER_PHASE, FRAMES_PER_SECOND, HOLD = 8, 12, 12
 BLUE, GREY = "#1f5fa8", "#c9c9c9"
 
 
-def _is_image(samples: Samples) -> bool:
-    return samples.ndim == 4
-
-
 def _tile(samples: Samples, rows: int, columns: int) -> np.ndarray:
     """The first rows x columns images as one picture with a border of one pixel."""
     images = np.clip((samples[: rows * columns] + 1) / 2, 0, 1).transpose(0, 2, 3, 1)
@@ -40,48 +37,82 @@ def _limits(reference: Samples) -> tuple[np.ndarray, np.ndarray]:
     return low - margin, high + margin
 
 
-def _panel(axes: Axes, samples: Samples, reference: Samples, title: str) -> None:
-    """Points over grey held-out points in the first two coordinates, or a sheet of images."""
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    if _is_image(samples):
-        axes.imshow(_tile(samples, 6, 6), interpolation="nearest")
-        return
+@dataclass(frozen=True)
+class Drawing:
+    """How samples of one kind of source are drawn.
+
+    Attributes:
+        onto: draws samples, with held-out ones behind them, onto axes.
+        png: draws samples alone, as the bytes of a PNG.
+    """
+
+    onto: Callable[[Axes, Samples, Samples], None]
+    png: Callable[[Samples], bytes]
+
+
+def _sheet(axes: Axes, samples: Samples, reference: Samples) -> None:
+    """Draw a sheet of images."""
+    axes.imshow(_tile(samples, 6, 6), interpolation="nearest")
+
+
+def _sheet_png(samples: Samples) -> bytes:
+    """Draw all images as one sheet that is about square."""
+    content, side = io.BytesIO(), math.isqrt(len(samples) - 1) + 1
+    plt.imsave(content, _tile(samples, side, side), format="png")
+    return content.getvalue()
+
+
+def _scatter(axes: Axes, samples: Samples, reference: Samples) -> None:
+    """Draw points over grey held-out points in the first two coordinates."""
     low, high = _limits(reference)
-    axes.scatter(reference[:, 0], reference[:, 1] if reference.shape[1] > 1 else 0 * reference[:, 0], s=2, c=GREY, linewidths=0)
-    axes.scatter(
-        samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=2, c=BLUE, linewidths=0, alpha=0.7
-    )
+    axes.scatter(*_plane(reference), s=2, c=GREY, linewidths=0)
+    axes.scatter(*_plane(samples), s=2, c=BLUE, linewidths=0, alpha=0.7)
     axes.set_xlim(low[0], high[0])
     if samples.shape[1] > 1:
         axes.set_ylim(low[1], high[1])
         axes.set_aspect("equal")
 
 
-def phase_picture(path: Path, samples: Samples, reference: Samples, title: str) -> None:
-    """Samples of one phase over held-out data."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    _panel(axes, samples, reference, title)
-    _save(figure, path)
-
-
-def png(samples: Samples) -> bytes:
-    """A sheet of images, or a scatter of the first two coordinates, as the bytes of a PNG."""
-    content = io.BytesIO()
-    if _is_image(samples):
-        side = math.isqrt(len(samples) - 1) + 1
-        plt.imsave(content, _tile(samples, side, side), format="png")
-        return content.getvalue()
+def _scatter_png(samples: Samples) -> bytes:
+    """Draw points in the first two coordinates."""
     figure = Figure(figsize=(5, 5), layout="constrained")  # not pyplot's: that is for one thread
     axes = figure.subplots()
-    axes.scatter(samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0], s=3, c=BLUE, linewidths=0)
+    axes.scatter(*_plane(samples), s=3, c=BLUE, linewidths=0)
     axes.set_aspect("equal")
+    content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     return content.getvalue()
 
 
-def flow_picture(path: Path, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
+def _plane(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Take the first two coordinates; points on a line have the second one 0."""
+    return samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0]
+
+
+DRAWINGS = {"points": Drawing(_scatter, _scatter_png), "images": Drawing(_sheet, _sheet_png)}
+"""Ways to draw samples, by the name that a source has for its own in `Source.picture`."""
+
+
+def _panel(axes: Axes, picture: str, samples: Samples, reference: Samples, title: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    DRAWINGS[picture].onto(axes, samples, reference)
+
+
+def phase_picture(path: Path, picture: str, samples: Samples, reference: Samples, title: str) -> None:
+    """Samples of one phase over held-out data."""
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    _panel(axes, picture, samples, reference, title)
+    _save(figure, path)
+
+
+def png(picture: str, samples: Samples) -> bytes:
+    """Draw samples as the bytes of a PNG."""
+    return DRAWINGS[picture].png(samples)
+
+
+def flow_picture(path: Path, picture: str, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
     """Samples by phase, evenly thinned to eight panels with the first and the last."""
     shown = np.unique(np.linspace(0, len(by_phase) - 1, min(len(by_phase), MAX_PANELS)).round().astype(int))
     columns = min(4, len(shown))
@@ -90,7 +121,7 @@ def flow_picture(path: Path, by_phase: Sequence[Samples], reference: Samples, ti
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     for axes, index in zip(grid.flat, shown, strict=False):
-        _panel(axes, by_phase[index], reference, titles[index])
+        _panel(axes, picture, by_phase[index], reference, titles[index])
     _save(figure, path)
 
 
@@ -113,7 +144,7 @@ def curves_picture(
     _save(figure, path)
 
 
-def animation(path: Path, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
+def animation(path: Path, picture: str, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
     """The flow as a loop: each x moves on the straight line from T_{k-1}(x) to T_k(x), as along a Wasserstein geodesic."""
     figure, axes = plt.subplots(figsize=(4, 4.2), layout="constrained")
     num_frames = FRAMES_PER_PHASE * (len(by_phase) - 1) + HOLD
@@ -122,7 +153,8 @@ def animation(path: Path, by_phase: Sequence[Samples], reference: Samples, title
         index = min(frame // FRAMES_PER_PHASE, len(by_phase) - 2)
         share = min(1.0, (frame - FRAMES_PER_PHASE * index) / FRAMES_PER_PHASE)
         axes.clear()
-        _panel(axes, (1 - share) * by_phase[index] + share * by_phase[index + 1], reference, titles[index + 1])
+        between = (1 - share) * by_phase[index] + share * by_phase[index + 1]
+        _panel(axes, picture, between, reference, titles[index + 1])
 
     FuncAnimation(figure, draw, frames=num_frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=80)
     plt.close(figure)

@@ -339,7 +339,7 @@ def test_a_port_that_is_taken_is_named(store: Store, capsys: pytest.CaptureFixtu
 
 def test_a_json_answer_is_what_it_says() -> None:
     samples = np.arange(6, dtype=np.float32).reshape(3, 2)
-    value = json.loads(wire.encode(samples, "json", {"version": 1}))
+    value = json.loads(wire.encode(samples, "json", {"version": 1}, "points"))
     assert value == {"version": 1, "shape": [3, 2], "samples": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]}
 
 

@@ -23,6 +23,7 @@ from pipeline.data.images.images import Images, Mapped
 from pipeline.data.points import Points
 from pipeline.data.source import At, Source
 from pipeline.data.specs import sample_shape, spec_of
+from pipeline.evaluation import figures
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 from pipeline.recipes.rules import validate
@@ -95,6 +96,14 @@ def test_noise_is_standard_normal_and_lives_in_the_space_of_the_flow() -> None:
     np.testing.assert_array_equal(ends.source.sample(9, stream(0, "target")), noise((3,)).sample(9, stream(0, "target")))
     assert np.abs(x.mean(0)).max() < 4 / 200
     assert np.abs(np.cov(x.T) - np.eye(3)).max() < 4 * np.sqrt(2) / 200
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_source_is_drawn_as_it_says(name: str) -> None:
+    source = SOURCES[name]
+    if name != "noise":  # which no flow has as its target
+        assert figures.png(source.picture, source.sample(9, stream(0, "target"))).startswith(b"\x89PNG")
+    assert all(spec_of(each).picture in figures.DRAWINGS for each in table.names())
 
 
 def test_the_digest_of_points_is_of_both_splits() -> None:
