@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from pipeline.command import cli
-from pipeline.command.flags import Run
 from pipeline.data.endpoints import Endpoints, load_endpoints
 from pipeline.generator import Generator
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
+from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
 from pipeline.training import loop
 from pipeline.training.build import Setting
@@ -40,9 +39,7 @@ class Trained:
 
 def shipped(name: str) -> Recipe:
     """The recipe of that name."""
-    command = cli.parse(["run", name])
-    assert isinstance(command, Run)
-    return cli.recipe_of(command)
+    return load_recipe(name)
 
 
 def train_flow(

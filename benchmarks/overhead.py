@@ -85,7 +85,7 @@ def empty_seconds(num_jobs: int) -> float:
 
     began = time.perf_counter()
     for _ in range(num_jobs):
-        storage = ray.train.RunConfig(storage_path=clusters.storage(Cluster()))
+        storage = ray.train.RunConfig(storage_path=clusters.checkpoints(Cluster()))
         trainer = TorchTrainer(nothing, scaling_config=ray.train.ScalingConfig(num_workers=1), run_config=storage)
         jobs._fit_workers(trainer, Cluster(num_workers=1))
     return time.perf_counter() - began

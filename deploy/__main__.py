@@ -1,6 +1,6 @@
 """`python -m deploy`."""
 
-from pipeline.command.program import start
+from pipeline.command.process import start
 
 if __name__ == "__main__":
     start("deploy.cli")

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from fastapi import Response
 
-from deploy.models import Loaded, Models, Noise, Order, noise_of
+from deploy.models import Draw, Loaded, Models, Noise, noise_of
 from deploy.web import wire
 from deploy.web.bodies import MOST_SEED, SampleRequest
-from deploy.web.refusals import RETRY_AFTER, Refused
+from deploy.web.refusals import RETRY_AFTER, Rejected
 from pipeline.data.endpoints import Samples
-from pipeline.errors import MapNotFound
+from pipeline.errors import VersionNotFound
 from pipeline.generator import Generator
 from pipeline.places import Place, Tracking
 
@@ -55,7 +55,7 @@ class Answers:
     """Answers requests from the models that a replica holds.
 
     Args:
-        push: a generator and its noise to samples; may push several orders together.
+        push: a generator and its noise to samples; may push several draws together.
         phase: the generator of a phase of a version, from the version's number and k.
     """
 
@@ -87,14 +87,14 @@ class Answers:
         """Draw what a request asks for.
 
         Raises:
-            Refused: it is not admitted, asks for what there is not, or takes too long.
+            Rejected: it is not admitted, asks for what there is not, or takes too long.
         """
         name = body.format or wire.format_of(accept)
         if name is None:
-            raise Refused(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
+            raise Rejected(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
         most, seconds = self.settings.max_samples, self.settings.time_limit_seconds
         if body.num_samples > most:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {most}, not {body.num_samples}")
+            raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {most}, not {body.num_samples}")
         seed = secrets.randbelow(MOST_SEED + 1) if body.seed is None else body.seed
         with self.admitted(body.num_samples * self.models.current.last.dim):
             try:
@@ -102,17 +102,17 @@ class Answers:
                     return await self.drawn(body, seed, name)
             except TimeoutError:
                 sentence = f"not done within {seconds:g} seconds; ask for fewer samples or try again"
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
+                raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
 
     @contextmanager
     def admitted(self, values: int) -> Iterator[None]:
         """Hold the place of one request.
 
         Raises:
-            Refused: there is none left.
+            Rejected: there is none left.
         """
         if self.waiting >= self.settings.max_waiting or (self.values and self.values + values > MOST_VALUES):
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
+            raise Rejected(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
         self.waiting, self.values = self.waiting + 1, self.values + values
         try:
             yield
@@ -124,15 +124,15 @@ class Answers:
         loaded = await self.version(body.version)
         k = loaded.num_phases - 1 if body.phase is None else body.phase
         if k >= loaded.num_phases:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
         generator = loaded.last if body.phase is None else await self.phase(loaded.version.number, k)
-        noise = await asyncio.to_thread(noise_of, generator, Order(body.num_samples, seed))
+        noise = await asyncio.to_thread(noise_of, generator, Draw(body.num_samples, seed))
         samples = await self.push((generator, noise))
         if not np.isfinite(samples).all():
             sentence = (
                 f"version {loaded.version.number} draws numbers that are not finite from seed {seed}; ask for another version"
             )
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+            raise Rejected(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
         identity = {"version": loaded.version.number, "phase": k, "seed": seed}
         content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture)
         headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
@@ -142,12 +142,12 @@ class Answers:
         """The version that is served, or another by alias or number.
 
         Raises:
-            Refused: there is none.
+            Rejected: there is none.
         """
         if which is None:
             return self.models.current
         try:
             return await asyncio.to_thread(self.models.find, which)
-        except MapNotFound:
+        except VersionNotFound:
             sentence = f"{self.models.name} has no version {which}; GET /v1/model tells its aliases"
-            raise Refused(HTTPStatus.NOT_FOUND, sentence) from None
+            raise Rejected(HTTPStatus.NOT_FOUND, sentence) from None

@@ -1,11 +1,6 @@
-"""The command line of registry, service and samples. Nothing heavy is imported before the arguments are known to be right."""
+"""The program `python -m deploy`: registry, service and samples; what is refused at once."""
 
 import re
-from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Any
-
-import tyro
 
 from deploy.access import check_hosts, check_ports, hosts_of, token_of
 from deploy.flags import (
@@ -20,114 +15,101 @@ from deploy.flags import (
     model_name,
 )
 from deploy.rules import Rule
-from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
-from pipeline.command import program
-from pipeline.command.cli import check_json, parse_as
+from pipeline.command.flows import UNCHANGED, check_store
+from pipeline.command.program import Action, Later, Program
 from pipeline.evaluation import size as evaluation_size
-from pipeline.provenance import redacted
-from pipeline.words import command_line
 
-Command = (
-    Annotated[Register, tyro.conf.subcommand("register")]
-    | Annotated[Promote, tyro.conf.subcommand("promote")]
-    | Annotated[Rollback, tyro.conf.subcommand("rollback")]
-    | Annotated[Serve, tyro.conf.subcommand("serve")]
-    | Annotated[Generate, tyro.conf.subcommand("generate")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
-)
+BOUNDS = {"num_samples": (1, MOST_SAMPLES), "seed": (0, 2**63 - 1), "phase": (0, 10**6)}
 
 
-def check_alias(text: str) -> None:
-    """
+def require_alias(text: str) -> None:
+    """Refuse an alias that NAME@ALIAS could not say, or that MLflow keeps for itself.
+
     Raises:
-        ValueError: NAME@ALIAS could not say it, or MLflow keeps it for itself.
+        ValueError: the rule and the alias.
     """
     if not re.fullmatch(r"(?!(latest|v\d+)$)[a-z_][a-z0-9_-]{0,63}", text, re.ASCII | re.IGNORECASE):
         rule = "letters, digits, '_' and '-', without a digit first, which names a version, and none of latest, v1, v2, ..."
         raise ValueError(f"--alias must be {rule}, not {text!r}")
 
 
-def check(command: Any) -> None:
-    """Refuse what cannot work before anything is loaded.
+def check_register(command: Register) -> None:
+    """Refuse stores, a name and sizes of an evaluation that cannot be."""
+    check_store(command)
+    evaluation_size.validate(command.evaluation)
+    model_name(command.name)
 
-    Raises:
-        ValueError: what is wrong, in one line.
-    """
-    clusters.validate(Cluster(tracking_uri=command.store.tracking_uri, data=command.store.data))
-    check_json(command.store.json)
-    if isinstance(command, Promote | Rollback):
-        check_alias(command.alias)
-    if isinstance(command, Register | Promote):
-        evaluation_size.validate(command.evaluation)
-    match command:
-        case Register(name=name) | Rollback(name=name):
-            model_name(name)
-        case Promote():
-            model_name(command.name)
-            if command.require is not None:
-                Rule.parse(command.require)
-        case Serve():
-            model_and_version(command.model)
-            least, most = command.replicas
-            if not 1 <= least <= most:
-                raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {most}")
-            check_ports(command.port, command.metrics_port, command.address)
-            check_hosts("--hosts", hosts_of(command.hosts))
-            token_of(command.host, command.token_file)
-        case Generate():
-            model_and_version(command.model)
-            bounds = {"num_samples": (1, MOST_SAMPLES), "workers": (1, 10**6), "seed": (0, 2**63 - 1), "phase": (0, 10**6)}
-            for name, (least, most) in bounds.items():
-                value = getattr(command, name)
-                if value is not None and not least <= value <= most:
-                    rule = f"at least {least}" if value < least else f"at most {most}"
-                    raise ValueError(f"--{name.replace('_', '-')} must be {rule}, not {value}")
-        case Export():
-            model_and_version(command.model)
-            check_export(command)
+
+def check_promote(command: Promote) -> None:
+    """Refuse what `check_register` does, an alias that cannot be and a rule that says nothing."""
+    check_store(command)
+    require_alias(command.alias)
+    evaluation_size.validate(command.evaluation)
+    model_name(command.name)
+    if command.require is not None:
+        Rule.parse(command.require)
+
+
+def check_rollback(command: Rollback) -> None:
+    """Refuse stores, an alias and a name that cannot be."""
+    check_store(command)
+    require_alias(command.alias)
+    model_name(command.name)
+
+
+def check_serve(command: Serve) -> None:
+    """Refuse a service that could not be reached, or that anybody could reach."""
+    check_store(command)
+    model_and_version(command.model)
+    least, most = command.replicas
+    if not 1 <= least <= most:
+        raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {most}")
+    check_ports(command.port, command.metrics_port, command.cluster.address)
+    check_hosts("--hosts", hosts_of(command.hosts))
+    token_of(command.host, command.token_file)
+
+
+def check_generate(command: Generate) -> None:
+    """Refuse numbers that cannot be."""
+    check_store(command)
+    model_and_version(command.model)
+    given = {f"--{name.replace('_', '-')}": (getattr(command, name), *bounds) for name, bounds in BOUNDS.items()}
+    for name, (value, least, most) in {**given, "cluster.num_workers": (command.cluster.num_workers, 1, 10**6)}.items():
+        if value is not None and not least <= value <= most:
+            rule = f"at least {least}" if value < least else f"at most {most}"
+            raise ValueError(f"{name} must be {rule}, not {value}")
 
 
 def check_export(command: Export) -> None:
     """Refuse a file that cannot be written, or whose format nobody named."""
+    check_store(command)
+    model_and_version(command.model)
     if (command.to.exists() and not command.to.is_file()) or not command.to.absolute().parent.is_dir():
         raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
     if command.format is None and command.to.suffix not in (".pt2", ".onnx"):
         raise ValueError(f"--to must end in .pt2 or .onnx where there is no --format, not {command.to}")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit code is 2 for the user's mistakes, 3 for a refused promotion, 1 for other failures."""
-    return program.main(arguments, read, execute, partial(what_goes_on, arguments=arguments))
+def action(name: str) -> Later:
+    """The function of `deploy.actions` that does a command."""
+    return Later("torch and MLflow", f"deploy.actions:{name}")
 
 
-def read(arguments: Sequence[str]) -> Any:
-    """The command of an argument vector, after all that can be refused at once.
-
-    Raises:
-        ValueError: what is wrong, in one line.
-    """
-    command = parse_as(Command, "python -m deploy", arguments)
-    check(command)
-    return command
-
-
-def execute(command: Any) -> None:
-    """Do what a parsed command says."""
-    from pipeline.command import report
-
-    with report.status("loading torch and MLflow"):
-        from deploy import commands  # seconds that --help must not cost
-    report.quieten()
-    commands.execute(command)
-
-
-def what_goes_on(command: Any, arguments: Sequence[str]) -> str:
-    """What a command leaves that was stopped, and how to go on."""
-    left = {
-        Serve: "the service has ended, and the same command starts it again",
-        Generate: "finished files are kept, and the same command goes on",
-        Register: "the version is there as a whole or not at all: see the registry, or give the same command",
-    }
-    again = command_line("python", "-m", "deploy", *(redacted(argument) for argument in arguments))
-    return f"{left.get(type(command), 'nothing was changed; the same command begins again')}:\n    {again}"
+AGAIN = f"{UNCHANGED}; the same command begins again:"
+STARTS_AGAIN = "the service has ended, and the same command starts it again:"
+GOES_ON = "finished files are kept, and the same command goes on:"
+WHOLE = "the version is there as a whole or not at all: see the registry, or give the same command:"
+PROGRAM = Program(
+    "deploy",
+    {
+        "register": Action(Register, check_register, action("register"), WHOLE),
+        "promote": Action(Promote, check_promote, action("promoted"), AGAIN),
+        "rollback": Action(Rollback, check_rollback, action("rolled_back"), AGAIN),
+        "serve": Action(Serve, check_serve, action("serve"), STARTS_AGAIN),
+        "generate": Action(
+            Generate, check_generate, action("generated"), "finished files are kept, and the same command goes on:"
+        ),
+        "export": Action(Export, check_export, action("exported"), AGAIN),
+    },
+)
+main = PROGRAM.main

@@ -6,35 +6,42 @@ from typing import Literal
 
 import tyro
 
+from pipeline.cluster import Stores
 from pipeline.evaluation.size import EvaluationSize
-from pipeline.places import Place, RayAddress, Tracking
+from pipeline.places import Place, RayAddress
 
 MOST_SAMPLES = 10**10
 """Of one command: its driver keeps a digest of each part."""
 
 
 @dataclass(frozen=True)
-class Store:
-    """Which MLflow, and where images are."""
+class RunningRay:
+    """Which Ray."""
 
-    tracking_uri: Tracking | None = None
-    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    data: Place | None = None
-    """folder or URL of the image sets that `python -m pipeline prepare` wrote; None: $SJKO_HOME/data"""
-    json: Path | None = None
-    """also write the result to this file"""
+    address: RayAddress | None = None
+    """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here"""
+
+
+@dataclass(frozen=True)
+class Workers(RunningRay):
+    """Which Ray, and how much of it."""
+
+    num_workers: int = 1
+    """Ray workers, of one CPU each"""
 
 
 @dataclass(frozen=True)
 class Register:
     """Make a version of a trained flow's final map, under the alias @candidate."""
 
-    run: tyro.conf.Positional[str]
+    reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     name: str
     """name of the registered model"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    store: Store = field(default_factory=Store)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class Promote:
     require: str | None = None
     """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    store: Store = field(default_factory=Store)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,9 @@ class Rollback:
     """name of the registered model"""
     alias: str = "champion"
     """the alias to move"""
-    store: Store = field(default_factory=Store)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,10 @@ class Serve:
     token and no names any is taken"""
     metrics_port: int | None = None
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
-    address: RayAddress | None = None
-    """address of a running Ray cluster; None starts Ray here"""
-    store: Store = field(default_factory=Store)
+    cluster: RunningRay = field(default_factory=RunningRay)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -102,11 +114,10 @@ class Generate:
     """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
     seed: int = 0
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
-    workers: int = 1
-    """Ray workers, of one CPU each"""
-    address: RayAddress | None = None
-    """address of a running Ray cluster; None starts Ray here"""
-    store: Store = field(default_factory=Store)
+    cluster: Workers = field(default_factory=Workers)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,9 @@ class Export:
     """the file"""
     format: Literal["pt2", "onnx"] | None = None
     """torch.export's format or ONNX; None: what the file's name ends in"""
-    store: Store = field(default_factory=Store)
+    store: Stores = field(default_factory=Stores)
+    json: Path | None = None
+    """also write the result to this file"""
 
 
 def model_name(text: str) -> str:

@@ -14,13 +14,13 @@ from deploy.versions import bundle
 from deploy.versions.bundle import Lineage
 from deploy.versions.registry import Registry, Version
 from pipeline.data.endpoints import Samples
-from pipeline.errors import Corrupt, MapNotFound, StoreUnavailable
+from pipeline.errors import Corrupt, StoreUnavailable, VersionNotFound
 from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store
 
 logger = logging.getLogger(__name__)
 Noise = tuple[Samples, Samples]
-"""x and z of one order."""
+"""x and z of one draw."""
 LEAST_ROWS, MOST_ROWS = 8, 16_384
 """The first and the largest block of rows that are evaluated together: memory stays bounded, and caches are of use."""
 MOST_BESIDE = 2
@@ -28,7 +28,7 @@ MOST_BESIDE = 2
 
 
 @dataclass(frozen=True)
-class Order:
+class Draw:
     """What one request asks of a generator; its samples are a function of both alone."""
 
     num_samples: int
@@ -49,16 +49,16 @@ class Loaded:
         return len(self.lineage.phase_run_ids)
 
 
-def noise_of(generator: Generator, order: Order) -> Noise:
-    """x and z of an order, from its own seed.
+def noise_of(generator: Generator, wanted: Draw) -> Noise:
+    """x and z of a draw, from its own seed.
 
     Equal seeds give equal first rows, whatever `num_samples` is, and those that `python -m deploy generate` writes first.
     """
-    return generator.noise(order.num_samples, stream(order.seed, "generation_source"), stream(order.seed, "generation_z"))
+    return generator.noise(wanted.num_samples, stream(wanted.seed, "generation_source"), stream(wanted.seed, "generation_z"))
 
 
 def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
-    """T(x, z) of the rows of one order, each with the same digits whatever is asked beside it and however many rows follow.
+    """T(x, z) of the rows of one draw, each with the same digits whatever is asked beside it and however many rows follow.
 
     BLAS adds up in another order for another number of rows, on some processors even where both are large. So a row is evaluated
     in a block whose place and size its number alone decides; the last block is filled up with zeros.
@@ -81,9 +81,9 @@ def blocks(num_rows: int) -> Iterator[slice]:
         size = min(start, MOST_ROWS)
 
 
-def draw(generator: Generator, order: Order) -> Samples:
-    """The samples of one order."""
-    return push_in_blocks(generator, noise_of(generator, order))
+def draw(generator: Generator, wanted: Draw) -> Samples:
+    """Draw samples."""
+    return push_in_blocks(generator, noise_of(generator, wanted))
 
 
 class Models:
@@ -105,7 +105,7 @@ class Models:
         except Corrupt as error:
             try:
                 before = self._registry.before(version, self.which)
-            except MapNotFound:
+            except VersionNotFound:
                 raise error from None
             self.failed = version.number, str(error).partition("\n")[0]
             logger.warning("%s cannot be served, %s goes on: %s", version, before, self.failed[1])
@@ -115,7 +115,7 @@ class Models:
         with self._registry.folder(version) as folder:
             card, lineage = (folder / "README.md").read_text(), bundle.read_lineage(folder)
             generator = bundle.read(folder, where=self._where)
-        draw(generator, Order(LEAST_ROWS, 0))  # the first forward pass is slow
+        draw(generator, Draw(LEAST_ROWS, 0))  # the first forward pass is slow
         return Loaded(version, lineage, generator, card)
 
     def follow(self) -> bool:
@@ -147,7 +147,7 @@ class Models:
         """The version that is served, or another one by alias or number, loaded when first asked for.
 
         Raises:
-            MapNotFound: there is none.
+            VersionNotFound: there is none.
         """
         if which is None:
             return self.current

@@ -96,7 +96,7 @@ class Replica:
 
     @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def together(self, wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-        """Draw for all that wait in one call, one order after the other."""
+        """Draw for all that wait in one call, one draw after the other."""
         numbers().batch.observe(len(wanted))
         numbers().samples.inc(sum(len(x) for _, (x, _) in wanted))
         return await asyncio.to_thread(draw_all, wanted)
@@ -135,5 +135,5 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
 
 
 def draw_all(wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-    """Draw the samples of several orders, one after the other."""
+    """Draw the samples of several draws, one after the other."""
     return [push_in_blocks(generator, noise) for generator, noise in wanted]

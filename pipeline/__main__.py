@@ -2,15 +2,15 @@
 
 python -m pipeline run two_circles
 python -m pipeline run digits --jko.h 0.05 --jko.num-phases 12
-python -m pipeline run my.yaml --cluster.num-workers 2 --cluster.tracking-uri http://mlflow:5000 --cluster.storage s3://bucket/runs
+python -m pipeline run my.yaml --cluster.num-workers 2 --store.tracking-uri http://mlflow:5000 --store.checkpoints s3://bucket/runs
 python -m pipeline run two_circles --dry-run
 python -m pipeline list
-python -m pipeline show RUN
+python -m pipeline show REF
 python -m pipeline evaluate REF
 python -m pipeline prepare image_folder --from photos --to s3://bucket/data --size 64
 """
 
-from pipeline.command.program import start
+from pipeline.command.process import start
 
 if __name__ == "__main__":
     start("pipeline.command.cli")

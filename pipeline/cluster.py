@@ -1,20 +1,43 @@
 """Where and how a flow runs. Nothing here is part of a phase's identity."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from pipeline import places
 from pipeline.places import Place, RayAddress, Tracking
 
-VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "storage": "SJKO_STORAGE", "data": "SJKO_DATA"}
+VARIABLES = {"tracking_uri": "SJKO_TRACKING_URI", "checkpoints": "SJKO_CHECKPOINTS", "data": "SJKO_DATA"}
+RENAMED_VARIABLES = {"SJKO_STORAGE": "SJKO_CHECKPOINTS"}
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Workers, storage and tracking."""
+class Mlflow:
+    """Which MLflow keeps phases, flows, searches and versions."""
 
+    tracking_uri: Annotated[Tracking | None, tyro.conf.arg(name="store.tracking-uri", prefix_name=False)] = None
+    """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
+
+
+@dataclass(frozen=True)
+class Stores(Mlflow):
+    """Which MLflow, and where prepared images are."""
+
+    data: Annotated[Place | None, tyro.conf.arg(name="store.data", prefix_name=False)] = None
+    """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_DATA, or
+    else $SJKO_HOME/data"""
+
+
+@dataclass(frozen=True)
+class Cluster(Stores):
+    """Where a flow is kept, and how it is trained: stores, Ray, workers."""
+
+    checkpoints: Annotated[Place | None, tyro.conf.arg(name="store.checkpoints", prefix_name=False)] = None
+    """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: $SJKO_CHECKPOINTS, or else
+    under $SJKO_HOME"""
     num_workers: int = 0
     """Ray Train workers per job; 0 trains in this process (Ray Train's local mode)"""
     min_workers: int | None = None
@@ -28,14 +51,6 @@ class Cluster:
     """one GPU per worker"""
     address: RayAddress | None = None
     """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here when workers are asked for"""
-    tracking_uri: Tracking | None = None
-    """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
-    storage: Place | None = None
-    """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: $SJKO_STORAGE, or else under
-    $SJKO_HOME"""
-    data: Place | None = None
-    """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_DATA, or
-    else $SJKO_HOME/data"""
     max_cached_gb: float = 32.0
     """an image set that is larger when decoded is streamed (recipe field data.streamed); others are decoded once per machine into
     $SJKO_HOME/cache"""
@@ -73,11 +88,21 @@ def validate(cluster: Cluster) -> None:
         places.ray_address("cluster.address", cluster.address)
     if cluster.min_workers is not None and not 1 <= cluster.min_workers <= cluster.num_workers:
         raise ValueError(f"cluster.min_workers must be from 1 to num_workers = {cluster.num_workers}, not {cluster.min_workers}")
-    for read in (tracking_uri, storage, data):
-        read(cluster)
-    home()
+    validate_stores(cluster)
     if not cluster.max_cached_gb >= 0:
         raise ValueError(f"cluster.max_cached_gb must be at least 0, not {cluster.max_cached_gb}")
+
+
+def validate_stores(stores: Mlflow) -> None:
+    """Refuse a place that cannot be read, and a home that is no folder.
+
+    Raises:
+        ValueError: names the flag or the variable, the rule and the value.
+    """
+    for name in VARIABLES:
+        if hasattr(stores, name):
+            _setting(stores, name)
+    home()
 
 
 def home() -> Path:
@@ -85,32 +110,37 @@ def home() -> Path:
     return places.require_folder("$SJKO_HOME", places.path("$SJKO_HOME", os.environ.get("SJKO_HOME", ".sjko")))
 
 
-def tracking_uri(cluster: Cluster) -> str:
+def tracking_uri(stores: Mlflow) -> str:
     """The tracking URI with every local path made absolute."""
-    return _setting(cluster, "tracking_uri", places.tracking) or places.sqlite_url(home() / "mlflow.db")
+    return _setting(stores, "tracking_uri") or places.sqlite_url(home() / "mlflow.db")
 
 
-def storage(cluster: Cluster) -> str:
-    """Where Ray Train keeps its checkpoints: a URL, or an absolute path."""
-    return _setting(cluster, "storage", places.place) or str(home() / "checkpoints")
+def checkpoints(cluster: Cluster) -> str:
+    """Where checkpoints within a phase are kept: a URL, or an absolute path."""
+    return _setting(cluster, "checkpoints") or str(home() / "checkpoints")
 
 
-def data(cluster: Cluster) -> str | None:
+def data(stores: Stores) -> str | None:
     """Where prepared image sets are, for workers in any folder; None where nothing says."""
-    return _setting(cluster, "data", places.place)
+    return _setting(stores, "data")
 
 
 def variables() -> dict[str, str]:
     """The variables that say where things are, for workers in any folder; those of them that are set, and $SJKO_HOME."""
-    fields = {"tracking_uri": tracking_uri, "storage": storage, "data": data}
-    given = {name: read(Cluster()) for name, read in fields.items() if VARIABLES[name] in os.environ}
+    given = {name: _setting(Cluster(), name) for name, variable in VARIABLES.items() if variable in os.environ}
     return {"SJKO_HOME": str(home())} | {VARIABLES[name]: value for name, value in given.items() if value}
 
 
-def _setting(cluster: Cluster, name: str, read: Callable[[str, str], str]) -> str | None:
-    """A field of the cluster, or where it is None the environment's: how the nodes of a cluster know their stores."""
-    given: str | None = getattr(cluster, name)
+READERS = {"tracking_uri": places.tracking, "checkpoints": places.place, "data": places.place}
+
+
+def _setting(stores: Mlflow, name: str) -> str | None:
+    """A store that was given, or where it is None the environment's: how the nodes of a cluster know their stores."""
+    for old, new in RENAMED_VARIABLES.items():
+        if old in os.environ:
+            raise ValueError(f"${old} is called ${new} now")
+    given: str | None = getattr(stores, name)
     if given is not None:
-        return read(f"cluster.{name}", given)
+        return READERS[name](f"store.{name}", given)
     variable = os.environ.get(VARIABLES[name])
-    return None if variable is None else read(f"${VARIABLES[name]}", variable)
+    return None if variable is None else READERS[name](f"${VARIABLES[name]}", variable)

@@ -27,6 +27,58 @@ class RecipeMismatch(FlowError):
     exit_code = 2
 
 
+class SearchNotFound(FlowError):
+    """The store has no search of a name."""
+
+    exit_code = 2
+
+
+class SearchExists(FlowError):
+    """The store has a search of a name that was to be given to a new one."""
+
+    exit_code = 2
+
+
+class SearchAtWork(FlowError):
+    """Another driver works on a search."""
+
+    exit_code = 2
+
+
+class NoResult(FlowError):
+    """No trial of a search has a result yet."""
+
+    exit_code = 2
+
+
+class VersionNotFound(FlowError):
+    """The registry has no such version or alias of a model."""
+
+    exit_code = 2
+
+
+class ForeignVersion(FlowError):
+    """A version in the registry was made by another program."""
+
+    exit_code = 2
+
+
+class Incomparable(FlowError):
+    """Two versions were trained on different data, so that their metrics say nothing about each other."""
+
+    exit_code = 2
+
+
+class SubmissionNotFound(FlowError):
+    """A cluster has no submission of a name."""
+
+    exit_code = 2
+
+
+class SubmissionFailed(FlowError):
+    """A flow that was sent to a cluster has failed there."""
+
+
 class Unusable(FlowError, ValueError):
     """What a command was given cannot be used: files that are not there, or are not what they should be."""
 

@@ -226,9 +226,14 @@ def resolved(command: Any, prefix: str = "") -> Any:
         if is_dataclass(value):
             read[field.name] = resolved(value, f"{prefix}{field.name}.")
         elif isinstance(value, str | Path) and (reader := _reader(hints[field.name])):
-            name = f"{prefix}{field.name}" if prefix else f"--{field.name.rstrip('_').replace('_', '-')}"
-            read[field.name] = reader(name, str(value))
+            read[field.name] = reader(_flag(hints[field.name], f"{prefix}{field.name.rstrip('_')}"), str(value))
     return replace(command, **read)
+
+
+def _flag(hint: Any, name: str) -> str:
+    """How messages call a field: by the name that its annotation gives, or its own; alone as a flag, in a group with a point."""
+    called = next((str(mark.name) for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "name", None)), name)
+    return called.replace("-", "_") if "." in called else f"--{called.replace('_', '-')}"
 
 
 def _reader(hint: Any) -> Callable[[str, str], Any] | None:

@@ -201,7 +201,7 @@ def require_reachable_store(cluster: Cluster) -> None:
     elsewhere = num_nodes > 1 or (cluster.address or "").startswith("ray://")
     if elsewhere and clusters.tracking_uri(cluster).startswith("sqlite:///"):
         raise Unusable(
-            "cluster.tracking_uri must be http(s)://... on a cluster of several nodes: a sqlite file "
+            "store.tracking_uri must be http(s)://... on a cluster of several nodes: a sqlite file "
             "on this machine's disk is another file on theirs"
         )
 

@@ -142,7 +142,7 @@ def test_a_version_is_promoted_sampled_and_served(
         assert "1,000 samples of moons version 1 in 1 files" in ended(shown, DUMB)
 
     result = tmp_path / "serve.json"
-    command = ["-m", "deploy", "serve", "moons@champion", "--port", str(free_port()), "--store.json", str(result)]
+    command = ["-m", "deploy", "serve", "moons@champion", "--port", str(free_port()), "--json", str(result)]
     with terminal(command, environment | XTERM, 120) as shown:
         shown.read_until(lambda text: "Prometheus reads" in text, "the service")
         assert json.loads(result.read_text()) == {"version": 1}

@@ -3,25 +3,28 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from pipeline import cluster as clusters
 from pipeline import places
+from pipeline.cluster import Mlflow
 from pipeline.command.flags import FlowFlags
 from pipeline.evaluation.size import EvaluationSize
-from pipeline.places import Database, Tracking
+from pipeline.places import Database
+from tune.space import Axis
+
+OPTUNA = tyro.conf.arg(name="store.optuna", prefix_name=False)
 
 
 @dataclass(frozen=True)
-class Where:
+class SearchStores(Mlflow):
     """Which MLflow, and which Optuna."""
 
-    tracking_uri: Tracking | None = None
-    """MLflow tracking server; None keeps a sqlite database under $SJKO_HOME"""
-    storage: Database | None = None
-    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
+    optuna: Annotated[Database | None, OPTUNA] = None
+    """Optuna's database, sqlite:///FILE or postgresql://...; None: $SJKO_OPTUNA_STORAGE, or else a sqlite database under
+    $SJKO_HOME"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,16 @@ class Run(FlowFlags):
     max_concurrent: int | None = None
     """trials side by side; None: as many as the cluster has room for"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-    storage: Database | None = None
-    """Optuna's database, sqlite:///FILE or postgresql://...; None keeps a sqlite database under $SJKO_HOME"""
+    optuna: Annotated[Database | None, OPTUNA] = None
+    """Optuna's database, sqlite:///FILE or postgresql://...; None: $SJKO_OPTUNA_STORAGE, or else a sqlite database under
+    $SJKO_HOME"""
+    axes: tyro.conf.Suppress[tuple[Axis, ...]] = ()
+    """what is searched, from the flags --space.FIELD; no flag of its own"""
+
+    @property
+    def search_name(self) -> str:
+        """The name of the search: the one that is given, or the recipe's."""
+        return self.name or self.stem
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Resume:
 
     name: tyro.conf.Positional[str]
     """name of the search"""
-    where: Where = field(default_factory=Where)
+    store: SearchStores = field(default_factory=SearchStores)
     json: Path | None = None
     """also write the result to this file"""
 
@@ -72,7 +83,7 @@ class Show:
 
     name: tyro.conf.Positional[str]
     """name of the search"""
-    where: Where = field(default_factory=Where)
+    store: Mlflow = field(default_factory=Mlflow)
     json: Path | None = None
     """also write the result to this file"""
 
@@ -85,13 +96,13 @@ class Best:
     """name of the search"""
     to: Path
     """the file"""
-    where: Where = field(default_factory=Where)
+    store: Mlflow = field(default_factory=Mlflow)
     json: Path | None = None
     """also write the result to this file"""
 
 
-def storage_url(given: str | None) -> str:
-    """Optuna's database."""
+def optuna_url(given: str | None) -> str:
+    """The address of Optuna's database: what was given, or what the environment says, or a file under $SJKO_HOME."""
     if given is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
         return places.database("$SJKO_OPTUNA_STORAGE", variable)
     return given or places.sqlite_url(clusters.home() / "optuna.db")

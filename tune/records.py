@@ -1,21 +1,16 @@
 """A search in MLflow: the search's run, a run per trial below it, the phases' runs below those."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.cluster import Cluster
-from pipeline.errors import Diverged, MapNotFound, RecipeMismatch
-from pipeline.evaluation.size import EvaluationSize
-from pipeline.recipe import Recipe
+from pipeline.errors import Diverged, SearchExists, SearchNotFound
 from pipeline.recipes.values import Value
 from pipeline.store import claims
 from pipeline.store.phases import FINGERPRINT, KIND, OWNER, Store
 from pipeline.store.runs import PARENT
-from tune import space
-from tune.space import Axis
+from tune.definition import Search, Trial
 
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
 DIVERGED, NUMBER, CONFIRMED = "sjko.diverged", "sjko.trial", "sjko.confirmed"
@@ -24,110 +19,7 @@ RESULT, PENALTY = "result", "penalty"
 
 
 @dataclass(frozen=True)
-class Search:
-    """What a search is; the same for all of its trials.
-
-    Attributes:
-        recipe: what is varied; its num_phases is the largest K.
-        against_cost: two objectives, `metric` and the seconds of training.
-        num_confirmed: trials that are trained again with more seeds in the end.
-        evaluation: on how many samples every phase of every trial is judged.
-    """
-
-    name: str
-    recipe: Recipe
-    axes: tuple[Axis, ...]
-    num_trials: int
-    metric: str = "w2"
-    mode: str = "min"
-    against_cost: bool = False
-    sampler: str = "tpe"
-    seed: int = 0
-    num_confirmed: int = 3
-    max_concurrent: int | None = None
-    cluster: Cluster = field(default_factory=Cluster)
-    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
-
-    def better(self, a: float, b: float) -> bool:
-        """Whether a is a better value of the metric than b."""
-        return a < b if self.mode == "min" else a > b
-
-    def to_json(self) -> str:
-        """Without the address of MLflow, which may hold a password."""
-        return json.dumps(asdict(replace(self, cluster=replace(self.cluster, tracking_uri=None))))
-
-    @classmethod
-    def from_json(cls, text: str, tracking_uri: str | None) -> "Search":
-        """What `to_json` wrote."""
-        values = json.loads(text)
-        values["recipe"] = space.rebuilt(values["recipe"])
-        values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
-        values["evaluation"] = EvaluationSize(**values.get("evaluation", {}))
-        values["cluster"] = Cluster(**{**values["cluster"], "tracking_uri": tracking_uri})
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point of the space and how far it came.
-
-    Attributes:
-        number: from 1, in the order in which they were proposed; the same wherever the trial is named.
-        point: what it has of the space, as its recipe has it.
-        values: metric after each phase, in order.
-        seconds: of training, after each phase, cached ones included: what the recipe costs.
-        status: of its MLflow run; INTERRUPTED where that says RUNNING and nobody works on the search.
-        error: why it failed; empty where it did not.
-        diverged: in which phase; None where it did not.
-        confirmed: metric by seed when its best phase was trained again, None where a seed gave none; empty where it was not.
-    """
-
-    run_id: str
-    number: int
-    point: Mapping[str, Value]
-    values: tuple[float, ...]
-    seconds: tuple[float, ...]
-    status: str
-    error: str
-    diverged: int | None = None
-    confirmed: tuple[float | None, ...] = ()
-
-    def state(self, search: Search) -> str:
-        """What became of it, in a word or two."""
-        if self.diverged is not None:
-            return f"diverged in phase {self.diverged}"
-        done = "done" if len(self.values) == search.recipe.jko.num_phases else "stopped"
-        return {"FINISHED": done, "RUNNING": "runs", "KILLED": "interrupted"}.get(self.status, self.status.lower())
-
-    def best_k(self, search: Search) -> int:
-        """The phase after which the metric is best."""
-        pick = min if search.mode == "min" else max
-        return pick(range(len(self.values)), key=lambda k: self.values[k])
-
-    def best(self, search: Search) -> float:
-        """The metric there; infinitely bad where there is none."""
-        if not self.values:
-            return math.inf if search.mode == "min" else -math.inf
-        return self.values[self.best_k(search)]
-
-
-def create(store: Store, search: Search, owner: str) -> str:
-    """The run of a new search.
-
-    Raises:
-        RecipeMismatch: there is one of that name.
-    """
-    if find(store, search.name) is not None:
-        raise RecipeMismatch(
-            f"there is a search {search.name} already: go on with python -m tune resume {search.name}, or choose another --name"
-        )
-    tags = {KIND: "search", NAME: search.name, DEFINITION: search.to_json(), OWNER: owner}
-    params = {**asdict(search.recipe), "space": {axis.name.replace(".", "_"): str(axis) for axis in search.axes}}
-    return store.create(f"search {search.name}", tags, params)
-
-
-@dataclass(frozen=True)
-class Found:
+class Stored:
     """A search in the store.
 
     Attributes:
@@ -143,11 +35,26 @@ class Found:
     definition: str
 
 
-def find(store: Store, name: str) -> Found | None:
+def create(store: Store, search: Search, owner: str) -> str:
+    """The run of a new search.
+
+    Raises:
+        SearchExists: there is one of that name.
+    """
+    if find(store, search.name) is not None:
+        raise SearchExists(
+            f"there is a search {search.name} already: go on with python -m tune resume {search.name}, or choose another --name"
+        )
+    tags = {KIND: "search", NAME: search.name, DEFINITION: search.to_json(), OWNER: owner}
+    params = {**asdict(search.recipe), "space": {axis.name.replace(".", "_"): str(axis) for axis in search.axes}}
+    return store.create(f"search {search.name}", tags, params)
+
+
+def find(store: Store, name: str) -> Stored | None:
     """A search by name."""
     for run in store.select(called(name)):
         tags = run.data.tags
-        return Found(str(run.info.run_id), tags[OWNER], str(run.info.status), claims.status_of(run), tags[DEFINITION])
+        return Stored(str(run.info.run_id), tags[OWNER], str(run.info.status), claims.status_of(run), tags[DEFINITION])
     return None
 
 
@@ -162,19 +69,19 @@ def forget(store: Store, run_id: str) -> None:
     store.delete_run(run_id)
 
 
-def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Found, Search]:
+def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Stored, Search]:
     """A search by name, and what it is.
 
     Raises:
-        MapNotFound: there is none of that name, or it was deleted in MLflow.
+        SearchNotFound: there is none of that name, or it was deleted in MLflow.
     """
-    found = find(store, name) if "'" not in name else None
-    if found is None:
+    stored = find(store, name) if "'" not in name else None
+    if stored is None:
         for run in store.deleted(called(name)) if "'" not in name else []:
-            raise MapNotFound(f"search {name} {store.restoring(run)}")
+            raise SearchNotFound(f"search {name} {store.restoring(run)}")
         known = sorted({run.data.tags[NAME] for run in store.select(f"tags.`{KIND}` = 'search'")})
-        raise MapNotFound(f"there is no search {name}; there is {', '.join(known) or 'none yet: python -m tune run RECIPE'}")
-    return found, Search.from_json(found.definition, tracking_uri)
+        raise SearchNotFound(f"there is no search {name}; there is {', '.join(known) or 'none yet: python -m tune run RECIPE'}")
+    return stored, Search.from_json(stored.definition, tracking_uri)
 
 
 def open_trial(store: Store, search: Search, search_run_id: str, number: int, point: Mapping[str, Value]) -> str:
@@ -186,8 +93,8 @@ def open_trial(store: Store, search: Search, search_run_id: str, number: int, po
 
 def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
     """All trials of a search, in the order of their numbers."""
-    found = [_trial(store, search, run, number) for number, run in enumerate(reversed(_runs(store, search_run_id)), 1)]
-    return sorted(found, key=lambda trial: trial.number)
+    unsorted = [_trial(store, search, run, number) for number, run in enumerate(reversed(_runs(store, search_run_id)), 1)]
+    return sorted(unsorted, key=lambda trial: trial.number)
 
 
 def keep_confirmation(store: Store, search: Search, trial: Trial, values: Sequence[float | None]) -> None:

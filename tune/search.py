@@ -28,7 +28,8 @@ from pipeline.provenance import redacted
 from pipeline.recipes.values import Value
 from pipeline.training import jobs
 from tune import trial as trials
-from tune.records import NUMBER, Search
+from tune.definition import Search
+from tune.records import NUMBER
 from tune.space import Axis
 
 DRIVER = "train_driver"
@@ -50,7 +51,7 @@ class SearchFailed(FlowError):
 
 
 @contextlib.contextmanager
-def opened(search: Search, storage: str, *, create: bool, again: bool = False) -> Iterator[optuna.Study]:
+def study_of(search: Search, storage: str, *, create: bool, again: bool = False) -> Iterator[optuna.Study]:
     """The Optuna study of a search.
 
     Args:
@@ -69,7 +70,7 @@ def opened(search: Search, storage: str, *, create: bool, again: bool = False) -
         else:
             study = optuna.load_study(storage=backend, study_name=search.name)
     except KeyError:
-        raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --where.storage") from None
+        raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --store.optuna") from None
     except optuna.exceptions.DuplicatedStudyError:
         raise StoreUnavailable(
             f"there is a study {search.name} at {redacted(storage)} already and no such search in this MLflow: choose another "
@@ -192,11 +193,11 @@ def sampler(search: Search, salt: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, search.num_trials // 4), constant_liar=True)
 
 
-def confirm(search: Search, search_run_id: str, todo: Sequence[Mapping[str, Any]]) -> list[float | None]:
+def confirm_trials(search: Search, search_run_id: str, todo: Sequence[Mapping[str, Any]]) -> list[float | None]:
     """The metric on fresh samples of every job of `tune.trial.confirm`; None where it failed."""
     config = ray.tune.TuneConfig(max_concurrent_trials=capacity(search), reuse_actors=True)
     space = {"number": ray.tune.grid_search(list(range(len(todo)))), "jobs": list(todo)}
-    results = fit(trials.confirm, search, search_run_id, config, [], space)
+    results = fit(trials.confirm_trial, search, search_run_id, config, [], space)
     found: list[float | None] = [None] * len(todo)
     for result in results:
         if result.metrics and "value" in result.metrics:

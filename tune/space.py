@@ -161,7 +161,7 @@ def applied(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) ->
     return changed
 
 
-def check(recipe: Recipe, axes: Sequence[Axis]) -> None:
+def require_valid(recipe: Recipe, axes: Sequence[Axis]) -> None:
     """Refuse values that no recipe can have, whatever the choices of the other axes are, before anything is trained.
 
     Raises:

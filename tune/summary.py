@@ -11,8 +11,7 @@ import numpy as np
 from pipeline.recipe import Recipe
 from pipeline.recipes.reading import as_yaml as yaml_of
 from tune import space
-from tune.records import Search, Trial
-from tune.watch import text_of
+from tune.definition import Search, Trial, text_of
 
 NUM_SEEDS = 3
 UNFINISHED = ("KILLED", "INTERRUPTED")

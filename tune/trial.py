@@ -22,15 +22,16 @@ from pipeline.recipe import Recipe
 from pipeline.store.phases import KIND, Store
 from pipeline.training.flow import PhaseResult, Unwatched, run_flow
 from tune import records, space
+from tune.definition import Search
 from tune.metrics import DISTANCES
-from tune.records import PENALTY, RESULT, Search
+from tune.records import PENALTY, RESULT
 
 FRESH_DRAWS, FRESH = 1 << 15, EvaluationSize(num_pairs=8)
 """Samples that no trial was chosen by."""
 
 
 @dataclass
-class Tally:
+class Progress:
     """What a trial has seen so far.
 
     Attributes:
@@ -65,33 +66,33 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
     store = Store(clusters.tracking_uri(search.cluster))
     shown = {axis.name: axis.rounded(point[axis.name]) for axis in search.axes}
     run_id = records.open_trial(store, search, search_run_id, int(point[records.NUMBER]), shown)
-    tally = Tally(search)
+    progress = Progress(search)
     try:
         recipe = space.applied(search.recipe, search.axes, point)
         for result, metrics in judged(recipe, search, store, run_id):
             value = metrics[search.metric]
-            tally.add(value, metrics["train_seconds"])
-            row = {search.metric: value, "seconds": tally.seconds}
+            progress.add(value, metrics["train_seconds"])
+            row = {search.metric: value, "seconds": progress.seconds}
             records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
-            report(result.phase.k + 1, value, tally)
+            report(result.phase.k + 1, value, progress)
         store.set_status(run_id, "FINISHED")
     except Diverged as error:
         records.failed(store, run_id, error)
-        if tally.best is None:
+        if progress.best is None:
             if search.against_cost or search.metric not in DISTANCES:
                 raise
             value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
-            tally.add(value, 0.0)
-            report(1, value, tally, PENALTY)
+            progress.add(value, 0.0)
+            report(1, value, progress, PENALTY)
     except Exception as error:
         with contextlib.suppress(FlowError):
             records.failed(store, run_id, error)
         raise
 
 
-def report(phase: int, value: float, tally: Tally, kind: str = RESULT) -> None:
+def report(phase: int, value: float, progress: Progress, kind: str = RESULT) -> None:
     """Tell Ray Tune; it may end the trial here, between phases."""
-    ray.tune.report({"phase": phase, "value": value, "best": tally.best, "seconds": tally.seconds_of_best, "kind": kind})
+    ray.tune.report({"phase": phase, "value": value, "best": progress.best, "seconds": progress.seconds_of_best, "kind": kind})
 
 
 def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
@@ -115,7 +116,7 @@ def stay_at_source(recipe: Recipe, metric: str, where: str | None) -> float:
     return evaluate(generator)[metric]
 
 
-def confirm(config: Mapping[str, Any], *, search: Search, search_run_id: str, places: Mapping[str, str]) -> None:
+def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: str, places: Mapping[str, str]) -> None:
     """Train a point again with another seed up to its best phase, and measure that one on fresh samples."""
     job = config["jobs"][config["number"]]
     os.environ |= places

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from deploy.rules import Rule
 from deploy.versions.registry import CANDIDATE, Registry, Version
-from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.errors import FlowError, Incomparable
 from pipeline.evaluation.measure import FULL, evaluate
 from pipeline.evaluation.size import EvaluationSize
 
 
-class Refused(FlowError):
+class PromotionRefused(FlowError):
     """The candidate does not fulfil the rule. Nothing was changed."""
 
     exit_code = 3
@@ -40,9 +40,9 @@ def promote(
     Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen.
 
     Raises:
-        MapNotFound: no such version.
+        VersionNotFound: no such version.
         Corrupt: a file of the version does not match its manifest, or its samples are not finite.
-        Refused: the rule does not hold.
+        PromotionRefused: the rule does not hold.
     """
     version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
     first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
@@ -55,14 +55,12 @@ def promote(
         if before is not None and rule.reference == "champion":
             other = registry.load(before, with_data=True)
             if other.phase.data != generator.phase.data:
-                raise RecipeMismatch(
-                    f"{version} and {before} were trained on different data, so their metrics cannot be compared"
-                )
+                raise Incomparable(f"{version} and {before} were trained on different data, so their metrics cannot be compared")
             champion = evaluate(other, size, first_draw, with_floors=with_floors)
         bound = rule.bound(metrics, champion)
         value = metrics[rule.metric]
         if bound is not None and not rule.holds(value, bound):
-            raise Refused(
+            raise PromotionRefused(
                 f"{version} is not promoted: {rule.metric} {value:.6g} must be {rule.comparison} {bound:.6g}"
                 + (f" = {rule.number:g} x {rule.reference}" if rule.reference else "")
                 + f". @{alias} stays {'unset' if before is None else f'version {before.number}'}."

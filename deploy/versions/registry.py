@@ -1,10 +1,9 @@
 """Versions of a generator in MLflow's model registry, and the aliases that say which one is in use.
 
-Versions are written once and never changed; an alias is one row of a database, so moving it is the promotion. Beside
-`pipeline.store.phases` the only file that imports mlflow.
+Versions are written once and never changed; an alias is one row of a database, so moving it is the promotion. What a version's
+folder holds is written by `deploy.versions.folder`.
 """
 
-import json
 import logging
 import tempfile
 import time
@@ -13,30 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow.pyfunc
-import numpy as np
-import torch
+import mlflow.artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
 
-from deploy.export import export
-from deploy.flavour import sjko_sampler
 from deploy.versions import bundle
 from deploy.versions.bundle import Lineage
-from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
+from deploy.versions.folder import write_folder
+from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
 from pipeline.evaluation.measure import FULL, evaluate, measured_before
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, load_generator
-from pipeline.provenance import commit, redacted, versions
+from pipeline.provenance import commit, redacted
 from pipeline.store.phases import FINGERPRINT, MapRef, Store
 from pipeline.store.runs import PARENT
 
 logger = logging.getLogger(__name__)
 MOST_VERSION = 2**31 - 1
 CANDIDATE, CHAMPION = "candidate", "champion"
-REQUIREMENTS = ("mlflow", "torch", "numpy")
 
 
 @dataclass(frozen=True)
@@ -81,11 +74,11 @@ class Registry:
         """A version by number or alias.
 
         Raises:
-            MapNotFound: there is none; says what there is.
+            VersionNotFound: there is none; says what there is.
         """
         found = self.find(name, which)
         if found is None:
-            raise MapNotFound(
+            raise VersionNotFound(
                 f"{name}@{which} is not in the registry at {redacted(self._store.uri)}, which has {self._known(name)}"
             )
         return found
@@ -97,7 +90,7 @@ class Registry:
             return (
                 f"the models {', '.join(sorted(models))}"
                 if models
-                else "no models yet: python -m deploy register RUN --name NAME"
+                else "no models yet: python -m deploy register REF --name NAME"
             )
         aliases = [f"@{alias} = {number}" for alias, number in sorted(models[name].aliases.items())]
         return f"of {name} the aliases {', '.join(aliases)}" if aliases else f"no alias of {name}"
@@ -120,7 +113,7 @@ class Registry:
                     f"the files of {version} cannot be read: {reason}. Where they are gone, register its flow again."
                 ) from error
             if not (folder / bundle.FOLDER).is_dir():
-                raise RecipeMismatch(f"{version} is another program's: it was not made by python -m deploy register")
+                raise ForeignVersion(f"{version} is another program's: it was not made by python -m deploy register")
             yield folder
 
     def _source(self, version: Version) -> dict[str, str]:
@@ -148,13 +141,13 @@ class Registry:
         """The version that holds a map already, whole; None where there is none.
 
         Raises:
-            RecipeMismatch: versions of that name are another program's.
+            ForeignVersion: versions of that name are another program's.
         """
         with self._store.answering():
             versions = [_version(entity) for entity in self._client.search_model_versions(f"name = '{name}'")]
         for version in versions:
             if FINGERPRINT not in version.tags:
-                raise RecipeMismatch(f"{version} in this registry is another program's: choose another --name than {name}")
+                raise ForeignVersion(f"{version} in this registry is another program's: choose another --name than {name}")
         for version in versions:
             if version.tags[FINGERPRINT] == ref.fingerprint:
                 try:
@@ -181,10 +174,7 @@ class Registry:
         card = bundle.card(name, generator, metrics, lineage)
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._store.answering():
             folder = Path(temporary) / path
-            _write_flavour(folder, generator)
-            (folder / "README.md").write_text(card)
-            bundle.picture(folder / "samples.png", generator)
-            bundle.write(folder, generator, metrics, lineage)
+            write_folder(folder, card, generator, metrics, lineage)
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
             tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
@@ -227,38 +217,13 @@ class Registry:
         """The version that an alias pointed at before this one.
 
         Raises:
-            MapNotFound: this one was the first.
+            VersionNotFound: this one was the first.
         """
         number = version.tags.get(f"sjko.before.{alias}")
         if number is None:
-            raise MapNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
+            raise VersionNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
         return self.require(version.name, number)
 
 
 def _version(entity: ModelVersion) -> Version:
     return Version(str(entity.name), int(entity.version), dict(entity.tags))
-
-
-def _write_flavour(folder: Path, generator: Generator) -> None:
-    """A model of MLflow's that loads where this project is not installed: an exported graph, and the file that feeds it.
-
-    It has no input signature, since MLflow would then refuse all but float32 arrays before that file sees them.
-    """
-    pinned, example = versions(), bundle.example_of(generator)
-    model = Model(metadata={"sjko.fingerprint": generator.phase.fingerprint})
-    model.add_flavor("pytorch", model_data="data/graph", pytorch_version=str(torch.__version__), code=None)
-    with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
-        data = Path(temporary) / "graph"
-        data.mkdir()
-        export(generator, data / sjko_sampler.GRAPH, "pt2")
-        (data / sjko_sampler.INPUT).write_text(json.dumps({"width": example.shape[1], "what": bundle.input_of(generator)}))
-        mlflow.pyfunc.save_model(
-            str(folder),
-            loader_module=sjko_sampler.__name__.rpartition(".")[2],
-            data_path=str(data),
-            code_paths=[sjko_sampler.__file__],
-            mlflow_model=model,
-            signature=ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])),
-            input_example=example,
-            pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
-        )

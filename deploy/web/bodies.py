@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
 
-from deploy.web.refusals import Refused, shown
+from deploy.web.refusals import Rejected, shown
 
 MOST_SEED = 2**53 - 1
 """Largest integer up to which every reader of JSON tells all of them apart, JavaScript's included."""
@@ -62,16 +62,16 @@ FIELDS = ", ".join(SampleRequest.model_fields)
 def refuse(sentence: str) -> NoReturn:
     """
     Raises:
-        Refused: the body cannot be read.
+        Rejected: the body cannot be read.
     """
-    raise Refused(HTTPStatus.BAD_REQUEST, sentence)
+    raise Rejected(HTTPStatus.BAD_REQUEST, sentence)
 
 
 def value_of(content: bytes) -> Any:
     """The value of a JSON text in UTF-8: no key twice, no NaN.
 
     Raises:
-        Refused: the text is something else; says where.
+        Rejected: the text is something else; says where.
     """
     try:
         text = content.decode("utf-8-sig")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.access import is_loopback
 from deploy.web.bodies import EXAMPLE
-from deploy.web.refusals import Refused, refusal
+from deploy.web.refusals import Rejected, refusal
 
 MODEL_PATH, SAMPLES_PATH, DOCS_PATH, SCHEMA_PATH = "/v1/model", "/v1/samples", "/docs", "/openapi.json"
 OPEN_PATHS = ("/", "/healthz", "/readyz", DOCS_PATH, SCHEMA_PATH)
@@ -53,14 +53,14 @@ def check_host(request: Request, access: Access) -> None:
     name = found[1].strip("[]").removesuffix(".") if found else ""
     if not is_loopback(name) and name not in access.hosts:
         sentence = "the Host header must be localhost, 127.0.0.1 or another name that this service was told with --hosts"
-        raise Refused(HTTPStatus.MISDIRECTED_REQUEST, sentence)
+        raise Rejected(HTTPStatus.MISDIRECTED_REQUEST, sentence)
 
 
 def check_origin(request: Request, access: Access) -> None:
     """Refuse a browser that another site's page sent here, where no token tells it apart."""
     origin = request.headers.get("origin")
     if access.token is None and origin is not None and origin.partition("://")[2].lower() != request.headers["host"].lower():
-        raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not use this service; Origin and Host must be the same")
+        raise Rejected(HTTPStatus.FORBIDDEN, "a page of another site may not use this service; Origin and Host must be the same")
 
 
 def check_token(request: Request, access: Access) -> None:
@@ -72,46 +72,46 @@ def check_token(request: Request, access: Access) -> None:
     right = hmac.compare_digest(given.encode(), access.token.encode())
     if not right or scheme.lower() != "bearer":
         sentence = "send the token of this service as Authorization: Bearer TOKEN"
-        raise Refused(HTTPStatus.UNAUTHORIZED, sentence, {"WWW-Authenticate": "Bearer"})
+        raise Rejected(HTTPStatus.UNAUTHORIZED, sentence, {"WWW-Authenticate": "Bearer"})
 
 
 def check_address(request: Request, _: Access) -> None:
     """Refuse headers and query strings that are too long, and parameters that nobody would read."""
     if sum(len(name) + len(value) for name, value in request.headers.raw) > MOST_HEADER_BYTES:
         sentence = f"the headers must have at most {MOST_HEADER_BYTES} bytes"
-        raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
+        raise Rejected(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
     query, path = request.scope["query_string"], request.scope["path"]
     if len(query) > MOST_QUERY_BYTES:
-        raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, f"the query string must have at most {MOST_QUERY_BYTES} bytes")
+        raise Rejected(HTTPStatus.REQUEST_URI_TOO_LONG, f"the query string must have at most {MOST_QUERY_BYTES} bytes")
     known = PARAMETERS.get(path)
     if known is None:
         return
     for name, times in Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)).items():
         if name not in known:
             taken = ", ".join(known) or "none: fields belong into the JSON body"
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} is no query parameter of {path}, which takes {taken}")
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} is no query parameter of {path}, which takes {taken}")
         if times > 1:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be given once, not {times} times")
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be given once, not {times} times")
 
 
 def check_form(request: Request, _: Access) -> None:
     """Refuse bodies of no known length, too long ones, those that are not JSON, and those that nobody would read."""
     if request.method in ("GET", "HEAD") and has_body(request):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"{request.method} takes no body")
+        raise Rejected(HTTPStatus.BAD_REQUEST, f"{request.method} takes no body")
     if not takes_body(request):
         return
     length = request.headers.get("content-length", "0")
     if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
-        raise Refused(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
+        raise Rejected(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
     if len(length) > 9 or int(length) > MOST_BODY_BYTES:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
+        raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
     given = Header()
     given["content-type"] = request.headers.get("content-type", "none")
     json = re.fullmatch(r"application/(json|.+\+json)", given.get_content_type())
     if int(length) and not (json and given.get_content_charset("utf-8") in ("utf-8", "utf8")):  # forms of other pages are none
         line = f"curl -H 'Content-Type: application/json' -d '{EXAMPLE}' URL"
         sentence = f"the Content-Type header must be application/json, as in {line}, not {given['content-type']!a}"
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence)
+        raise Rejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence)
 
 
 CHECKS = (check_host, check_origin, check_token, check_address, check_form)
@@ -131,7 +131,7 @@ async def whole_body(receive: Receive) -> Receive:
     """Wait for a body, and hand it on in one piece.
 
     Raises:
-        Refused: it did not come in time, or ended too early.
+        Rejected: it did not come in time, or ended too early.
     """
     body = b""
     message: Message = {"more_body": True}
@@ -140,11 +140,11 @@ async def whole_body(receive: Receive) -> Receive:
             while message.get("more_body", False):
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Refused(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
+                    raise Rejected(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
                 body += message.get("body", b"")
     except TimeoutError:
         sentence = f"the body did not come within {BODY_SECONDS:g} seconds"
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
+        raise Rejected(HTTPStatus.REQUEST_TIMEOUT, sentence) from None
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> Message:
@@ -178,7 +178,7 @@ class Door:
             if takes_body(request):
                 receive = await whole_body(receive)
                 unread = False
-        except Refused as error:
+        except Rejected as error:
             answer = refusal(error.status_code, error.sentence, dict(error.headers or {}))
         inside = {**scope, "method": "GET"} if request.method == "HEAD" else scope
         await answer(inside, receive, self.outwards(request, send, unread))

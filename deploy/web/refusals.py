@@ -19,7 +19,7 @@ class Refusal(BaseModel):
     """one sentence: what is wrong and what to do"""
 
 
-class Refused(HTTPException):
+class Rejected(HTTPException):
     """A request that is not served: status and one sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """The commands behind `python -m pipeline`, after their arguments have been parsed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from components.metrics import over_floor
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import report
-from pipeline.command.flags import Evaluate
+from pipeline.command.flags import Evaluate, Run
 from pipeline.command.listing import open_store
 from pipeline.data.endpoints import resolve
 from pipeline.evaluation.measure import (
@@ -23,12 +23,11 @@ from pipeline.evaluation.measure import (
     num_samples,
     require_image_figures,
 )
-from pipeline.evaluation.size import Evaluation, EvaluationSize
+from pipeline.evaluation.size import EvaluationSize
 from pipeline.files import write_json
 from pipeline.generator import Generator, load_generator
 from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON, machine
-from pipeline.recipe import Recipe
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.flow import PhaseResult, run_flow
 
@@ -38,9 +37,10 @@ HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 
-def run(recipe: Recipe, name: str, cluster: Cluster, evaluation: Evaluation, json_file: Path | None) -> None:
+def run(command: Run) -> Mapping[str, Any]:
     """Train what is missing of a flow, evaluate every phase, draw the pictures."""
-    recipe, where = resolve(recipe, cluster), clusters.data(cluster)
+    name, cluster = command.stem, command.cluster
+    recipe, where = resolve(command.resolved(), cluster), clusters.data(cluster)
     store = open_store(cluster)
     phases = phases_of(recipe)
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
@@ -50,7 +50,7 @@ def run(recipe: Recipe, name: str, cluster: Cluster, evaluation: Evaluation, jso
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
             generator = cache(partial(load_generator, store, result.ref, where=where))  # read when it is first needed
-            size = evaluation.of_phase(result.phase.k, len(phases))
+            size = command.evaluation.of_phase(result.phase.k, len(phases))
             row = phase_row(store, result, generator, cluster, size)
             display.note(report.phase_line(result.phase.k, row["metrics"], cached=result.cached, seconds=result.seconds))
             generators.append(generator)
@@ -65,13 +65,13 @@ def run(recipe: Recipe, name: str, cluster: Cluster, evaluation: Evaluation, jso
     store.log_file(flow_run_id, folder / "flow.json")
     names = ("w2", "w2_floor", "num_samples", "num_pairs")
     store.log_metrics(flow_run_id, {row["k"]: {name: row["metrics"][name] for name in names} for row in rows})
-    write_json(json_file, summary)
     last = rows[-1]["metrics"]
     ratio = over_floor(last["w2"], last["w2_floor"])
     report.line(f"W2 {last['w2']:.4g}{' beside' if ratio is None else f' = {ratio:.2f} x'} its floor {last['w2_floor']:.4g}")
     report.line(f"T_{rows[-1]['k']} is {rows[-1]['map_ref']}, MLflow run {flow_run_id}")
     for picture in pictures:
         report.line(f"picture: {picture}")
+    return summary
 
 
 def phase_row(
@@ -170,13 +170,13 @@ def loss_curves(
     return curves
 
 
-def evaluate_reference(command: Evaluate) -> None:
+def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     """Compute the metrics of any published map afresh, and draw its samples."""
     from pipeline.evaluation import figures
 
-    store = open_store(command.cluster)
+    store = open_store(command.store)
     ref = store.resolve(command.reference)
-    generator = load_generator(store, ref, where=clusters.data(command.cluster))
+    generator = load_generator(store, ref, where=clusters.data(command.store))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
     metrics = evaluate(generator, command.evaluation)
@@ -186,6 +186,6 @@ def evaluate_reference(command: Evaluate) -> None:
     title = f"phase {ref.k}: W2 {metrics['w2']:.3g}, floor {metrics['w2_floor']:.3g}"
     samples, reference = generator.sample(num_samples(generator.endpoints)), held_out(generator.endpoints, 0)
     figures.phase_picture(path, generator.endpoints.data.picture, samples, reference, title)
-    write_json(command.json, {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics})
     report.table(str(ref), ["metric", "value"], list(metrics.items()))
     report.line(f"picture: {path}")
+    return {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics}

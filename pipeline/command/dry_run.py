@@ -1,18 +1,16 @@
 """`run --dry-run`: what a flow would be and take. MLflow and Ray are imported only where there is a store to look into."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import cluster as clusters
 from pipeline import places
-from pipeline.cluster import Cluster
 from pipeline.command import report
+from pipeline.command.flags import Run
 from pipeline.data.endpoints import resolve
 from pipeline.errors import Unusable
-from pipeline.files import write_json
 from pipeline.phase import phases_of
-from pipeline.recipe import Recipe
 from pipeline.recipes.reading import as_yaml
 from pipeline.training.estimate import estimate, lines
 
@@ -20,9 +18,9 @@ if TYPE_CHECKING:
     from pipeline.store.phases import Store
 
 
-def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None) -> None:
+def dry_run(command: Run) -> Mapping[str, Any]:
     """Show the resolved recipe, what it will take, the fingerprints, and what is already in the store; write nothing."""
-    unprepared = ""
+    recipe, cluster, unprepared = command.resolved(), command.cluster, ""
     try:
         recipe = resolve(recipe, cluster)
     except Unusable as error:  # who plans for a cluster does not have its images here
@@ -30,8 +28,8 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     uri = clusters.tracking_uri(cluster)
     database = places.sqlite_file(uri)
     fresh = database is not None and not database.exists()
-    store = None if fresh else opened(uri)
-    for line in (f"# {name}", *as_yaml(recipe).splitlines(), ""):
+    store = None if fresh else existing_store(uri)
+    for line in (f"# {command.stem}", *as_yaml(recipe).splitlines(), ""):
         report.line(line)
     rows = []
     for phase in [] if unprepared else phases_of(recipe):
@@ -47,11 +45,11 @@ def dry_run(recipe: Recipe, name: str, cluster: Cluster, json_file: Path | None)
     else:
         cells = [[row["k"], row["fingerprint"], row["map_ref"] or "no"] for row in rows]
         report.table("phases", ["k", "fingerprint", "in the store"], cells)
-    write_json(json_file, {"recipe": asdict(recipe), "estimate": asdict(estimated), "phases": rows})
+    return {"recipe": asdict(recipe), "estimate": asdict(estimated), "phases": rows}
 
 
-def opened(uri: str) -> "Store":
-    """The store there, which must exist."""
+def existing_store(uri: str) -> "Store":
+    """Open a store that must exist already."""
     from pipeline.store.phases import Store
 
     report.quieten()

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from pipeline.cluster import Cluster
-from pipeline.command.prepare import Prepare
+from pipeline.cluster import Cluster, Mlflow, Stores
 from pipeline.evaluation import extractors
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.places import Server, Source
-from pipeline.recipe import Data, Jko, Network, Training
+from pipeline.recipe import Data, Jko, Network, Recipe, Training
 
 DASHBOARD = "http://127.0.0.1:8265"
 
@@ -32,6 +31,15 @@ class FlowFlags:
     json: Path | None = None
     """also write the result to this file"""
 
+    def resolved(self) -> Recipe:
+        """Make the recipe that the command line resolves to."""
+        return Recipe(self.data, self.network, self.jko, self.training, self.seed)
+
+    @property
+    def stem(self) -> str:
+        """The recipe's name, without the folder and the ending of its file."""
+        return Path(self.recipe).stem
+
 
 @dataclass(frozen=True)
 class Run(FlowFlags):
@@ -46,7 +54,7 @@ class Run(FlowFlags):
 class List:
     """List the flows of the store."""
 
-    cluster: Cluster = field(default_factory=Cluster)
+    store: Mlflow = field(default_factory=Mlflow)
     json: Path | None = None
     """also write the result to this file"""
 
@@ -55,9 +63,9 @@ class List:
 class Show:
     """Show the phases of a flow with their metrics."""
 
-    run: tyro.conf.Positional[str]
+    reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
-    cluster: Cluster = field(default_factory=Cluster)
+    store: Mlflow = field(default_factory=Mlflow)
     json: Path | None = None
     """also write the result to this file"""
 
@@ -76,7 +84,7 @@ class Evaluate:
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     num_images: int = 5000
     """images for those metrics, at most what is held out; FID is published with 50000"""
-    cluster: Cluster = field(default_factory=Cluster)
+    store: Stores = field(default_factory=Stores)
     json: Path | None = None
     """also write the result to this file"""
 
@@ -96,48 +104,38 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Submit(FlowFlags):
-    """Send a flow to a running cluster as a job and follow its log; the job goes on when this command ends."""
+    """Send a flow to a running cluster and follow its log; it goes on there when this command ends."""
 
     evaluation: Evaluation = field(default_factory=Evaluation)
-    address: Server = DASHBOARD
+    dashboard: Server = DASHBOARD
     """the cluster's dashboard, which `ray dashboard ray_cluster.yaml` brings to this machine"""
     detach: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """do not follow the log"""
+    words: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """what was written after `submit`; no flag"""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Show a job of a cluster, or all of them."""
+    """Show a flow that was sent to a cluster, or all of them."""
 
-    job: tyro.conf.Positional[str | None] = None
+    submission: tyro.conf.Positional[str | None] = None
     """what `submit` printed"""
-    address: Server = DASHBOARD
+    dashboard: Server = DASHBOARD
     """the cluster's dashboard"""
     follow: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """print the job's log and follow it to the end"""
+    """print its log and follow it to the end"""
     json: Path | None = None
     """also write the result to this file"""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop a job of a cluster; its finished phases are in the store, and the same submission goes on from there."""
+    """Stop a flow that was sent to a cluster; its finished phases are in the store, and sending it again goes on from there."""
 
-    job: tyro.conf.Positional[str]
+    submission: tyro.conf.Positional[str]
     """what `submit` printed"""
-    address: Server = DASHBOARD
+    dashboard: Server = DASHBOARD
     """the cluster's dashboard"""
     json: Path | None = None
     """also write the result to this file"""
-
-
-Command = (
-    Annotated[Run, tyro.conf.subcommand("run")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-    | Annotated[Show, tyro.conf.subcommand("show")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Prepare, tyro.conf.subcommand("prepare")]
-    | Annotated[Submit, tyro.conf.subcommand("submit")]
-    | Annotated[Status, tyro.conf.subcommand("status")]
-    | Annotated[Stop, tyro.conf.subcommand("stop")]
-)

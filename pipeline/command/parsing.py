@@ -5,8 +5,10 @@ given twice the last counts, and its messages are about its own rules.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 import tyro
@@ -16,7 +18,20 @@ from pipeline.recipes import values
 from pipeline.recipes.values import Refused, shown
 
 POSITIONAL = get_args(tyro.conf.Positional[str])[1]
+SUPPRESSED = get_args(tyro.conf.Suppress[str])[1]
 HELP = {"-h", "--help"}
+RENAMED = {
+    "--cluster.tracking-uri": ["--store.tracking-uri"],
+    "--cluster.data": ["--store.data"],
+    "--cluster.storage": ["--store.checkpoints"],
+    "--where.tracking-uri": ["--store.tracking-uri"],
+    "--where.storage": ["--store.optuna"],
+    "--storage": ["--store.optuna"],
+    "--store.json": ["--json"],
+    "--workers": ["--cluster.num-workers"],
+    "--address": ["--dashboard", "--cluster.address"],
+}
+"""What flags of earlier versions are called now; of several names, the one that the command has."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +57,15 @@ class Field:
         name: dotted, such as jko.h or num_trials.
         kind: of its value.
         flag: how it is given; for a positional field, how help and messages call it.
+        spoken: how messages call it: fields of a group and the seed as recipes have them, others as flags.
     """
 
     name: str
     kind: Any
     flag: str
+    spoken: str
     positional: bool
     required: bool
-
-    @property
-    def spoken(self) -> str:
-        """How messages call it: fields of a group and the seed as recipes have them, others as flags."""
-        return self.name if "." in self.name or self.name == "seed" else self.flag
 
     @property
     def num_words(self) -> int:
@@ -61,28 +73,38 @@ class Field:
         return len(get_args(self.kind)) if get_origin(self.kind) is tuple else 1
 
 
-def parse(commands: Any, prog: str, arguments: Sequence[str]) -> Parsed:
-    """One of a union of commands.
+def command_of(commands: Mapping[str, type], prog: str, arguments: Sequence[str]) -> str:
+    """Find the name of the command that an argument vector begins with, or print help where it asks for that.
+
+    Args:
+        commands: dataclass of the flags of each command, by the command's name.
+
+    Raises:
+        ValueError: there is no such command.
+        SystemExit: help was asked for.
+    """
+    name = arguments[0]
+    if name not in (*commands, *HELP):
+        hint = values.meant(values.like(name, commands))
+        raise ValueError(f"COMMAND must be one of {', '.join(commands)}, not {shown(redacted(name))}{hint}")
+    if HELP & set(arguments):
+        described = [Annotated[flags, tyro.conf.subcommand(each)] for each, flags in commands.items()]
+        words = ["--help"] if name in HELP else [name, "--help"]
+        any_of_them: Any = reduce(or_, described)
+        tyro.cli(any_of_them, prog=prog, args=words, config=(tyro.conf.OmitSubcommandPrefixes,))
+    return name
+
+
+def parse(command: type, prog: str, words: Sequence[str]) -> Parsed:
+    """Read the words of one command.
+
+    Args:
+        command: dataclass of its flags.
 
     Raises:
         ValueError: what is wrong, in one line.
-        SystemExit: help was asked for.
     """
-    known = by_name(commands)
-    name, words = arguments[0], list(arguments[1:])
-    if name not in (*known, *HELP):
-        hint = values.meant(values.like(name, known))
-        raise ValueError(f"COMMAND must be one of {', '.join(known)}, not {shown(redacted(name))}{hint}")
-    if HELP & set(arguments):
-        tyro.cli(
-            commands, prog=prog, args=["--help"] if name in HELP else [name, "--help"], config=(tyro.conf.OmitSubcommandPrefixes,)
-        )
-    return Words(f"{prog} {name}", fields_of(known[name]), words).parsed(known[name])
-
-
-def by_name(commands: Any) -> dict[str, Any]:
-    """The dataclasses of a union of commands, by the name that tyro was told."""
-    return {get_args(each)[1].name: get_args(each)[0] for each in get_args(commands)}
+    return Words(prog, fields_of(command), list(words)).parsed(command)
 
 
 def fields_of(command: Any, prefix: str = "") -> list[Field]:
@@ -93,6 +115,8 @@ def fields_of(command: Any, prefix: str = "") -> list[Field]:
         annotated = get_origin(hints[each.name]) is Annotated
         kind, *marks = get_args(hints[each.name]) if annotated else [hints[each.name]]
         name = f"{prefix}{each.name}"
+        if SUPPRESSED in marks:
+            continue
         if is_dataclass(kind):
             found += fields_of(kind, f"{name}.")
             continue
@@ -100,7 +124,8 @@ def fields_of(command: Any, prefix: str = "") -> list[Field]:
         required = each.default is MISSING and each.default_factory is MISSING
         positional = POSITIONAL in marks
         flag = called.upper() if positional else f"--{called.replace('_', '-')}"
-        found.append(Field(name, kind, flag, positional, required))
+        spoken = called.replace("-", "_") if "." in called or called == "seed" else flag
+        found.append(Field(name, kind, flag, spoken, positional, required))
     return found
 
 
@@ -176,6 +201,10 @@ class Words:
         return texts
 
     def unknown(self, flag: str) -> NoReturn:
+        """Refuse a flag that the command has not, and say what it is called now or what may be meant."""
+        if flag in RENAMED:
+            new = next((each for each in RENAMED[flag] if each in self.flags), None)
+            raise ValueError(f"{flag} is called {new} now" if new else f"{self.prog} does not use {flag} any more; leave it out")
         hint = values.meant(values.like_dotted(flag, self.flags))
         raise ValueError(f"{shown(redacted(flag))} is not a flag of {self.prog}{hint}")
 

@@ -1,9 +1,9 @@
 """`python -m pipeline prepare`: its flags, the mistakes that can be made in them, and what it prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -25,7 +25,7 @@ else:
 class Prepare:
     """Write a set of images as Parquet shards that training reads from any disk or object store; started again, it goes on.
 
-    Example: `prepare image_folder --from photos --to s3://bucket/data --size 64`, then `run my.yaml --cluster.data
+    Example: `prepare image_folder --from photos --to s3://bucket/data --size 64`, then `run my.yaml --store.data
     s3://bucket/data` with `data: {target: image_folder, size: 64}`.
     """
 
@@ -36,7 +36,7 @@ class Prepare:
     """the originals: a folder of gzipped idx files (fashion_mnist, mnist, emnist_letters), cifar-10-binary.tar.gz or its folder,
     or a folder of images; None: those that come built in (digits, fashion_mnist)"""
     to: Place | None = None
-    """folder or URL of prepared sets, what `run` takes as --cluster.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
+    """folder or URL of prepared sets, what `run` takes as --store.data; None: $SJKO_HOME/data. It gets a folder NAME-SIZE"""
     train: str | None = None
     """the folder of training images below --from, where its name does not say so; `.` is all of --from, classes of any name"""
     test: str | None = None
@@ -49,7 +49,7 @@ class Prepare:
     """also write the result to this file"""
 
 
-def check(command: Prepare) -> None:
+def require_usable(command: Prepare) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises:
@@ -74,8 +74,8 @@ def check(command: Prepare) -> None:
     clusters.home()
 
 
-def prepare(command: Prepare) -> None:
-    """Do what the command says, and say what was done.
+def prepare_set(command: Prepare) -> Mapping[str, Any]:
+    """Write the set of images that a command asks for, and say what was done.
 
     Raises:
         Unusable: the originals are not what they should be, or --to cannot be written.
@@ -86,7 +86,6 @@ def prepare(command: Prepare) -> None:
     from pipeline.data.preparing.originals import Layout
     from pipeline.data.preparing.plan import plan_of
     from pipeline.data.preparing.write import write_set
-    from pipeline.files import write_json
 
     images = image_sets()[command.name]
     channels, size = images.channels, command.size or images.side
@@ -115,20 +114,17 @@ def prepare(command: Prepare) -> None:
     report.line(f"digest {done.manifest['digest']}")
     report.line(f"in {redacted(uri)}")
     report.line(f"next: {next_command(command, size)}")
-    write_json(
-        command.json,
-        {
-            "name": command.name,
-            "uri": uri,
-            "digest": done.manifest["digest"],
-            "rows": rows,
-            "bad": done.bad,
-            "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
-            "notes": originals.notes,
-            "bytes": done.num_bytes,
-            "images_per_second": done.num_new / done.seconds,
-        },
-    )
+    return {
+        "name": command.name,
+        "uri": uri,
+        "digest": done.manifest["digest"],
+        "rows": rows,
+        "bad": done.bad,
+        "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
+        "notes": originals.notes,
+        "bytes": done.num_bytes,
+        "images_per_second": done.num_new / done.seconds,
+    }
 
 
 def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
@@ -154,5 +150,5 @@ def next_command(command: Prepare, size: int) -> str:
     if not fitting and size != side:
         words += ["--data.size", str(size)]
     if command.to is not None:
-        words += ["--cluster.data", redacted(command.to)]
+        words += ["--store.data", redacted(command.to)]
     return command_line("python", "-m", "pipeline", "run", *words)

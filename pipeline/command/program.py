@@ -1,134 +1,159 @@
-"""What the three programs have in common: signals, exit codes, and the one sentence of a command that ends early."""
+"""What the three programs are: a table of commands, and one way from the words of a command line to an exit code.
 
-import atexit
-import contextlib
+`python -m pipeline`, `python -m tune` and `python -m deploy` each have a `Program` in their `cli`. A new command is a dataclass
+of its flags, a function that does it, and one `Action` in that table.
+"""
+
 import importlib
 import os
+import re
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+from pipeline import places
+from pipeline.command import parsing, process
 from pipeline.errors import FlowError
-from pipeline.signals import STOPPING, restore
-from pipeline.words import literal
+from pipeline.provenance import redacted
+from pipeline.signals import STOPPING
+from pipeline.words import command_line
 
-"""Ctrl-C; what a container, systemd or a batch system is stopped with; a terminal that was closed."""
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asks this process to stop; everything that is under way is unwound as after Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
+Result = Mapping[str, Any] | None
+"""What `--json` is written from; None where the command has written it itself."""
 
 
-def main(
-    arguments: Sequence[str],
-    read: Callable[[Sequence[str]], Any],
-    execute: Callable[[Any], None],
-    what_goes_on: Callable[[Any], str],
-) -> int:
-    """Run a command of a program; its exit code is that of its error, 2 for the user's mistakes, 128 + n after signal n.
+def read_flags(flags: type, prog: str, words: Sequence[str]) -> Any:
+    """Read the words after a command's name as an instance of the dataclass of its flags.
 
     Args:
-        read: makes a command of the arguments, and refuses what cannot work.
-        execute: does what it says.
-        what_goes_on: says what a command that was stopped leaves, and how to go on.
+        prog: how the command is called, such as `python -m tune show`.
+
+    Raises:
+        ValueError: what is wrong, in one line.
     """
-    _say_what_cannot_be_encoded()
-    command = None
-    with stoppable():
-        try:
+    return places.resolved(parsing.parse(flags, prog, words).command)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A function whose module takes seconds to import, so that it is imported when it is called, and a line says so.
+
+    Attributes:
+        loads: what takes the seconds, such as "torch and MLflow".
+        function: "package.module:name".
+    """
+
+    loads: str
+    function: str
+
+    def __call__(self, command: Any) -> Result:
+        """Import the module and call its function with a command."""
+        from pipeline.command import report
+
+        module, _, name = self.function.partition(":")
+        with report.status(f"loading {self.loads}"):
+            imported = importlib.import_module(module)
+        report.quieten()  # now: MLflow and Ray set their loggers when they are imported
+        result: Result = getattr(imported, name)(command)
+        return result
+
+
+@dataclass(frozen=True)
+class Action:
+    """One command of a program.
+
+    Attributes:
+        flags: dataclass whose fields are its flags; one of them is `json`.
+        check: refuses what cannot work, before anything heavy is loaded.
+        run: does it, and returns what `--json` is written from.
+        left: what it leaves when it is stopped; after a colon the command that goes on is told.
+        go_on: the words of that command; None: those that were given.
+        read: makes an instance of `flags` of the words after the command's name.
+    """
+
+    flags: type
+    check: Callable[[Any], None]
+    run: Callable[[Any], Result]
+    left: str
+    go_on: Callable[[Any], Sequence[object]] | None = None
+    read: Callable[[type, str, Sequence[str]], Any] = read_flags
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program `python -m NAME`, and its commands by name."""
+
+    name: str
+    actions: Mapping[str, Action]
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Run a command; the exit code is its error's, 2 for the user's mistakes, 128 + n after signal n."""
+        process.say_what_cannot_be_encoded()
+        left = "nothing had begun"
+        with process.stoppable():
             try:
-                command = read(list(arguments) or ["--help"])
-            except OSError as error:  # no file can have such a name
-                raise ValueError(str(error)) from error
-            execute(command)
-        except (FlowError, ValueError, OSError) as error:  # an OSError: the disk is full, $SJKO_HOME is no folder, ...
-            return _fail(error)
-        except KeyboardInterrupt as stopped:
-            for number in STOPPING:  # what is left to do is short
-                signal.signal(number, signal.SIG_IGN)
-            code = int(getattr(stopped, "exit_code", 128 + signal.SIGINT))
-            if code == 128 + signal.SIGINT and sys.stderr.isatty():
-                say("\n")  # the terminal has written ^C
-            say(f"interrupted: {'nothing had begun' if command is None else what_goes_on(command)}")
-            return code
-    return 0
+                try:
+                    command = self.read(list(arguments) or ["--help"])
+                except OSError as error:  # no file can have such a name
+                    raise ValueError(str(error)) from error
+                action = self.actions[arguments[0]]
+                left = self.left(action, command, arguments)
+                write(command.json, action.run(command))
+            except (FlowError, ValueError, OSError) as error:  # an OSError: the disk is full, $SJKO_HOME is no folder, ...
+                process.say(f"error: {error}")
+                return process.exit_code(error)
+            except KeyboardInterrupt as stopped:
+                for number in STOPPING:  # what is left to do is short
+                    signal.signal(number, signal.SIG_IGN)
+                code = int(getattr(stopped, "exit_code", 128 + signal.SIGINT))
+                if code == 128 + signal.SIGINT and sys.stderr.isatty():
+                    process.say("\n")  # the terminal has written ^C
+                process.say(f"interrupted: {left}")
+                return code
+        return 0
+
+    def read(self, arguments: Sequence[str]) -> Any:
+        """Make a command of an argument vector, and refuse it where it cannot work.
+
+        Raises:
+            ValueError: what is wrong, in one line.
+            SystemExit: help was asked for.
+        """
+        for before, word in pairwise(["", *arguments]):
+            if re.fullmatch(r"(--[\w.-]+=)?\s*", word):  # as a variable leaves it that is not set
+                raise ValueError(f"{word.rstrip(' =') or before or 'the command'} must not be empty")
+        commands = {name: action.flags for name, action in self.actions.items()}
+        name = parsing.command_of(commands, f"python -m {self.name}", arguments)
+        action = self.actions[name]
+        command = action.read(action.flags, f"python -m {self.name} {name}", arguments[1:])
+        action.check(command)
+        check_json(command.json)
+        return command
+
+    def left(self, action: Action, command: Any, arguments: Sequence[str]) -> str:
+        """Say what a command leaves that is stopped, and how to go on."""
+        if not action.left.endswith(":"):
+            return action.left
+        words = [redacted(word) for word in arguments] if action.go_on is None else action.go_on(command)
+        return f"{action.left}\n    {command_line('python', '-m', self.name, *words)}"
 
 
-def start(module: str) -> NoReturn:
-    """Run the `main` of a module; Ctrl-C while it is imported, or when the process ends, ends it without a traceback."""
-    _open_what_was_closed()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    code = importlib.import_module(module).main(sys.argv[1:])
-    if (colorama := sys.modules.get("colorama")) is not None:  # of Ray
-        atexit.unregister(colorama.initialise.reset_all)  # an escape code at the end of all, whatever the terminal is
-    sys.exit(code)
-
-
-def _open_what_was_closed() -> None:
-    """Read and write nothing where a shell has closed a stream (`>&-`): the next file, a database say, would have its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # to the end of the process
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
-
-
-def exit_code(error: Exception) -> int:
-    """What a command that ends with an error ends with."""
-    return int(getattr(error, "exit_code", 2 if isinstance(error, ValueError) else 1))
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let each signal that asks a process to stop raise `Stopped`; one that is ignored, as under nohup, stays so."""
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield
+def check_json(path: Path | None) -> None:
+    """Refuse a file that could not be written, before hours of work and not after."""
+    if path is None:
         return
-    terminals = [number for number in (1, 2) if os.isatty(number)]
-
-    def stop(number: int, _: object) -> None:
-        if number == signal.SIGHUP:
-            _forget(terminals)
-        raise Stopped(number)
-
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        restore(before)
+    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if path.is_dir() or not (folder.is_dir() or folder == path.absolute()) or not os.access(folder, os.W_OK):
+        raise ValueError(f"--json must be a file that can be written, not {path}")
 
 
-def _forget(terminals: Sequence[int]) -> None:
-    """Write into nothing in place of a terminal that is gone, where every byte would be an error."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for number in terminals:
-        os.dup2(nothing, number)
-    os.close(nothing)
+def write(path: Path | None, result: Result) -> None:
+    """Write the result of a command where `--json` says."""
+    from pipeline.files import write_json
 
-
-def _say_what_cannot_be_encoded() -> None:
-    """Print a character that the terminal's encoding lacks as its number, where Python would end with an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not in a notebook
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _fail(error: Exception) -> int:
-    say(f"error: {error}")
-    return exit_code(error)
-
-
-def say(text: str) -> None:
-    """Print a text beside the results, on standard error."""
-    with contextlib.suppress(OSError):  # nobody listens any more
-        print("\n".join(map(literal, text.splitlines())), file=sys.stderr, flush=True)
+    if result is not None:
+        write_json(path, result)

@@ -1,4 +1,4 @@
-"""Flows as jobs of a running Ray cluster, through its Jobs API: a job goes on when the client that sent it is gone.
+"""Submissions: flows that are sent to a running Ray cluster through its Jobs API, and go on there when the client is gone.
 
 What travels is this repository's code and recipes; MLflow's address and all secrets are the cluster's own.
 """
@@ -10,8 +10,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -20,78 +19,58 @@ from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline import places
-from pipeline.command import parsing as parser
-from pipeline.command import report
-from pipeline.command.flags import Command, Status, Stop, Submit
-from pipeline.errors import MapNotFound, TrainingFailed, Unschedulable, Unusable
-from pipeline.files import write_json
+from pipeline.command import parsing, report
+from pipeline.command.flags import Status, Stop, Submit
+from pipeline.errors import SubmissionFailed, SubmissionNotFound, Unschedulable, Unusable
 from pipeline.provenance import commit, redacted
 from pipeline.ray_session import ROOT
 from pipeline.shipped import LEFT_BEHIND, excludes
 from pipeline.words import command_line
 
 SECONDS_TO_GET_READY = 60.0
-OWN_FLAGS = ("address", "json", "detach")
-NODES_FOLDERS = {"cluster.storage", "cluster.data"}
-
-
-def execute(command: Submit | Status | Stop, arguments: Sequence[str]) -> None:
-    """Do what a parsed command says.
-
-    Raises:
-        Unschedulable: no cluster answers there.
-        MapNotFound: it has no such job.
-        TrainingFailed: the job that was followed has failed.
-    """
-    with answering(command.address):
-        client = JobSubmissionClient(command.address)
-        logging.getLogger("ray").setLevel(logging.ERROR)  # which the client has set up
-        match command:
-            case Submit():
-                result = submit(client, command, arguments)
-            case Status():
-                result = status(client, command)
-            case Stop():
-                require(client, command.job)
-                client.stop_job(command.job)
-                report.line(f"{command.job} is being stopped; the same submission goes on after its last finished phase")
-                result = {"job": command.job, "status": "STOPPING"}
-    write_json(command.json, result)
+OWN_FLAGS = ("dashboard", "json", "detach")
+NODES_FOLDERS = {"cluster.checkpoints": "store.checkpoints", "cluster.data": "store.data"}
 
 
 @contextlib.contextmanager
-def answering(address: str) -> Iterator[None]:
-    """Turn a lost connection into one sentence with the address."""
+def answering(dashboard: str) -> Iterator[JobSubmissionClient]:
+    """Connect to a cluster's Jobs API; a connection that is lost becomes one sentence with the address."""
     try:
-        yield
+        client = JobSubmissionClient(dashboard)
+        logging.getLogger("ray").setLevel(logging.ERROR)  # which the client has set up
+        yield client
     except (OSError, requests.RequestException, aiohttp.ClientError, RayError, RuntimeError, ValueError) as error:
         if isinstance(error, Unusable):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise Unschedulable(
-            f"no Ray cluster answers at --address {redacted(address)}: {reason}. Bring its dashboard here with "
+            f"no Ray cluster answers at --dashboard {redacted(dashboard)}: {reason}. Bring its dashboard here with "
             "`ray dashboard ray_cluster.yaml`, and its token into $RAY_AUTH_TOKEN or ~/.ray/auth_token."
         ) from error
 
 
-def entrypoint(arguments: Sequence[str]) -> str:
-    """The command line that the cluster runs: the same recipe and flags, on the cluster itself.
+def entrypoint(words: Sequence[str]) -> str:
+    """Write the command line that the cluster runs: the same recipe and flags, on the cluster itself.
+
+    Args:
+        words: what was written after `submit`.
 
     Raises:
         Unusable: the recipe is a file that does not travel, a folder is relative to this one, or a flag has a password, which
             Ray would show.
     """
-    recipe = arguments[1]
+    recipe = words[0]
     if recipe.endswith((".yaml", ".yml")):
         path = places.path("RECIPE", recipe).resolve()
         folders = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else (".",)
         if any(part.startswith(".") or part in LEFT_BEHIND for part in folders):
             raise Unusable(f"RECIPE must be in this repository, whose files travel to the cluster, not {recipe}")
         recipe = str(path.relative_to(ROOT))
-    parsed = parser.parse(Command, "python -m pipeline", arguments)
+    parsed = parsing.parse(Submit, "python -m pipeline submit", words)
     for name in NODES_FOLDERS & parsed.given.keys():
         if not re.match(r"\s*([/~]|[\w+.-]+:)", parsed.given[name] or "/"):
-            raise Unusable(f"{name} must be a URL, or an absolute path of the cluster's nodes, not {parsed.given[name]}")
+            rule = "a URL, or an absolute path of the cluster's nodes"
+            raise Unusable(f"{NODES_FOLDERS[name]} must be {rule}, not {parsed.given[name]}")
     kept = [word for name, words in parsed.spelled.items() if name not in OWN_FLAGS for word in words]
     if any(redacted(flag) != flag for flag in kept):
         raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
@@ -99,69 +78,96 @@ def entrypoint(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "pipeline", "run", recipe, *kept, *address])
 
 
-def submit(client: JobSubmissionClient, command: Submit, arguments: Sequence[str]) -> dict[str, Any]:
-    """Send the job and follow it."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", Path(command.recipe).stem)
-    environment = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
-    job, deadline = f"{name}-{secrets.token_hex(4)}", time.monotonic() + SECONDS_TO_GET_READY
-    while True:
-        try:
-            client.submit_job(entrypoint=entrypoint(arguments), submission_id=job, runtime_env=environment)
-            break
-        except RuntimeError as error:
-            if "No available agent" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(2)  # the head has only just started
-    report.line(f"{job} is a job of {redacted(command.address)} now; it goes on when this command ends:")
-    there = ("--address", redacted(command.address))
-    report.line(f"    {command_line('python', '-m', 'pipeline', 'status', job, '--follow', *there)}")
-    report.line(f"    {command_line('python', '-m', 'pipeline', 'stop', job, *there)}")
-    return {"job": job, "status": "PENDING"} if command.detach else followed(client, job)
-
-
-def status(client: JobSubmissionClient, command: Status) -> dict[str, Any]:
-    """One job, or a table of all."""
-    if not command.job:
-        found = sorted(client.list_jobs(), key=lambda each: each.start_time or 0)
-        rows = [{"job": job.submission_id, "status": job.status.value, "entrypoint": job.entrypoint} for job in found]
-        report.table("jobs", ["job", "status", "entrypoint"], [list(row.values()) for row in rows])
-        return {"jobs": rows}
-    info = require(client, command.job)
-    if command.follow:
-        return followed(client, command.job)
-    report.line(f"{command.job} is {info.status.value.lower()}: {info.message.strip().splitlines()[0]}")
-    return {"job": command.job, "status": info.status.value, "message": info.message}
-
-
-def require(client: JobSubmissionClient, job: str) -> Any:
-    """What is known of a job.
+def submit(command: Submit) -> Mapping[str, Any]:
+    """Send a flow to a cluster and follow it.
 
     Raises:
-        MapNotFound: there is none of that name.
+        Unschedulable: no cluster answers there.
+        SubmissionFailed: the flow has failed there.
+    """
+    environment = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', command.stem)}-{secrets.token_hex(4)}"
+    deadline = time.monotonic() + SECONDS_TO_GET_READY
+    with answering(command.dashboard) as client:
+        while True:
+            try:
+                client.submit_job(entrypoint=entrypoint(command.words), submission_id=name, runtime_env=environment)
+                break
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)  # the head has only just started
+        report.line(f"{name} is with {redacted(command.dashboard)} now; it goes on when this command ends:")
+        dashboard = ("--dashboard", redacted(command.dashboard))
+        report.line(f"    {command_line('python', '-m', 'pipeline', 'status', name, '--follow', *dashboard)}")
+        report.line(f"    {command_line('python', '-m', 'pipeline', 'stop', name, *dashboard)}")
+        return {"submission": name, "status": "PENDING"} if command.detach else followed(client, name)
+
+
+def stop(command: Stop) -> Mapping[str, Any]:
+    """Stop a flow that was sent to a cluster.
+
+    Raises:
+        Unschedulable: no cluster answers there.
+        SubmissionNotFound: it has none of that name.
+    """
+    with answering(command.dashboard) as client:
+        require(client, command.submission)
+        client.stop_job(command.submission)
+    report.line(f"{command.submission} is being stopped; sent again, the flow goes on after its last finished phase")
+    return {"submission": command.submission, "status": "STOPPING"}
+
+
+def status(command: Status) -> Mapping[str, Any]:
+    """Show one flow that was sent to a cluster, or a table of all.
+
+    Raises:
+        Unschedulable: no cluster answers there.
+        SubmissionNotFound: it has none of that name.
+        SubmissionFailed: the one that was followed has failed.
+    """
+    with answering(command.dashboard) as client:
+        if not command.submission:
+            jobs = sorted(client.list_jobs(), key=lambda each: each.start_time or 0)
+            rows = [{"submission": job.submission_id, "status": job.status.value, "entrypoint": job.entrypoint} for job in jobs]
+            report.table("submissions", ["submission", "status", "entrypoint"], [list(row.values()) for row in rows])
+            return {"submissions": rows}
+        info = require(client, command.submission)
+        if command.follow:
+            return followed(client, command.submission)
+    report.line(f"{command.submission} is {info.status.value.lower()}: {info.message.strip().splitlines()[0]}")
+    return {"submission": command.submission, "status": info.status.value, "message": info.message}
+
+
+def require(client: JobSubmissionClient, name: str) -> Any:
+    """Look up what is known of a submission.
+
+    Raises:
+        SubmissionNotFound: there is none of that name.
     """
     try:
-        return client.get_job_info(job)
+        return client.get_job_info(name)
     except RuntimeError as error:
         if "404" in str(error) or "does not exist" in str(error):
-            raise MapNotFound(f"the cluster has no job {job}; see python -m pipeline status") from error
+            raise SubmissionNotFound(f"the cluster has no submission {name}; see python -m pipeline status") from error
         raise
 
 
-def followed(client: JobSubmissionClient, job: str) -> dict[str, Any]:
-    """Print the job's log to its end.
+def followed(client: JobSubmissionClient, name: str) -> Mapping[str, Any]:
+    """Print the log of a submission to its end.
 
     Raises:
-        TrainingFailed: it has failed.
+        SubmissionFailed: the flow has failed there.
     """
 
     async def tail() -> None:
-        async for text in client.tail_job_logs(job):
+        async for text in client.tail_job_logs(name):
             report.raw(text)
 
     asyncio.run(tail())
-    info = client.get_job_info(job)
+    info = client.get_job_info(name)
     if info.status == JobStatus.FAILED:
         reason = info.message.partition(", last available logs")[0].strip().splitlines()[0]
-        raise TrainingFailed(f"{job} has failed: {reason}. What it has finished is in the store.")
-    report.line(f"{job} is {info.status.value.lower()}")
-    return {"job": job, "status": info.status.value}
+        raise SubmissionFailed(f"{name} has failed: {reason}. What it has finished is in the store.")
+    report.line(f"{name} is {info.status.value.lower()}")
+    return {"submission": name, "status": info.status.value}

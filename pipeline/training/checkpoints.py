@@ -41,7 +41,7 @@ class Checkpoints(Protocol):
 
 
 class OfRay:
-    """Ray Train's: a barrier over the workers, kept where `cluster.storage` says; the driver forgets them with their job.
+    """Ray Train's: a barrier over the workers, kept where `store.checkpoints` says; the driver forgets them with their job.
 
     Args:
         publisher: of the worker that writes; None on all others.
@@ -116,7 +116,7 @@ class OfFiles:
         except Exception as error:  # each file system has its own
             if not self._has_warned:
                 logger.warning(
-                    "no mid-phase checkpoint can be kept at %s (cluster.storage): %s. Training goes on; if it is interrupted, "
+                    "no mid-phase checkpoint can be kept at %s (store.checkpoints): %s. Training goes on; if it is interrupted, "
                     "phase %d begins again from its first step.",
                     redacted(uri),
                     places.said(error),

@@ -88,14 +88,14 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
         tracking_uri=uri,
         checkpoint_every=cluster.checkpoint_every,
         num_threads=cluster.cpus_per_worker,
-        storage=clusters.storage(cluster) if local else None,
+        storage=clusters.checkpoints(cluster) if local else None,
         data=clusters.data(cluster),
         node_id=None if local or not uri.startswith("sqlite:///") else ray.get_runtime_context().get_node_id(),
         num_microbatches=cluster.num_microbatches,
         channels_last=cluster.channels_last,
         compile=cluster.compile,
     )
-    storage_filesystem, storage_path = filesystem(clusters.storage(cluster))
+    storage_filesystem, storage_path = filesystem(clusters.checkpoints(cluster))
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"job": job},
@@ -221,7 +221,7 @@ def answers(address: str) -> bool:
 
 def forget_checkpoints(name: str, cluster: Cluster) -> None:
     """Remove the checkpoints of a job whose phases are all published."""
-    storage_filesystem, path = filesystem(clusters.storage(cluster))
+    storage_filesystem, path = filesystem(clusters.checkpoints(cluster))
     if storage_filesystem is None:
         shutil.rmtree(Path(path) / name, ignore_errors=True)
     else:

@@ -78,7 +78,7 @@ def train_loop(config: Mapping[str, Job]) -> dict[str, Any]:
     ranks = ranks_of(local=job.local)
     if job.node_id and job.node_id != ray.get_runtime_context().get_node_id():
         raise Unusable(
-            "cluster.tracking_uri must be http(s)://... : this worker is on another node than the driver, "
+            "store.tracking_uri must be http(s)://... : this worker is on another node than the driver, "
             "whose sqlite file it cannot see"
         )
     threads_before = torch.get_num_threads()

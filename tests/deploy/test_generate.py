@@ -35,7 +35,7 @@ def samples_of(folder: Path) -> np.ndarray:
 def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: Store, tmp_path: Path) -> None:
     two, one = tmp_path / "two", tmp_path / "one"
     command = ["generate", "moons@candidate", "--num-samples", "1000000"]
-    assert main([*command, "--to", str(two), "--workers", "2"]) == 0
+    assert main([*command, "--to", str(two), "--cluster.num-workers", "2"]) == 0
     samples = samples_of(two)
     assert samples.shape == (1_000_000, 2)
     assert np.isfinite(samples).all()
@@ -149,7 +149,7 @@ def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) ->
     ("flags", "parts"),
     [
         ("--num-samples 0", ("--num-samples must be at least 1", "0")),
-        ("--num-samples 5 --workers 0", ("--workers", "at least 1")),
+        ("--num-samples 5 --cluster.num-workers 0", ("cluster.num_workers must be", "at least 1")),
         ("--num-samples 5 --seed -1", ("--seed", "at least 0")),
         ("--num-samples 5 --phase -1", ("--phase", "at least 0")),
         ("--num-samples 5 --seed 9223372036854775808", ("--seed", "at most 9223372036854775807")),

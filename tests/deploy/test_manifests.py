@@ -81,11 +81,11 @@ def command_of(text: str) -> list[str]:
 def test_commands_of_jobs_are_ones_that_exist(name: str) -> None:
     package, *arguments = command_of(RAY[name]["spec"]["entrypoint"])
     if package == "pipeline":
-        command = cli.parse(arguments)
+        command = cli.PROGRAM.read(arguments)
         assert command.cluster.address == "auto"
     else:
-        command, axes = tune_cli.parse(arguments)
-        assert {axis.name for axis in axes} == {"jko.h", "jko.divergence"}
+        command = tune_cli.PROGRAM.read(arguments)
+        assert {axis.name for axis in command.axes} == {"jko.h", "jko.divergence"}
     workers = [group for group in ray_cluster(RAY[name])["workerGroupSpecs"] if "gpu" in group["groupName"]]
     assert sum(group["maxReplicas"] for group in workers) >= command.cluster.num_workers
     cpus = {group["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] for group in workers}
@@ -139,10 +139,10 @@ def test_the_first_lines_of_the_cluster_say_commands_that_exist() -> None:
     text = (ROOT / "ray_cluster.yaml").read_text()
     (line,) = re.findall(r"python -m pipeline (submit .*)$", text, re.MULTILINE)
     arguments = shlex.split(line)
-    command = cli.parse(arguments)
+    command = cli.PROGRAM.read(arguments)
     assert isinstance(command, Submit)
     assert command.cluster.use_gpu
-    sent = shlex.split(entrypoint(arguments))
+    sent = shlex.split(entrypoint(command.words))
     assert sent[:5] == ["python", "-m", "pipeline", "run", "cifar10_large"]
-    assert "--address" not in sent
-    assert cli.parse(sent[3:]).cluster.address == "auto"
+    assert "--dashboard" not in sent
+    assert cli.PROGRAM.read(sent[3:]).cluster.address == "auto"

@@ -42,7 +42,7 @@ def files_of(home: Path, name: str) -> list[Path]:
 def result_of(tmp_path: Path, *arguments: str) -> dict:
     path = tmp_path / "result.json"
     quick = QUICK if arguments[0] in ("register", "promote") else []
-    assert main([*arguments, *quick, "--store.json", str(path)]) == 0
+    assert main([*arguments, *quick, "--json", str(path)]) == 0
     return json.loads(path.read_text())
 
 
@@ -328,5 +328,5 @@ def test_ctrl_c_ends_a_command_without_a_trace(home: Path, monkeypatch: pytest.M
     def interrupted(command: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deploy.commands.execute", interrupted)
+    monkeypatch.setattr("deploy.actions.rolled_back", interrupted)
     assert main(["rollback", "moons"]) == 130

@@ -27,7 +27,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deploy.access import is_loopback, token_of
 from deploy.cli import main
-from deploy.models import Models, Order, blocks, draw
+from deploy.models import Draw, Models, blocks, draw
 from deploy.web import wire
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -76,7 +76,7 @@ def test_any_phase_can_be_drawn_from_with_the_same_x(service: Service, monkeypat
     store = Store(clusters.tracking_uri(Cluster()))
     last = Models(store.uri, "moons", "1").current.lineage.phase_run_ids
     for k, run_id in enumerate(last):
-        expected = draw(load_generator(store, store.resolve(run_id)), Order(20, 3))
+        expected = draw(load_generator(store, store.resolve(run_id)), Draw(20, 3))
         np.testing.assert_array_equal(service.samples(num_samples=20, seed=3, phase=k), expected)
 
 
@@ -276,9 +276,9 @@ def test_a_sample_has_the_same_digits_however_many_follow(store: Store) -> None:
     assert list(blocks(40)) == [slice(0, 8), slice(8, 16), slice(16, 32), slice(32, 64)]
     assert [part.stop - part.start for part in blocks(50_000)] == [8, *(2**i for i in range(3, 15)), 16_384, 16_384]
     generator = load_generator(store, train(tiny(), store)[-1].ref)
-    long = draw(generator, Order(40_000, 1))
+    long = draw(generator, Draw(40_000, 1))
     for n in (1, 3, 8, 9, 20, 28, 1000, 17_001):
-        np.testing.assert_array_equal(long[:n], draw(generator, Order(n, 1)))
+        np.testing.assert_array_equal(long[:n], draw(generator, Draw(n, 1)))
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_the_accept_header_chooses_the_format(accept: str, name: str | None) -> 
         ("--port 0", ("--port must be from 1 to 65535", "0")),
         ("--metrics-port 65536", ("--metrics-port must be from 1 to 65535", "65536")),
         ("--metrics-port 8000", ("--metrics-port must be another port than --port", "8000")),
-        ("--metrics-port 9 --address 127.0.0.1:6379", ("--metrics-port belongs to a Ray that is started here",)),
+        ("--metrics-port 9 --cluster.address 127.0.0.1:6379", ("--metrics-port belongs to a Ray that is started here",)),
         ("--hosts demo.example.org:80", ("--hosts must be a list of names", "demo.example.org:80")),
         ("--hosts demo,,other", ("--hosts must be a list of names", "''")),
         ("--hosts http://demo", ("--hosts must be a list of names", "http://demo")),
@@ -368,12 +368,12 @@ def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: py
 def test_a_model_from_images_to_images_finds_its_source_where_the_service_is_told(store: Store, tmp_path: Path) -> None:
     sets.prepared("mnist", sets.mnist(tmp_path / "mnist"), tmp_path)
     sets.prepared("emnist_letters", sets.emnist(tmp_path / "letters"), tmp_path)
-    flags = ["--jko.num-phases=1", "--training.num-steps=2", "--training.batch-size=4", f"--cluster.data={tmp_path}"]
-    command = cli.parse(["run", "emnist_to_mnist", *flags])
+    flags = ["--jko.num-phases=1", "--training.num-steps=2", "--training.batch-size=4", f"--store.data={tmp_path}"]
+    command = cli.PROGRAM.read(["run", "emnist_to_mnist", *flags])
     assert isinstance(command, cli.Run)
-    (result,) = train(cli.recipe_of(command), store, command.cluster)
+    (result,) = train(command.resolved(), store, command.cluster)
     assert main(["register", result.ref.run_id, "--name", "letters", f"--store.data={tmp_path}", *QUICK]) == 0
     models = Models(store.uri, "letters", "1", str(tmp_path))
-    assert draw(models.current.last, Order(16, 0)).shape == (16, 1, 28, 28)
+    assert draw(models.current.last, Draw(16, 0)).shape == (16, 1, 28, 28)
     with pytest.raises(FlowError, match="emnist_letters"):
         Models(store.uri, "letters", "1", str(tmp_path / "elsewhere"))

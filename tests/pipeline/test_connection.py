@@ -10,7 +10,7 @@ from ray._private import services
 from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster, validate
-from pipeline.command.program import exit_code
+from pipeline.command.process import exit_code
 from pipeline.errors import Unschedulable
 
 
@@ -79,14 +79,19 @@ def test_an_address_that_a_cluster_can_have_is_taken(address: str) -> None:
 def test_workers_hear_of_the_driver_s_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their own, a relative one would be another."""
     monkeypatch.chdir(tmp_path)
-    for name, value in {"HOME": "home", "DATA": "sets", "STORAGE": "s3://bucket/runs", "TRACKING_URI": "sqlite:///x.db"}.items():
+    for name, value in {
+        "HOME": "home",
+        "DATA": "sets",
+        "CHECKPOINTS": "s3://bucket/runs",
+        "TRACKING_URI": "sqlite:///x.db",
+    }.items():
         monkeypatch.setenv(f"SJKO_{name}", value)
     assert clusters.variables() == {
         "SJKO_HOME": f"{tmp_path}/home",
         "SJKO_DATA": f"{tmp_path}/sets",
-        "SJKO_STORAGE": "s3://bucket/runs",
+        "SJKO_CHECKPOINTS": "s3://bucket/runs",
         "SJKO_TRACKING_URI": f"sqlite:///{tmp_path}/x.db",
     }
-    for name in ("SJKO_DATA", "SJKO_STORAGE", "SJKO_TRACKING_URI"):
+    for name in ("SJKO_DATA", "SJKO_CHECKPOINTS", "SJKO_TRACKING_URI"):
         monkeypatch.delenv(name)
     assert clusters.variables() == {"SJKO_HOME": f"{tmp_path}/home"}

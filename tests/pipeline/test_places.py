@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from deploy import cli as deploy
 from pipeline import places
-from pipeline.cluster import Cluster, data, home, storage, tracking_uri, validate
+from pipeline.cluster import Cluster, checkpoints, data, home, tracking_uri, validate
 from pipeline.command import cli
 from pipeline.files import write_json
 from pipeline.places import Database, Place
@@ -27,8 +27,9 @@ from pipeline.recipe import Recipe
 from pipeline.store.phases import Store
 from pipeline.store.runs import local_path
 from tune import cli as tune
-from tune.records import Search
-from tune.search import opened
+from tune.definition import Search
+from tune.flags import optuna_url
+from tune.search import study_of
 
 Reader = Callable[[str, str], str | Path]
 
@@ -234,7 +235,7 @@ def test_mlflow_keeps_to_a_home_of_any_name(name: str, here: Path, migrated: Pat
 def test_optuna_keeps_to_a_home_of_any_name(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SJKO_HOME", name)
     home().mkdir()
-    with opened(Search("s", Recipe(), (), 1), tune.storage_url(None), create=True):
+    with study_of(Search("s", Recipe(), (), 1), optuna_url(None), create=True):
         pass
     assert [path.relative_to(here) for path in here.rglob("*")] == [Path(name), Path(name, "optuna.db")]
 
@@ -264,15 +265,15 @@ def test_a_command_s_places_are_read_by_the_types_of_their_flags(here: Path) -> 
 COMMANDS = {
     "list --json=": "--json must not be empty",
     "list --json s3://bucket/x": "--json must be a path of this machine",
-    "list --cluster.tracking-uri mlflow:5000": "cluster.tracking_uri must start with",
-    "run moons --cluster.data memory://x": "cluster.data must be",
-    "run moons --cluster.storage s3://": "cluster.storage must be",
+    "list --store.tracking-uri mlflow:5000": "store.tracking_uri must start with",
+    "run moons --store.data memory://x": "store.data must be",
+    "run moons --store.checkpoints s3://": "store.checkpoints must be",
     "run s3://bucket/x.yaml": "RECIPE must be a path of this machine",
     "evaluate abcdefgh --weights memory://x": "--weights must be",
     "prepare mnist --from  --to x": "--from must not be empty",
     "prepare mnist --from . --to s3:///x": "--to must be",
     "prepare mnist --from . --to memory://x": "--to must be",
-    "status --address head:8265": "--address must start with one of http://, https://, not 'head:8265': write http://head:8265",
+    "status --dashboard head:8265": "--dashboard must start with one of http://, https://, not 'head:8265': write http://head:8265",
 }
 
 
@@ -300,10 +301,10 @@ def test_deploy_refuses_in_one_line(flags: list[str], says: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("run moons --storage sqlite:///:memory:", "--storage must be"),
-        ("show moons --where.storage sqlite:///x?y", "where.storage must be"),
+        ("run moons --store.optuna sqlite:///:memory:", "store.optuna must be"),
+        ("resume moons --store.optuna sqlite:///x?y", "store.optuna must be"),
         ("best moons --to s3://bucket/x.yaml", "--to must be a path of this machine"),
-        ("resume moons --where.tracking-uri http://[::1", "where.tracking_uri must be"),
+        ("resume moons --store.tracking-uri http://[::1", "store.tracking_uri must be"),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -311,7 +312,7 @@ def test_tune_refuses_in_one_line(words: str, says: str, capsys: pytest.CaptureF
     assert_refused(tune.main(words.split()), says, capsys)
 
 
-@pytest.mark.parametrize("variable", ["SJKO_HOME", "SJKO_DATA", "SJKO_STORAGE", "SJKO_TRACKING_URI", "SJKO_OPTUNA_STORAGE"])
+@pytest.mark.parametrize("variable", ["SJKO_HOME", "SJKO_DATA", "SJKO_CHECKPOINTS", "SJKO_TRACKING_URI", "SJKO_OPTUNA_STORAGE"])
 @pytest.mark.parametrize("value", ["", "memory://x", "$UNSET/x"])
 @pytest.mark.usefixtures("here")
 def test_variables_are_read_as_flags_are(
@@ -333,10 +334,10 @@ def test_fields_and_variables_of_a_cluster_are_absolute(here: Path, monkeypatch:
     monkeypatch.setenv("SJKO_DATA", "sets")
     assert home() == here.parent / "me" / "sjko"
     assert data(Cluster()) == str(here / "sets")
-    assert storage(Cluster()) == str(here.parent / "me" / "sjko" / "checkpoints")
-    cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", storage="s3://bucket/runs/", data="file://sets")
+    assert checkpoints(Cluster()) == str(here.parent / "me" / "sjko" / "checkpoints")
+    cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", checkpoints="s3://bucket/runs/", data="file://sets")
     validate(cluster)
-    assert (tracking_uri(cluster), storage(cluster)) == (f"sqlite:///{here}/db/mlflow.db", "s3://bucket/runs")
+    assert (tracking_uri(cluster), checkpoints(cluster)) == (f"sqlite:///{here}/db/mlflow.db", "s3://bucket/runs")
     assert data(cluster) == str(here / "sets")
 
 

@@ -21,7 +21,7 @@ SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def parsed(*arguments: str) -> Recipe:
-    command = cli.parse(["run", *arguments])
+    command = cli.PROGRAM.read(["run", *arguments])
     assert isinstance(command, cli.Run)
     return Recipe(command.data, command.network, command.jko, command.training, command.seed)
 
@@ -113,11 +113,11 @@ MISTAKES = {
     "spiral": ("spiral is one word too many",),
     "--jko.num-phases 99999999999999999999": ("jko.num_phases", "at most 10000", "99999999999999999999"),
     "--jko.parametrization composed --network.z-dim 2": ("network.z_dim", "0 when", "2"),
-    "--cluster.tracking-uri foo://bar": ("cluster.tracking_uri", "start with", "foo://bar"),
-    "--cluster.tracking-uri sqlite:////tmp": ("cluster.tracking_uri", "sqlite:///FILE", "sqlite:////tmp"),
-    "--cluster.tracking-uri sqlite:///": ("cluster.tracking_uri", "sqlite:///FILE"),
+    "--store.tracking-uri foo://bar": ("store.tracking_uri", "start with", "foo://bar"),
+    "--store.tracking-uri sqlite:////tmp": ("store.tracking_uri", "sqlite:///FILE", "sqlite:////tmp"),
+    "--store.tracking-uri sqlite:///": ("store.tracking_uri", "sqlite:///FILE"),
     f"--json {'x' * 300}": ("File name too long",),
-    "--cluster.storage foo://bar/x": ("cluster.storage", "fsspec", "foo://bar/x"),
+    "--store.checkpoints foo://bar/x": ("store.checkpoints", "fsspec", "foo://bar/x"),
     "--json /": ("--json", "can be written", "/"),
     "--json /dev/null/x.json": ("--json", "can be written", "/dev/null/x.json"),
     "--seed -1": ("seed", "at least 0", "-1"),

@@ -13,8 +13,9 @@ from pipeline.store import claims
 from pipeline.store.phases import Store
 from tune import records, search, space
 from tune.cli import main
-from tune.records import NUMBER, Search
-from tune.watch import Watch
+from tune.definition import Search
+from tune.records import NUMBER
+from tune.shown.watch import Watch
 
 SEARCH = Search("s", Recipe(jko=Jko(num_phases=2)), (space.axis("h", ["0.1", "10"]),), 3)
 GONE = f"{claims.this_process().partition(':')[0]}:1:1.00"
@@ -91,7 +92,7 @@ def test_a_trial_has_one_number_in_lines_table_show_and_json_also_after_a_resume
     def proposer(study: object) -> search.Numbered:
         return search.Numbered(distributions, "best", "min", study_name="s", storage=study._storage)
 
-    with search.opened(SEARCH, storage, create=True) as study:
+    with search.study_of(SEARCH, storage, create=True) as study:
         assert search.last_number(study, 3) == 3
         before = proposer(study)
         assert [before.suggest(name)[NUMBER] for name in "abc"] == [1, 2, 3]
@@ -99,7 +100,7 @@ def test_a_trial_has_one_number_in_lines_table_show_and_json_also_after_a_resume
     opened_trial(store, run_id, 1, 0.7, 0.5, status="FINISHED")
     opened_trial(store, run_id, 2, 0.9)  # the third was killed before it opened its run
 
-    with search.opened(SEARCH, storage, create=False) as study:
+    with search.study_of(SEARCH, storage, create=False) as study:
         records.close_trials(store, run_id, "KILLED")
         assert search.propose_again(study) == 1
         assert search.last_number(study, 2) == 5

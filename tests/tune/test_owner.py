@@ -4,17 +4,18 @@ import threading
 
 import pytest
 
-from pipeline.errors import RecipeMismatch
+from pipeline.errors import SearchAtWork
 from pipeline.recipe import Recipe
 from pipeline.store import claims
 from pipeline.store.phases import Store
 from tune import records
-from tune.commands import require_idle
-from tune.records import Found, Search
+from tune.definition import Search
+from tune.driver import require_idle
+from tune.records import Stored
 
 
 @pytest.fixture
-def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Found:
+def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Stored:
     """A search whose driver runs, or ran, on another host."""
     monkeypatch.setattr(claims, "SECONDS_WITHOUT_BEAT", 3.0)
     records.create(store, Search("s", Recipe(), (), 1), "elsewhere:7:1.00")
@@ -24,7 +25,7 @@ def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Found:
 
 
 def test_a_driver_on_another_host_is_known_by_its_heartbeat(
-    store: Store, elsewhere: Found, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, elsewhere: Stored, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "SECONDS_BETWEEN_BEATS", 0.5)
     listening = threading.Event()
@@ -36,7 +37,7 @@ def test_a_driver_on_another_host_is_known_by_its_heartbeat(
     driver = threading.Thread(target=other_driver)
     driver.start()
     try:
-        with pytest.raises(RecipeMismatch, match="search s is at work in process 7 of elsewhere"):
+        with pytest.raises(SearchAtWork, match="search s is at work in process 7 of elsewhere"):
             require_idle(store, elsewhere, "s")
     finally:
         listening.set()
@@ -44,7 +45,7 @@ def test_a_driver_on_another_host_is_known_by_its_heartbeat(
     assert "listening 3 s for its driver on elsewhere" in capsys.readouterr().out
 
 
-def test_a_driver_without_heartbeat_is_dead(store: Store, elsewhere: Found) -> None:
+def test_a_driver_without_heartbeat_is_dead(store: Store, elsewhere: Stored) -> None:
     require_idle(store, elsewhere, "s")
 
 
@@ -52,5 +53,5 @@ def test_this_process_is_at_work(store: Store) -> None:
     records.create(store, Search("mine", Recipe(), (), 1), claims.this_process())
     found = records.find(store, "mine")
     assert found is not None
-    with pytest.raises(RecipeMismatch, match="at work"):
+    with pytest.raises(SearchAtWork, match="at work"):
         require_idle(store, found, "mine")

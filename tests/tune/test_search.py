@@ -106,7 +106,7 @@ def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_kill
 ) -> None:
     name, flags = "twins", ["--num-trials", "4", "--num-confirmed", "0", "--space.divergence", "jsd"]
     storage = new_database().replace("postgresql://", "postgresql+psycopg://")
-    command = [sys.executable, "-m", "tune", "run", recipe(tmp_path, 2000), "--name", name, *flags, "--storage", storage]
+    command = [sys.executable, "-m", "tune", "run", recipe(tmp_path, 2000), "--name", name, *flags, "--store.optuna", storage]
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(
             command, cwd=ROOT, env=command_environment(home), stdout=log, stderr=log, start_new_session=True
@@ -124,7 +124,7 @@ def test_equal_trials_at_once_train_each_phase_once_also_when_the_driver_is_kill
     before = {run.info.run_id for run in store.select(PHASES) if run.info.status == "FINISHED"}
     assert 1 <= len(before) < 3
     assert states(storage, name)["RUNNING"] == 2
-    result = searched(tmp_path, "resume", name, "--where.storage", storage)
+    result = searched(tmp_path, "resume", name, "--store.optuna", storage)
     assert len([trial for trial in result["trials"] if len(trial["values"]) == 3]) >= 1
     after = states(storage, name)
     assert (after["RUNNING"], after["WAITING"], after["COMPLETE"]) == (0, 0, 4)

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.command import cli
 from pipeline.recipe import Data, Network, Recipe
 from tune import space
-from tune.cli import check, main, parse
+from tune.cli import PROGRAM, main
 from tune.space import Axis, applied, axis, rebuilt, take_axes
 
 
@@ -36,12 +35,11 @@ def test_the_space_flags_are_taken_from_anywhere_and_the_rest_stays() -> None:
 
 
 def test_the_default_space_has_what_the_recipe_can_have() -> None:
-    _, axes = parse(["run", "moons"])
+    axes = PROGRAM.read(["run", "moons"]).axes
     assert [str(each) for each in axes] == ["jko.h from 0.1 to 10 (log)", "jko.divergence in kl, jsd, softplus"]
-    _, axes = parse(["run", "sjko_kl"])
+    axes = PROGRAM.read(["run", "sjko_kl"]).axes
     assert str(axes[1]) == "jko.divergence in kl"
-    command, axes = parse(["run", "moons", "--space.fit", "logistic", "conjugate", "--space.divergence", "kl", "jsd"])
-    check(command, axes)
+    assert PROGRAM.read(["run", "moons", "--space.fit", "logistic", "conjugate", "--space.divergence", "kl", "jsd"])
     assert axis("first_h", ["None", "0.1"]).choices == (None, 0.1)
     assert axis("h", ["1", "inf"]).choices == (1.0, math.inf)
 
@@ -101,7 +99,7 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
         ("--space.h 0.1 1 --space.h 1 2", ("--space.h must be given once",)),
         ("--space.h 0.1 1 --space.jko.h 1 2", ("name each field once",)),
         ("--num-trials 0", ("--num-trials must be at least 1, not 0",)),
-        ("--storage mysql://x", ("--storage must start with sqlite:///",)),
+        ("--store.optuna mysql://x", ("store.optuna must start with sqlite:///",)),
         ("--name ../x", ("--name must be letters",)),
         ("--jko.h -1", ("jko.h must be above 0",)),
     ],
@@ -115,9 +113,9 @@ def test_a_wrong_space_is_refused_in_one_line(flags: str, parts: tuple[str, ...]
 
 
 def test_kinds_of_networks_can_be_searched_each_with_its_own_defaults() -> None:
-    command, axes = parse(["run", "fashion_mnist", "--space.kind", "perceptron", "residual", "light"])
-    check(command, axes)
-    found = [applied(cli.recipe_of(command), axes, {"network.kind": kind}).network for kind in axes[0].choices]
+    command = PROGRAM.read(["run", "fashion_mnist", "--space.kind", "perceptron", "residual", "light"])
+    axes = command.axes
+    found = [applied(command.resolved(), axes, {"network.kind": kind}).network for kind in axes[0].choices]
     assert found == [
         Network(),
         Network(kind="residual", width=128, num_frequencies=0, z_dim=2),

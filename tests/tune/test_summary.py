@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.recipe import Recipe
 from tune import summary
-from tune.records import Search, Trial
+from tune.definition import Search, Trial
 from tune.space import axis
 from tune.summary import Finalist
 

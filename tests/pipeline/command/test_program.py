@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 from flows import ROOT, command_environment
+from programs import program
 from terminals import terminal
 
-from pipeline.command import program
 from pipeline.errors import Corrupt, Diverged, MapNotFound, RecipeMismatch, Unusable
 from pipeline.signals import STOPPING
 
 WORK = """
 import sys, time
 from pathlib import Path
-from pipeline.command import program, report
+from pipeline.command import report
+from programs import program
 end = Path(sys.argv[1])
 def work(_):
     try:
@@ -26,7 +27,7 @@ def work(_):
             time.sleep(3600)
     finally:
         end.touch()
-sys.exit(program.main(["x"], list, work, lambda _: "this goes on: [/b] caf\\u00e9"))
+sys.exit(program(work, "this goes on: [/b] caf\\u00e9").main(["work"]))
 """
 
 
@@ -86,14 +87,15 @@ def test_ctrl_c_while_something_is_first_drawn_takes_it_away(tmp_path: Path) -> 
     work = """
 import os, signal, sys
 from rich.text import Text
-from pipeline.command import program, report
+from pipeline.command import report
+from programs import program
 def draw():
     os.kill(os.getpid(), signal.SIGINT)
     return Text("at work")
 def work(_):
     with report.live(draw):
         print("never")
-sys.exit(program.main(["x"], list, work, lambda _: "this goes on"))
+sys.exit(program(work, "this goes on").main(["work"]))
 """
     with terminal(["-c", work], {**command_environment(tmp_path), "TERM": "xterm"}) as shown:
         assert shown.wait() == 130
@@ -114,7 +116,7 @@ def test_streams_that_a_shell_has_closed_are_nothing_and_no_file_takes_their_num
         "        subprocess.run(['sh', '-c', 'cat; echo printed; echo said >&2'], check=True)\n"
         "        file.write(str(file.fileno()).encode())\n"
     )
-    command = f"'{sys.executable}' -c 'from pipeline.command.program import start; start(\"works\")' '{tmp_path}/file' {closed}"
+    command = f"'{sys.executable}' -c 'from pipeline.command.process import start; start(\"works\")' '{tmp_path}/file' {closed}"
     environment = {**command_environment(tmp_path), "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     done = subprocess.run(["sh", "-c", command], check=False, cwd=ROOT, env=environment, capture_output=True, text=True, input="")
     assert done.returncode == 0, done.stderr
@@ -126,7 +128,7 @@ def test_streams_that_a_shell_has_closed_are_nothing_and_no_file_takes_their_num
 @pytest.mark.thorough
 def test_ctrl_c_while_a_program_is_imported_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    command = ["env", "--default-signal=INT", sys.executable, "-c", "from pipeline.command.program import start; start('slow')"]
+    command = ["env", "--default-signal=INT", sys.executable, "-c", "from pipeline.command.process import start; start('slow')"]
     environment = command_environment(tmp_path)
     environment["PYTHONPATH"] += f":{tmp_path}"
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
@@ -146,6 +148,6 @@ def test_errors_end_a_command_in_one_sentence_with_the_exit_code_of_their_kind(c
                 raise error
 
             before = {number: signal.getsignal(number) for number in STOPPING}
-            assert program.main(["x"], list, work, lambda _: "") == code
+            assert program(work).main(["work"]) == code
             assert capsys.readouterr().err == f"error: {error}\n"
             assert {number: signal.getsignal(number) for number in STOPPING} == before

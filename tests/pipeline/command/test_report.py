@@ -73,7 +73,7 @@ def test_a_printed_command_is_the_same_command_in_a_shell(word: str) -> None:
 
 def test_the_next_command_of_prepare_can_be_pasted() -> None:
     printed = next_command(Prepare("mnist", to="/data/my sets [v2]"), 28)
-    assert shlex.split(printed)[-2:] == ["--cluster.data", "/data/my sets [v2]"]
+    assert shlex.split(printed)[-2:] == ["--store.data", "/data/my sets [v2]"]
 
 
 def test_paths_with_brackets_are_printed_whole(
@@ -88,7 +88,7 @@ def test_paths_with_brackets_are_printed_whole(
     printed = capfd.readouterr().out
     assert "shots[/b]/pic [copy].png" in printed
     assert f"in {folder}/image_folder-8" in printed
-    assert f"--cluster.data '{folder}'" in printed
+    assert f"--store.data '{folder}'" in printed
 
     recipe = tmp_path / "my [v2].yaml"
     recipe.write_text("data: {target: moons}\nnetwork: {width: 8, depth: 1}\njko: {num_phases: 1}\ntraining: {num_steps: 4}\n")
@@ -103,7 +103,8 @@ def test_paths_with_brackets_are_printed_whole(
 
 DRAWING = r"""
 import sys
-from pipeline.command import program, report
+from pipeline.command import report
+from programs import program
 def work(_):
     with report.status("loading [b] caf\u00e9"):
         input()
@@ -115,7 +116,7 @@ def work(_):
         input()
     report.table("a table", ["name", "value"], [["caf\u00e9 \u6f22", 0.5], ["[red]x[/red]" + "y" * 100, "z"]])
     report.sentence("a sentence of many words " * 5)
-sys.exit(program.main(["x"], list, work, lambda _: ""))
+sys.exit(program(work).main(["work"]))
 """
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 

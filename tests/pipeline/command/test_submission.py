@@ -31,7 +31,7 @@ class Head:
     environment: dict[str, str]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pipeline", *arguments, "--address", self.address]
+        command = [sys.executable, "-m", "pipeline", *arguments, "--dashboard", self.address]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, **pipes)
 
@@ -80,7 +80,7 @@ def test_a_flow_is_sent_goes_on_without_its_client_and_is_followed_to_its_end(he
     followed = head.run("status", job, "--follow", "--json", str(tmp_path / "s.json"))
     assert followed.returncode == 0, followed.stdout + followed.stderr
     assert "phase   1" in followed.stdout
-    assert json.loads((tmp_path / "s.json").read_text()) == {"job": job, "status": "SUCCEEDED"}
+    assert json.loads((tmp_path / "s.json").read_text()) == {"submission": job, "status": "SUCCEEDED"}
     listed = head.run("status")
     assert job in listed.stdout
 
@@ -89,15 +89,15 @@ def test_a_flow_is_sent_goes_on_without_its_client_and_is_followed_to_its_end(he
 def test_a_job_goes_on_when_who_follows_it_is_stopped_and_can_be_stopped_itself(
     head: Head, kind: dict[str, str], number: signal.Signals
 ) -> None:
-    command = ["-m", "pipeline", "submit", "moons", *SMALL, "--training.num-steps=200000", "--address", head.address]
+    command = ["-m", "pipeline", "submit", "moons", *SMALL, "--training.num-steps=200000", "--dashboard", head.address]
     with terminal(command, head.environment | kind, 80) as shown:
         shown.read_until(lambda text: "moons: 2 phases, flow" in text, "the job's log")
         shown.process.kill(number)
         assert shown.wait() == 128 + number, shown.text()
     text = " ".join(shown.text().split())
-    assert text.endswith("interrupted: what the cluster was told to do goes on; python -m pipeline status shows its jobs")
+    assert text.endswith("interrupted: what the cluster was told to do goes on; python -m pipeline status shows it")
     assert not re.search("Traceback|Unclosed", text), text
-    job = re.findall(r"(moons-[0-9a-f]+) is a job of", text)[0]
+    job = re.findall(r"(moons-[0-9a-f]+) is with", text)[0]
     assert "is running" in head.run("status", job).stdout
     assert head.run("stop", job).returncode == 0
     deadline = time.monotonic() + 60
@@ -118,47 +118,47 @@ def test_mistakes_are_told_in_one_line(head: Head, tmp_path: Path) -> None:
     unknown = head.run("stop", "nonesuch")
     assert (unknown.returncode, unknown.stderr.strip()) == (
         2,
-        "error: the cluster has no job nonesuch; see python -m pipeline status",
+        "error: the cluster has no submission nonesuch; see python -m pipeline status",
     )
     (tmp_path / "token").write_text("f" * 32)
     stranger = Head(head.address, {**head.environment, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
     refused = stranger.run("status")
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"error: no Ray cluster answers at --address {head.address}")
+    assert refused.stderr.startswith(f"error: no Ray cluster answers at --dashboard {head.address}")
     assert "Traceback" not in refused.stderr
     nobody = Head(f"http://127.0.0.1:{services.free_port()}", head.environment).run("status")
     assert nobody.returncode == 1
-    assert "no Ray cluster answers at --address" in nobody.stderr
+    assert "no Ray cluster answers at --dashboard" in nobody.stderr
 
 
 def test_only_recipes_that_travel_can_be_sent(tmp_path: Path) -> None:
-    assert entrypoint(["submit", "pipeline/recipes/moons.yaml"]).startswith("python -m pipeline run pipeline/recipes/moons.yaml")
+    assert entrypoint(["pipeline/recipes/moons.yaml"]).startswith("python -m pipeline run pipeline/recipes/moons.yaml")
     for path in (tmp_path / "x.yaml", ROOT / ".venv" / "x.yaml", Path("../x.yaml")):
         with pytest.raises(Unusable, match="RECIPE must be in this repository"):
-            entrypoint(["submit", str(path)])
+            entrypoint([str(path)])
 
 
 def test_a_password_in_a_flag_is_not_sent_where_ray_would_show_it() -> None:
     with pytest.raises(Unusable, match="password that a flag has") as refused:
-        entrypoint(["submit", "moons", "--cluster.tracking-uri", "https://me:secret@mlflow"])
+        entrypoint(["moons", "--store.tracking-uri", "https://me:secret@mlflow"])
     assert "secret" not in str(refused.value)
-    assert "secret" not in entrypoint(["submit", "moons", "--address", "http://me:secret@head:8265"])
+    assert "secret" not in entrypoint(["moons", "--dashboard", "http://me:secret@head:8265"])
 
 
 def test_flags_of_the_client_stay_with_it() -> None:
-    sent = entrypoint(["submit", "moons", "--address", "http://x", "--jko.h", "0.5", "--detach", "--json=a.json", "--seed", "1"])
+    sent = entrypoint(["moons", "--dashboard", "http://x", "--jko.h", "0.5", "--detach", "--json=a.json", "--seed", "1"])
     assert sent == "python -m pipeline run moons --jko.h 0.5 --seed 1 --cluster.address auto"
 
 
-@pytest.mark.parametrize("flags", ["--detach", "--detach=false", "--no-detach", "--address http://x --detach true"])
+@pytest.mark.parametrize("flags", ["--detach", "--detach=false", "--no-detach", "--dashboard http://x --detach true"])
 def test_whatever_way_the_client_is_told_the_job_is_the_same(flags: str) -> None:
-    sent = entrypoint(["submit", "moons", *flags.split(), "--data.no-standardise"])
+    sent = entrypoint(["moons", *flags.split(), "--data.no-standardise"])
     assert sent == "python -m pipeline run moons --data.no-standardise --cluster.address auto"
 
 
-@pytest.mark.parametrize("flag", ["--cluster.data", "--cluster.storage"])
+@pytest.mark.parametrize("flag", ["--store.data", "--store.checkpoints"])
 def test_a_folder_relative_to_the_client_is_not_sent_to_the_nodes(flag: str) -> None:
     with pytest.raises(Unusable, match=f"{flag[2:]} must be a URL, or an absolute path of the cluster's nodes, not sets"):
-        entrypoint(["submit", "moons", flag, "sets"])
+        entrypoint(["moons", flag, "sets"])
     for there in ("/mnt/sets", "~/sets", "s3://bucket/sets"):
-        assert there in entrypoint(["submit", "moons", flag, there])
+        assert there in entrypoint(["moons", flag, there])

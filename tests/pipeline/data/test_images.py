@@ -388,7 +388,7 @@ def test_images_flow_to_images_of_their_shape(where: Path) -> None:
 def test_a_set_that_was_not_prepared_is_one_line_with_the_place_and_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--data.target", "celeba_hq", "--data.size", "64", "--cluster.data", str(tmp_path / "sets")]
+    flags = ["--data.target", "celeba_hq", "--data.size", "64", "--store.data", str(tmp_path / "sets")]
     assert cli.main(["run", "fashion_mnist", *flags]) == 2
     error = capsys.readouterr().err
     assert f"{tmp_path / 'sets'}/celeba_hq-64 holds no prepared images" in error
@@ -464,7 +464,7 @@ MISTAKES = {
     "--data.target mnist --data.digest abc": ("data.digest", "64 hexadecimal digits", "abc"),
     f"--data.target mnist --data.source-digest {'a' * 64}": ("data.source_digest", "left out for data.source normal"),
     "--data.target fashion_mnist --data.streamed": ("data.streamed", "false for data.target fashion_mnist"),
-    "--cluster.data foo://x": ("cluster.data", "fsspec", "foo://x"),
+    "--store.data foo://x": ("store.data", "fsspec", "foo://x"),
     "--cluster.max-cached-gb -1": ("cluster.max_cached_gb", "at least 0", "-1.0"),
 }
 

@@ -166,7 +166,7 @@ def test_images_of_every_kind_become_rgb_squares_and_bad_ones_are_listed(
     assert "1 x transparent, laid over white: rgba.png" in printed
     assert "1 x CMYK, made RGB without its colour profile: cmyk.jpg" in printed
     assert result["digest"] in printed
-    assert f"--cluster.data {tmp_path / 'to'}" in printed
+    assert f"--store.data {tmp_path / 'to'}" in printed
 
     found = sets.open_set("image_folder", tmp_path / "to", 16)
     originals = sets.plan("image_folder", folder, tmp_path / "to", 16).originals.splits

@@ -26,9 +26,9 @@ from pipeline.store.phases import Store
 
 
 def shortened(name: str) -> Recipe:
-    command = cli.parse(["run", name])
+    command = cli.PROGRAM.read(["run", name])
     assert isinstance(command, cli.Run)
-    recipe = cli.recipe_of(command)
+    recipe = command.resolved()
     jko = replace(recipe.jko, num_phases=min(2, recipe.jko.num_phases))
     return replace(recipe, jko=jko, training=replace(recipe.training, num_steps=3, batch_size=8))
 
@@ -178,9 +178,9 @@ def test_a_whole_run_writes_json_pictures_and_their_artifacts(
 @pytest.mark.real
 def test_two_phases_of_the_shipped_recipe_bring_both_rings_near_the_floor(store: Store) -> None:
     """The promise of `make run` at a third of its length: 1.5 x floor after all six phases, 1.1 in practice after two."""
-    command = cli.parse(["run", "two_circles", "--jko.num-phases", "2"])
+    command = cli.PROGRAM.read(["run", "two_circles", "--jko.num-phases", "2"])
     assert isinstance(command, cli.Run)
-    results = train(cli.recipe_of(command), store)
+    results = train(command.resolved(), store)
     metrics = measured.evaluate(load_generator(store, results[-1].ref))
     assert metrics["w2"] <= 1.5 * metrics["w2_floor"]
     assert metrics["modes_covered"] == metrics["modes"] == 2

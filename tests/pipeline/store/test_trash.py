@@ -21,6 +21,7 @@ from pipeline.store import claims
 from pipeline.store.phases import Store
 from tune import cli as tune_cli
 from tune import records, space
+from tune.definition import Search
 
 FLOW = ["run", "moons", "--jko.num-phases=1", "--training.num-steps=5", "--training.batch-size=16"]
 COMMANDS = {
@@ -230,7 +231,7 @@ def test_of_two_drivers_of_a_flow_the_one_that_lives_is_seen(store: Store, monke
 
 def search_with_a_result(store: Store) -> str:
     """The run of a search `s` of one trial that has ended."""
-    search = records.Search("s", Recipe(), (space.axis("h", ["0.1", "10"]),), 1)
+    search = Search("s", Recipe(), (space.axis("h", ["0.1", "10"]),), 1)
     run_id = records.create(store, search, claims.this_process())
     trial_run_id = records.open_trial(store, search, run_id, 1, {"jko.h": 1.0})
     records.log_phase(store, trial_run_id, 0, "f" * 32, {"w2": 0.5, "seconds": 1.0})

@@ -115,7 +115,7 @@ def test_nodes_come_for_a_flow_and_go_when_it_has_ended(scaling: Scaling, mlflow
     workers = ["--cluster.num-workers=2", "--cluster.phases-per-job=2", f"--cluster.address={scaling.address}"]
     with scaling.counted(counts):
         until(lambda: counts.read_text().splitlines()[-1:] == ["0"])
-        where = [f"--cluster.tracking-uri={mlflow_server}", f"--json={tmp_path}/run.json"]
+        where = [f"--store.tracking-uri={mlflow_server}", f"--json={tmp_path}/run.json"]
         command = [sys.executable, "-m", "pipeline", "run", "moons", *flags, *workers, *where]
         driver = subprocess.run(
             command, cwd=ROOT, env=scaling.environment, capture_output=True, text=True, timeout=200, check=False

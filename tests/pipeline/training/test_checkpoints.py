@@ -123,7 +123,7 @@ def test_a_phase_that_is_cut_and_goes_on_equals_one_that_is_not(
 ) -> None:
     place = tmp_path / "elsewhere"
     recipe = tiny(num_phases=2, num_steps=25, **changes)
-    cluster = Cluster(checkpoint_every=EVERY, storage=str(place) if storage == "path" else place.as_uri())
+    cluster = Cluster(checkpoint_every=EVERY, checkpoints=str(place) if storage == "path" else place.as_uri())
     train_until(23, recipe, store, cluster, monkeypatch=monkeypatch, k=1)
     (file,) = place.rglob("*.checkpoint")
     assert file.stem == phases_of(recipe)[1].fingerprint
@@ -171,7 +171,7 @@ def test_a_place_that_cannot_be_written_is_a_warning_and_no_end(
     store: Store, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "local").write_text("a file where a folder should go")
-    cluster = Cluster(checkpoint_every=EVERY, storage=str(tmp_path))
+    cluster = Cluster(checkpoint_every=EVERY, checkpoints=str(tmp_path))
     (result,) = train(tiny(num_phases=1, num_steps=25), store, cluster)
     assert caplog.text.count("no mid-phase checkpoint can be kept at") == 1
     assert store.find(result.phase) is not None

@@ -217,5 +217,5 @@ def second_phases(mlflow_server: str) -> list[Run]:
 
 def test_a_file_is_no_store_for_several_nodes(nodes: Nodes, store: Store) -> None:
     nodes.add_node(num_cpus=1)
-    with pytest.raises(Unusable, match=r"cluster.tracking_uri must be http\(s\)"):
+    with pytest.raises(Unusable, match=r"store.tracking_uri must be http\(s\)"):
         train(tiny(), store, Cluster(num_workers=1, address=nodes.address))

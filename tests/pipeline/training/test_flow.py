@@ -232,9 +232,9 @@ def test_a_driver_killed_without_a_word_does_not_hold_its_claim(home: Path, stor
         time.sleep(0.2)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
-    command = cli.parse(arguments)
+    command = cli.PROGRAM.read(arguments)
     assert isinstance(command, cli.Run)
-    (phase,) = phases_of(cli.recipe_of(command))
+    (phase,) = phases_of(command.resolved())
     run_id = claims.try_claim(store, phase, store.flows()[0].info.run_id, claims.Drivers())
     assert run_id is not None
     assert sorted(run.info.status for run in store.runs_of(phase.fingerprint)) == ["KILLED", "RUNNING"]
@@ -255,11 +255,11 @@ def test_a_flow_that_is_wholly_in_the_store_never_starts_ray(store: Store, monke
 def test_paths_are_absolute_whatever_the_user_wrote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SJKO_HOME", "here")
-    cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", storage="runs")
+    cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", checkpoints="runs")
     assert clusters.home() == tmp_path / "here"
     assert clusters.tracking_uri(cluster) == f"sqlite:///{tmp_path}/db/mlflow.db"
-    assert clusters.storage(cluster) == str(tmp_path / "runs")
-    assert clusters.storage(Cluster(storage="s3://bucket/runs")) == "s3://bucket/runs"
+    assert clusters.checkpoints(cluster) == str(tmp_path / "runs")
+    assert clusters.checkpoints(Cluster(checkpoints="s3://bucket/runs")) == "s3://bucket/runs"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
@@ -295,7 +295,7 @@ def test_a_home_that_was_moved_is_refused_and_moved_back_is_whole(store: Store, 
 def test_a_database_that_is_none_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"these are no pages of a database " * 100)
-    assert cli.main(["list", "--cluster.tracking-uri", f"sqlite:///{path}"]) == 1
+    assert cli.main(["list", "--store.tracking-uri", f"sqlite:///{path}"]) == 1
     error = capsys.readouterr().err
     assert "error: " in error
     assert "cannot be read as MLflow's database" in error

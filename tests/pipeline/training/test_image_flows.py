@@ -48,9 +48,9 @@ WIDTHS = {"large": 16, "large_256": 4}
 
 
 def shipped(name: str) -> Recipe:
-    command = cli.parse(["run", name])
+    command = cli.PROGRAM.read(["run", name])
     assert isinstance(command, cli.Run)
-    return cli.recipe_of(command)
+    return command.resolved()
 
 
 def shortened(name: str, **training: object) -> Recipe:

@@ -102,7 +102,7 @@ def test_a_store_that_is_absent_is_one_sentence_without_its_password(
     monkeypatch.setenv("SJKO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     address = f"127.0.0.1:{services.free_port()}"
-    assert cli.main(["run", "moons", "--cluster.tracking-uri", f"http://someone:{PASSWORD}@{address}"]) == 1
+    assert cli.main(["run", "moons", "--store.tracking-uri", f"http://someone:{PASSWORD}@{address}"]) == 1
     printed = capsys.readouterr()
     assert PASSWORD not in printed.out + printed.err
     assert f"MLflow at http://{address} does not answer" in printed.err
@@ -112,7 +112,7 @@ def test_a_store_that_is_absent_is_one_sentence_without_its_password(
 @pytest.mark.real
 def test_a_flow_runs_through_mlflow_on_postgresql_and_s3(servers: Servers, tmp_path: Path) -> None:
     storage = f"s3://{servers.bucket_name}/runs"
-    flags = f"--cluster.num-workers 2 --cluster.phases-per-job 2 --cluster.checkpoint-every 20 --cluster.storage {storage}"
+    flags = f"--cluster.num-workers 2 --cluster.phases-per-job 2 --cluster.checkpoint-every 20 --store.checkpoints {storage}"
     run = ["run", "moons", *SMALL, "--seed", "1", *flags.split(), "--json", str(tmp_path / "run.json")]
     before = servers.keys()
     there = servers.pipeline(tmp_path / "home", *run)
@@ -135,8 +135,8 @@ def test_two_flows_and_a_search_at_once_train_no_phase_twice_and_the_best_is_ser
 ) -> None:
     flow = ["run", "moons", *SMALL, "--seed", "7"]
     search = ["run", "moons", *SMALL, "--seed", "7", "--name", "s", "--num-trials", "3", "--num-confirmed", "0"]
-    space = ["--space.divergence", "softplus", "jsd", "--storage", new_database(), "--json", str(tmp_path / "search.json")]
-    with_password = ["--cluster.tracking-uri", servers.url.replace("//", f"//someone:{PASSWORD}@")]
+    space = ["--space.divergence", "softplus", "jsd", "--store.optuna", new_database(), "--json", str(tmp_path / "search.json")]
+    with_password = ["--store.tracking-uri", servers.url.replace("//", f"//someone:{PASSWORD}@")]
     every = [
         servers.start(tmp_path / "a", "pipeline", *flow, "--json", str(tmp_path / "a.json"), *with_password),
         servers.start(tmp_path / "b", "pipeline", *flow, "--json", str(tmp_path / "b.json")),

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from tune.records import Search, Trial
+from tune.definition import Search, Trial
 from tune.summary import pareto
 
 

@@ -1,4 +1,4 @@
-"""The commands behind `python -m deploy`, after their arguments have been parsed."""
+"""The commands of `python -m deploy`, after their arguments have been read."""
 
 import os
 from collections.abc import Mapping
@@ -11,69 +11,65 @@ from deploy.rules import Rule
 from deploy.versions.promotion import promote, rollback
 from deploy.versions.registry import Registry
 from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
+from pipeline.cluster import Cluster, Stores
 from pipeline.command import report
+from pipeline.command.listing import open_store
 from pipeline.files import write_json
 from pipeline.generator import load_generator
 from pipeline.provenance import redacted
-from pipeline.store.phases import Store
 from pipeline.words import command_line
 
 
-def execute(command: Any) -> None:
-    """Do what a parsed command says, and say what was done."""
-    store = Store(clusters.tracking_uri(Cluster(tracking_uri=command.store.tracking_uri)))
-    where = clusters.data(Cluster(data=command.store.data))
-    registry = Registry(store, where)
-    match command:
-        case flags.Register():
-            result = register(registry, store, command)
-        case flags.Promote():
-            result = promoted(registry, command)
-        case flags.Rollback():
-            current, before = rollback(registry, command.name, command.alias)
-            report.line(
-                f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}"
-            )
-            result = {"version": before.number, "instead_of": current.number}
-        case flags.Serve():
-            serve(registry, store, where, command)
-        case flags.Generate():
-            result = generated(registry, store, command)
-        case flags.Export():
-            name, which = flags.model_and_version(command.model)
-            version = registry.require(name, which)
-            export(registry.load(version), command.to, command.format or command.to.suffix[1:])
-            report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
-            result = {"version": version.number, "file": str(command.to)}
-    write_json(command.store.json, result)
+def registry_of(stores: Stores) -> Registry:
+    """Open the registry that flags or the environment name."""
+    return Registry(open_store(stores), clusters.data(stores))
 
 
-def serve(registry: Registry, store: Store, where: str | None, command: flags.Serve) -> NoReturn:
+def rolled_back(command: flags.Rollback) -> Mapping[str, Any]:
+    """Point an alias back at the version before."""
+    current, before = rollback(registry_of(command.store), command.name, command.alias)
+    report.line(f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}")
+    return {"version": before.number, "instead_of": current.number}
+
+
+def exported(command: flags.Export) -> Mapping[str, Any]:
+    """Write a version's generator as one file."""
+    registry = registry_of(command.store)
+    version = registry.require(*flags.model_and_version(command.model))
+    export(registry.load(version), command.to, command.format or command.to.suffix[1:])
+    report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
+    return {"version": version.number, "file": str(command.to)}
+
+
+def serve(command: flags.Serve) -> NoReturn:
     """Serve until the command is ended."""
     from deploy import serving
     from deploy.answers import Settings
 
     name, which = flags.model_and_version(command.model)
-    version = registry.require(name, which)
+    store = open_store(command.store)
+    images = clusters.data(command.store)
+    version = Registry(store, images).require(name, which)
     serving.check_port(command.host, command.port, f"--host {command.host} --port {command.port}")
     if command.metrics_port is not None:
         serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
     token = token_of(command.host, command.token_file)
     least, most = command.replicas
-    settings = Settings(store.uri, name, which, where, token, hosts_of(command.hosts), min_replicas=least, max_replicas=most)
-    with serving.running(settings, command.host, command.port, command.address, command.metrics_port):
+    settings = Settings(store.uri, name, which, images, token, hosts_of(command.hosts), min_replicas=least, max_replicas=most)
+    with serving.running(settings, command.host, command.port, command.cluster.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
-        write_json(command.store.json, {"version": version.number})  # now, since a signal ends this command
+        write_json(command.json, {"version": version.number})  # now, since a signal ends this command
         serving.wait_for_the_end()
 
 
-def generated(registry: Registry, store: Store, command: flags.Generate) -> Mapping[str, Any]:
+def generated(command: flags.Generate) -> Mapping[str, Any]:
     """Write the samples that a command asks for."""
     from deploy.generate import generate, job_of
     from pipeline.ray_session import connected
 
+    store = open_store(command.store)
+    registry = Registry(store, clusters.data(command.store))
     version = registry.require(*flags.model_and_version(command.model))
     generator = registry.load(version)
     if command.phase is not None:
@@ -83,19 +79,22 @@ def generated(registry: Registry, store: Store, command: flags.Generate) -> Mapp
         generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
     job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
-    with connected(Cluster(num_workers=command.workers, address=command.address)), report.progress("samples") as show:
-        for done, total in generate(job, command.workers):
+    workers = command.cluster.num_workers
+    with connected(Cluster(num_workers=workers, address=command.cluster.address)), report.progress("samples") as show:
+        for done, total in generate(job, workers):
             show(done * command.num_samples // total, command.num_samples)
     report.line(f"{command.num_samples:,} samples of {version} in {job.num_parts} files: {redacted(command.to)}")
     return {"version": version.number, "num_samples": command.num_samples, "files": job.num_parts}
 
 
-def register(registry: Registry, store: Store, command: flags.Register) -> Mapping[str, Any]:
+def register(command: flags.Register) -> Mapping[str, Any]:
     """Register the map that a reference names."""
-    ref = store.resolve(command.run)
+    store = open_store(command.store)
+    registry = Registry(store, clusters.data(command.store))
+    ref = store.resolve(command.reference)
     version = registry.holding(ref, command.name)
     if version is None:
-        version = registry.register(ref, command.name, store.flow_behind(command.run, ref), command.evaluation)
+        version = registry.register(ref, command.name, store.flow_behind(command.reference, ref), command.evaluation)
     else:
         report.line(f"{version} holds this very map already, so no other is made; it is @candidate now")
         registry.make_candidate(version)
@@ -106,11 +105,11 @@ def register(registry: Registry, store: Store, command: flags.Register) -> Mappi
     return {"name": command.name, "version": version.number, "metrics": metrics}
 
 
-def promoted(registry: Registry, command: flags.Promote) -> Mapping[str, Any]:
+def promoted(command: flags.Promote) -> Mapping[str, Any]:
     """Promote a version."""
     rule = Rule.parse(command.require) if command.require else None
     number = None if command.version is None else str(command.version)
-    done = promote(registry, command.name, number, command.alias, rule, size=command.evaluation)
+    done = promote(registry_of(command.store), command.name, number, command.alias, rule, size=command.evaluation)
     before = "unset" if done.before is None else f"version {done.before.number}"
     report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {before}")
     if rule is not None and done.bound is None:

@@ -1,7 +1,7 @@
 """What a person sees while a search runs: a table that follows the trials, or a line per trial where nothing can be redrawn."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ray.tune import Callback
@@ -13,18 +13,10 @@ from pipeline.command import report
 from pipeline.errors import StoreUnavailable
 from pipeline.store.phases import Store
 from tune import records
-from tune.records import Search
+from tune.definition import Search, text_of
 
 MOST_ROWS = 20
 RUNS = "runs"
-
-
-def text_of(point: Mapping[str, Any]) -> str:
-    """A point in short."""
-    return ", ".join(
-        f"{name.partition('.')[2]} {value:.2g}" if isinstance(value, float) else f"{name.partition('.')[2]} {value}"
-        for name, value in point.items()
-    )
 
 
 @contextlib.contextmanager

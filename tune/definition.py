@@ -1,0 +1,114 @@
+"""What a search is, and what a trial of it is: plain values."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pipeline.cluster import Cluster
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.recipe import Recipe
+from pipeline.recipes.values import Value
+from tune import space
+from tune.space import Axis
+
+RENAMED = {"storage": "checkpoints"}
+"""Fields of a cluster as searches of earlier versions have them in MLflow, and what they are called now."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is; the same for all of its trials.
+
+    Attributes:
+        recipe: what is varied; its num_phases is the largest K.
+        against_cost: two objectives, `metric` and the seconds of training.
+        num_confirmed: trials that are trained again with more seeds in the end.
+        evaluation: on how many samples every phase of every trial is judged.
+    """
+
+    name: str
+    recipe: Recipe
+    axes: tuple[Axis, ...]
+    num_trials: int
+    metric: str = "w2"
+    mode: str = "min"
+    against_cost: bool = False
+    sampler: str = "tpe"
+    seed: int = 0
+    num_confirmed: int = 3
+    max_concurrent: int | None = None
+    cluster: Cluster = field(default_factory=Cluster)
+    evaluation: EvaluationSize = field(default_factory=EvaluationSize)
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether a is a better value of the metric than b."""
+        return a < b if self.mode == "min" else a > b
+
+    def to_json(self) -> str:
+        """Write it as JSON, without the address of MLflow, which may hold a password."""
+        return json.dumps(asdict(replace(self, cluster=replace(self.cluster, tracking_uri=None))))
+
+    @classmethod
+    def from_json(cls, text: str, tracking_uri: str | None) -> "Search":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        values["recipe"] = space.rebuilt(values["recipe"])
+        values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
+        values["evaluation"] = EvaluationSize(**values.get("evaluation", {}))
+        cluster = {RENAMED.get(name, name): value for name, value in values["cluster"].items()}
+        values["cluster"] = Cluster(**{**cluster, "tracking_uri": tracking_uri})
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the space and how far it came.
+
+    Attributes:
+        number: from 1, in the order in which they were proposed; the same wherever the trial is named.
+        point: what it has of the space, as its recipe has it.
+        values: metric after each phase, in order.
+        seconds: of training, after each phase, cached ones included: what the recipe costs.
+        status: of its MLflow run; INTERRUPTED where that says RUNNING and nobody works on the search.
+        error: why it failed; empty where it did not.
+        diverged: in which phase; None where it did not.
+        confirmed: metric by seed when its best phase was trained again, None where a seed gave none; empty where it was not.
+    """
+
+    run_id: str
+    number: int
+    point: Mapping[str, Value]
+    values: tuple[float, ...]
+    seconds: tuple[float, ...]
+    status: str
+    error: str
+    diverged: int | None = None
+    confirmed: tuple[float | None, ...] = ()
+
+    def state(self, search: Search) -> str:
+        """What became of it, in a word or two."""
+        if self.diverged is not None:
+            return f"diverged in phase {self.diverged}"
+        done = "done" if len(self.values) == search.recipe.jko.num_phases else "stopped"
+        return {"FINISHED": done, "RUNNING": "runs", "KILLED": "interrupted"}.get(self.status, self.status.lower())
+
+    def best_k(self, search: Search) -> int:
+        """The phase after which the metric is best."""
+        pick = min if search.mode == "min" else max
+        return pick(range(len(self.values)), key=lambda k: self.values[k])
+
+    def best(self, search: Search) -> float:
+        """The metric there; infinitely bad where there is none."""
+        if not self.values:
+            return math.inf if search.mode == "min" else -math.inf
+        return self.values[self.best_k(search)]
+
+
+def text_of(point: Mapping[str, Any]) -> str:
+    """Write a point of the space in short."""
+    return ", ".join(
+        f"{name.partition('.')[2]} {value:.2g}" if isinstance(value, float) else f"{name.partition('.')[2]} {value}"
+        for name, value in point.items()
+    )
