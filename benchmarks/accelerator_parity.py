@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from benchmarks.accelerator_speed import Bench, Row, failure, precision
 from benchmarks.variants import BETAS, CPU, OBJECTIVE, RATES, batch, fresh
 from components import state as states
-from components.divergences import DIVERGENCES
 from components.gradients import Transported, potential_gradients, push_through, sample_gradients, transport
 from components.jko import Problem, train_phase
 from components.networks.pair import NetworkSpec
-from components.parts import network_pair
-from components.semidual import RELATIVISTIC, Objective
+from components.semidual import Objective
 from components.state import Tensors
+from components.table import DIVERGENCES, divergence, network_pair
 
 PAIRS = {
     "perceptron": NetworkSpec((2,), 96, 3, num_frequencies=32),
@@ -32,10 +31,10 @@ PAIRS = {
 def parity(bench: Bench) -> Iterator[Row]:
     """Compare the device with float64 on the CPU, with itself, and with a phase that was cut."""
     names = ["perceptron", "light"] if bench.quick else list(PAIRS)
-    cases = [(names[0], each) for each in (*DIVERGENCES, RELATIVISTIC) if each not in ("kl", "linear")]
+    cases = [(names[0], each) for each in DIVERGENCES if each not in ("kl", "linear")]
     *cases, last = cases + [(name, "kl") for name in names]
-    for name, divergence in cases:
-        yield from gradient_errors(bench, name, replace(OBJECTIVE, divergence=divergence, r2=0.1))
+    for name, of in cases:
+        yield from gradient_errors(bench, name, of)
     for name in ("perceptron", "light") if bench.quick else ("perceptron", "light", "large"):
         for deterministic in (False, True):
             torch.use_deterministic_algorithms(deterministic)
@@ -45,17 +44,18 @@ def parity(bench: Bench) -> Iterator[Row]:
                 yield {"check": "seed", "network": name, "deterministic": deterministic, "failed": failure(error)}
             finally:
                 torch.use_deterministic_algorithms(False)
-    yield from gradient_errors(bench, last[0], replace(OBJECTIVE, divergence=last[1], r2=0.1))  # may be cut: slow on few cores
+    yield from gradient_errors(bench, *last)  # may be cut: slow on few cores
 
 
-def gradient_errors(bench: Bench, name: str, objective: Objective) -> Iterator[Row]:
+def gradient_errors(bench: Bench, name: str, of: str) -> Iterator[Row]:
     """Relative norms of the errors of one step's losses and gradients; the CPU's own in float32 are what to compare with."""
+    objective = replace(OBJECTIVE, divergence=divergence(of), r2=0.1)
     true = step_gradients(PAIRS[name], objective, torch.float64, CPU)
     ways = [("cpu_float32", CPU, "float32")] + [(each, bench.device, each) for each in bench.precisions]
     for label, device, kind in ways if bench.device.type != "cpu" else ways[1:]:
         if kind == "bfloat16" and PAIRS[name].second_order:
             continue  # which recipes may not ask for
-        row = {"check": "gradients", "network": name, "divergence": objective.divergence, "precision": label}
+        row = {"check": "gradients", "network": name, "divergence": of, "precision": label}
         try:
             with precision(kind), torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16"):
                 found = step_gradients(PAIRS[name], objective, torch.float32, device)

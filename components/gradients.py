@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from components.adam import Gradients
 from components.costs import transport_cost
-from components.semidual import RELATIVISTIC, Objective, gradient_penalty, map_loss, potential_loss
+from components.semidual import Objective, gradient_penalty, map_loss, potential_loss
 
 
 class Batch(NamedTuple):
@@ -67,7 +67,7 @@ def sample_gradients(
     """Of L_T by the transported samples; and (L_T, mean transport cost)."""
     samples = transported.samples.detach().requires_grad_()
     on_target = None
-    if objective.divergence == RELATIVISTIC:
+    if objective.divergence.paired:
         with torch.no_grad():
             on_target = potential(target).to(samples.dtype)
     cost = _cost(objective, transported.frozen, samples)

@@ -4,8 +4,7 @@
     L_T = E_mu[c - v(T(x))]                              minimised over T
 
 f1 = linear leaves the source marginal fixed: S-JKO, and with one phase source-fixed UOTM. f1 = kl is UOTM (arXiv
-2305.14777), f1 = f2 = linear is OTM. `relativistic` replaces the f-divergence by the paired comparison of
-Jolicoeur-Martineau (2019), F(rho) = sup_v E[log 2 - softplus(v(T(x)) - v(y))].
+2305.14777), f1 = f2 = linear is OTM.
 
 Where the network's output is a log density ratio, D = log(d nu / d T_# mu), logistic regression between the two samples has the
 same minimiser as L_v and, among all losses with that minimiser, the smallest asymptotic variance (Qin 1998). `fit = logistic`
@@ -22,9 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.costs import CostName
-from components.divergences import DIVERGENCES
+from components.divergences.base import Divergence, FDivergence
 
-RELATIVISTIC = "relativistic"
 FitName = Literal["conjugate", "logistic"]
 
 
@@ -33,8 +31,8 @@ class Objective:
     """What one phase solves.
 
     Attributes:
-        divergence: name in `DIVERGENCES`, or `relativistic`: F of the JKO step.
-        source_divergence: the same on the source side; `linear` keeps the source marginal fixed.
+        divergence: F of the JKO step.
+        source_divergence: the one of the source side; `linear` keeps the source marginal fixed.
         cost: convention of c_h, see `components.costs`.
         h: JKO step size; `inf` drops the cost, which leaves a plain f-GAN.
         r1: weight of the gradient penalty on target samples.
@@ -42,8 +40,8 @@ class Objective:
         fit: how v is learned for a given T: by L_v itself (`conjugate`), or by logistic regression.
     """
 
-    divergence: str
-    source_divergence: str
+    divergence: Divergence
+    source_divergence: FDivergence
     cost: CostName
     h: float
     r1: float
@@ -62,15 +60,9 @@ def potential_loss(
     For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence. That of a logistic fit is twice
     the Jensen-Shannon divergence, whatever F is.
     """
-    if objective.divergence == RELATIVISTIC:
-        return functional.softplus(on_transported - on_target).mean() - math.log(2.0)
     if objective.fit == "logistic":
         return functional.softplus(-on_target).mean() + functional.softplus(on_transported).mean() - 2 * math.log(2.0)
-    divergence = DIVERGENCES[objective.divergence]
-    on_source_side = divergence.potential(on_transported)
-    if objective.source_divergence != "linear":  # f1 = linear: c does not depend on v and is left out
-        on_source_side = DIVERGENCES[objective.source_divergence].conjugate(on_source_side - cost)
-    return divergence.target_term(on_target).mean() + on_source_side.mean()
+    return objective.divergence.potential_loss(on_target, on_transported, cost, objective.source_divergence)
 
 
 def map_loss(
@@ -79,11 +71,8 @@ def map_loss(
     on_target: Float[Tensor, " n"] | None,
     cost: Float[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """L_T from the network outputs and the cost. D(y) is needed by the relativistic pairing alone."""
-    if objective.divergence == RELATIVISTIC:
-        assert on_target is not None
-        return cost.mean() + functional.softplus(on_target - on_transported).mean()
-    return cost.mean() - DIVERGENCES[objective.divergence].map_reward(on_transported).mean()
+    """L_T from the network outputs and the cost. D(y) is needed by a paired divergence alone."""
+    return objective.divergence.map_loss(on_target, on_transported, cost)
 
 
 def gradient_penalty(

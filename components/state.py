@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from components.networks.pair import NetworkPair, NetworkSpec
-from components.parts import network_pair
 from components.streams import stream
+from components.table import network_pair
 
 Tensors = dict[str, Tensor]
 FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-from components.parts import network_pair
+from components.table import network_pair
 from pipeline.data.specs import spec_of
 from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 

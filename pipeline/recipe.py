@@ -1,25 +1,24 @@
 """The recipe of a flow: everything that decides *what* is computed, and nothing about where or how it runs.
 
-Importing this file costs milliseconds: names of sources stand in a table that imports nothing, other choices are spelled here as
-literals, and a test holds these equal to the tables of `components`.
+Importing this file costs milliseconds: names of sources, divergences and networks stand in tables that import nothing.
 """
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from components.parts import NETWORK_PAIRS
+from components.table import DIVERGENCES, NETWORK_PAIRS
 from pipeline.data import table
 
 if TYPE_CHECKING:
+    DivergenceName = str
     PairName = str
     SourceName = str
 else:
+    DivergenceName = Literal[tuple(DIVERGENCES)]
     PairName = Literal[tuple(NETWORK_PAIRS)]
     SourceName = Literal[table.names()]
     """What a recipe may name as its source and as its target: what stands in the table."""
-DivergenceName = Literal["kl", "jsd", "chi2", "softplus", "linear", "forward_kl", "relativistic"]
 FitName = Literal["conjugate", "logistic"]
-SourceDivergenceName = Literal["linear", "kl", "chi2", "softplus"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class Jko:
     """h of phase 0, where the anchor is the identity; None: the same as h"""
     divergence: DivergenceName = "jsd"
     """F of the JKO step, the divergence of model from data"""
-    source_divergence: SourceDivergenceName = "linear"
-    """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM"""
+    source_divergence: DivergenceName = "linear"
+    """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM; `chi2` and `softplus` too"""
     fit: FitName = "conjugate"
     """how v is learned for a given T: by the semi-dual loss with f*, or by logistic regression (`kl`, `forward_kl`): the same
     solution without the heavy tail of exp(-v)"""

@@ -13,6 +13,7 @@ from components.jko import Problem
 from components.networks.pair import NetworkSpec
 from components.semidual import Objective
 from components.state import State, new_state
+from components.table import divergence
 
 CPU = torch.device("cpu")
 VECTOR = NetworkSpec((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
@@ -26,10 +27,10 @@ def name_of(spec: NetworkSpec) -> str:
     return "image" if len(spec.sample_shape) > 1 else "second order" if spec.second_order else "vector"
 
 
-def objective(divergence: str = "kl", **changes) -> Objective:
+def objective(name: str = "kl", source_divergence: str = "linear", **changes) -> Objective:
     """A source-fixed objective without cost or penalty, but for `changes`."""
-    fields = {"source_divergence": "linear", "cost": "squared", "h": math.inf, "r1": 0.0, "r2": 0.0}
-    return Objective(divergence, **fields | changes)
+    fields = {"cost": "squared", "h": math.inf, "r1": 0.0, "r2": 0.0}
+    return Objective(divergence(name), divergence(source_divergence), **fields | changes)
 
 
 def constant(map_lr: float, potential_lr: float) -> Callable[[int], tuple[float, float]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.table import DIVERGENCES, NETWORK_PAIRS
 from deploy import cli as deploy
 from pipeline.command import cli
 from tune import cli as tune
@@ -66,7 +67,19 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_no_room_is_crowded() -> None:
     for folder in {path.parent for path in SOURCES}:
         modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
-        assert len(modules) <= MOST_IN_A_ROOM or folder.name == "components", folder
+        assert len(modules) <= MOST_IN_A_ROOM, folder
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_asks_which_divergence_or_pair_of_networks_it_has(path: Path) -> None:
+    """What depends on a part is a property of it: its name is compared with nothing."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        calls = (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("startswith", "endswith")
+        )
+        within = ast.walk(node) if calls or isinstance(node, ast.Compare) else ()
+        names = {each.value for each in within if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+        assert not names & (DIVERGENCES.keys() | NETWORK_PAIRS.keys()), names
 
 
 def module_of(path: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.parts import network_pair
+from components.table import network_pair
 from pipeline.recipe import GROUPS, Network, Recipe
 from pipeline.recipes.reading import RecipeFile
 from pipeline.recipes.rules import validate

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from components.networks.pair import NetworkPair
-from components.parts import network_pair
+from components.table import DIVERGENCES, divergence, network_pair
 from pipeline.data import table
 from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
-from pipeline.recipe import GROUPS, Data, Recipe
+from pipeline.recipe import GROUPS, Data, Jko, Recipe
 from pipeline.recipes.values import Refused
 
 SMALLEST, LARGEST = 1e-12, 1e12
@@ -18,8 +18,6 @@ MOST_RATE = 1e3
 """Of learning rates: Adam's steps are as long as its rate, and weights are of order 1."""
 MOST_IN_A_BATCH, MOST_IN_LAYERS = 1 << 30, 1 << 28
 """Numbers of one batch of samples, and weights of all hidden layers: 4 GiB, and 1 GiB, in float32."""
-LOG_RATIO = ("kl", "forward_kl")
-"""Divergences whose network output is a log density ratio; `jsd` is one as well, and its semi-dual loss is logistic already."""
 
 
 def _require(holds: bool, field_name: str, rule: str, value: object) -> None:
@@ -98,15 +96,25 @@ def _require_consistent(recipe: Recipe) -> None:
     _require_room(recipe)
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
-    paired = jko.divergence == "relativistic" and jko.source_divergence != "linear"
-    _require(not paired, "jko.source_divergence", "linear when jko.divergence is relativistic", jko.source_divergence)
-    if jko.fit == "logistic":
-        _require(jko.divergence in LOG_RATIO, "jko.fit", f"conjugate unless jko.divergence is {' or '.join(LOG_RATIO)}", jko.fit)
-        _require(jko.source_divergence == "linear", "jko.fit", "conjugate unless jko.source_divergence is linear", jko.fit)
+    _require_divergences(jko)
     network = recipe.network
     exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
     _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
     _require_pair(recipe, network_pair(network.kind))
+
+
+def _require_divergences(jko: Jko) -> None:
+    """Rules of both divergences. They are loaded, and torch with them, only where something depends on what they are."""
+    fixed = Jko.source_divergence
+    if jko.source_divergence != fixed:
+        finite = [name for name in DIVERGENCES if divergence(name).finite_conjugate]
+        _require(jko.source_divergence in finite, "jko.source_divergence", f"one of {', '.join(finite)}", jko.source_divergence)
+        unpaired = not divergence(jko.divergence).paired
+        _require(unpaired, "jko.source_divergence", f"{fixed} when jko.divergence is {jko.divergence}", jko.source_divergence)
+    if jko.fit != Jko.fit:
+        fitting = [name for name in DIVERGENCES if divergence(name).logistic_fit]
+        _require(jko.divergence in fitting, "jko.fit", f"{Jko.fit} unless jko.divergence is {' or '.join(fitting)}", jko.fit)
+        _require(jko.source_divergence == fixed, "jko.fit", f"{Jko.fit} unless jko.source_divergence is {fixed}", jko.fit)
 
 
 def _require_room(recipe: Recipe) -> None:

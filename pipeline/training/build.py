@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from components import state as states
+from components.divergences.base import FDivergence
 from components.gradients import Batch
 from components.jko import Problem
 from components.networks.pair import NetworkSpec
-from components.parts import network_pair
 from components.semidual import Objective
 from components.state import State
 from components.streams import normal, stream
+from components.table import divergence, network_pair
 from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At, End, EndName
 from pipeline.phase import Phase
@@ -100,10 +101,18 @@ def first_anchor(spec: NetworkSpec) -> list[nn.Module]:
     return network_pair(spec.kind).first_anchor(spec)
 
 
+def objective_of(phase: Phase) -> Objective:
+    """The semi-dual of the phase's step."""
+    jko, training = phase.jko, phase.training
+    source = divergence(jko.source_divergence)
+    assert isinstance(source, FDivergence)  # a rule of recipes
+    return Objective(divergence(jko.divergence), source, jko.cost, jko.h, training.r1, training.r2, jko.fit)
+
+
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
     """Objective and schedule of the phase."""
-    jko, training = phase.jko, phase.training
-    objective = Objective(jko.divergence, jko.source_divergence, jko.cost, jko.h, training.r1, training.r2, jko.fit)
+    training = phase.training
+    objective = objective_of(phase)
 
     def learning_rates(step: int) -> tuple[float, float]:
         factor = 1 / (1 + (phase.steps_before + step) / training.lr_decay_steps)

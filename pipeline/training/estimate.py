@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.parts import network_pair
+from components.table import network_pair
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import sample_shape
 from pipeline.recipe import Recipe

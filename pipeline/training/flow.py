@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from components.parts import network_pair
+from components.table import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import resolve

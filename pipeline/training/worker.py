@@ -19,6 +19,7 @@ from ray.train.torch import get_device
 
 from components import state as states
 from components.jko import Losses
+from components.table import divergence
 from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import Diverged, Unusable
 from pipeline.phase import Phase
@@ -219,5 +220,5 @@ def summarise(window: list[Losses], phase: Phase, step: int, last_finite: dict[s
                 raise Diverged(phase.k, at, name, last_finite)
         last_finite = dict(zip(Losses._fields, row, strict=True))
     means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
-    source_fixed = phase.jko.source_divergence == "linear"  # otherwise L_v contains the cost
+    source_fixed = divergence(phase.jko.source_divergence).fixes_marginal  # otherwise L_v contains the cost
     return {**means, "divergence": -means["potential_loss"]} if source_fixed else means

@@ -16,7 +16,7 @@ from benchmarks.accelerator_parity import PAIRS, gradient_errors
 from benchmarks.accelerator_quality import reading
 from benchmarks.accelerator_speed import Bench, Row
 from benchmarks.variants import OBJECTIVE
-from components.parts import NETWORK_PAIRS
+from components.table import NETWORK_PAIRS
 
 BARE = """
 import sys

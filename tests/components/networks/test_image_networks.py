@@ -12,7 +12,7 @@ from torch import nn
 
 from components.networks.pair import NetworkSpec
 from components.networks.small import SmallLift, SmallMap, SmallPotential, UpBlock, coarse
-from components.parts import network_pair
+from components.table import network_pair
 
 SMALL = NetworkSpec((3, 16, 16), width=4, depth=1, kind="small")
 LARGE = NetworkSpec((3, 16, 16), width=8, depth=1, z_dim=5, kind="large")
@@ -242,7 +242,7 @@ def test_a_large_map_without_a_latent_is_refused():
 
 COMPILE = """
 import torch
-from components.parts import network_pair
+from components.table import network_pair
 from components.networks.pair import NetworkSpec
 for kind, side in (("small", 8), ("large", 16)):
     spec = NetworkSpec((1, 16, 16), width=8, depth=1, z_dim=2, kind=kind)

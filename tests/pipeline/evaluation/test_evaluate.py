@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 from components import measures
-from components.parts import network_pair
 from components.streams import stream
+from components.table import network_pair
 from pipeline.command import cli
 from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch

@@ -1,0 +1,92 @@
+"""What a divergence is for the semi-dual: how v is learned from a network's output D, and what the map is rewarded for.
+
+Csiszar divergences D_f(rho | nu) = E_nu[f(d rho / d nu)], model first, data second, are normalised so that f(1) = 0, f*(0) = 0
+and (f*)'(0) = 1. At the optimum of the semi-dual d mu_{k+1} / d nu = (f*)'(-v) (Eq. 19).
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+Scalars = Float[Tensor, "..."]
+PerSample = Float[Tensor, " n"]
+Scalar = Float[Tensor, ""]
+
+
+class Divergence:
+    """F of a JKO step, from a network's output D on target samples y and on transported samples T(x).
+
+    An own one that is a Csiszar divergence extends `FDivergence`; any other gives both losses itself.
+
+    Attributes:
+        curvature: of F about the data, f''(1): F(nu (1 + g)) is f''(1) / 2 E_nu[g^2] for small g, so that divergences whose
+            products with h agree make about equal steps there.
+        paired: the map's loss takes D(y) too, and the source marginal is fixed.
+        logistic_fit: D is a log density ratio, log(d nu / d T_# mu), which logistic regression can learn in place of the loss.
+        finite_conjugate: f* is finite everywhere, so that the divergence may stand on the source side.
+        fixes_marginal: on the source side it keeps the source marginal as it is; -L_v is then an estimate of F itself, the
+            running divergence. Otherwise L_v has the transport cost in it.
+    """
+
+    curvature: float
+    paired: bool = False
+    logistic_fit: bool = False
+    finite_conjugate: bool = False
+    fixes_marginal: bool = False
+
+    def potential_loss(self, on_target: PerSample, on_transported: PerSample, cost: PerSample, source: "FDivergence") -> Scalar:
+        """L_v without penalties, with the divergence of the source side."""
+        raise NotImplementedError
+
+    def map_loss(self, on_target: PerSample | None, on_transported: PerSample, cost: PerSample) -> Scalar:
+        """L_T; D(y) is None unless the divergence is `paired`."""
+        raise NotImplementedError
+
+
+class FDivergence(Divergence):
+    """A Csiszar divergence: its generator f(t), its conjugate f*(s) and how a network's output D stands for v.
+
+    For most v = D. Where v must be bounded below, `potential` maps one to the other, and `target_term` keeps every term finite in
+    floating point.
+
+    Example:
+        >>> from components.table import divergence
+        >>> divergence("chi2").curvature
+        2.0
+    """
+
+    finite_conjugate = True
+
+    def generator(self, t: Scalars) -> Scalars:
+        """f(t) for a density ratio t = d rho / d nu >= 0; infinite outside its domain."""
+        raise NotImplementedError
+
+    def conjugate(self, s: Scalars) -> Scalars:
+        """f*(s) = sup_t [s t - f(t)]."""
+        raise NotImplementedError
+
+    def conjugate_gradient(self, s: Scalars) -> Scalars:
+        """(f*)'(s), the density ratio that the slope s stands for."""
+        raise NotImplementedError
+
+    def potential(self, output: Scalars) -> Scalars:
+        """v as a function of D."""
+        return output
+
+    def target_term(self, output: Scalars) -> Scalars:
+        """f*(-v(D)), to be written so that it neither overflows nor cancels."""
+        return self.conjugate(-self.potential(output))
+
+    def map_reward(self, output: Scalars) -> Scalars:
+        """What the map maximises."""
+        return self.potential(output)
+
+    def source_term(self, v: Scalars, cost: Scalars) -> Scalars:
+        """f1*(v(T(x)) - c), where this is the divergence f1 of the source side."""
+        return self.conjugate(v - cost)
+
+    def potential_loss(self, on_target: PerSample, on_transported: PerSample, cost: PerSample, source: "FDivergence") -> Scalar:
+        v = self.potential(on_transported)
+        return self.target_term(on_target).mean() + source.source_term(v, cost).mean()
+
+    def map_loss(self, on_target: PerSample | None, on_transported: PerSample, cost: PerSample) -> Scalar:
+        return cost.mean() - self.map_reward(on_transported).mean()
