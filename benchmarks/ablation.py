@@ -14,7 +14,8 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.gaussian import NUM_MOMENTS, moments_of, solve
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor, precision_recall
-from pipeline.evaluation.measure import evaluate, held_out, num_samples
+from pipeline.evaluation.draws import held_out, num_samples
+from pipeline.evaluation.measure import evaluate
 from pipeline.recipe import Data, FitName, Recipe
 from tests.closed_forms import Gaussian, bures_wasserstein, gaussian_jko_step, ornstein_uhlenbeck
 

@@ -14,7 +14,8 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
 from pipeline.data.endpoints import load_endpoints
-from pipeline.evaluation.measure import FULL, evaluate
+from pipeline.evaluation.measure import evaluate
+from pipeline.evaluation.size import FULL
 from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe

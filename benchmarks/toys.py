@@ -18,7 +18,8 @@ from benchmarks.harness import Pivot, Row, main
 from components.metrics import mmd2, over_floor
 from components.networks.perceptron import FourierFeatures, perceptron
 from pipeline.data.endpoints import load_endpoints
-from pipeline.evaluation.measure import evaluate, held_out
+from pipeline.evaluation.draws import held_out
+from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator
 from pipeline.phase import phases_of

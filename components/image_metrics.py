@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from components.metrics import LEAST_SAMPLES, comparable, mode_statistics, precision_recall
@@ -46,6 +45,7 @@ def kernel_distance(x: Features, y: Float[np.ndarray, "m d"], num_subsets: int =
     By torch-fidelity: the mean over random subsets. Without the bias of the Frechet distance: about 0 for equal measures, of
     either sign. The features go in as double precision, since the kernels nearly cancel.
     """
+    import torch
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric  # imports torchvision
 
     if not comparable(x, y, LEAST_SAMPLES):
@@ -63,6 +63,7 @@ def feature_distances(x: Features, y: Float[np.ndarray, "m d"]) -> dict[str, flo
 
 def inception_score(logits: Float[np.ndarray, "n c"], num_splits: int = 10) -> float:
     """exp E KL(p(class | image) | p(class)) (Salimans et al. 2016, section 4), the mean over splits, by torch-fidelity."""
+    import torch
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
     metric = isc_features_to_metric(torch.from_numpy(logits), splits=min(num_splits, len(logits)))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial.distance import cdist
 
 Points = Float[np.ndarray, "n d"]
 LEAST_SAMPLES = 2
@@ -52,6 +51,8 @@ def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
     """
     if not comparable(x, y, LEAST_SAMPLES):
         return math.nan
+    from scipy.spatial.distance import cdist  # only where something is measured, as above
+
     (n, m), yy = (len(x), len(y)), cdist(y, y, "sqeuclidean")
     scale = 2 * np.median(yy[np.triu_indices(m, 1)])
     if scale == 0:
@@ -61,22 +62,27 @@ def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
     return float((within_x.sum() - n) / (n * (n - 1)) + (within_y.sum() - m) / (m * (m - 1)) - 2 * across)
 
 
-def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict[str, float]:
-    """Quality and diversity of samples x against data y (Kynkaanniemi et al. 2019), in the samples' own coordinates.
+def precision(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> float:
+    """Measure the quality of samples x against data y (Kynkaanniemi et al. 2019), in the samples' own coordinates.
 
-    Precision is the share of x within the distance of some point of y to its k-th neighbour in y, or to the farthest where y has
-    no k others; recall the same with the two exchanged. NaN where not finite, and where there is but one sample on a side.
+    It is the share of x within the distance of some point of y to its k-th neighbour in y, or to the farthest where y has no k
+    others. NaN where not finite, and where there is but one sample on a side.
     """
     if not comparable(x, y, LEAST_SAMPLES):
-        return {"precision": math.nan, "recall": math.nan}
+        return math.nan
+    nth = min(k, len(y) - 1)  # the zeroth neighbour of a point is itself
+    radii = np.concatenate([np.partition(within, nth, axis=1)[:, nth] for within in _squared_distances(y, y)])
+    return float(np.concatenate([(across <= radii).any(1) for across in _squared_distances(x, y)]).mean())
 
-    def covered(points: np.ndarray, by: np.ndarray) -> float:
-        # the zeroth neighbour of a point is itself
-        nth = min(k, len(by) - 1)
-        radii = np.concatenate([np.partition(within, nth, axis=1)[:, nth] for within in _squared_distances(by, by)])
-        return float(np.concatenate([(across <= radii).any(1) for across in _squared_distances(points, by)]).mean())
 
-    return {"precision": covered(x, y), "recall": covered(y, x)}
+def recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> float:
+    """Measure the diversity of samples x against data y: the precision of the data against the samples."""
+    return precision(y, x, k)
+
+
+def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict[str, float]:
+    """Measure quality and diversity of samples x against data y."""
+    return {"precision": precision(x, y, k), "recall": recall(x, y, k)}
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:

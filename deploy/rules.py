@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pipeline.evaluation.metrics import floor_of
+
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     "<": operator.lt,
@@ -50,12 +52,12 @@ class Rule:
         Raises:
             ValueError: the metric is not one that the evaluation gives.
         """
-        known = candidate if self.reference != "floor" else {key for key in candidate if f"{key}_floor" in candidate}
+        known = candidate if self.reference != "floor" else {key for key in candidate if floor_of(key) in candidate}
         if self.metric not in known:
             raise ValueError(f"--require must name one of {', '.join(sorted(known))}, not {self.metric}")
         if self.reference == "champion":
             return None if champion is None else self.number * champion[self.metric]
-        return self.number * (candidate[f"{self.metric}_floor"] if self.reference == "floor" else 1.0)
+        return self.number * (candidate[floor_of(self.metric)] if self.reference == "floor" else 1.0)
 
     def holds(self, value: float, bound: float) -> bool:
         """Whether the metric's value may pass; NaN never does."""

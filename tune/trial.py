@@ -11,9 +11,9 @@ from typing import Any
 import ray.tune
 
 from pipeline import cluster as clusters
-from pipeline.command.actions import evaluated
 from pipeline.data.endpoints import resolve
 from pipeline.errors import Diverged, FlowError
+from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
@@ -23,7 +23,7 @@ from pipeline.store.phases import KIND, Store
 from pipeline.training.flow import PhaseResult, Unwatched, run_flow
 from tune import records, space
 from tune.definition import Search
-from tune.metrics import DISTANCES
+from tune.metrics import objective
 from tune.records import PENALTY, RESULT
 
 FRESH_DRAWS, FRESH = 1 << 15, EvaluationSize(num_pairs=8)
@@ -79,7 +79,7 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
     except Diverged as error:
         records.failed(store, run_id, error)
         if progress.best is None:
-            if search.against_cost or search.metric not in DISTANCES:
+            if search.against_cost or not objective(recipe.data, search.metric).is_distance:
                 raise
             value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
             progress.add(value, 0.0)
@@ -104,7 +104,7 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
         load = partial(load_generator, store, result.ref, where=clusters.data(search.cluster))
-        metrics = evaluated(store, result.ref, load, search.cluster, search.evaluation)
+        metrics = metrics_of(store, result.ref, result.phase, load, cluster=search.cluster, size=search.evaluation)
         if not math.isfinite(metrics[search.metric]):
             raise Diverged(result.phase.k, result.phase.num_steps, search.metric, {})
         yield result, metrics

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pipeline.data.endpoints import load_source
 from pipeline.errors import Corrupt
-from pipeline.evaluation.measure import held_out, num_samples
+from pipeline.evaluation.draws import held_out, num_samples
+from pipeline.evaluation.metrics import floor_of
 from pipeline.generator import Generator, endpoints_of, generator_of
 from pipeline.phase import Phase
 from pipeline.provenance import versions
@@ -137,8 +138,9 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
     """The model card, in Markdown."""
     phase, endpoints = generator.phase, generator.endpoints
     dim = int(np.prod(endpoints.shape))
-    floors = {key: value for key, value in metrics.items() if f"{key}_floor" in metrics}
-    others = {key: value for key, value in metrics.items() if key not in floors and not key.endswith("_floor")}
+    distances = {key: value for key, value in metrics.items() if floor_of(key) in metrics}
+    floors = {floor_of(key) for key in distances}
+    others = {key: value for key, value in metrics.items() if key not in distances.keys() | floors}
     lines = [
         f"# {name}",
         "",
@@ -150,7 +152,7 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         "",
         "| metric | value | floor |",
         "|---|---|---|",
-        *(f"| {key} | {value:.4g} | {metrics[f'{key}_floor']:.4g} |" for key, value in floors.items()),
+        *(f"| {key} | {value:.4g} | {metrics[floor_of(key)]:.4g} |" for key, value in distances.items()),
         *(f"| {key} | {value:.4g} | |" for key, value in others.items()),
         "",
         "A floor is the same distance between independent samples of the data itself.",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from deploy.rules import Rule
 from deploy.versions.registry import CANDIDATE, Registry, Version
 from pipeline.errors import FlowError, Incomparable
-from pipeline.evaluation.measure import FULL, evaluate
-from pipeline.evaluation.size import EvaluationSize
+from pipeline.evaluation.measure import evaluate
+from pipeline.evaluation.metrics import FLOOR
+from pipeline.evaluation.size import FULL, EvaluationSize
 
 
 class PromotionRefused(FlowError):
@@ -47,7 +48,7 @@ def promote(
     version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
     first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
     generator = registry.load(version, with_data=True)
-    with_floors = rule is not None and (rule.reference == "floor" or rule.metric.endswith("_floor"))
+    with_floors = rule is not None and (rule.reference == "floor" or rule.metric.endswith(FLOOR))
     metrics = evaluate(generator, size, first_draw, with_floors=with_floors)
     value = bound = None
     if rule is not None:

@@ -20,8 +20,7 @@ from deploy.versions import bundle
 from deploy.versions.bundle import Lineage
 from deploy.versions.folder import write_folder
 from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
-from pipeline.evaluation.measure import FULL, evaluate, measured_before
-from pipeline.evaluation.size import EvaluationSize
+from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.provenance import commit, redacted
 from pipeline.store.phases import FINGERPRINT, MapRef, Store
@@ -165,8 +164,10 @@ class Registry:
             flow_run_id: the flow that it is registered as; None: the one that trained the map's phase.
             size: on how many samples it is measured, unless its flow has been already.
         """
+        from pipeline.evaluation import judging, measure  # what a replica, which loads versions, need not import
+
         generator, run = load_generator(self._store, ref, where=self._where), self._store.run(ref.run_id)
-        metrics = measured_before(run, size) or evaluate(generator, size)
+        metrics = judging.kept(run, generator.phase.data, size) or measure.evaluate(generator, size)
         phases = [link.run_id for link in self._store.ancestors(ref)]
         flow = flow_run_id or run.data.tags.get(PARENT, ref.run_id)
         lineage = Lineage(flow, phases, commit())

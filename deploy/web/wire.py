@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data.endpoints import Samples
-from pipeline.evaluation import figures
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -45,6 +44,8 @@ def encode(samples: Samples, name: str, identity: Mapping[str, object], picture:
         return content.getvalue()
     if name == "arrow":
         return _arrow(samples, identity)
+    from pipeline.evaluation import figures  # and with it matplotlib, which a replica that draws nothing can do without
+
     return figures.png(picture, samples[:MOST_IN_PICTURE])
 
 

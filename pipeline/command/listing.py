@@ -8,6 +8,7 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Mlflow
 from pipeline.command import report
 from pipeline.command.flags import List, Show
+from pipeline.evaluation.metrics import HEADLINE, figures, floor_of, offer_of
 from pipeline.store import claims
 from pipeline.store.phases import Store
 
@@ -25,8 +26,8 @@ def list_flows(command: List) -> Mapping[str, Any]:
             "recipe": flow.data.tags.get("sjko.recipe", flow.info.run_name),
             "status": claims.status_of(flow),
             "num_phases": int(flow.data.params.get("jko.num_phases", 0)),
-            "w2": flow.data.metrics.get("w2"),
-            "w2_floor": flow.data.metrics.get("w2_floor"),
+            HEADLINE: flow.data.metrics.get(HEADLINE),
+            floor_of(HEADLINE): flow.data.metrics.get(floor_of(HEADLINE)),
         }
         for flow in open_store(command.store).flows()
     ]
@@ -42,7 +43,8 @@ def show(command: Show) -> Mapping[str, Any]:
     """Show the phases of a flow, up to the one that is referred to."""
     store = open_store(command.store)
     rows = []
-    for ref in store.ancestors(store.resolve(command.reference)):
+    last = store.resolve(command.reference)
+    for ref in store.ancestors(last):
         run = store.run(ref.run_id)
         rows.append(
             {
@@ -53,11 +55,9 @@ def show(command: Show) -> Mapping[str, Any]:
                 "map_ref": str(ref),
             }
         )
-    metrics = [
-        name
-        for name in ("w2", "w2_floor", "modes_covered", "divergence", "transport_cost", "train_seconds")
-        if name in rows[-1]["metrics"]
-    ]
-    cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in metrics)] for row in rows]
-    report.table(f"phases of {command.reference}", ["k", "map", *metrics], cells)
+    measured = figures(offer_of(store.phase_of(last).data, rows[-1]["metrics"]))
+    shown = [name for figure, metric in measured.items() if metric.brief for name in (figure, floor_of(figure))]
+    columns = [name for name in (*shown, "train_seconds") if name in rows[-1]["metrics"]]
+    cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in columns)] for row in rows]
+    report.table(f"phases of {command.reference}", ["k", "map", *columns], cells)
     return {"phases": rows}

@@ -160,22 +160,9 @@ class Display:
         return float(data.metrics.get("step", 0.0))
 
 
-def phase_line(k: int, metrics: Mapping[str, float], *, cached: bool, seconds: float) -> str:
-    """One phase in one line: distances with their floor, modes, running divergence, transport cost, time."""
-    parts = [f"phase {k:>3}", f"W2 {metrics['w2']:.4g} (floor {metrics['w2_floor']:.4g}, {metrics['num_samples']:.0f} samples)"]
-    if "modes" in metrics:
-        parts.append(f"modes {metrics['modes_covered']:.0f}/{metrics['modes']:.0f}")
-        parts.append(f"on support {100 * metrics['on_support']:.0f} %")
-    for name in ("lenet", "lenet_digits"):
-        if f"{name}_frechet" in metrics:
-            floor = metrics[f"{name}_frechet_floor"]
-            parts.append(f"{name} Frechet {metrics[f'{name}_frechet']:.3g} (floor {floor:.2g})")
-            parts.append(f"recall {metrics[f'{name}_recall']:.2f}")
-    if "divergence" in metrics:
-        parts.append(f"divergence >= {metrics['divergence']:.3g}")
-        parts.append(f"cost {metrics['transport_cost']:.3g}")
-    parts.append("from the store" if cached else f"{seconds:.1f} s")
-    return "   ".join(parts)
+def phase_line(k: int, shown: Sequence[str], *, cached: bool, seconds: float) -> str:
+    """Say what became of a phase in one line: its figures in a few words each, and how long it took."""
+    return "   ".join([f"phase {k:>3}", *shown, "from the store" if cached else f"{seconds:.1f} s"])
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

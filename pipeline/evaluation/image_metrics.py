@@ -1,19 +1,129 @@
-"""Image metrics of samples, each beside its floor: what independent images of the data themselves get.
+"""Metrics of images, in the features of a network, each beside its floor: what independent images of the data themselves get.
 
 The floor compares training images with test images of the same number n. A figure means something beside its floor, its n and the
 hash of the extractor only: the Frechet distance falls with n, and another network's features have another scale.
 """
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.image_metrics import class_balance, feature_distances, inception_score
+from components import image_metrics as distances
+from components.metrics import precision, recall
 from pipeline.evaluation.extractors import Described, Extractor, Images, Pixels, quantised
+from pipeline.evaluation.metrics import Metric, Needs, Offer, figures, floor_of, means
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.draws import Draws
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What an extractor sees in samples, and in as many images of the data."""
+
+    samples: Described
+    reference: Described
+
+
+def _look(draws: "Draws") -> Sequence[Seen]:
+    assert draws.extractor is not None
+    samples, test = draws.images
+    return [_seen(draws.extractor, samples, quantised(test))]
+
+
+def _num_images(draws: "Draws") -> Mapping[str, float]:
+    assert draws.extractor is not None
+    return _count(draws.extractor, len(draws.images[0]))
+
+
+def _count(extractor: Extractor, n: int) -> dict[str, float]:
+    return {extractor.figure("n"): n}
+
+
+def _seen(extractor: Extractor, samples: Images, test: Pixels) -> Seen:
+    """Describe samples and test images; samples of which any is not finite have features that are no numbers."""
+    reference = _described(extractor, test.shape, test.tobytes())
+    if np.isfinite(samples).all():
+        return Seen(extractor.describe(quantised(samples)), reference)
+    logits = None if reference.logits is None else np.full_like(reference.logits, math.nan)
+    return Seen(Described(np.full_like(reference.features, math.nan), logits), reference)
+
+
+@lru_cache(maxsize=4)
+def _described(extractor: Extractor, shape: tuple[int, ...], content: bytes) -> Described:
+    """Describe 8-bit images, and keep that by their content: seconds to minutes of a network's time, in a few megabytes."""
+    return extractor.describe(np.frombuffer(content, np.uint8).reshape(shape))
+
+
+def _in_features(name: str, offer: Offer) -> str | None:
+    return offer.extractor.figure(name) if offer.extractor else None
+
+
+def _of_classes(name: str, offer: Offer) -> str | None:
+    return name if offer.extractor and offer.extractor.classes == "data" else None
+
+
+def _of_imagenet(name: str, offer: Offer) -> str | None:
+    return offer.extractor.figure(name) if offer.extractor and offer.extractor.classes == "imagenet" else None
+
+
+FEATURES = Needs(_in_features, _look, _num_images)
+"""Images, and a network that describes them."""
+CLASSES = Needs(_of_classes, _look, _num_images)
+"""Images, and a network that knows the classes of the data."""
+IMAGENET_CLASSES = Needs(_of_imagenet, _look, _num_images)
+"""Images, and a network that knows ImageNet's classes."""
+
+
+def _frechet(seen: Seen) -> float:
+    return distances.frechet_distance(seen.samples.features, seen.reference.features)
+
+
+def _kid(seen: Seen) -> float:
+    return distances.kernel_distance(seen.samples.features, seen.reference.features)
+
+
+def _precision(seen: Seen) -> float:
+    return precision(seen.samples.features, seen.reference.features, k=distances.NUM_NEIGHBOURS)
+
+
+def _recall(seen: Seen) -> float:
+    return recall(seen.samples.features, seen.reference.features, k=distances.NUM_NEIGHBOURS)
+
+
+def _class_balance(name: str) -> Callable[[Seen], float]:
+    def measure(seen: Seen) -> float:
+        if not seen.samples.is_finite:
+            return math.nan
+        assert seen.samples.logits is not None
+        num_classes = seen.samples.logits.shape[1]
+        return distances.class_balance(seen.samples.classes, seen.reference.classes, num_classes)[name]
+
+    return measure
+
+
+def _score(seen: Seen) -> float:
+    assert seen.samples.logits is not None
+    return distances.inception_score(seen.samples.logits)
+
+
+FRECHET = Metric(
+    "frechet", "squared features", True, FEATURES, _frechet, brief="{network} Frechet {value:.3g} (floor {floor:.2g})"
+)
+KID = Metric("kid", "squared kernel distance", True, FEATURES, _kid)
+PRECISION = Metric("precision", "share", False, FEATURES, _precision)
+RECALL = Metric("recall", "share", False, FEATURES, _recall, brief="recall {value:.2f}")
+CLASS_KL = Metric("class_kl", "nats", True, CLASSES, _class_balance("class_kl"))
+CLASSES_COVERED = Metric("classes_covered", "number", False, CLASSES, _class_balance("classes_covered"))
+SCORE = Metric("score", "classes", False, IMAGENET_CLASSES, _score)
 
 
 def image_metrics(samples: Images, train_reference: Images, test_reference: Images, extractor: Extractor) -> dict[str, float]:
-    """Distances between samples and test images, beside those between training and test images.
+    """Compare samples with test images, and beside that training with test images, in the features of an extractor.
 
     Args:
         samples: n images in [-1, 1]; where any is not finite, every figure but the floors is NaN.
@@ -22,43 +132,23 @@ def image_metrics(samples: Images, train_reference: Images, test_reference: Imag
             ones cost the samples only.
 
     Returns:
-        For the extractor NAME: `NAME_n`, which is n; `NAME_frechet`, `NAME_kid`, `NAME_precision`, `NAME_recall`; `class_kl` in
-        nats and `classes_covered` where it knows the data's classes; `inception_score` for Inception. Each has its `..._floor`.
-        `inception_frechet` and `inception_kid` are called `fid` and `kid` if the weights are the published ones.
+        `NAME_n`, which is n, and each figure of `figures(Offer(extractor=extractor))`, with its floor.
     """
     n = len(samples)
     if not n == len(train_reference) == len(test_reference):
         sizes = f"{n}, {len(train_reference)} and {len(test_reference)}"
         raise ValueError(f"samples and both references must be equally many, since distances depend on n, not {sizes}")
     train, test = quantised(train_reference), quantised(test_reference)
-    floors = _floors(extractor, test.shape, train.tobytes(), test.tobytes())
-    if np.isfinite(samples).all():
-        found = _compare(extractor, extractor.describe(quantised(samples)), _of_reference(extractor, test.shape, test.tobytes()))
-    else:
-        found = dict.fromkeys(floors, float("nan"))
-    return {f"{extractor.name}_n": n, **found, **{f"{name}_floor": value for name, value in floors.items()}}
-
-
-def _compare(extractor: Extractor, samples: Described, reference: Described) -> dict[str, float]:
-    distances = feature_distances(samples.features, reference.features)
-    figures = {extractor.figure(name): value for name, value in distances.items()}
-    if samples.logits is not None and extractor.classes == "imagenet":
-        figures[extractor.figure("score")] = inception_score(samples.logits)
-    elif samples.logits is not None:
-        figures |= class_balance(samples.classes, reference.classes, samples.logits.shape[1])
-    return figures
-
-
-@lru_cache(maxsize=4)
-def _of_reference(extractor: Extractor, shape: tuple[int, ...], content: bytes) -> Described:
-    """Kept by content: seconds to minutes of a network's time, in a few megabytes."""
-    return extractor.describe(_pixels(shape, content))
+    measured = figures(Offer(extractor=extractor))
+    floors = _floors(extractor, test.shape, train.tobytes(), test.tobytes(), tuple(measured.items()))
+    return {**_count(extractor, n), **means(measured, {_look: [_seen(extractor, samples, test)]}), **floors}
 
 
 @lru_cache(maxsize=16)
-def _floors(extractor: Extractor, shape: tuple[int, ...], train: bytes, test: bytes) -> dict[str, float]:
-    return _compare(extractor, extractor.describe(_pixels(shape, train)), _of_reference(extractor, shape, test))
-
-
-def _pixels(shape: tuple[int, ...], content: bytes) -> Pixels:
-    return np.frombuffer(content, np.uint8).reshape(shape)
+def _floors(
+    extractor: Extractor, shape: tuple[int, ...], train: bytes, test: bytes, measured: tuple[tuple[str, Metric], ...]
+) -> dict[str, float]:
+    reference = _described(extractor, shape, test)
+    training = extractor.describe(np.frombuffer(train, np.uint8).reshape(shape))
+    floors = means({name: metric for name, metric in measured if metric.has_floor}, {_look: [Seen(training, reference)]})
+    return {floor_of(name): value for name, value in floors.items()}

@@ -32,6 +32,10 @@ class Evaluation(EvaluationSize):
         return EvaluationSize(self.num_samples_between, self.num_pairs * self.num_samples // self.num_samples_between)
 
 
+FULL = EvaluationSize()
+"""The size at which a map is judged where nobody says another."""
+
+
 def validate(size: EvaluationSize) -> None:
     """Refuse sizes at which nothing can be measured.
 

@@ -16,8 +16,8 @@ from flows import QUICK, tiny, train
 from deploy.cli import main
 from deploy.versions import bundle
 from deploy.versions.registry import Registry, Version
-from pipeline.command import actions
 from pipeline.errors import FlowError
+from pipeline.evaluation import judging
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.store.phases import MapRef, Store
@@ -196,8 +196,8 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
 
 def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = trained(store, 12)
-    measured = actions.measured(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
-    monkeypatch.setattr("deploy.versions.registry.evaluate", None)
+    measured = judging.judge(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
+    monkeypatch.setattr("pipeline.evaluation.measure.evaluate", None)
     found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
     assert found == pytest.approx(measured, rel=1e-5)
 

@@ -17,8 +17,11 @@ from components.table import network_pair
 from pipeline.command import cli
 from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
-from pipeline.evaluation import figures
-from pipeline.evaluation import measure as measured
+from pipeline.evaluation import built_in, figures
+from pipeline.evaluation.draws import held_out
+from pipeline.evaluation.measure import evaluate, floors
+from pipeline.evaluation.metrics import means
+from pipeline.evaluation.size import FULL
 from pipeline.generator import load_generator
 from pipeline.recipe import Data, Recipe
 from pipeline.recipes.reading import RECIPES
@@ -88,13 +91,17 @@ def test_data_of_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.real
 def test_a_perfect_generator_is_at_the_floor_and_a_bad_one_above() -> None:
     endpoints = load_endpoints(Data(target="two_circles"))
-    floor = measured.floors(Data(target="two_circles"))
+    distances = {"w2": built_in.W2}
+    (floor,) = floors(Data(target="two_circles"), FULL, 0, None, tuple(distances.items())).values()
     target = measures.TWO_CIRCLES
-    perfect = [(target.sample(2000, stream(9, "target", step=i)), measured.held_out(endpoints, i)) for i in range(4)]
-    ratio = measured.mean_distances(perfect)["w2"] / floor["w2_floor"]
-    assert 0.6 < ratio < 1.6, "the scatter of a mean of four pairs is 7 %"
+    perfect = [(target.sample(2000, stream(9, "target", step=i)), held_out(endpoints, i)) for i in range(4)]
+
+    def w2(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        return means(distances, {built_in.PAIRS.views: [built_in.Pair(x, y) for x, y in pairs]})["w2"]
+
+    assert 0.6 < w2(perfect) / floor < 1.6, "the scatter of a mean of four pairs is 7 %"
     one_ring = [(x[np.linalg.norm(x, axis=1) > 6][:900], y) for x, y in perfect]
-    assert measured.mean_distances(one_ring)["w2"] > 3 * floor["w2_floor"]
+    assert w2(one_ring) > 3 * floor
 
 
 def test_the_command_line_evaluates_lists_and_shows_what_was_trained(
@@ -181,7 +188,7 @@ def test_two_phases_of_the_shipped_recipe_bring_both_rings_near_the_floor(store:
     command = cli.PROGRAM.read(["run", "two_circles", "--jko.num-phases", "2"])
     assert isinstance(command, cli.Run)
     results = train(command.resolved(), store)
-    metrics = measured.evaluate(load_generator(store, results[-1].ref))
+    metrics = evaluate(load_generator(store, results[-1].ref))
     assert metrics["w2"] <= 1.5 * metrics["w2_floor"]
     assert metrics["modes_covered"] == metrics["modes"] == 2
     assert metrics["mode_kl"] < 0.01

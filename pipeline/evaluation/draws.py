@@ -1,0 +1,110 @@
+"""What metrics look at: samples of a map, or of the data in its place, beside samples that training has never seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from components.streams import stream
+from pipeline.evaluation.size import FULL, EvaluationSize
+
+if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its metrics; what describes images a replica need not
+    from pipeline.data.endpoints import Endpoints, Samples
+    from pipeline.evaluation.extractors import Extractor
+    from pipeline.generator import Generator
+
+MOST_NUMBERS = 40_000_000
+"""Of one sample: 203 images of 256 x 256 in colour."""
+SAMPLES_AT_ONCE = 250
+
+
+def num_samples(endpoints: Endpoints, most: int = FULL.num_samples) -> int:
+    """Count the samples W2 is measured on: those asked for, or all there are where they are fewer, or what the memory holds."""
+    return min(most, endpoints.num_distinct or most, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
+
+
+def held_out(endpoints: Endpoints, draw: int, most: int = FULL.num_samples) -> Samples:
+    """Draw samples of the target that training never sees."""
+    return endpoints.held_out(num_samples(endpoints, most), stream(0, "evaluation_target", step=draw))
+
+
+class Sampler(Protocol):
+    """What is judged: a map, or the data themselves."""
+
+    def sample(self, n: int, draw: int) -> Samples:
+        """Draw n samples; equal draws give equal samples."""
+        ...
+
+    def many(self, n: int) -> Samples:
+        """Draw more samples than one evaluation of a network may take, the same ones at each call."""
+        ...
+
+
+@dataclass(frozen=True)
+class OfMap:
+    """Samples of a trained map."""
+
+    generator: Generator
+
+    def sample(self, n: int, draw: int) -> Samples:
+        """Draw n samples in one evaluation of the network."""
+        return self.generator.sample(n, draw)
+
+    def many(self, n: int) -> Samples:
+        """Draw n samples, a few hundred at a time."""
+        counts = [min(SAMPLES_AT_ONCE, n - begin) for begin in range(0, n, SAMPLES_AT_ONCE)]
+        return np.concatenate([self.generator.sample(count, draw) for draw, count in enumerate(counts)])
+
+
+@dataclass(frozen=True)
+class OfData:
+    """Samples of the data that training sees: what a perfect map would give, so that metrics of these are floors."""
+
+    endpoints: Endpoints
+
+    def sample(self, n: int, draw: int) -> Samples:
+        """Draw n samples, of a data set without replacement."""
+        return self.endpoints.seen(n, stream(0, "evaluation_floor", step=draw))
+
+    def many(self, n: int) -> Samples:
+        """Draw n samples, of a data set without replacement."""
+        return self.sample(n, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Samples that metrics are measured on, drawn when the first metric asks for them.
+
+    Attributes:
+        size: on how many samples a distance is measured, and how often.
+        first_draw: the number of the first sample; samples of other numbers are independent.
+        extractor: what image metrics look through, where there is a network for these images.
+        num_images: how many images it looks at, at most.
+        logged: what was logged while the map was trained.
+    """
+
+    sampler: Sampler
+    endpoints: Endpoints
+    size: EvaluationSize = FULL
+    first_draw: int = 0
+    extractor: Extractor | None = None
+    num_images: int = FULL.num_samples
+    logged: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def pairs(self) -> list[tuple[Samples, Samples]]:
+        """Samples beside as many held-out ones, `size.num_pairs` times."""
+        n = num_samples(self.endpoints, self.size.num_samples)
+        draws = range(self.first_draw, self.first_draw + self.size.num_pairs)
+        return [(self.sampler.sample(n, draw), held_out(self.endpoints, draw, n)) for draw in draws]
+
+    @cached_property
+    def images(self) -> tuple[Samples, Samples]:
+        """Many images beside as many held-out ones."""
+        n = min(self.num_images, self.endpoints.num_distinct or self.num_images)
+        return self.sampler.many(n), self.endpoints.held_out(n, stream(0, "evaluation_target"))

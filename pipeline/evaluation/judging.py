@@ -1,0 +1,134 @@
+"""Judge published maps: their metrics and pictures, measured once and kept with the run of their phase."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from components.metrics import over_floor
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.evaluation.draws import held_out, num_samples
+from pipeline.evaluation.measure import evaluate
+from pipeline.evaluation.metrics import HEADLINE, floor_of, is_valid, offer_of, tag_of
+from pipeline.evaluation.size import FULL, EvaluationSize
+from pipeline.generator import Generator, load_generator
+from pipeline.phase import Phase
+from pipeline.provenance import EVALUATED_ON, machine
+from pipeline.recipe import Data
+from pipeline.store.phases import MapRef, Store
+from pipeline.store.runs import Run
+
+EVALUATED = "sjko.evaluated"
+"""Tag of a run that holds the metrics of its map: how they were computed."""
+LOGGED_IN_TRAINING = frozenset(
+    ("potential_loss", "map_loss", "transport_cost", "gradient_penalty", "divergence", "step", "train_seconds")
+)
+"""What the worker that trained a phase has logged to its run, beside which its metrics are kept."""
+CURVES = ("divergence", "transport_cost")
+"""What is drawn over the steps of a flow."""
+
+
+def metrics_of(
+    store: Store, ref: MapRef, phase: Phase, generator: Callable[[], Generator], *, cluster: Cluster, size: EvaluationSize
+) -> dict[str, float]:
+    """Give the metrics of a published map on so many samples, and what was logged in training: from its run, or measured now.
+
+    On a cluster that is connected they are measured where a CPU is free: the head, where drivers wait, has none.
+
+    Args:
+        generator: loads the map, where it is to be measured in this process.
+    """
+    run = store.run(ref.run_id)
+    logged = logged_in_training(run)
+    if is_valid(run.data.tags.get(EVALUATED), offer_of(phase.data, logged), size):
+        return dict(run.data.metrics)
+    if cluster.address and cluster.num_workers and ray.is_initialized():
+        task = ray.remote(num_cpus=1)(_judge_in_task)
+        try:
+            metrics = ray.get(task.remote(store.uri, ref, clusters.data(cluster), size))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+    else:
+        metrics = judge(store, ref, generator(), size)
+    return {**logged, **metrics}
+
+
+def kept(run: Run, data: Data, size: EvaluationSize = FULL) -> dict[str, float] | None:
+    """Read what `evaluate` gives for the map of a phase's run, where that was kept; None where it is to be measured."""
+    if not is_valid(run.data.tags.get(EVALUATED), offer_of(data, logged_in_training(run)), size):
+        return None
+    return {name: value for name, value in run.data.metrics.items() if name not in LOGGED_IN_TRAINING}
+
+
+def logged_in_training(run: Run) -> dict[str, float]:
+    """Read the last numbers that a phase's worker has logged to its run."""
+    return {name: value for name, value in run.data.metrics.items() if name in LOGGED_IN_TRAINING}
+
+
+def _judge_in_task(uri: str, ref: MapRef, where: str | None, size: EvaluationSize) -> dict[str, float]:
+    """Load a published map in a task of Ray, measure its metrics and keep them."""
+    store = Store(uri)
+    return judge(store, ref, load_generator(store, ref, where=where), size)
+
+
+def judge(store: Store, ref: MapRef, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+    """Measure the metrics of a published map, and keep them with its run, a picture of its samples beside them."""
+    logged = logged_in_training(store.run(ref.run_id))
+    evaluated = evaluate(generator, size, logged=logged)
+    metrics = {name: value for name, value in evaluated.items() if name not in logged}  # the run has those already
+    store.log_metrics(ref.run_id, {generator.phase.num_steps: metrics})
+    with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
+        draw_phase(path, ref, generator, metrics)
+    store.tag(ref.run_id, EVALUATED_ON, machine())
+    store.tag(ref.run_id, EVALUATED, tag_of(offer_of(generator.phase.data, logged), size))
+    return metrics
+
+
+def draw_phase(path: Path, ref: MapRef, generator: Generator, metrics: Mapping[str, float]) -> None:
+    """Draw samples of a map over held-out ones, its metrics in the title."""
+    from pipeline.evaluation import figures  # and with it matplotlib
+
+    title = f"phase {ref.k}: W2 {metrics[HEADLINE]:.3g}, floor {metrics[floor_of(HEADLINE)]:.3g}"
+    samples, picture = generator.sample(num_samples(generator.endpoints)), generator.endpoints.data.picture
+    figures.phase_picture(path, picture, samples, held_out(generator.endpoints, 0), title)
+
+
+def draw_flow(
+    store: Store, flow_run_id: str, pictures: Sequence[Path], rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
+) -> None:
+    """Draw samples by phase, curves and the animation of a flow, on disk and with its run.
+
+    Args:
+        pictures: the three files.
+        rows: what is known of each phase, as `run --json` has it.
+    """
+    from pipeline.evaluation import figures
+
+    endpoints = generators[0].endpoints
+    n = num_samples(endpoints)
+    source = generators[0].source(n)
+    by_phase = [source, *(generator.sample(n) for generator in generators)]
+    titles = ["source", *(f"phase {row['k']}" for row in rows)]
+    reference = held_out(endpoints, 0)
+    figures.flow_picture(pictures[0], endpoints.data.picture, by_phase, reference, titles)
+    quality = {"W2": [over_floor(row["metrics"][HEADLINE], row["metrics"][floor_of(HEADLINE)]) for row in rows]}
+    figures.curves_picture(pictures[1], quality, _curves(store, rows, generators))
+    figures.animation(pictures[2], endpoints.data.picture, by_phase, reference, titles)
+    for picture in pictures:
+        store.log_file(flow_run_id, picture, "pictures")
+
+
+def _curves(
+    store: Store, rows: Sequence[dict[str, Any]], generators: Sequence[Generator]
+) -> dict[str, list[tuple[float, float]]]:
+    """Read the running divergence and the transport cost over the steps of a whole flow."""
+    curves: dict[str, list[tuple[float, float]]] = {name: [] for name in CURVES}
+    before = 0
+    for row, generator in zip(rows, generators, strict=True):
+        run_id = row["map_ref"].split("/")[1]
+        for name, points in curves.items():
+            points.extend((before + step, value) for step, value in store.metric_history(run_id, name))
+        before += generator.phase.num_steps
+    return curves

@@ -1,0 +1,222 @@
+"""The metrics of a map: one table of objects, from which all follows that measures, shows, keeps, searches for or requires one.
+
+To add a metric, write one `Metric` in a file of its own and add one line to `METRICS`. Its figure, with its floor, is then in
+`evaluate`, in the rows of `run --json`, in MLflow and on model cards, `tune run --metric` and `promote --require` know its name,
+and figures that were kept before are computed again. Importing this file loads neither numpy nor torch.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.recipe import Data
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.draws import Draws
+    from pipeline.evaluation.extractors import Extractor
+
+METRICS = (
+    "pipeline.evaluation.built_in:W2",
+    "pipeline.evaluation.built_in:SLICED_W2",
+    "pipeline.evaluation.built_in:MODES_COVERED",
+    "pipeline.evaluation.built_in:ON_SUPPORT",
+    "pipeline.evaluation.built_in:MODE_KL",
+    "pipeline.evaluation.image_metrics:FRECHET",
+    "pipeline.evaluation.image_metrics:KID",
+    "pipeline.evaluation.image_metrics:PRECISION",
+    "pipeline.evaluation.image_metrics:RECALL",
+    "pipeline.evaluation.image_metrics:CLASS_KL",
+    "pipeline.evaluation.image_metrics:CLASSES_COVERED",
+    "pipeline.evaluation.image_metrics:SCORE",
+    "pipeline.evaluation.built_in:DIVERGENCE",
+    "pipeline.evaluation.built_in:TRANSPORT_COST",
+)
+"""Every metric as `module:name`, in the order in which figures are shown."""
+HEADLINE = "w2"
+"""The figure that titles, curves and lists of flows show: every map has it."""
+FLOOR = "_floor"
+"""What the name of a floor ends with."""
+FIRST_TAG = "version 2"
+"""How runs were tagged before the tag named each metric: one number for all."""
+FIRST_NAMES = frozenset(
+    ["w2", "sliced_w2", "modes_covered", "on_support", "mode_kl", "divergence", "transport_cost", "frechet", "kid", "precision"]
+).union(["recall", "class_kl", "classes_covered", "score"])
+"""The metrics of that time, each in its version 1."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is there for metrics to look at, known before anything is loaded.
+
+    Attributes:
+        has_pairs: samples beside held-out ones.
+        has_modes: the data are an analytic measure that has modes.
+        extractor: the network that image metrics look through.
+        logged: names of what was logged while the map was trained.
+    """
+
+    has_pairs: bool = False
+    has_modes: bool = False
+    extractor: "Extractor | None" = None
+    logged: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a metric looks at.
+
+    Attributes:
+        figure: the name of a metric's figure, where an offer has what it needs; None where it has not.
+        views: what `Metric.measure` is called with; of several views the figure is the mean.
+        counts: numbers beside the figures, that they are read with: of how many samples, of how many modes.
+    """
+
+    figure: "Callable[[str, Offer], str | None]"
+    views: "Callable[[Draws], Sequence[Any]]"
+    counts: "Callable[[Draws], Mapping[str, float]]" = lambda draws: {}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a trained map.
+
+    Attributes:
+        name: in lower case; what looks at images gets the name of the network before it, as in `lenet_frechet`.
+        unit: what the figure is counted in.
+        lower_is_better: whether a search looks for small values.
+        needs: what it looks at, and so which data have it.
+        measure: one view -> the figure; called in several threads.
+        has_floor: whether the same figure of the data themselves stands beside it.
+        version: to be raised when the figure of equal samples changes, so that kept ones are computed again.
+        brief: how it is shown in the line of a phase, with {value}, {percent}, {floor}, {network} or other figures; empty: not.
+    """
+
+    name: str
+    unit: str
+    lower_is_better: bool
+    needs: Needs
+    measure: Callable[[Any], float]
+    has_floor: bool = True
+    version: int = 1
+    brief: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a name that MLflow, a rule of `promote` or a floor could not have."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name.endswith(FLOOR):
+            raise ValueError(f"a metric's name must be lower-case letters, digits and _, and not end with {FLOOR}: {self.name!r}")
+
+    @property
+    def mode(self) -> str:
+        """`min` or `max`: which values are good."""
+        return "min" if self.lower_is_better else "max"
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether it grows with what is wrong, for any map: low is good, and the data themselves set the floor."""
+        return self.lower_is_better and self.has_floor
+
+
+@cache
+def _loaded(path: str) -> Metric:
+    """Import a metric by its `module:name`."""
+    module, _, name = path.partition(":")
+    metric = getattr(import_module(module), name)
+    if not isinstance(metric, Metric):
+        raise TypeError(f"{path} must be a Metric, not {type(metric).__name__}")
+    return metric
+
+
+def metrics() -> list[Metric]:
+    """List every metric of the table."""
+    return [_loaded(path) for path in METRICS]
+
+
+def offer_of(data: Data, logged: Iterable[str] = ()) -> Offer:
+    """Say what the maps towards some data give metrics to look at.
+
+    Args:
+        logged: names of what was logged while a map was trained.
+    """
+    from pipeline.data.specs import sample_shape, spec_of
+    from pipeline.evaluation.extractors import trained_on
+
+    has_modes = spec_of(data.target).modes is not None
+    return Offer(True, has_modes, trained_on(data.target, sample_shape(data)), frozenset(logged))
+
+
+def figures(offer: Offer) -> dict[str, Metric]:
+    """Name every figure that can be measured of what is offered, in the order of the table."""
+    named = ((metric.needs.figure(metric.name, offer), metric) for metric in metrics())
+    return {figure: metric for figure, metric in named if figure is not None}
+
+
+def floor_of(figure: str) -> str:
+    """Name the floor of a figure.
+
+    >>> floor_of("w2")
+    'w2_floor'
+    """
+    return figure + FLOOR
+
+
+def views_of(measured: Mapping[str, Metric], draws: "Draws") -> dict[Callable[..., Any], Sequence[Any]]:
+    """Show metrics what they look at, each thing once, however many metrics look at it."""
+    return {view: view(draws) for view in dict.fromkeys(metric.needs.views for metric in measured.values())}
+
+
+def means(measured: Mapping[str, Metric], views: Mapping[Callable[..., Any], Sequence[Any]]) -> dict[str, float]:
+    """Measure figures, each as the mean over its views, one thread per core: W2's solver releases the interpreter's lock.
+
+    Args:
+        measured: figure -> metric.
+        views: what the metrics look at, by `Needs.views`.
+    """
+    jobs = [(name, metric.measure, view) for name, metric in measured.items() for view in views[metric.needs.views]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        values = list(pool.map(lambda job: job[1](job[2]), jobs))
+    by_figure: dict[str, list[float]] = {name: [] for name in measured}
+    for (name, _, _), value in zip(jobs, values, strict=True):
+        by_figure[name].append(value)
+    return {name: _mean(of_views) for name, of_views in by_figure.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.mean(values))
+
+
+def brief(offer: Offer, row: Mapping[str, float]) -> list[str]:
+    """Show a map's figures in a few words each, as they stand in the line of a phase."""
+    shown = {figure: metric for figure, metric in figures(offer).items() if metric.brief and figure in row}
+    return [
+        metric.brief.format_map(
+            {
+                **row,
+                "value": row[figure],
+                "percent": 100 * row[figure],
+                "floor": row.get(floor_of(figure), math.nan),
+                "network": figure.removesuffix(f"_{metric.name}"),
+            }
+        )
+        for figure, metric in shown.items()
+    ]
+
+
+def tag_of(offer: Offer, size: EvaluationSize) -> str:
+    """Say how kept figures were computed, as the tag of their run has it: on how many samples, and the version of each metric."""
+    return f"{size}: {', '.join(f'{figure} {metric.version}' for figure, metric in figures(offer).items())}"
+
+
+def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
+    """Say whether the figures that were kept under a tag are those that would be computed now."""
+    if tag == f"{FIRST_TAG}, {size}":
+        return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in figures(offer).values())
+    return tag == tag_of(offer, size)
