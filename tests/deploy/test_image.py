@@ -118,7 +118,7 @@ def test_own_recipes_and_parts_travel_from_any_folder(repository: Path) -> None:
         (repository / name).touch()
     assert own <= working_directory(repository)
     with pytest.raises(Unusable, match="travel"):
-        entrypoint(["submit", "docs/my.yaml"])
+        entrypoint(["docs/my.yaml"])
 
 
 @pytest.mark.filterwarnings("ignore")
