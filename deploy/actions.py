@@ -65,7 +65,7 @@ def serve(command: flags.Serve) -> NoReturn:
 
 def generated(command: flags.Generate) -> Mapping[str, Any]:
     """Write the samples that a command asks for."""
-    from deploy.generate import generate, job_of
+    from deploy.generate import generate, generation_of
     from pipeline.ray_session import connected
 
     store = open_store(command.store)
@@ -77,14 +77,14 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
         if command.phase >= len(runs):
             raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
         generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
-    job = job_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
+    generation = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
     workers = command.cluster.num_workers
     with connected(Cluster(num_workers=workers, address=command.cluster.address)), report.progress("samples") as show:
-        for done, total in generate(job, workers):
+        for done, total in generate(generation, workers):
             show(done * command.num_samples // total, command.num_samples)
-    report.line(f"{command.num_samples:,} samples of {version} in {job.num_parts} files: {redacted(command.to)}")
-    return {"version": version.number, "num_samples": command.num_samples, "files": job.num_parts}
+    report.line(f"{command.num_samples:,} samples of {version} in {generation.num_parts} files: {redacted(command.to)}")
+    return {"version": version.number, "num_samples": command.num_samples, "files": generation.num_parts}
 
 
 def register(command: flags.Register) -> Mapping[str, Any]:

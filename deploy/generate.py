@@ -22,7 +22,7 @@ from deploy.models import push_in_blocks
 from pipeline.data.endpoints import Samples, load_source
 from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.data.parts import Damaged, Foreign, packed, unpacked
-from pipeline.errors import FlowError, RecipeMismatch
+from pipeline.errors import FlowError, FolderTaken
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of
 from pipeline.phase import Phase
@@ -35,7 +35,7 @@ MOST_PER_PART = 65_536
 
 
 @dataclass(frozen=True)
-class Job:
+class Generation:
     """What is generated and where.
 
     Attributes:
@@ -72,20 +72,20 @@ class Job:
         return {"fingerprint": fingerprint, "seed": self.seed, "part": part, "num_samples": count}
 
 
-def job_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Job:
-    """The job that draws from a generator."""
+def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Generation:
+    """Plan what is drawn from a generator, and where it is written."""
     maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
     ends = generator.endpoints
-    return Job(
+    return Generation(
         generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.where
     )
 
 
-def generator_in(job: Job) -> Generator:
+def generator_in(generation: Generation) -> Generator:
     """The generator in a worker."""
-    phase = Phase.from_json(job.phase)
-    endpoints = load_source(phase.data, job.shape, job.shift, job.scale, job.where)
-    weights = ({key: torch.from_numpy(np.array(value)) for key, value in each.items()} for each in job.maps)
+    phase = Phase.from_json(generation.phase)
+    endpoints = load_source(phase.data, generation.shape, generation.shift, generation.scale, generation.where)
+    weights = ({key: torch.from_numpy(np.array(value)) for key, value in each.items()} for each in generation.maps)
     return generator_of(phase, endpoints, weights)
 
 
@@ -103,10 +103,10 @@ def path_of(root: str, part: int) -> str:
 class PartWriter:
     """A worker's own copy of the generator; a part at a time."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, generation: Generation) -> None:
         torch.set_num_threads(1)
-        self.job, self.generator = job, generator_in(job)
-        self.files, self.root = at(job.url)
+        self.generation, self.generator = generation, generator_in(generation)
+        self.files, self.root = at(generation.url)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         parts = [int(part) for part in batch["id"]]
@@ -114,8 +114,8 @@ class PartWriter:
 
     def write(self, part: int) -> str:
         """Write one part, and give the sha256 of its numbers."""
-        identity = self.job.identity(part)
-        samples = np.ascontiguousarray(draw(self.generator, self.job.seed, part, identity["num_samples"]), dtype="<f4")
+        identity = self.generation.identity(part)
+        samples = np.ascontiguousarray(draw(self.generator, self.generation.seed, part, identity["num_samples"]), dtype="<f4")
         digest = hashlib.sha256(samples.tobytes()).hexdigest()
         flat = samples.reshape(len(samples), -1)
         column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
@@ -124,13 +124,13 @@ class PartWriter:
         return digest
 
 
-def finished(job: Job) -> dict[int, str]:
+def finished(generation: Generation) -> dict[int, str]:
     """Digests of the parts that are there and whole.
 
     Raises:
-        RecipeMismatch: the folder holds samples of something else.
+        FolderTaken: the folder holds samples of something else.
     """
-    files, root = at(job.url)
+    files, root = at(generation.url)
     digests: dict[int, str] = {}
     for path in listed(files, root):
         if not re.fullmatch(r".*/part-\d+\.parquet", path):
@@ -141,17 +141,17 @@ def finished(job: Job) -> dict[int, str]:
             logger.warning("%s is damaged: it is written again", path)
             continue
         except Foreign as error:
-            raise _of_something_else(job, path) from error
+            raise _of_something_else(generation, path) from error
         number = part.facts.get("part", -1)
-        if number not in range(job.num_parts) or not part.holds(job.identity(number)):
-            raise _of_something_else(job, path)
+        if number not in range(generation.num_parts) or not part.holds(generation.identity(number)):
+            raise _of_something_else(generation, path)
         digests[number] = part.facts["sha256"]
     return digests
 
 
-def _of_something_else(job: Job, path: str) -> RecipeMismatch:
+def _of_something_else(generation: Generation, path: str) -> FolderTaken:
     file = path.rpartition("/")[2]
-    return RecipeMismatch(f"{job.url} already holds {file} of another map, seed or number: choose another folder")
+    return FolderTaken(f"{generation.url} already holds {file} of another map, seed or number: choose another folder")
 
 
 def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
@@ -159,30 +159,30 @@ def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
     return hashlib.sha256(table["sample"].combine_chunks().values.to_numpy().tobytes()).hexdigest()
 
 
-def generate(job: Job, num_workers: int) -> Iterator[tuple[int, int]]:
+def generate(generation: Generation, num_workers: int) -> Iterator[tuple[int, int]]:
     """Write what is missing, and at the end the manifest; (parts done, parts in all) as it goes on.
 
     Raises:
         FlowError: the folder cannot be written.
     """
-    digests = finished(job)
-    yield len(digests), job.num_parts
-    missing = [{"id": part} for part in range(job.num_parts) if part not in digests]
+    digests = finished(generation)
+    yield len(digests), generation.num_parts
+    missing = [{"id": part} for part in range(generation.num_parts) if part not in digests]
     if missing:
         quieten_ray_data()
         ray.data.DataContext.get_current().enable_progress_bars = False
         workers = ray.data.ActorPoolStrategy(size=min(num_workers, len(missing)))
         written = ray.data.from_items(missing, override_num_blocks=len(missing)).map_batches(
-            PartWriter, fn_constructor_args=(job,), batch_size=1, compute=workers, num_cpus=1
+            PartWriter, fn_constructor_args=(generation,), batch_size=1, compute=workers, num_cpus=1
         )
         try:
             for row in written.iter_rows():
                 digests[int(row["part"])] = str(row["digest"])
-                yield len(digests), job.num_parts
+                yield len(digests), generation.num_parts
         except ray.exceptions.RayError as error:
-            raise FlowError(f"{job.url} could not be written: {cause(error)}. The same command goes on.") from error
-    files, root = at(job.url)
-    put(files, f"{root}/{MANIFEST}", json.dumps(manifest_of(job, digests), indent=1).encode())
+            raise FlowError(f"{generation.url} could not be written: {cause(error)}. The same command goes on.") from error
+    files, root = at(generation.url)
+    put(files, f"{root}/{MANIFEST}", json.dumps(manifest_of(generation, digests), indent=1).encode())
 
 
 def cause(error: Exception) -> str:
@@ -192,9 +192,9 @@ def cause(error: Exception) -> str:
     return [*lines[:1], *raised][-1]
 
 
-def manifest_of(job: Job, digests: Mapping[int, str]) -> dict[str, Any]:
+def manifest_of(generation: Generation, digests: Mapping[int, str]) -> dict[str, Any]:
     """Whose samples these are, and one digest over all of them in order."""
-    in_order = "".join(digests[part] for part in range(job.num_parts))
-    identity = {key: value for key, value in job.identity(0).items() if key in ("fingerprint", "seed")}
+    in_order = "".join(digests[part] for part in range(generation.num_parts))
+    identity = {key: value for key, value in generation.identity(0).items() if key in ("fingerprint", "seed")}
     digest = hashlib.sha256(in_order.encode()).hexdigest()
-    return {**identity, "num_samples": job.num_samples, "num_parts": job.num_parts, "sha256": digest}
+    return {**identity, "num_samples": generation.num_samples, "num_parts": generation.num_parts, "sha256": digest}

@@ -69,6 +69,12 @@ class Incomparable(FlowError):
     exit_code = 2
 
 
+class FolderTaken(FlowError):
+    """A folder that samples are written to holds other samples."""
+
+    exit_code = 2
+
+
 class SubmissionNotFound(FlowError):
     """A cluster has no submission of a name."""
 

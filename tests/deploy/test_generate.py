@@ -12,8 +12,8 @@ import pytest
 from flows import QUICK, tiny, train
 
 from deploy.cli import main
-from deploy.generate import MANIFEST, MOST_PER_PART, Job, draw, finished, generator_in, job_of
-from pipeline.errors import RecipeMismatch
+from deploy.generate import MANIFEST, MOST_PER_PART, Generation, draw, finished, generation_of, generator_in
+from pipeline.errors import FolderTaken
 from pipeline.generator import load_generator
 from pipeline.store.phases import MapRef, Store
 
@@ -103,11 +103,11 @@ def test_samples_go_to_s3(registered: MapRef, new_bucket: Callable[[], str]) -> 
 
 def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store, tmp_path: Path) -> None:
     generator = load_generator(store, registered)
-    job = job_of(generator, seed=0, num_samples=100, url=str(tmp_path))
-    assert finished(job) == {}
+    generation = generation_of(generator, seed=0, num_samples=100, url=str(tmp_path))
+    assert finished(generation) == {}
     (tmp_path / "part-000000.parquet").write_bytes(b"something else")
-    with pytest.raises(RecipeMismatch, match=r"already holds part-000000\.parquet of another map, seed or number"):
-        finished(job)
+    with pytest.raises(FolderTaken, match=r"already holds part-000000\.parquet of another map, seed or number"):
+        finished(generation)
 
 
 @pytest.mark.thorough
@@ -138,10 +138,10 @@ def test_a_damaged_part_is_written_again(
 
 
 def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) -> None:
-    job = job_of(load_generator(store, registered), seed=3, num_samples=150_000, url="x")
-    assert (job.per_part, job.num_parts) == (65_536, 3)
-    assert [job.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
-    again = generator_in(Job(**vars(job)))
+    generation = generation_of(load_generator(store, registered), seed=3, num_samples=150_000, url="x")
+    assert (generation.per_part, generation.num_parts) == (65_536, 3)
+    assert [generation.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
+    again = generator_in(Generation(**vars(generation)))
     np.testing.assert_array_equal(draw(again, 3, 1, 10), draw(load_generator(store, registered), 3, 1, 10))
 
 

@@ -10,9 +10,30 @@ from flows import ROOT, command_environment
 from programs import program
 from terminals import terminal
 
-from pipeline.errors import Corrupt, Diverged, MapNotFound, RecipeMismatch, Unusable
+from pipeline.errors import (
+    Corrupt,
+    Diverged,
+    FolderTaken,
+    ForeignVersion,
+    Incomparable,
+    MapNotFound,
+    NoResult,
+    RecipeMismatch,
+    SearchAtWork,
+    SearchExists,
+    SearchNotFound,
+    SubmissionFailed,
+    SubmissionNotFound,
+    Unusable,
+    VersionNotFound,
+)
 from pipeline.signals import STOPPING
 
+MISTAKES = (
+    *(MapNotFound, RecipeMismatch, Unusable, NoResult, FolderTaken),
+    *(SearchNotFound, SearchExists, SearchAtWork, SubmissionNotFound, VersionNotFound, ForeignVersion, Incomparable),
+)
+"""Errors that are the user's mistakes."""
 WORK = """
 import sys, time
 from pathlib import Path
@@ -137,8 +158,8 @@ def test_ctrl_c_while_a_program_is_imported_is_no_traceback(tmp_path: Path) -> N
 
 def test_errors_end_a_command_in_one_sentence_with_the_exit_code_of_their_kind(capsys: pytest.CaptureFixture[str]) -> None:
     errors = {
-        2: [ValueError("a [/b]"), MapNotFound("a"), RecipeMismatch("a"), Unusable("a")],
-        1: [Corrupt("a", "b"), OSError("a")],
+        2: [ValueError("a [/b]"), *(kind("a") for kind in MISTAKES)],
+        1: [Corrupt("a", "b"), OSError("a"), SubmissionFailed("a")],
     }
     errors[1].append(Diverged(0, 1, "map_loss", {}))
     for code, kinds in errors.items():
