@@ -14,6 +14,12 @@ def transport_cost(
 ) -> Float[Tensor, " n"]:
     """c_h(x, y) = |x - y|^2 / (2 h) per sample (Eq. 13).
 
+    Example:
+        >>> import torch
+        >>> x, y = torch.zeros(2, 3), torch.ones(2, 3)
+        >>> transport_cost(x, y, h=0.5, cost="squared"), transport_cost(x, y, h=0.5, cost="mean_squared")
+        (tensor([3., 3.]), tensor([1., 1.]))
+
     Args:
         h: JKO step size, in squared units of the space the flow lives in; `inf` drops the cost.
         cost: `squared` is the true JKO step; `mean_squared` averages over the d dimensions as the reference code does, so

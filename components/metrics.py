@@ -22,7 +22,13 @@ def over_floor(value: float, floor: float) -> float | None:
 
 
 def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
-    """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite."""
+    """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite.
+
+    Example:
+        >>> x = np.zeros((4, 2), dtype=np.float32)
+        >>> round(w2(x, x + 3), 4)
+        4.2426
+    """
     if not comparable(x, y):
         return math.nan  # the solver would say 0
     import ot  # and with it scikit-learn, a second or more: only where something is measured
@@ -33,7 +39,13 @@ def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 
 
 def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, num_projections: int = 256) -> float:
-    """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015); NaN where not finite."""
+    """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015); NaN where not finite.
+
+    Example:
+        >>> x = np.zeros((4, 1), dtype=np.float32)
+        >>> round(sliced_w2(x, x + 3, np.random.default_rng(0)), 4)
+        3.0
+    """
     if not comparable(x, y):
         return math.nan
     import ot
@@ -48,6 +60,11 @@ def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 
     The kernel is Gaussian; its width is the median distance between points of y. NaN where not finite, where there is but one
     sample on a side, and where that median is zero.
+
+    Example:
+        >>> x, y = np.zeros((2, 1)), np.array([[0.0], [1.0]])
+        >>> round(mmd2(x, y), 4)
+        0.0
     """
     if not comparable(x, y, LEAST_SAMPLES):
         return math.nan

@@ -24,7 +24,12 @@ class Mlflow:
 
 @dataclass(frozen=True)
 class Stores(Mlflow):
-    """Which MLflow, and where prepared images are."""
+    """Which MLflow, and where prepared images are.
+
+    Example:
+        >>> Stores(data="s3://bucket/data").data
+        's3://bucket/data'
+    """
 
     data: Annotated[Place | None, tyro.conf.arg(name="store.data", prefix_name=False)] = None
     """folder or URL (s3://bucket/path) of the image sets that `prepare` wrote, reachable by workers; None: $SJKO_DATA, or
@@ -33,7 +38,12 @@ class Stores(Mlflow):
 
 @dataclass(frozen=True)
 class Cluster(Stores):
-    """Where a flow is kept, and how it is trained: stores, Ray, workers."""
+    """Where a flow is kept, and how it is trained: stores, Ray, workers.
+
+    Example:
+        >>> Cluster(num_workers=2, use_gpu=True).phases_per_job
+        1
+    """
 
     checkpoints: Annotated[Place | None, tyro.conf.arg(name="store.checkpoints", prefix_name=False)] = None
     """folder or URL (s3://bucket/path) of mid-phase checkpoints, reachable from every worker; None: $SJKO_CHECKPOINTS, or else
@@ -111,7 +121,12 @@ def home() -> Path:
 
 
 def tracking_uri(stores: Mlflow) -> str:
-    """The tracking URI with every local path made absolute."""
+    """The tracking URI with every local path made absolute.
+
+    Example:
+        >>> tracking_uri(Cluster(tracking_uri="http://mlflow:5000"))
+        'http://mlflow:5000'
+    """
     return _setting(stores, "tracking_uri") or places.sqlite_url(home() / "mlflow.db")
 
 

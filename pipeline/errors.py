@@ -6,6 +6,10 @@ from typing import Any
 class FlowError(Exception):
     """Base of the errors that a command reports in one line, without a traceback.
 
+    Example:
+        >>> issubclass(MapNotFound, FlowError), MapNotFound.exit_code
+        (True, 2)
+
     Attributes:
         exit_code: what the command then ends with.
         may_pass: the same attempt, a little later, can end well.

@@ -25,6 +25,13 @@ endpoints_of = lru_cache(maxsize=4)(load_endpoints)
 class Generator:
     """A trained T_k with its averaged weights: x ~ mu, z -> sample of mu_{k+1}, in one network evaluation.
 
+    Example:
+        >>> from pipeline.recipe import Recipe
+        >>> phase, ends = Phase.of(Recipe(), k=0, parent=None), load_endpoints(Recipe().data)
+        >>> initial = states.build_map(network_spec(phase.network, ends.shape)).state_dict()
+        >>> generator_of(phase, ends, [initial]).sample(3).shape
+        (3, 2)
+
     Attributes:
         maps: T_k alone, or all increments in order where the flow is composed.
     """

@@ -177,7 +177,13 @@ def _as_floats(group: Group) -> Group:
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:
-    """All phases of a recipe's flow, in order."""
+    """All phases of a recipe's flow, in order.
+
+    Example:
+        >>> from pipeline.recipe import Recipe
+        >>> [phase.k for phase in phases_of(Recipe(jko=Jko(num_phases=3)))]
+        [0, 1, 2]
+    """
     phases: list[Phase] = []
     for k in range(recipe.jko.num_phases):
         phases.append(Phase.of(recipe, k=k, parent=phases[-1].fingerprint if phases else None))

@@ -23,7 +23,12 @@ FitName = Literal["conjugate", "logistic"]
 
 @dataclass(frozen=True)
 class Data:
-    """The two ends of the flow."""
+    """The two ends of the flow.
+
+    Example:
+        >>> Data(target="moons").source
+        'normal'
+    """
 
     source: SourceName = "normal"
     """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
@@ -49,7 +54,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """Transport map T(x, z) and potential v."""
+    """Transport map T(x, z) and potential v.
+
+    Example:
+        >>> Network(kind="residual", width=128, z_dim=2).depth
+        3
+    """
 
     width: int = 96
     """units of a hidden layer, or channels of a network for images; each kind has its own default: 128 for `residual`, 32 for
@@ -70,7 +80,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Jko:
-    """The minimising-movement scheme."""
+    """The minimising-movement scheme.
+
+    Example:
+        >>> Jko(divergence="kl", h=0.1, num_phases=4).source_divergence
+        'linear'
+    """
 
     num_phases: int = 6
     """K, the number of JKO steps"""
@@ -95,7 +110,12 @@ class Jko:
 
 @dataclass(frozen=True)
 class Training:
-    """How each phase is solved."""
+    """How each phase is solved.
+
+    Example:
+        >>> Training(num_steps=500).batch_size
+        256
+    """
 
     num_steps: int = 1000
     """optimizer steps of the map per phase"""
@@ -131,7 +151,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A flow. The seed and these groups are its identity."""
+    """A flow. The seed and these groups are its identity.
+
+    Example:
+        >>> Recipe(data=Data(target="moons"), jko=Jko(num_phases=4), seed=3).jko.num_phases
+        4
+    """
 
     data: Data = field(default_factory=Data)
     network: Network = field(default_factory=Network)

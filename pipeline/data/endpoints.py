@@ -46,6 +46,11 @@ class Standardised:
 class Endpoints:
     """Source and target of a flow.
 
+    Example:
+        >>> ends = load_endpoints(Data(target="moons"))
+        >>> ends.source.shape, ends.held_out(4, np.random.default_rng(0)).shape
+        ((2,), (4, 2))
+
     Attributes:
         source, target: in the space that the flow lives in.
         data: the target in its own units: what samples are compared with.
@@ -114,6 +119,10 @@ def between(source: Source, target: Source, *, standardise: bool, where: str | N
 
 def load_endpoints(data: Data, where: str | None = None) -> Endpoints:
     """Open source and target of a recipe.
+
+    Example:
+        >>> load_endpoints(Data(target="gaussian", dim=5)).shape
+        (5,)
 
     Args:
         where: folder or URL of prepared sets; None: $SJKO_HOME/data, and what is built in is read as it comes.

@@ -29,7 +29,12 @@ FINGERPRINT, KIND, OWNER, CORRUPT = "sjko.fingerprint", "sjko.kind", "sjko.owner
 
 @dataclass(frozen=True)
 class MapRef:
-    """A published T_k: the run that holds it and the phase that it solves."""
+    """A published T_k: the run that holds it and the phase that it solves.
+
+    Example:
+        >>> str(MapRef("5f2c", fingerprint="0b9d", k=3))
+        'runs:/5f2c/phase'
+    """
 
     run_id: str
     fingerprint: str
@@ -50,7 +55,14 @@ def bare(reference: str) -> str:
 
 
 class Store(Runs):
-    """Flows and phases in one MLflow experiment."""
+    """Flows and phases in one MLflow experiment.
+
+    Example:
+        >>> from pipeline.cluster import Cluster, tracking_uri
+        >>> store = Store(tracking_uri(Cluster()))
+        >>> store.flows()
+        []
+    """
 
     def runs_of(self, fingerprint: str, kind: str = "phase") -> list[Run]:
         """Every run that carries a fingerprint, newest first, whatever became of it."""

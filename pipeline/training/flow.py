@@ -61,6 +61,14 @@ def run_flow(
 ) -> Iterator[PhaseResult]:
     """Every phase of a recipe's flow, in order, as soon as it is in the store; what is there is not trained again.
 
+    Example:
+        >>> from pipeline.cluster import tracking_uri
+        >>> from pipeline.recipes.loading import load_recipe
+        >>> recipe, cluster = load_recipe("two_circles", training__num_steps=1, jko__num_phases=2), Cluster()
+        >>> flow = run_flow(recipe, name="circles", store=Store(tracking_uri(cluster)), cluster=cluster, observer=Unwatched())
+        >>> [result.ref.k for result in flow]
+        [0, 1]
+
     Args:
         run_id: MLflow run that stands for the flow, ended by who gives it; None: the flow's own, opened again or new.
 

@@ -68,8 +68,8 @@ class Images:
 
     Example:
         >>> pixels = np.zeros((5, 1, 8, 8), dtype=np.uint8)
-        >>> Images(Mapped(pixels, pixels[:2])).held_out(2, np.random.default_rng(0)).max()
-        -1.0
+        >>> Images(Mapped(pixels, pixels[:2])).held_out(2, np.random.default_rng(0)).shape
+        (2, 1, 8, 8)
 
     Attributes:
         flip: mirror each image of a batch left to right with probability 1/2.

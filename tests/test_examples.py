@@ -1,0 +1,63 @@
+"""The examples in docstrings are true, and what users of Python call has one."""
+
+import ast
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("components", "pipeline", "tune", "deploy")
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if ">>> " in path.read_text() and path.name != "__main__.py"
+)
+ENTRIES = """
+components.costs: transport_cost
+components.measures: Measure gaussian
+components.metrics: mmd2 sliced_w2 w2
+components.networks.pair: NetworkPair
+components.parts: network_pair
+components.streams: normal stream
+pipeline.cluster: Cluster Stores tracking_uri
+pipeline.data.analytic: Analytic
+pipeline.data.endpoints: Endpoints between load_endpoints
+pipeline.data.images.image_set: image_sets
+pipeline.data.images.images: Images
+pipeline.data.parts: packed
+pipeline.data.points: Points
+pipeline.data.source: moments_of
+pipeline.data.specs: sample_shape spec_of
+pipeline.data.table: names
+pipeline.errors: FlowError
+pipeline.generator: Generator
+pipeline.phase: Phase phases_of
+pipeline.recipe: Data Jko Network Recipe Training
+pipeline.recipes.loading: load_recipe
+pipeline.recipes.resolution: filled
+pipeline.store.phases: MapRef Store
+pipeline.training.flow: run_flow
+pipeline.words: command_line literal
+"""
+"""What a user of Python calls, by module."""
+NAMED = [(module, name) for module, _, names in (line.partition(": ") for line in ENTRIES.split("\n")) for name in names.split()]
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+@pytest.mark.usefixtures("home")
+def test_examples_are_true(module: str) -> None:
+    loaded = importlib.import_module(module)
+    results = doctest.testmod(loaded, optionflags=doctest.REPORT_ONLY_FIRST_FAILURE)
+    written = (ROOT / f"{module.replace('.', '/')}.py").read_text().count(">>> ")
+    assert results.attempted == written, "an example stands where doctest does not look"
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize(("module", "name"), NAMED, ids=lambda value: value)
+def test_what_users_call_has_an_example(module: str, name: str) -> None:
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    (documented,) = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name]
+    assert ">>> " in (ast.get_docstring(documented) or ""), f"{name} in {module} has no example"
