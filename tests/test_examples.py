@@ -17,11 +17,12 @@ WITH_EXAMPLES = sorted(
 )
 ENTRIES = """
 components.costs: transport_cost
+components.divergences.base: Divergence
 components.measures: Measure gaussian
 components.metrics: mmd2 sliced_w2 w2
 components.networks.pair: NetworkPair
-components.parts: network_pair
 components.streams: normal stream
+components.table: divergence network_pair
 pipeline.cluster: Cluster Stores tracking_uri
 pipeline.data.analytic: Analytic
 pipeline.data.endpoints: Endpoints between load_endpoints
