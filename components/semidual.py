@@ -30,6 +30,12 @@ FitName = Literal["conjugate", "logistic"]
 class Objective:
     """What one phase solves.
 
+    Example:
+        >>> from components.table import divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> objective.fit
+        'conjugate'
+
     Attributes:
         divergence: F of the JKO step.
         source_divergence: the one of the source side; `linear` keeps the source marginal fixed.
@@ -59,6 +65,13 @@ def potential_loss(
 
     For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence. That of a logistic fit is twice
     the Jensen-Shannon divergence, whatever F is.
+
+    Example:
+        >>> from components.table import divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> zeros = torch.zeros(4)
+        >>> potential_loss(objective, zeros, zeros, cost=zeros)
+        tensor(0.)
     """
     if objective.fit == "logistic":
         return functional.softplus(-on_target).mean() + functional.softplus(on_transported).mean() - 2 * math.log(2.0)
@@ -71,7 +84,15 @@ def map_loss(
     on_target: Float[Tensor, " n"] | None,
     cost: Float[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """L_T from the network outputs and the cost. D(y) is needed by a paired divergence alone."""
+    """L_T from the network outputs and the cost. D(y) is needed by a paired divergence alone.
+
+    Example:
+        >>> from components.table import divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> zeros = torch.zeros(4)
+        >>> map_loss(objective, zeros, None, cost=zeros + 0.5)
+        tensor(0.5000)
+    """
     return objective.divergence.map_loss(on_target, on_transported, cost)
 
 
@@ -82,6 +103,13 @@ def gradient_penalty(
 
     `inputs` holds the target samples first, then the transported ones; both norms come from one backward pass, and the
     graph is kept, since the penalty is differentiated again.
+
+    Example:
+        >>> from components.table import divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> samples = torch.ones(4, 2, requires_grad=True)
+        >>> gradient_penalty(objective, outputs=3 * samples[:, 0], inputs=samples, num_target=2).item()
+        4.5
     """
     (gradient,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
     squared_norm = gradient.flatten(1).square().sum(1)

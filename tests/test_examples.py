@@ -17,10 +17,11 @@ WITH_EXAMPLES = sorted(
 )
 ENTRIES = """
 components.costs: transport_cost
-components.divergences.base: Divergence
+components.divergences.base: Divergence FDivergence
 components.measures: Measure gaussian
 components.metrics: mmd2 sliced_w2 w2
 components.networks.pair: NetworkPair
+components.semidual: Objective gradient_penalty map_loss potential_loss
 components.streams: normal stream
 components.table: divergence network_pair
 pipeline.cluster: Cluster Stores tracking_uri

@@ -17,6 +17,11 @@ class Divergence:
 
     An own one that is a Csiszar divergence extends `FDivergence`; any other gives both losses itself.
 
+    Example:
+        >>> from components.table import divergence
+        >>> divergence("relativistic").paired
+        True
+
     Attributes:
         curvature: of F about the data, f''(1): F(nu (1 + g)) is f''(1) / 2 E_nu[g^2] for small g, so that divergences whose
             products with h agree make about equal steps there.
