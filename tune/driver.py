@@ -59,33 +59,27 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
     """Carry a search out: trials, confirmation, figures, verdict."""
     for axis in definition.axes:
         report.line(f"{definition.name}: {axis}")
-    status = "KILLED"
-    try:
-        with claims.held(store, [run_id]), ray_session.started(definition.cluster, {search.DRIVER: search.MANY_DRIVERS}):
-            if num_trials > 0:
-                watch = Watch(definition, run_id, definition.num_trials - num_trials, search.last_number(study, num_trials))
-                with shown(watch):
-                    search.run(definition, run_id, study, num_trials, [watch])
-            records.close_trials(store, run_id, "KILLED")
-            confirm(store, definition, run_id)
-            store.set_status(run_id, "FINISHED")
+    with claims.held(store, [run_id]):
+        try:
+            with ray_session.started(definition.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+                if num_trials > 0:
+                    watch = Watch(definition, run_id, definition.num_trials - num_trials, search.last_number(study, num_trials))
+                    with shown(watch):
+                        search.run(definition, run_id, study, num_trials, [watch])
+                records.close_trials(store, run_id, "KILLED")
+                confirm(store, definition, run_id)
+        finally:
+            with contextlib.suppress(FlowError):
+                records.close_trials(store, run_id, "KILLED")  # of a search that was stopped; no trial is at work any more
         folder = clusters.home() / "searches" / definition.name
         pictures = figures.draw(folder, definition, records.trials(store, definition, run_id), study)
         for picture in pictures:
             store.log_file(run_id, picture, "pictures")
-        stored = records.find(store, definition.name)
-        assert stored is not None
-        result = tables.show(store, stored, definition)
-        for picture in pictures:
-            report.line(f"picture: {picture}")
-        status = "FINISHED"
-    except Exception:
-        status = "FAILED"
-        raise
-    finally:
-        with contextlib.suppress(FlowError):
-            records.close_trials(store, run_id, "KILLED")  # of a search that was stopped; no trial is at work any more
-            store.set_status(run_id, status)
+    stored = records.find(store, definition.name)
+    assert stored is not None
+    result = tables.show(store, stored, definition)
+    for picture in pictures:
+        report.line(f"picture: {picture}")
     return result
 
 

@@ -1,13 +1,15 @@
 """A search in MLflow: the search's run, a run per trial below it, the phases' runs below those."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.errors import Diverged, SearchExists, SearchNotFound
+from pipeline.errors import Diverged, FlowError, SearchExists, SearchNotFound
 from pipeline.recipes.values import Value
 from pipeline.store import claims
+from pipeline.store.ending import ending
 from pipeline.store.phases import FINGERPRINT, KIND, OWNER, Store
 from pipeline.store.runs import PARENT
 from tune.definition import Search, Trial
@@ -157,9 +159,15 @@ def log_phase(store: Store, run_id: str, k: int, fingerprint: str, row: Mapping[
     store.tag(run_id, FINGERPRINT, fingerprint)
 
 
-def failed(store: Store, run_id: str, error: Exception) -> None:
-    """Keep why a trial ended."""
-    if isinstance(error, Diverged):
-        store.tag(run_id, DIVERGED, str(error.k))
-    store.tag(run_id, ERROR, str(error))
-    store.set_status(run_id, "FAILED")
+@contextlib.contextmanager
+def attempted(store: Store, run_id: str) -> Iterator[None]:
+    """End the run of a trial, and keep the error that it ends with; one that Ray Tune stops is closed by the driver."""
+    with ending(store, [run_id], stopped=""):
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(FlowError):
+                if isinstance(error, Diverged):
+                    store.tag(run_id, DIVERGED, str(error.k))
+                store.tag(run_id, ERROR, str(error))
+            raise

@@ -1,6 +1,5 @@
 """One trial: the flow of a recipe with one point of the space, judged after every phase."""
 
-import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ import ray.tune
 
 from pipeline import cluster as clusters
 from pipeline.data.endpoints import resolve
-from pipeline.errors import Diverged, FlowError
+from pipeline.errors import Diverged
 from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
@@ -68,26 +67,21 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
     run_id = records.open_trial(store, search, search_run_id, int(point[records.NUMBER]), shown)
     progress = Progress(search)
     try:
-        recipe = space.applied(search.recipe, search.axes, point)
-        for result, metrics in judged(recipe, search, store, run_id):
-            value = metrics[search.metric]
-            progress.add(value, metrics["train_seconds"])
-            row = {search.metric: value, "seconds": progress.seconds}
-            records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
-            report(result.phase.k + 1, value, progress)
-        store.set_status(run_id, "FINISHED")
-    except Diverged as error:
-        records.failed(store, run_id, error)
+        with records.attempted(store, run_id):
+            recipe = space.applied(search.recipe, search.axes, point)
+            for result, metrics in judged(recipe, search, store, run_id):
+                value = metrics[search.metric]
+                progress.add(value, metrics["train_seconds"])
+                row = {search.metric: value, "seconds": progress.seconds}
+                records.log_phase(store, run_id, result.phase.k, result.phase.fingerprint, row)
+                report(result.phase.k + 1, value, progress)
+    except Diverged:
         if progress.best is None:
             if search.against_cost or not objective(recipe.data, search.metric).is_distance:
                 raise
             value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
             progress.add(value, 0.0)
             report(1, value, progress, PENALTY)
-    except Exception as error:
-        with contextlib.suppress(FlowError):
-            records.failed(store, run_id, error)
-        raise
 
 
 def report(phase: int, value: float, progress: Progress, kind: str = RESULT) -> None:
@@ -125,11 +119,7 @@ def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: s
     recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
     run_id = store.create(f"seed {job['seed']}", {KIND: "confirmation"}, {}, parent=search_run_id)
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
-    try:
+    with records.attempted(store, run_id):
         *_, last = flow
-    except FlowError as error:
-        records.failed(store, run_id, error)
-        raise
-    store.set_status(run_id, "FINISHED")
     metrics = evaluate(load_generator(store, last.ref, where=clusters.data(search.cluster)), FRESH, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

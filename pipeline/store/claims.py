@@ -17,8 +17,8 @@ from functools import cache
 
 import psutil
 
-from pipeline.errors import FlowError, StoreUnavailable
 from pipeline.phase import Phase
+from pipeline.store.ending import ending
 from pipeline.store.phases import OWNER, Store
 from pipeline.store.runs import Run
 
@@ -141,19 +141,6 @@ def beating(store: Store, run_ids: Sequence[str], signed: Mapping[str, str] | No
 
 @contextlib.contextmanager
 def held(store: Store, run_ids: Sequence[str]) -> Iterator[None]:
-    """Keep claims alive with heartbeats; in the end close the runs whose phases were not published."""
-    status = "KILLED"
-    try:
-        with beating(store, run_ids):
-            yield
-    except StoreUnavailable:
-        status = "FAILED" if store.is_there() else ""  # nobody to tell: who comes next misses the heartbeat
-        raise
-    except FlowError:
-        status = "FAILED"
-        raise
-    finally:
-        with contextlib.suppress(FlowError):
-            for run_id in run_ids if status else []:
-                if store.run(run_id).info.status == "RUNNING":
-                    store.set_status(run_id, status)
+    """Keep claims alive with heartbeats; in the end say what became of their runs."""
+    with ending(store, run_ids), beating(store, run_ids):
+        yield

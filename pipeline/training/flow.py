@@ -10,10 +10,11 @@ from components.table import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import resolve
-from pipeline.errors import FlowError, RecipeMismatch, StoreUnavailable
+from pipeline.errors import RecipeMismatch
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import claims
+from pipeline.store.ending import ending
 from pipeline.store.phases import OWNER, MapRef, Store
 from pipeline.training import jobs
 from pipeline.training.build import indivisible
@@ -79,26 +80,14 @@ def run_flow(
     recipe = resolve(recipe, cluster)
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
-    status = "KILLED"
-    try:
-        with contextlib.ExitStack() as stack:
-            if run_id is None:
-                stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
-            connect = once(lambda: stack.enter_context(ray_session.connected(cluster)))
-            for start in range(0, len(phases), cluster.phases_per_job):
-                group = phases[start : start + cluster.phases_per_job]
-                yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
-        status = "FINISHED"
-    except StoreUnavailable:
-        status = "FAILED" if store.is_there() else ""
-        raise
-    except FlowError:
-        status = "FAILED"
-        raise
-    finally:
-        with contextlib.suppress(FlowError):
-            if run_id is None and status:
-                store.set_status(flow_run_id, status)
+    with contextlib.ExitStack() as stack:
+        if run_id is None:
+            stack.enter_context(ending(store, [flow_run_id]))
+            stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
+        connect = once(lambda: stack.enter_context(ray_session.connected(cluster)))
+        for start in range(0, len(phases), cluster.phases_per_job):
+            group = phases[start : start + cluster.phases_per_job]
+            yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
 
 
 def require_shares(recipe: Recipe, cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from components import state as states
 from components.state import State
 from pipeline.phase import Phase
 from pipeline.provenance import TRAINED_ON
+from pipeline.store.ending import ending
 from pipeline.store.phases import Store
 from pipeline.training.recorder import Recorder
 
@@ -56,12 +57,11 @@ class Publisher:
     def _finish(
         self, run_id: str, folder: tempfile.TemporaryDirectory[str], recorder: Recorder, done: Callable[[], None]
     ) -> None:
-        with folder:
+        with folder, ending(self._store, [run_id]):
             recorder.flush()
             self._store.tag(run_id, TRAINED_ON, self._trained_on)
             self._store.publish(run_id, Path(folder.name))
             done()
-            self._store.set_status(run_id, "FINISHED")
 
     def wait(self) -> None:
         """Until all that was handed over is published.
