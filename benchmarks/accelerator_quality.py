@@ -59,8 +59,8 @@ def flow(
     Args:
         seconds: of the whole flow, an equal share for each phase in place of its number of steps.
     """
-    from pipeline.training.build import Setting
-    from pipeline.training.loop import frozen, train_flow
+    from pipeline.training.build import Setting, frozen
+    from pipeline.training.loop import train_flow
     from pipeline.training.ranks import Ranks
 
     phases, spent, num_steps = phases_of(recipe), 0.0, 0

@@ -17,8 +17,7 @@ from components.streams import stream
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipe import Jko, Recipe
-from pipeline.training.build import Setting, batches_of, new_state, problem_of
-from pipeline.training.loop import frozen
+from pipeline.training.build import Setting, batches_of, frozen, new_state, problem_of
 
 NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 

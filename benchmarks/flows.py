@@ -14,8 +14,7 @@ from pipeline.recipe import Recipe
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
 from pipeline.training import loop
-from pipeline.training.build import Setting
-from pipeline.training.loop import frozen
+from pipeline.training.build import Setting, frozen
 
 CPU = torch.device("cpu")
 NO_LIMIT = 10**9

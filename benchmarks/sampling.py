@@ -20,8 +20,7 @@ from components.gradients import push_through
 from pipeline.data.endpoints import load_endpoints
 from pipeline.generator import Generator
 from pipeline.phase import phases_of
-from pipeline.training.build import Setting, new_state
-from pipeline.training.loop import frozen
+from pipeline.training.build import Setting, frozen, new_state
 
 N, EULER_STEPS = 2000, 100
 

@@ -81,6 +81,17 @@ class Drivers:
         return time.monotonic() - since < SECONDS_WITHOUT_BEAT
 
 
+def claim_first(store: Store, missing: Sequence[Phase], flow_run_id: str, drivers: Drivers) -> dict[Phase, str]:
+    """Claim the first phases of `missing`, up to one that another driver has: each with the run to train it in."""
+    runs: dict[Phase, str] = {}
+    for phase in missing:
+        run_id = try_claim(store, phase, flow_run_id, drivers)
+        if run_id is None:
+            break
+        runs[phase] = run_id
+    return runs
+
+
 def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) -> str | None:
     """The run to train a phase in, or None while another driver has it. Runs of dead drivers are closed as KILLED."""
     if other_is_at_work(store, store.runs_of(phase.fingerprint), drivers):

@@ -1,1 +1,11 @@
-"""Training a flow: from the chain of phases to a Ray Train worker's steps."""
+"""Training a flow: from a recipe to published maps. The path of a recipe, and of the phases that it becomes, file by file:
+
+1. `flow.run_flow` makes the phases of the recipe (`pipeline.phase`), finds those that are in the store, and claims the others
+   (`pipeline.store.claims`).
+2. `jobs.run_job` sends the claimed ones, as they are, to the workers of one Ray Train job.
+3. `worker.train_job` makes what all of them need, once: endpoints, sizes of networks, device, share (`build.Setting`).
+4. `loop.train_flow` turns to one phase after the other. `build` makes its state, problem and batches of it for
+   `components.jko.train_phase`, which knows no phase. This part needs neither Ray nor a store.
+5. `loop.windows` takes the steps; `worker.take_steps` adds checkpoints (`checkpoints`) and curves (`recorder`).
+6. `publisher` hands T_k to the store while the loop turns to the next phase.
+"""

@@ -1,8 +1,9 @@
 """From a phase, which is a value, to the objects of `components` that solve it."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from components.gradients import Batch
 from components.jko import Problem
 from components.networks.pair import NetworkSpec
 from components.semidual import Objective
-from components.state import State
+from components.state import State, Tensors
 from components.streams import normal, stream
 from components.table import divergence, network_pair
 from pipeline.data.endpoints import Endpoints
@@ -68,6 +69,13 @@ class Setting:
         return cls(endpoints, spec, ranks.device, share, num_microbatches, compiled, channels_last)
 
 
+class Parent(NamedTuple):
+    """Phase k - 1 as it was kept: the files of its state, and the weights of all increments before its own."""
+
+    files: Mapping[str, Tensors]
+    earlier: Sequence[Tensors]
+
+
 def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec:
     """Sizes of the two networks of a recipe."""
     return NetworkSpec(
@@ -99,6 +107,29 @@ def new_state(phase: Phase, setting: Setting) -> State:
 def first_anchor(spec: NetworkSpec) -> list[nn.Module]:
     """T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
     return network_pair(spec.kind).first_anchor(spec)
+
+
+def first_state(
+    phase: Phase, setting: Setting, read_parent: Callable[[Phase], Parent] | None
+) -> tuple[State, Sequence[nn.Module]]:
+    """The state that a job begins with, new for phase 0 and else the parent's; and T_{-1}, or the increments before it."""
+    state = new_state(phase, setting)
+    if phase.parent is None:
+        return state, [network.to(setting.device) for network in first_anchor(setting.spec)]
+    if read_parent is None:
+        raise ValueError(f"phase {phase.k} goes on from {phase.parent}, which was not trained here and can be read nowhere")
+    parent = read_parent(phase)
+    states.load_tensors(state, parent.files, step=0)
+    increments = []
+    for weights in parent.earlier:
+        increments.append(frozen(state.transport_map))
+        increments[-1].load_state_dict(weights)
+    return state, increments
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """A copy that later steps do not change."""
+    return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 def objective_of(phase: Phase) -> Objective:

@@ -129,13 +129,13 @@ def ensure_published(
     found: dict[Phase, MapRef] = {}  # a phase is verified once
     while missing := missing_of(group, found, store):
         connect()
-        runs = claim_first(missing, flow_run_id, store, drivers)
+        runs = claims.claim_first(store, missing, flow_run_id, drivers)
         if not runs:
             observer.waiting(missing[0])
             time.sleep(1.0)
             continue
         with claims.held(store, list(runs.values())), observer.training(runs):
-            jobs.run_job(runs, name=job_name(group), cluster=cluster)
+            jobs.run_job(runs, name=jobs.job_name(group), cluster=cluster)
         trained |= runs.keys()
     seconds = (time.monotonic() - began) / max(1, len(trained))
     for phase in group:
@@ -148,20 +148,3 @@ def missing_of(group: Sequence[Phase], found: dict[Phase, MapRef], store: Store)
         if phase not in found and (ref := store.find(phase)) is not None:
             found[phase] = ref
     return [phase for phase in group if phase not in found]
-
-
-def claim_first(missing: Sequence[Phase], flow_run_id: str, store: Store, drivers: claims.Drivers) -> dict[Phase, str]:
-    """The first phases of `missing` up to one that another driver has, each with the run to train it in."""
-    runs: dict[Phase, str] = {}
-    for phase in missing:
-        run_id = claims.try_claim(store, phase, flow_run_id, drivers)
-        if run_id is None:
-            break
-        runs[phase] = run_id
-    return runs
-
-
-def job_name(group: Sequence[Phase]) -> str:
-    """Named after what it computes, so that a job started again finds its own checkpoints and never another's."""
-    first, last = group[0].fingerprint, group[-1].fingerprint
-    return first if len(group) == 1 else f"{first}-{last}"

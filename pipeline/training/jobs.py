@@ -5,7 +5,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 
@@ -68,6 +68,12 @@ def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
         return None, url
     remote, path = files.at(url)
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(remote)), path
+
+
+def job_name(group: Sequence[Phase]) -> str:
+    """Named after what it computes, so that a job started again finds its own checkpoints and never another's."""
+    first, last = group[0].fingerprint, group[-1].fingerprint
+    return first if len(group) == 1 else f"{first}-{last}"
 
 
 def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:

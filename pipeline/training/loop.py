@@ -1,19 +1,24 @@
 """The loop over the phases of a flow, as a plain function: whoever calls it adds workers, a store and checkpoints around it."""
 
-import copy
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from components import state as states
 from components.jko import Losses, train_phase
-from components.state import State, Tensors
+from components.state import State
+from components.table import divergence
+from pipeline.errors import Diverged
 from pipeline.phase import Phase
-from pipeline.training.build import Setting, batches_of, first_anchor, new_state, problem_of
+from pipeline.training.build import Parent, Setting, batches_of, first_state, frozen, problem_of
+from pipeline.training.ranks import Share
+
+NUM_WINDOWS = 100
+"""Step losses are averaged over a hundredth of a phase: what the curves show, and how late a divergence is noticed at most."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,6 @@ class Underway:
     anchor: Sequence[nn.Module]
     losses: Iterator[Losses]
     began: float
-
-
-class Parent(NamedTuple):
-    """Phase k - 1 as it was kept: the files of its state, and the weights of all increments before its own."""
-
-    files: Mapping[str, Tensors]
-    earlier: Sequence[Tensors]
 
 
 def train_flow(
@@ -61,9 +59,8 @@ def train_flow(
             state, earlier = before.state, before.anchor
         else:
             state, earlier = first_state(phase, setting, read_parent)
-        if phase.parent is None:
-            anchor = [network.to(setting.device) for network in first_anchor(setting.spec)]
-        else:
+        anchor = [*earlier]
+        if phase.parent is not None:
             anchor = [*(earlier if phase.composed else ()), frozen(state.transport_map)]
         if phase.composed:  # an increment starts as the identity
             states.fresh_map(state, setting.spec, seed=phase.seed)
@@ -78,24 +75,42 @@ def train_flow(
         yield before
 
 
-def first_state(
-    phase: Phase, setting: Setting, read_parent: Callable[[Phase], Parent] | None
-) -> tuple[State, Sequence[nn.Module]]:
-    """The state that a loop begins with, and the increments before it: new for phase 0, the parent's for all others."""
-    state = new_state(phase, setting)
-    if phase.parent is None:
-        return state, ()
-    if read_parent is None:
-        raise ValueError(f"phase {phase.k} goes on from {phase.parent}, which was not trained here and can be read nowhere")
-    parent = read_parent(phase)
-    states.load_tensors(state, parent.files, step=0)
-    increments = []
-    for weights in parent.earlier:
-        increments.append(frozen(state.transport_map))
-        increments[-1].load_state_dict(weights)
-    return state, increments
+def windows(underway: Underway, share: Share, every: int = 0) -> Iterator[dict[str, float]]:
+    """Take the steps of a phase, and give the mean losses of each hundredth of it, over all processes.
+
+    Args:
+        every: a window ends at multiples of so many steps as well; 0: at none.
+
+    Raises:
+        Diverged: a loss of the window, or the map in the end, is not finite.
+    """
+    phase, state = underway.phase, underway.state
+    full = math.ceil(phase.num_steps / NUM_WINDOWS)
+    window: list[Losses] = []
+    last_finite: dict[str, float] = {}
+    for losses in underway.losses:
+        window.append(losses)
+        if len(window) == full or state.step == phase.num_steps or (every and state.step % every == 0):
+            last_finite = mean_losses(window, phase, state.step, last_finite, share)
+            window.clear()
+            yield last_finite
+    if not all(bool(parameter.isfinite().all()) for parameter in state.transport_map.parameters()):
+        raise Diverged(phase.k, state.step, "the map's last update", last_finite)
 
 
-def frozen(module: nn.Module) -> nn.Module:
-    """A copy that later steps do not change."""
-    return copy.deepcopy(module).requires_grad_(False).eval()
+def mean_losses(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], share: Share) -> dict[str, float]:
+    """Mean losses of the window's steps over all processes.
+
+    Raises:
+        Diverged: on every rank alike, at the first step of the window with a loss that is not finite.
+    """
+    rows = torch.stack([torch.stack(losses) for losses in window])
+    share.mean_in_place([rows])
+    for row, at in zip(rows.tolist(), range(step - len(window), step), strict=True):
+        for name, value in zip(Losses._fields, row, strict=True):
+            if not math.isfinite(value):
+                raise Diverged(phase.k, at, name, last_finite)
+        last_finite = dict(zip(Losses._fields, row, strict=True))
+    means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
+    source_fixed = divergence(phase.jko.source_divergence).fixes_marginal  # otherwise L_v contains the cost
+    return {**means, "divergence": -means["potential_loss"]} if source_fixed else means

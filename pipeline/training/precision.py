@@ -8,7 +8,9 @@ from torch import nn
 
 from components.networks.pair import NetworkSpec
 from components.state import build_map, build_potential
+from pipeline.phase import Phase
 from pipeline.provenance import processor
+from pipeline.training.build import Setting
 
 SLOW_BY = 1.2
 """Times as long, from which on it is worth a word."""
@@ -17,15 +19,14 @@ MOST_PARAMETERS = 5_000_000
 """A pass through a pair with more takes seconds: one convolution of its width stands for it."""
 
 
-def slow_bfloat16(spec: NetworkSpec, num_rows: int) -> str | None:
-    """A sentence for who trains these networks in bfloat16 on a CPU that is faster in float32; None where it is not.
+def slow_bfloat16(phase: Phase, setting: Setting) -> str | None:
+    """A sentence for who trains in bfloat16 on a CPU that is faster in float32; None where it is not, or nobody does so.
 
     Only processors with AMX or AVX512-BF16 multiply in 16 bits; the others convert, and may take many times as long.
-
-    Args:
-        num_rows: of a batch, on this worker.
     """
-    factor = slowdown(spec, min(num_rows, NUM_SAMPLES))
+    if setting.device.type != "cpu" or not phase.training.bfloat16:
+        return None
+    factor = slowdown(setting.spec, min(setting.share.num_rows, NUM_SAMPLES))
     if factor <= SLOW_BY:
         return None
     return (

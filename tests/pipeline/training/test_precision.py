@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from flows import ROOT, command_environment
+from flows import ROOT, command_environment, tiny
 
 from benchmarks.flows import shipped
 from components.networks.pair import NetworkSpec
+from pipeline.data.endpoints import load_endpoints
+from pipeline.phase import phases_of
 from pipeline.recipes.reading import RECIPES
+from pipeline.training.build import Setting
 from pipeline.training.precision import slow_bfloat16, slowdown
 
 FLAGS = ["--network.kind", "light", "--network.width", "32", "--data.no-standardise", "--jko.num-phases", "2"]
@@ -53,4 +56,9 @@ def test_a_machine_that_is_slow_in_16_bits_is_named_with_the_factor_once(home: P
 
 def test_where_16_bits_are_as_fast_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.precision.SLOW_BY", 1e9)
-    assert slow_bfloat16(NetworkSpec((2,), width=8, depth=1), 8) is None
+    phase, *_ = phases_of(tiny(bfloat16=True))
+    assert slow_bfloat16(phase, Setting.of(phase, load_endpoints(phase.data))) is None
+    monkeypatch.setattr("pipeline.training.precision.SLOW_BY", 0.0)
+    assert "training.bfloat16" in str(slow_bfloat16(phase, Setting.of(phase, load_endpoints(phase.data))))
+    without, *_ = phases_of(tiny())
+    assert slow_bfloat16(without, Setting.of(without, load_endpoints(without.data))) is None
