@@ -38,7 +38,7 @@ WORK = """
 import sys, time
 from pathlib import Path
 from pipeline.command import report
-from programs import program
+from tests.programs import program
 end = Path(sys.argv[1])
 def work(_):
     try:
@@ -109,7 +109,7 @@ def test_ctrl_c_while_something_is_first_drawn_takes_it_away(tmp_path: Path) -> 
 import os, signal, sys
 from rich.text import Text
 from pipeline.command import report
-from programs import program
+from tests.programs import program
 def draw():
     os.kill(os.getpid(), signal.SIGINT)
     return Text("at work")

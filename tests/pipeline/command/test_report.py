@@ -104,7 +104,7 @@ def test_paths_with_brackets_are_printed_whole(
 DRAWING = r"""
 import sys
 from pipeline.command import report
-from programs import program
+from tests.programs import program
 def work(_):
     with report.status("loading [b] caf\u00e9"):
         input()
