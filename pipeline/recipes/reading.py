@@ -120,7 +120,12 @@ class _Reader:
                 content = file.read(MOST_BYTES + 1)
             if len(content) > MOST_BYTES:
                 raise ValueError(f"{self.path} is larger than {MOST_BYTES >> 10} KiB, which no recipe is")
-            self.events: Iterator[Event] = iter(list(yaml.parse(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)))
+            # One event after the other: at 64 KiB of opening brackets the whole file takes the parser minutes.
+            self.events: Iterator[Event] = yaml.parse(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+            next(self.events)  # the stream begins
+            if isinstance(next(self.events), StreamEndEvent):
+                raise ValueError(f"{self.path} is empty: a recipe has the groups {', '.join(GROUPS)}, and seed")
+            self.document()
         except OSError as error:
             raise ValueError(f"{self.path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -134,10 +139,6 @@ class _Reader:
             line = content.decode("utf-8-sig").count("\n", 0, error.position) + 1
             reason = f"character {error.character:#x} is not allowed"
             raise ValueError(f"{self.path}, line {line}, cannot be read as YAML: {reason}") from error
-        next(self.events)  # the stream begins
-        if isinstance(next(self.events), StreamEndEvent):
-            raise ValueError(f"{self.path} is empty: a recipe has the groups {', '.join(GROUPS)}, and seed")
-        self.document()
         return self.found
 
     def document(self) -> None:

@@ -144,7 +144,7 @@ IN_FILES = {
     "jko: {h: ": ("my.yaml, line 1, cannot be read as YAML",),
     "jko:\n\th: 1": ("my.yaml, line 2, cannot be read as YAML",),
     "jko: {h: 1\0}": ("my.yaml, line 1, cannot be read as YAML: character 0x0",),
-    "[" * 5000: ("my.yaml, line 1, cannot be read as YAML",),
+    "[" * 60_000: ("my.yaml, line 1: a recipe is a mapping of the groups",),  # to its end, it takes the parser minutes
     "#" * (1 << 17): ("my.yaml is larger than 64 KiB",),
     "jko: {h: 1}\n\njko: {num_phases: 3}": ("my.yaml, lines 1 and 3: jko is given twice",),
     "jko:\n  h: 1\n  num_phases: 2\n  h: 1": ("my.yaml, lines 2 and 4: jko.h is given twice",),
