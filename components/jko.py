@@ -98,45 +98,49 @@ def updates(
     map_adam: Adam,
     penalty_weight: int,
 ) -> Losses:
-    """Both updates and the average, as one function of networks and tensors that torch.compile can trace whole.
-
-    What annotates the functions within has names outside: torch 2.14 cannot trace the making of a generic type.
-    """
-    objective, count = problem.objective, problem.num_microbatches
+    """Both updates and the average, as one function of networks and tensors that torch.compile can trace whole."""
+    count = problem.num_microbatches
     columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
     parts = [Batch(*row) for row in zip(*columns, strict=True)]
-
-    def transported(part: Batch) -> Transported:
-        frozen = push_through(anchor, part.source, part.anchor_z)
-        return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
-
-    def potential_terms(cached: Graphs) -> Terms:
-        for part, each in zip(parts, cached, strict=True):
-            yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
-
-    def map_terms(graphs: Graphs) -> Terms:
-        for part, each in zip(parts, graphs, strict=True):
-            gradient, report = sample_gradients(state.potential, objective, part.target, each)
-            yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
-
-    def mixed() -> torch.autocast:
-        """One per update: autocast keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
-
-        No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
-        """
-        device, keep = batch.source.device.type, not problem.compiled
-        return torch.autocast(device, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=keep)
-
-    with mixed():
+    device = batch.source.device
+    with mixed(problem, device):
         with torch.set_grad_enabled(count == 1):
-            first = [transported(part) for part in parts]
+            first = [transported(state, problem, anchor, part) for part in parts]
         state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
-        on_potential = update(potential_adam, potential_terms(first), reduce)
-    with mixed():
-        graphs = first if count == 1 else (transported(part) for part in parts)
-        on_map = update(map_adam, map_terms(graphs), reduce)
+        terms = potential_terms(state, problem.objective, parts, first, penalty_weight)
+        on_potential = update(potential_adam, terms, reduce)
+    with mixed(problem, device):
+        graphs = first if count == 1 else (transported(state, problem, anchor, part) for part in parts)
+        on_map = update(map_adam, map_terms(state, problem.objective, parts, graphs), reduce)
     average(state, problem.ema_decay, map_adam.steps[0])
     return Losses(on_potential[0], on_map[0], on_map[1], on_potential[1])
+
+
+def transported(state: State, problem: Problem, anchor: Sequence[nn.Module], part: Batch) -> Transported:
+    """The samples of a part of the batch, pushed through the frozen maps and through the live one."""
+    frozen = push_through(anchor, part.source, part.anchor_z)
+    return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
+
+
+def potential_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs, penalty_weight: int) -> Terms:
+    """Each part's gradients of the potential, and what is reported of them."""
+    for part, each in zip(parts, graphs, strict=True):
+        yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
+
+
+def map_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs) -> Terms:
+    """Each part's gradients of the map, through its samples, and what is reported of them."""
+    for part, each in zip(parts, graphs, strict=True):
+        gradient, report = sample_gradients(state.potential, objective, part.target, each)
+        yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
+
+
+def mixed(problem: Problem, device: torch.device) -> torch.autocast:
+    """Autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
+
+    No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=not problem.compiled)
 
 
 @cache

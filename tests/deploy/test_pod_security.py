@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import mlflow.cli
 import pytest
 from manifests import DOCUMENTS, PODS, pods
 from pod_security import containers, violations
@@ -89,6 +88,8 @@ def test_no_argument_holds_a_secret(name: str, template: dict[str, Any]) -> None
 
 
 def test_mlflow_takes_its_database_from_the_environment() -> None:
+    import mlflow.cli  # and with it the server, which only this test needs
+
     (container,) = DOCUMENTS["stores/Deployment/mlflow"]["spec"]["template"]["spec"]["containers"]
     variables = {one["name"]: one.get("value") for one in container["env"]}
     assert variables["MLFLOW_BACKEND_STORE_URI"] == "postgresql://sjko:$(DATABASE_PASSWORD)@postgresql:5432/mlflow"
