@@ -1,7 +1,7 @@
 """What changes while a flow is trained, and its form as named tensors."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -42,17 +42,20 @@ class State:
 
 
 def build_map(spec: NetworkSpec, seed: int = 0) -> nn.Module:
-    """T with initial weights drawn for `seed`, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(stream(seed, "initial_map").integers(2**31)))
-        return network_pair(spec.kind).build_map(spec)
+    """T with initial weights drawn for `seed`."""
+    return _initialised(network_pair(spec.kind).build_map, spec, seed, "initial_map")
 
 
 def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
     """The potential with initial weights drawn for `seed`."""
+    return _initialised(network_pair(spec.kind).build_potential, spec, seed, "initial_potential")
+
+
+def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, seed: int, purpose: str) -> nn.Module:
+    """Build a network from random numbers of its own, without touching the global generator."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(stream(seed, "initial_potential").integers(2**31)))
-        return network_pair(spec.kind).build_potential(spec)
+        torch.manual_seed(int(stream(seed, purpose).integers(2**31)))
+        return build(spec)
 
 
 def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:
