@@ -101,17 +101,17 @@ def exact_w2(x: np.ndarray, y: np.ndarray) -> float:
 def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[Row]:
     """A row per phase: W2 beside its floor, which is the data's to itself."""
     pairs = range(NUM_PAIRS)
-    held_out = [ends.held_out(NUM_POINTS, stream(0, "evaluation_target", step=draw)) for draw in pairs]
-    fresh = [ends.seen(NUM_POINTS, stream(0, "evaluation_floor", step=draw)) for draw in pairs]
+    held_out = [ends.data.held_out(NUM_POINTS, stream(0, "evaluation_target", step=draw)) for draw in pairs]
+    fresh = [ends.data.seen(NUM_POINTS, stream(0, "evaluation_floor", step=draw)) for draw in pairs]
     floor = float(np.mean([exact_w2(x, y) for x, y in zip(fresh, held_out, strict=True)]))
     for phase, network, num_steps, spent in flow(bench, recipe, ends):
         samples = [drawn(network, ends, NUM_POINTS, draw) for draw in pairs]
         distance = float(np.mean([exact_w2(x, y) for x, y in zip(samples, held_out, strict=True)]))
         row = {"data": name, "k": phase.k, "steps": num_steps, "train_seconds": spent, "w2": distance, "w2_floor": floor}
         row |= {"over_floor": distance / floor}
-        if ends.modes is not None:
-            found = mode_statistics(ends.modes.mode_of(np.concatenate(samples)), ends.modes.mode_weights)
-            row |= {"modes": len(ends.modes.mode_weights), "modes_covered": found["modes_covered"]}
+        if ends.data.modes is not None:
+            found = mode_statistics(ends.data.modes.mode_of(np.concatenate(samples)), ends.data.modes.mode_weights)
+            row |= {"modes": len(ends.data.modes.mode_weights), "modes_covered": found["modes_covered"]}
         yield row
 
 
@@ -131,7 +131,7 @@ def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
         if phase.k == recipe.jko.num_phases - 1:
             n = 500 if bench.quick else NUM_IMAGES
             samples = np.concatenate([drawn(network, ends, 250, draw) for draw in range(n // 250)])
-            reals = ends.seen(n, stream(0, "evaluation_floor")), ends.held_out(n, stream(0, "evaluation_target"))
+            reals = ends.data.seen(n, stream(0, "evaluation_floor")), ends.data.held_out(n, stream(0, "evaluation_target"))
             of_samples, of_train, of_test = (looks.features(each) for each in (samples, *reals))
             row |= {
                 "lenet_frechet": frechet_distance(of_samples, of_test),

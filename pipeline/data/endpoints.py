@@ -5,7 +5,6 @@ from typing import Literal, Never
 
 import numpy as np
 
-from components.measures import Modes
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.data.source import At, End, Moments, Samples, Source
@@ -48,7 +47,7 @@ class Endpoints:
 
     Example:
         >>> ends = load_endpoints(Data(target="moons"))
-        >>> ends.source.shape, ends.held_out(4, np.random.default_rng(0)).shape
+        >>> ends.source.shape, ends.data.held_out(4, np.random.default_rng(0)).shape
         ((2,), (4, 2))
 
     Attributes:
@@ -69,24 +68,6 @@ class Endpoints:
     def shape(self) -> tuple[int, ...]:
         """Give the shape of one sample, without the batch: (d,) or (channels, side, side)."""
         return self.target.shape
-
-    def held_out(self, n: int, rng: np.random.Generator) -> Samples:
-        """Draw n samples of the target that training never sees, in the data's own units."""
-        return self.data.held_out(n, rng)
-
-    def seen(self, n: int, rng: np.random.Generator) -> Samples:
-        """Draw n samples of the target that training does see, in the data's own units."""
-        return self.data.seen(n, rng)
-
-    @property
-    def num_distinct(self) -> int | None:
-        """Count held-out samples of the target, or those of training where they are fewer; None where each draw is a new one."""
-        return self.data.num_distinct
-
-    @property
-    def modes(self) -> Modes | None:
-        """Give the modes of the target, where there are any."""
-        return self.data.modes
 
     def to_units(self, samples: Samples) -> Samples:
         """Bring samples from the space that the flow lives in to the data's own units."""

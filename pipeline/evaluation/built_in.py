@@ -40,14 +40,14 @@ def _sizes(draws: "Draws") -> Mapping[str, float]:
 
 
 def _labelled(draws: "Draws") -> Sequence[Labelled]:
-    modes = draws.endpoints.modes
+    modes = draws.endpoints.data.modes
     assert modes is not None
     return [Labelled(modes.mode_of(np.concatenate([x for x, _ in draws.pairs])), modes.mode_weights)]
 
 
 def _num_modes(draws: "Draws") -> Mapping[str, float]:
-    assert draws.endpoints.modes is not None
-    return {"modes": len(draws.endpoints.modes.mode_weights)}
+    assert draws.endpoints.data.modes is not None
+    return {"modes": len(draws.endpoints.data.modes.mode_weights)}
 
 
 PAIRS = Needs(lambda name, offer: name if offer.has_pairs else None, _pairs, _sizes)

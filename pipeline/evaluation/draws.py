@@ -25,12 +25,12 @@ SAMPLES_AT_ONCE = 250
 
 def num_samples(endpoints: Endpoints, most: int = FULL.num_samples) -> int:
     """Count the samples W2 is measured on: those asked for, or all there are where they are fewer, or what the memory holds."""
-    return min(most, endpoints.num_distinct or most, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
+    return min(most, endpoints.data.num_distinct or most, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
 
 
 def held_out(endpoints: Endpoints, draw: int, most: int = FULL.num_samples) -> Samples:
     """Draw samples of the target that training never sees."""
-    return endpoints.held_out(num_samples(endpoints, most), stream(0, "evaluation_target", step=draw))
+    return endpoints.data.held_out(num_samples(endpoints, most), stream(0, "evaluation_target", step=draw))
 
 
 class Sampler(Protocol):
@@ -69,7 +69,7 @@ class OfData:
 
     def sample(self, n: int, draw: int) -> Samples:
         """Draw n samples, of a data set without replacement."""
-        return self.endpoints.seen(n, stream(0, "evaluation_floor", step=draw))
+        return self.endpoints.data.seen(n, stream(0, "evaluation_floor", step=draw))
 
     def many(self, n: int) -> Samples:
         """Draw n samples, of a data set without replacement."""
@@ -106,5 +106,5 @@ class Draws:
     @cached_property
     def images(self) -> tuple[Samples, Samples]:
         """Many images beside as many held-out ones."""
-        n = min(self.num_images, self.endpoints.num_distinct or self.num_images)
-        return self.sampler.many(n), self.endpoints.held_out(n, stream(0, "evaluation_target"))
+        n = min(self.num_images, self.endpoints.data.num_distinct or self.num_images)
+        return self.sampler.many(n), self.endpoints.data.held_out(n, stream(0, "evaluation_target"))

@@ -71,11 +71,11 @@ def require_image_figures(endpoints: Endpoints, name: str, n: int, weights: str 
     if len(endpoints.shape) != 3:
         raise Unusable(f"--extractor is for images, and this map makes vectors of {math.prod(endpoints.shape)} numbers")
     extractor(name, weights).require(endpoints.shape)
-    num_images = min(n, endpoints.num_distinct or n)
+    num_images = min(n, endpoints.data.num_distinct or n)
     if num_images < LEAST_SAMPLES:
         raise Unusable(
             f"--extractor needs at least {LEAST_SAMPLES} images, whose spread it compares: asked for are {n}, and of the fewer "
-            f"of held-out and training images there are {endpoints.num_distinct}"
+            f"of held-out and training images there are {endpoints.data.num_distinct}"
         )
 
 

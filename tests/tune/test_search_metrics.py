@@ -29,8 +29,8 @@ def test_the_metrics_of_a_target_are_those_that_are_measured(target: str, home: 
 @pytest.mark.parametrize("target", table.MEASURES)
 def test_there_are_metrics_of_modes_where_the_target_has_modes(target: str) -> None:
     data = Data(target=target)
-    assert ("modes_covered" in figures(offer_of(data))) == (load_endpoints(data).modes is not None)
-    assert load_endpoints(data).modes is not None or target in ("normal", "gaussian", "pinwheel")
+    assert ("modes_covered" in figures(offer_of(data))) == (load_endpoints(data).data.modes is not None)
+    assert load_endpoints(data).data.modes is not None or target in ("normal", "gaussian", "pinwheel")
 
 
 def test_a_metric_says_itself_which_way_it_is_good() -> None:

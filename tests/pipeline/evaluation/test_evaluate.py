@@ -62,7 +62,7 @@ def test_the_space_of_the_flow_and_the_datas_units_are_related_by_one_similarity
         assert np.abs(flat.mean(0)).max() < 0.1
         assert flat.var(0).mean() == pytest.approx(1, rel=0.05)
     units = endpoints.to_units(inside).reshape(4000, -1)
-    reference = endpoints.held_out(400, stream(0, "evaluation_target")).reshape(400, -1)
+    reference = endpoints.data.held_out(400, stream(0, "evaluation_target")).reshape(400, -1)
     assert units.mean() == pytest.approx(reference.mean(), abs=0.15 * float(reference.std()) + 0.02)
     assert units.std() == pytest.approx(reference.std(), rel=0.1)
 
@@ -76,8 +76,8 @@ def test_a_source_measure_keeps_its_place_relative_to_the_target() -> None:
 def test_held_out_images_are_never_training_images() -> None:
     endpoints = load_endpoints(Data(target="digits", standardise=False))
     train_images = {image.tobytes() for image in endpoints.target.sample(20_000, stream(0, "target"))}
-    held = endpoints.held_out(10_000, stream(0, "evaluation_target"))
-    assert len(held) == endpoints.num_distinct == 500
+    held = endpoints.data.held_out(10_000, stream(0, "evaluation_target"))
+    assert len(held) == endpoints.data.num_distinct == 500
     assert len({image.tobytes() for image in held} & train_images) <= 2, "the scans themselves hold next to no duplicates"
 
 
@@ -199,14 +199,14 @@ def test_floors_of_a_finite_set_take_no_image_twice_and_all_where_more_are_asked
     """1,297 training and 500 held-out scans, next to no two of which are equal."""
     endpoints = load_endpoints(Data(target="digits", standardise=False))
     for draw in range(4):
-        seen = endpoints.seen(500, stream(0, "evaluation_floor", step=draw))
+        seen = endpoints.data.seen(500, stream(0, "evaluation_floor", step=draw))
         assert len({image.tobytes() for image in seen}) >= 498
-    assert not np.array_equal(seen, endpoints.seen(500, stream(0, "evaluation_floor")))
-    everything = endpoints.seen(10_000, stream(0, "evaluation_floor"))
+    assert not np.array_equal(seen, endpoints.data.seen(500, stream(0, "evaluation_floor")))
+    everything = endpoints.data.seen(10_000, stream(0, "evaluation_floor"))
     assert len(everything) == 1297
     train_images = {image.tobytes() for image in endpoints.target.sample(20_000, stream(0, "target"))}
     assert {image.tobytes() for image in seen} <= train_images
-    assert endpoints.num_distinct == 500
+    assert endpoints.data.num_distinct == 500
 
 
 @pytest.mark.parametrize(
