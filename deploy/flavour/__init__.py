@@ -1,1 +1,1 @@
-"""The file that travels with every version."""
+"""The one file of code that is copied into every registered version."""

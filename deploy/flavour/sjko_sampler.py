@@ -17,23 +17,29 @@ GRAPH, INPUT = "model.pt2", "input.json"
 
 
 class Sampler:
-    """Noise -> samples by an exported graph, from whatever a caller holds its noise in.
+    """A generator as an exported graph, which takes noise from whatever a caller holds it in.
+
+    >>> Sampler(torch.nn.Tanh(), width=2, columns="which is x", device="cpu").predict([[0, 0]])
+    array([[0., 0.]], dtype=float32)
 
     Args:
-        width: columns of the noise.
-        what: stands in them, as the end of a sentence.
+        graph: maps noise of shape (n, width) in float32 to samples of shape (n, ...).
+        width: number of columns of the noise.
+        columns: says what stands in them, as the end of a sentence.
+        device: where the graph is, such as `cpu` or `cuda`.
     """
 
-    def __init__(self, graph: torch.nn.Module, width: int, what: str, device: str) -> None:
-        self._graph, self.width, self._what, self._device = graph, width, what, device
+    def __init__(self, graph: torch.nn.Module, width: int, columns: str, device: str) -> None:
+        self._graph, self.width, self._columns, self._device = graph, width, columns, device
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        """Samples of noise, one per row; a frame of them, each flattened, where the noise is a frame.
+        """Draw one sample per row of noise; where the noise is a data frame, a frame with each sample flattened to a row.
 
         Raises:
             MlflowException: the noise is not finite, not numbers, or has another number of columns.
         """
         noise = self.noise_of(data)
+        # The graph was traced with two rows, and never gets fewer.
         padded = np.concatenate([noise, np.zeros((max(0, 2 - len(noise)), self.width), np.float32)])
         with torch.no_grad():
             samples = self._graph(torch.from_numpy(padded).to(self._device)).cpu().numpy()[: len(noise)]
@@ -42,15 +48,19 @@ class Sampler:
         return samples
 
     def noise_of(self, data: Any) -> np.ndarray:
-        """float32 of shape (n, width) from an array, a tensor, a frame, nested lists or a mapping of columns."""
+        """Read noise as float32 of shape (n, width) from an array, a tensor, a frame, nested lists or a mapping of columns.
+
+        Raises:
+            MlflowException: the noise is not finite, not numbers, or has another number of columns.
+        """
         rows = numbers_of(in_order(data, self.width))
         if rows.ndim == 1 and rows.size:  # one sample, or a column of them
             rows = rows.reshape(-1, 1) if self.width == 1 else rows.reshape(1, -1)
         if rows.size == 0 and rows.ndim < 3 and rows.shape[-1] in (0, self.width):
             return np.zeros((0, self.width), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:
-            raise refused(f"noise must have the shape (n, {self.width}), {self._what}, not {rows.shape}")
-        with np.errstate(over="ignore"):
+            raise refused(f"noise must have the shape (n, {self.width}), {self._columns}, not {rows.shape}")
+        with np.errstate(over="ignore"):  # what overflows float32 becomes infinite, which is refused below
             noise = np.ascontiguousarray(rows, dtype=np.float32)
         if not (finite := np.isfinite(noise).all(axis=1)).all():
             raise refused(f"noise must be finite numbers within float32, and row {int(np.argmin(finite))} is not")
@@ -58,7 +68,11 @@ class Sampler:
 
 
 def in_order(data: Any, width: int) -> Any:
-    """The columns of a frame or a mapping side by side: by number where they are called 0, 1, ..., else as they stand."""
+    """Put the columns of a frame or a mapping side by side: by number where they are called 0, 1, ..., else as they stand.
+
+    >>> in_order({"1": [5.0], "0": [3.0]}, width=2)
+    array([[3., 5.]])
+    """
     if hasattr(data, "items") and not hasattr(data, "columns") and not hasattr(data, "index"):  # a mapping, no frame, no series
         columns = {str(name): unwrapped(column) for name, column in data.items()}
         if len(columns) == 1 and np.ndim(only := next(iter(columns.values()))) == 2:
@@ -79,7 +93,7 @@ def in_order(data: Any, width: int) -> Any:
 
 
 def unwrapped(data: Any) -> Any:
-    """A tensor, a sparse matrix or a series as an array, and those in a list as well."""
+    """Turn a tensor, a sparse matrix or a series into an array, and those inside a list as well."""
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         return (data.float() if data.dtype == torch.bfloat16 else data).numpy()
@@ -87,18 +101,18 @@ def unwrapped(data: Any) -> Any:
         return data.toarray()
     if hasattr(data, "to_numpy"):
         return unwrapped(list(data)) if data.dtype == object else data.to_numpy()
-    return [unwrapped(each) for each in data] if isinstance(data, list | tuple) else data
+    return [unwrapped(item) for item in data] if isinstance(data, list | tuple) else data
 
 
 def numbers_of(data: Any) -> np.ndarray:
-    """Floats or integers as an array.
+    """Read floats or integers as a NumPy array.
 
     Raises:
-        MlflowException: they are no numbers, or rows differ in length.
+        MlflowException: the data are no numbers, or their rows differ in length.
     """
     try:
         array = np.asarray(unwrapped(data))
-        if array.dtype == object and not any(isinstance(each, str | bytes | bool) for each in array.flat):
+        if array.dtype == object and not any(isinstance(item, str | bytes | bool) for item in array.flat):
             array = array.astype(np.float64)  # None becomes NaN
     except (TypeError, ValueError) as error:
         raise refused("noise must be rows of numbers, all of one length") from error
@@ -108,12 +122,12 @@ def numbers_of(data: Any) -> np.ndarray:
 
 
 def refused(reason: str) -> MlflowException:
-    """What MLflow's own server answers with status 400."""
+    """Make the error that MLflow's own scoring server answers with status 400."""
     return MlflowException(reason, error_code=INVALID_PARAMETER_VALUE)
 
 
 def _load_pyfunc(path: str) -> Sampler:
-    """Called by `mlflow.pyfunc.load_model`."""
+    """Load the sampler of a version's folder: `mlflow.pyfunc.load_model` calls this by its name."""
     device = os.environ.get("MLFLOW_DEFAULT_PREDICTION_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     program = torch.export.load(Path(path) / GRAPH)
     if device != "cpu":

@@ -25,10 +25,12 @@ STATUSES = (400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 415, 421, 422, 429
 
 
 def web_app(answers: "Answers", access: Access, count: Callable[[int], None]) -> FastAPI:
-    """Make the application around what answers its requests.
+    """Make the HTTP application of a service: the door in front, the routes, the page, and refusals of one sentence.
 
     Args:
-        count: told the status of every request for samples.
+        answers: draws the samples and describes the versions.
+        access: the token and the names that a request must carry.
+        count: is called with the status of every request for samples.
     """
     app = FastAPI(
         title="S-JKO generator",
@@ -49,31 +51,31 @@ def web_app(answers: "Answers", access: Access, count: Callable[[int], None]) ->
 
 
 def add_routes(app: FastAPI, answers: "Answers") -> None:
-    """Give an application its operations."""
+    """Add the service's four operations to an application: its health, its readiness, the model, samples."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """The replica answers."""
+        """Say that this replica answers, whatever it has loaded."""
         return {"status": "ok"}
 
     @app.get("/readyz")
     async def readyz() -> dict[str, Any]:
-        """Which version is served, and which one could not be."""
+        """Tell which version is served, and which one the alias points at but could not be loaded."""
         return answers.state()
 
     @app.get(MODEL_PATH)
     async def model(version: Which | None = None) -> dict[str, Any]:
-        """A version with its metrics and card: the one that is served, or another by alias or number."""
+        """Describe a version with its metrics and card: the one that is served, or another by alias or number."""
         return dict(await answers.description(version))
 
     @app.post(SAMPLES_PATH, responses=RESPONSES)
     async def samples(body: SampleRequest, accept: Annotated[str, Header()] = "*/*") -> Response:
-        """Draw samples in one network evaluation."""
+        """Draw samples, each in one network evaluation, as JSON, .npy, Arrow or PNG."""
         return await answers.samples(body, accept)
 
 
 def add_errors(app: FastAPI) -> None:
-    """Make every error of an application a refusal."""
+    """Answer every error of an application with its status and one sentence, never with a traceback."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -97,7 +99,7 @@ def add_errors(app: FastAPI) -> None:
 
 
 def unrouted(app: FastAPI, request: Request, error: RoutingError) -> Response:
-    """Answer a request that no operation takes: a method that a path has not, a path that there is not."""
+    """Answer a request for a method that its path does not take, or for a path that does not exist."""
     path = request.scope["path"]
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         methods = (error.headers or {}).get("Allow", "")
@@ -105,7 +107,7 @@ def unrouted(app: FastAPI, request: Request, error: RoutingError) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
         return refusal(error.status_code, f"{path} takes {allow['Allow']}, not {ascii(request.method)[1:-1]}", allow)
-    without = path.rstrip("/")
-    if without in {getattr(route, "path", None) for route in app.routes}:
-        return RedirectResponse(without, HTTPStatus.PERMANENT_REDIRECT)
+    path_without_slash = path.rstrip("/")
+    if path_without_slash in {getattr(route, "path", None) for route in app.routes}:
+        return RedirectResponse(path_without_slash, HTTPStatus.PERMANENT_REDIRECT)
     return refusal(error.status_code, f"there is nothing at {ascii(path)[1:-1]}; GET /docs tells what there is")

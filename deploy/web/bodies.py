@@ -21,7 +21,7 @@ EXCERPT = 20
 
 
 def as_text(value: Any) -> Any:
-    """Write the number of a version as text, as the registry has it."""
+    """Write the number of a version as text, as MLflow's registry keeps it; whatever else comes is left to pydantic."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_VERSION else value
 
 
@@ -37,7 +37,7 @@ Which = Annotated[
 
 
 class SampleRequest(BaseModel):
-    """Body of POST /v1/samples."""
+    """The body of POST /v1/samples: how many samples, of which version and phase, from which seed."""
 
     model_config = ConfigDict(
         extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"num_samples": 5, "seed": 0}]}
@@ -60,28 +60,32 @@ FIELDS = ", ".join(SampleRequest.model_fields)
 
 
 def refuse(sentence: str) -> NoReturn:
-    """
+    """Refuse a request because its body cannot be read.
+
     Raises:
-        Rejected: the body cannot be read.
+        Rejected: always, with status 400 and the sentence.
     """
     raise Rejected(HTTPStatus.BAD_REQUEST, sentence)
 
 
 def value_of(content: bytes) -> Any:
-    """The value of a JSON text in UTF-8: no key twice, no NaN.
+    """Read a body as JSON in UTF-8, strictly: no key may stand twice, and NaN and Infinity are no numbers.
+
+    >>> value_of(b'{"num_samples": 5}')
+    {'num_samples': 5}
 
     Raises:
-        Rejected: the text is something else; says where.
+        Rejected: the body is anything else; the sentence says where.
     """
     try:
-        text = content.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+        document = content.decode("utf-8-sig")  # some clients begin with a byte order mark
+        return json.loads(document, object_pairs_hook=_each_key_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         refuse(f"the body must be JSON in UTF-8: its byte 0x{content[error.start]:02x} at position {error.start} is not")
     except json.JSONDecodeError as error:
-        rest = error.doc[error.pos : error.pos + EXCERPT]
-        found = f"not {shown(rest)}" if rest else "but the body ends there"
-        refuse(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, {found}")
+        excerpt = error.doc[error.pos : error.pos + EXCERPT]
+        problem = f"not {shown(excerpt)}" if excerpt else "but the body ends there"
+        refuse(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, {problem}")
     except RecursionError:
         refuse(f"the body is nested too deeply; send an object such as {EXAMPLE}")
     except ValueError:  # Python reads no integer of more than 4300 digits
@@ -102,18 +106,18 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read by `value_of`."""
+    """A request whose body is read as JSON by the strict `value_of`, not by Starlette."""
 
     async def json(self) -> Any:
-        """Read the body."""
+        """Read the request's body as one strict JSON value."""
         return value_of(await self.body())
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its bodies strictly."""
+    """A route whose requests are `StrictRequest`, so that their bodies are read strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """Hand a `StrictRequest` on. FastAPI declares a narrower type, a coroutine; it awaits whatever it gets."""
+        """Wrap FastAPI's handler so that it gets a `StrictRequest`. FastAPI declares a coroutine; it awaits whatever it gets."""
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
@@ -131,18 +135,18 @@ RULES = {
     "less_than_equal": "must be at most {le}",
     "extra_forbidden": f"is no field of a request; fields are {FIELDS}",
 }
-"""What each of pydantic's errors means to a client."""
+"""The rule that each of pydantic's errors breaks, as a client reads it."""
 
 
 def sentence_of(error: RequestValidationError) -> str:
-    """The first thing that is wrong with a request: the field, the rule, the value."""
+    """Say the first thing that is wrong with a request in one sentence: the field, the rule, the value."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"][1:])
     if not field:
-        given = "but it is empty" if first["type"] == "missing" else f"not {shown(first['input'])}"
-        return f"the body must be a JSON object such as {EXAMPLE}, {given}"
-    rule = RULES.get(first["type"])
-    said = first["msg"] if rule is None else rule.format(**first.get("ctx", {}))
+        problem = "but it is empty" if first["type"] == "missing" else f"not {shown(first['input'])}"
+        return f"the body must be a JSON object such as {EXAMPLE}, {problem}"
+    template = RULES.get(first["type"])
+    rule = first["msg"] if template is None else template.format(**first.get("ctx", {}))
     name = field if field.isidentifier() and field.isascii() else shown(field)
     value = "" if first["type"] == "extra_forbidden" else f", not {shown(first['input'])}"
-    return f"{name} {said}{value}"
+    return f"{name} {rule}{value}"

@@ -11,15 +11,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_SECONDS = 20
-"""Within which a connection's first byte, and the whole of a request, must have come."""
+"""Longest time until a new connection's first request, and any request that has begun, has come whole."""
 READ_SECONDS = 30
 """Longest time for which a client may read nothing of an answer."""
 MOST_HEAD_BYTES = 131_072
-"""Of a request line and headers, of which parsers keep as much as comes; `deploy.web.door` refuses less with a sentence."""
+"""Most bytes of a request line and headers: parsers have no limit. `deploy.web.door` refuses less, with a sentence."""
 STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve-multiplexed-model-id", b"x-session-id")
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 CALLBACK = f"{__name__}:limit"
-"""The value of Serve's RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+"""Import name of `limit`: the value of Serve's RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -29,26 +29,26 @@ class LimitedProtocol(HttpToolsProtocol):
     head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Give a new connection its deadline, and let the kernel end it when its client reads nothing of an answer."""
         super().connection_made(transport)
         number = transport.get_extra_info("socket").fileno()
-        with socket.socket(fileno=os.dup(number)) as connection:
+        with socket.socket(fileno=os.dup(number)) as connection:  # asyncio gives no socket whose options could be set
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_SECONDS * 1000)
         self.wait()
 
     def wait(self) -> None:
-        """Close the connection in a while, unless a whole request has come until then."""
+        """Close the connection after `REQUEST_SECONDS`, unless a whole request has come by then."""
         if self.deadline is None:
             self.deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
 
     def stop_waiting(self) -> None:
-        """A request has come, or the connection has ended."""
+        """Take the deadline back: a whole request has come, or the connection has ended."""
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request."""
+        """Feed bytes of a request to the parser, and cut the connection when its headers do not end."""
         self.wait()
         self.head_bytes += len(data)
         super().data_received(data)
@@ -56,23 +56,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """A request begins, maybe right after another."""
+        """Set the deadline of a request that begins, maybe right after another on the same connection."""
         self.wait()
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
-        """What came was no head."""
+        """Forget the bytes counted so far: a body has begun, so the headers have ended."""
         self.head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of a request is there."""
+        """Take the deadline back, since the whole request has come."""
         super().on_message_complete()
         self.head_bytes = 0
         self.stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended."""
+        """Take the deadline back, since the connection has ended."""
         self.stop_waiting()
         super().connection_lost(exc)
 
@@ -84,13 +84,17 @@ class Unsteered:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on without them."""
+        """Hand a request on to the application without the headers that `steers` names."""
         headers = [(name, value) for name, value in scope.get("headers", ()) if not steers(name, value)]
         await self.app({**scope, "headers": headers}, receive, send)
 
 
 def steers(name: bytes, value: bytes) -> bool:
-    """Whether a header is meant for Ray Serve, not for the application."""
+    """Whether a header would steer Ray Serve, or is a request id that Serve cannot read.
+
+    >>> steers(b"Serve-Multiplexed-Model-Id", b"3"), steers(b"accept", b"image/png")
+    (True, False)
+    """
     name = name.lower().replace(b"_", b"-")
     return name in STEERING or (name == b"x-request-id" and not REQUEST_ID.fullmatch(value))
 

@@ -18,7 +18,7 @@ SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 def swagger_folder() -> Path:
-    """Where the package that ships Swagger's own files has them; it is not imported, or Flask would be."""
+    """Find the folder where the package flask-swagger-ui has Swagger's own files; an import of it would import Flask."""
     spec = find_spec("flask_swagger_ui")
     assert spec is not None
     assert spec.origin is not None
@@ -26,7 +26,11 @@ def swagger_folder() -> Path:
 
 
 def policy(html: str) -> str:
-    """The content security policy of a page: its own scripts, whose hashes it holds, and files of this service."""
+    """Write the content security policy of a page: it runs its own scripts, by their hashes, and files of this service alone.
+
+    >>> policy("<p>no script</p>").partition(";")[0]
+    "default-src 'none'"
+    """
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
     return (
@@ -37,12 +41,12 @@ def policy(html: str) -> str:
 
 
 def document(html: str) -> HTMLResponse:
-    """A page with its policy."""
+    """Make the response that shows a page, with the content security policy of its scripts."""
     return HTMLResponse(html, headers={"Content-Security-Policy": policy(html), "Cache-Control": "no-cache"})
 
 
 def add_documents(app: FastAPI) -> None:
-    """Give an application its page at /, and its documentation at /docs."""
+    """Add the page at / and the documentation of the API at /docs to an application, with Swagger's files beside the latter."""
     page = PAGE.read_text()
     swagger = get_swagger_ui_html(
         openapi_url=SCHEMA_PATH.lstrip("/"),

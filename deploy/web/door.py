@@ -20,20 +20,23 @@ from deploy.web.refusals import Rejected, refusal
 
 MODEL_PATH, SAMPLES_PATH, DOCS_PATH, SCHEMA_PATH = "/v1/model", "/v1/samples", "/docs", "/openapi.json"
 OPEN_PATHS = ("/", "/healthz", "/readyz", DOCS_PATH, SCHEMA_PATH)
-"""No secret is behind them, nor under /docs/; the page asks for the token itself."""
+"""Paths that need no token, as do those under /docs/: no secret is behind them, and the page asks for the token itself."""
 PARAMETERS = {MODEL_PATH: {"version"}, SAMPLES_PATH: set[str]()}
-"""What may stand behind the question mark; other paths take no notice of it."""
+"""Query parameters that a path takes; other paths take no notice of what stands behind the question mark."""
 MOST_BODY_BYTES = 65_536
 MOST_QUERY_BYTES = 2_048
 MOST_HEADER_BYTES = 32_768
 BODY_SECONDS = 10.0
-"""Within which the whole of a body must have come."""
+"""Longest time until the whole of a body has come."""
 HARDENING = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who is let in.
+    """Who is let in to the service: by token, and by the names under which it may be asked.
+
+    >>> Access(hosts=("demo.example.org",)).token is None
+    True
 
     Attributes:
         token: bearer token that requests must carry; None for none.
@@ -45,32 +48,33 @@ class Access:
 
 
 def check_host(request: Request, access: Access) -> None:
-    """Refuse a name that somebody else may have pointed at this machine: a page of theirs would be let in under it."""
-    if access.token is not None and not access.hosts:
+    """Refuse a Host header with a name that somebody else may have pointed at this machine (DNS rebinding)."""
+    if access.token is not None and not access.hosts:  # a page of theirs does not have the token
         return
-    given = request.headers.getlist("host")
-    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", given[0].lower()) if len(given) == 1 else None
-    name = found[1].strip("[]").removesuffix(".") if found else ""
+    headers = request.headers.getlist("host")
+    match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", headers[0].lower()) if len(headers) == 1 else None
+    name = match[1].strip("[]").removesuffix(".") if match else ""
     if not is_loopback(name) and name not in access.hosts:
         sentence = "the Host header must be localhost, 127.0.0.1 or another name that this service was told with --hosts"
         raise Rejected(HTTPStatus.MISDIRECTED_REQUEST, sentence)
 
 
 def check_origin(request: Request, access: Access) -> None:
-    """Refuse a browser that another site's page sent here, where no token tells it apart."""
+    """Refuse a request that a page of another site makes a browser send, where no token tells it apart."""
     origin = request.headers.get("origin")
     if access.token is None and origin is not None and origin.partition("://")[2].lower() != request.headers["host"].lower():
         raise Rejected(HTTPStatus.FORBIDDEN, "a page of another site may not use this service; Origin and Host must be the same")
 
 
 def check_token(request: Request, access: Access) -> None:
-    """Refuse who does not know the token."""
+    """Refuse a request without the service's bearer token, where there is one and the path is not open."""
     path = request.scope["path"]
     if access.token is None or path in OPEN_PATHS or path.startswith(f"{DOCS_PATH}/"):
         return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(given.encode(), access.token.encode())
-    if not right or scheme.lower() != "bearer":
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    # The time that a comparison takes would tell how much of a guess is right.
+    is_right = hmac.compare_digest(token.encode(), access.token.encode())
+    if not is_right or scheme.lower() != "bearer":
         sentence = "send the token of this service as Authorization: Bearer TOKEN"
         raise Rejected(HTTPStatus.UNAUTHORIZED, sentence, {"WWW-Authenticate": "Bearer"})
 
@@ -83,19 +87,19 @@ def check_address(request: Request, _: Access) -> None:
     query, path = request.scope["query_string"], request.scope["path"]
     if len(query) > MOST_QUERY_BYTES:
         raise Rejected(HTTPStatus.REQUEST_URI_TOO_LONG, f"the query string must have at most {MOST_QUERY_BYTES} bytes")
-    known = PARAMETERS.get(path)
-    if known is None:
+    parameters = PARAMETERS.get(path)
+    if parameters is None:
         return
     for name, times in Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)).items():
-        if name not in known:
-            taken = ", ".join(known) or "none: fields belong into the JSON body"
-            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} is no query parameter of {path}, which takes {taken}")
+        if name not in parameters:
+            names = ", ".join(parameters) or "none: fields belong into the JSON body"
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name!a} is no query parameter of {path}, which takes {names}")
         if times > 1:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be given once, not {times} times")
 
 
 def check_form(request: Request, _: Access) -> None:
-    """Refuse bodies of no known length, too long ones, those that are not JSON, and those that nobody would read."""
+    """Refuse bodies of unknown length, bodies that are too long or not declared as JSON, and bodies that nobody would read."""
     if request.method in ("GET", "HEAD") and has_body(request):
         raise Rejected(HTTPStatus.BAD_REQUEST, f"{request.method} takes no body")
     if not takes_body(request):
@@ -105,12 +109,13 @@ def check_form(request: Request, _: Access) -> None:
         raise Rejected(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
     if len(length) > 9 or int(length) > MOST_BODY_BYTES:
         raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
-    given = Header()
-    given["content-type"] = request.headers.get("content-type", "none")
-    json = re.fullmatch(r"application/(json|.+\+json)", given.get_content_type())
-    if int(length) and not (json and given.get_content_charset("utf-8") in ("utf-8", "utf8")):  # forms of other pages are none
+    content = Header()
+    content["content-type"] = request.headers.get("content-type", "none")
+    is_json = re.fullmatch(r"application/(json|.+\+json)", content.get_content_type())
+    # A form of any web page could post another body to a service on this machine, but none can declare it as JSON.
+    if int(length) and not (is_json and content.get_content_charset("utf-8") in ("utf-8", "utf8")):
         line = f"curl -H 'Content-Type: application/json' -d '{EXAMPLE}' URL"
-        sentence = f"the Content-Type header must be application/json, as in {line}, not {given['content-type']!a}"
+        sentence = f"the Content-Type header must be application/json, as in {line}, not {content['content-type']!a}"
         raise Rejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence)
 
 
@@ -118,20 +123,20 @@ CHECKS = (check_host, check_origin, check_token, check_address, check_form)
 
 
 def takes_body(request: Request) -> bool:
-    """Whether a body is read."""
+    """Whether the service reads the body of a request: that of one for samples."""
     return bool(request.method == "POST" and request.scope["path"] == SAMPLES_PATH)
 
 
 def has_body(request: Request) -> bool:
-    """Whether a body is announced."""
+    """Whether the headers of a request announce a body."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 async def whole_body(receive: Receive) -> Receive:
-    """Wait for a body, and hand it on in one piece.
+    """Wait for the whole body of a request, and return a `receive` that gives it in one piece.
 
     Raises:
-        Rejected: it did not come in time, or ended too early.
+        Rejected: the body did not come within `BODY_SECONDS`, or the connection ended before it did.
     """
     body = b""
     message: Message = {"more_body": True}
@@ -159,14 +164,14 @@ class Door:
     Plain ASGI: FastAPI's own decorator for middleware would copy every body through a queue of its own.
 
     Args:
-        count: told the status of every request for samples.
+        count: is called with the status of every request for samples.
     """
 
     def __init__(self, app: ASGIApp, access: Access, count: Callable[[int], None]) -> None:
         self.app, self.access, self.count = app, access, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it here."""
+        """Hand a request that passes all checks on to the application, or answer it here with a refusal."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -180,11 +185,15 @@ class Door:
                 unread = False
         except Rejected as error:
             answer = refusal(error.status_code, error.sentence, dict(error.headers or {}))
-        inside = {**scope, "method": "GET"} if request.method == "HEAD" else scope
-        await answer(inside, receive, self.outwards(request, send, unread))
+        forwarded = {**scope, "method": "GET"} if request.method == "HEAD" else scope
+        await answer(forwarded, receive, self.outwards(request, send, unread))
 
     def outwards(self, request: Request, send: Send, unread: bool) -> Send:
-        """What every answer passes; after one to a body that was not read the connection is of no more use."""
+        """Wrap `send`: answers get their security headers, those for samples are counted, those to HEAD lose their body.
+
+        Args:
+            unread: whether the request's body was not read; the connection is then of no more use, and is closed.
+        """
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -13,14 +13,18 @@ MOST_SHOWN = 80
 
 
 class Refusal(BaseModel):
-    """Body of every answer that is not 200."""
+    """The body of every answer whose status is not 200."""
 
     detail: str
     """one sentence: what is wrong and what to do"""
 
 
 class Rejected(HTTPException):
-    """A request that is not served: status and one sentence."""
+    """The error of a request that is not served: a status, and one sentence that its client reads.
+
+    >>> Rejected(HTTPStatus.NOT_FOUND, "there is no version 7").sentence
+    'there is no version 7'
+    """
 
     def __init__(self, status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, sentence, headers)
@@ -28,13 +32,17 @@ class Rejected(HTTPException):
 
 
 def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Make the answer that says one sentence."""
+    """Make the JSON answer that refuses a request with a status and one sentence."""
     return JSONResponse({"detail": sentence}, status, headers)
 
 
 def shown(value: Any) -> str:
-    """Show a value as the client wrote it, in ASCII, cut where it is long; lists and objects by their kind alone."""
+    """Show a value of a request as the client wrote it, in ASCII and cut where it is long; lists and objects by their kind.
+
+    >>> shown("dé"), shown([1, 2])
+    ('"d\\\\u00e9"', 'a list')
+    """
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    written = json.dumps(value)
+    return written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."

@@ -19,7 +19,11 @@ MOST_IN_PICTURE = 10_000
 
 
 def format_of(accept: str) -> str | None:
-    """The first format that an Accept header names; JSON where anything will do; None where it names only others."""
+    """Choose the first format that an Accept header names; JSON where anything will do; None where it names only others.
+
+    >>> format_of("text/html, image/png"), format_of("*/*"), format_of("text/html")
+    ('png', 'json', None)
+    """
     for part in accept.split(","):
         media = part.partition(";")[0].strip().lower()
         if media in ("*/*", "", "application/*"):
@@ -31,10 +35,15 @@ def format_of(accept: str) -> str | None:
 
 
 def encode(samples: Samples, name: str, identity: Mapping[str, object], picture: str) -> bytes:
-    """Samples in one of `MEDIA_TYPES`; `identity` (version, phase, seed) goes where the format has a place for it.
+    """Write samples of shape (n, ...) in one of the formats of `MEDIA_TYPES`.
+
+    >>> encode(np.zeros((1, 2), np.float32), "json", {"seed": 0}, "points")
+    b'{"seed": 0, "shape": [1, 2], "samples": [[0.0, 0.0]]}'
 
     Args:
-        picture: how samples are drawn, where they are.
+        name: key of `MEDIA_TYPES`.
+        identity: version, phase and seed, which JSON and Arrow have a place for.
+        picture: how the data's source says that its samples are drawn, for `png`.
     """
     if name == "json":
         return json.dumps({**identity, "shape": samples.shape, "samples": samples.tolist()}).encode()
