@@ -12,7 +12,11 @@ SHORTEST_TOKEN = 16
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host."""
+    """Whether only this machine can reach what listens on a host.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
     if host == "localhost":
         return True
     try:
@@ -22,10 +26,13 @@ def is_loopback(host: str) -> bool:
 
 
 def token_of(host: str, token_file: Path | None) -> str | None:
-    """The bearer token from a file or from $SJKO_TOKEN; one is required as soon as others can reach the host.
+    """Read the bearer token from a file, else from $SJKO_TOKEN; one is required as soon as others can reach the host.
+
+    Returns:
+        The token, or None where there is none and none is required.
 
     Raises:
-        ValueError: there is none where one is required, it is too short, or others can read the file.
+        ValueError: there is no token where one is required, it is too short, or others can read its file.
     """
     token = os.environ.get("SJKO_TOKEN", "").strip()
     if token_file is not None:
@@ -43,9 +50,15 @@ def token_of(host: str, token_file: Path | None) -> str | None:
 
 
 def check_ports(port: int, metrics_port: int | None, address: str | None) -> None:
-    """
+    """Refuse a port of the service and one of its metrics that cannot go together.
+
+    >>> check_ports(8000, 8001, None)
+
+    Args:
+        address: of a running Ray cluster, which has a metrics port of its own; None where Ray is started here.
+
     Raises:
-        ValueError: no server can listen on them together, or the cluster at the address has a metrics port of its own.
+        ValueError: a number is no port, both are the same, or the cluster has a metrics port of its own.
     """
     for name, number in (("--port", port), ("--metrics-port", metrics_port)):
         if number is not None and not 1 <= number < 65_536:
@@ -56,15 +69,23 @@ def check_ports(port: int, metrics_port: int | None, address: str | None) -> Non
         raise ValueError("--metrics-port belongs to a Ray that is started here; a cluster's is `ray start --metrics-export-port`")
 
 
-def hosts_of(text: str | None) -> tuple[str, ...]:
-    """Split names that have commas between them."""
-    return () if text is None else tuple(name.strip() for name in text.split(","))
+def hosts_of(hosts: str | None) -> tuple[str, ...]:
+    """Split the host names of `--hosts` at their commas.
+
+    >>> hosts_of("demo.example.org, demo")
+    ('demo.example.org', 'demo')
+    """
+    return () if hosts is None else tuple(name.strip() for name in hosts.split(","))
 
 
 def check_hosts(name: str, hosts: Sequence[str]) -> None:
-    """
+    """Refuse host names that cannot stand in a Host header, where a browser writes them in small letters.
+
+    Args:
+        name: of the flag or argument that the error names.
+
     Raises:
-        ValueError: one of them cannot be a name in a Host header.
+        ValueError: one of the hosts cannot be such a name, or `hosts` is one text instead of a list.
     """
     for host in [hosts] if isinstance(hosts, str) else hosts:
         if isinstance(hosts, str) or not re.fullmatch("[a-z0-9._-]+|[0-9a-f:]+", host):

@@ -26,11 +26,16 @@ MOST_VALUES = 100_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a service is started with.
+    """The settings that a service is started with: its model, its token, its limits, its replicas.
+
+    >>> Settings("sqlite:///mlflow.db", "two_circles", "champion").max_replicas
+    1
 
     Attributes:
+        tracking_uri: of the MLflow whose registry has the model.
+        name: of the registered model.
         which: alias or number of the version; an alias is followed as it moves.
-        where: prepared image sets are, which only a source of images needs.
+        where: folder or URL of prepared image sets, which only a source of images needs.
         token: bearer token that every request must carry; None for none.
         hosts: names beside this machine's own that a request's Host header may have.
         max_samples: most samples of one request.
@@ -52,11 +57,12 @@ class Settings:
 
 
 class Answers:
-    """Answers requests from the models that a replica holds.
+    """The answers of one replica: requests are admitted or refused at once, then drawn from the models that it holds.
 
     Args:
-        push: a generator and its noise to samples; may push several draws together.
-        phase: the generator of a phase of a version, from the version's number and k.
+        models: the versions that the replica holds.
+        push: maps a generator and its noise to samples; may push several draws together.
+        phase: gives the generator of a phase, from the version's number and k.
     """
 
     def __init__(
@@ -70,7 +76,7 @@ class Answers:
         self.waiting, self.values = 0, 0
 
     def state(self) -> dict[str, Any]:
-        """Which version is served, and which one could not be."""
+        """Say which version is served, and which one the alias points at but could not be loaded, for /readyz."""
         failed = self.models.failed
         return {
             "ready": True,
@@ -79,22 +85,22 @@ class Answers:
         }
 
     async def description(self, which: str | None) -> Mapping[str, Any]:
-        """A version with its metrics and card."""
+        """Describe the served version, or another by alias or number, with its metrics and card, for /v1/model."""
         loaded = await self.version(which)
         return await asyncio.to_thread(self.models.description, loaded)
 
     async def samples(self, body: SampleRequest, accept: str) -> Response:
-        """Draw what a request asks for.
+        """Draw the samples that a request asks for, in the format of its body or else of its Accept header.
 
         Raises:
-            Rejected: it is not admitted, asks for what there is not, or takes too long.
+            Rejected: the request is not admitted, asks for too much or for what there is not, or takes too long.
         """
         name = body.format or wire.format_of(accept)
         if name is None:
             raise Rejected(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
-        most, seconds = self.settings.max_samples, self.settings.time_limit_seconds
-        if body.num_samples > most:
-            raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {most}, not {body.num_samples}")
+        limit, seconds = self.settings.max_samples, self.settings.time_limit_seconds
+        if body.num_samples > limit:
+            raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {limit}, not {body.num_samples}")
         seed = secrets.randbelow(MOST_SEED + 1) if body.seed is None else body.seed
         with self.admitted(body.num_samples * self.models.current.last.dim):
             try:
@@ -106,10 +112,13 @@ class Answers:
 
     @contextmanager
     def admitted(self, values: int) -> Iterator[None]:
-        """Hold the place of one request.
+        """Hold the place of one request among those that the replica has in hand, for the time of the context.
+
+        Args:
+            values: coordinates of all samples of the request.
 
         Raises:
-            Rejected: there is none left.
+            Rejected: no place is left; status 429.
         """
         if self.waiting >= self.settings.max_waiting or (self.values and self.values + values > MOST_VALUES):
             raise Rejected(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
@@ -120,7 +129,7 @@ class Answers:
             self.waiting, self.values = self.waiting - 1, self.values - values
 
     async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
-        """Draw an admitted request's samples, in one of the formats of `wire`."""
+        """Draw an admitted request's samples from a seed, and write them in the named format of `wire.MEDIA_TYPES`."""
         loaded = await self.version(body.version)
         k = loaded.num_phases - 1 if body.phase is None else body.phase
         if k >= loaded.num_phases:
@@ -139,10 +148,10 @@ class Answers:
         return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
 
     async def version(self, which: str | None) -> Loaded:
-        """The version that is served, or another by alias or number.
+        """Find the version that is served, or another by alias or number.
 
         Raises:
-            Rejected: there is none.
+            Rejected: there is no such version; status 404.
         """
         if which is None:
             return self.models.current

@@ -14,7 +14,11 @@ from pipeline.generator import Generator
 
 
 def export(generator: Generator, path: Path, name: str) -> None:
-    """Write noise -> samples with a free batch size as torch.export's pt2 or as ONNX, whole or not at all."""
+    """Write the graph noise -> samples of a generator to a file, with a free batch size, whole or not at all.
+
+    Args:
+        name: `pt2` for torch.export's format, or `onnx`.
+    """
     sampler, example = Sampler(generator).eval(), torch.from_numpy(example_of(generator))
     write_bytes(path, FORMATS[name](sampler, example))
 

@@ -36,14 +36,15 @@ MOST_PER_PART = 65_536
 
 @dataclass(frozen=True)
 class Generation:
-    """What is generated and where.
+    """One bulk generation, as plain values that workers get: a generator, how many samples, from which seed, where to.
 
     Attributes:
         phase: JSON of the phase.
-        maps: weights of its map, or of all increments, as numpy arrays.
-        shape, shift, scale: of a sample; of the way from the space of the flow to the data's own units.
+        maps: weights of the phase's map, or of all increments, as numpy arrays.
+        shape: of one sample.
+        shift, scale: take samples from the space of the flow to the data's own units.
         url: folder, any URL that fsspec knows.
-        where: prepared image sets are, which only a source of images needs.
+        where: folder or URL of prepared image sets, which only a source of images needs.
     """
 
     phase: str
@@ -58,23 +59,24 @@ class Generation:
 
     @property
     def per_part(self) -> int:
-        """Samples of a part: a function of their size alone, so that parts never depend on the machine."""
+        """Number of samples in a part: a function of their size alone, so that parts never depend on the machine."""
         return max(1, min(MOST_PER_PART, PART_BYTES // (4 * int(np.prod(self.shape)))))
 
     @property
     def num_parts(self) -> int:
+        """Number of parts, the last of which may be shorter."""
         return -(-self.num_samples // self.per_part)
 
     def identity(self, part: int) -> dict[str, Any]:
-        """What part number `part` holds."""
+        """Say what part number `part` holds: of which map, from which seed, how many samples."""
         fingerprint = Phase.from_json(self.phase).fingerprint
         count = min(self.per_part, self.num_samples - part * self.per_part)
         return {"fingerprint": fingerprint, "seed": self.seed, "part": part, "num_samples": count}
 
 
 def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Generation:
-    """Plan what is drawn from a generator, and where it is written."""
-    maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
+    """Plan a generation: what is drawn from a generator, from which seed, and where it is written."""
+    maps = tuple({key: value.numpy() for key, value in transport_map.state_dict().items()} for transport_map in generator.maps)
     ends = generator.endpoints
     return Generation(
         generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.where
@@ -82,26 +84,30 @@ def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str
 
 
 def generator_in(generation: Generation) -> Generator:
-    """The generator in a worker."""
+    """Build the generator of a generation, in the worker that draws from it."""
     phase = Phase.from_json(generation.phase)
     endpoints = load_source(phase.data, generation.shape, generation.shift, generation.scale, generation.where)
-    weights = ({key: torch.from_numpy(np.array(value)) for key, value in each.items()} for each in generation.maps)
+    weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)
     return generator_of(phase, endpoints, weights)
 
 
 def draw(generator: Generator, seed: int, part: int, n: int) -> Samples:
-    """The samples of a part, in the data's own units."""
+    """Draw the n samples of a part, in the data's own units, from noise that the seed and the part's number alone decide."""
     rngs = (stream(seed, purpose, step=part) for purpose in ("generation_source", "generation_z"))
     return push_in_blocks(generator, generator.noise(n, *rngs))
 
 
 def path_of(root: str, part: int) -> str:
-    """Where a part lies; names in order of their numbers."""
+    """Name the file of a part, so that names in alphabetical order are parts in order.
+
+    >>> path_of("bucket/out", 7)
+    'bucket/out/part-000007.parquet'
+    """
     return f"{root}/part-{part:06d}.parquet"
 
 
 class PartWriter:
-    """A worker's own copy of the generator; a part at a time."""
+    """The actor of Ray Data that holds its own copy of the generator, and writes one part at a time."""
 
     def __init__(self, generation: Generation) -> None:
         torch.set_num_threads(1)
@@ -113,7 +119,7 @@ class PartWriter:
         return {"part": parts, "digest": [self.write(part) for part in parts]}
 
     def write(self, part: int) -> str:
-        """Write one part, and give the sha256 of its numbers."""
+        """Draw and write one part, and return the sha256 of its float32 numbers."""
         identity = self.generation.identity(part)
         samples = np.ascontiguousarray(draw(self.generator, self.generation.seed, part, identity["num_samples"]), dtype="<f4")
         digest = hashlib.sha256(samples.tobytes()).hexdigest()
@@ -125,7 +131,7 @@ class PartWriter:
 
 
 def finished(generation: Generation) -> dict[int, str]:
-    """Digests of the parts that are there and whole.
+    """Read the sha256 of each part that the folder already holds whole; damaged ones are left out, to be written again.
 
     Raises:
         FolderTaken: the folder holds samples of something else.
@@ -160,7 +166,7 @@ def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
 
 
 def generate(generation: Generation, num_workers: int) -> Iterator[tuple[int, int]]:
-    """Write what is missing, and at the end the manifest; (parts done, parts in all) as it goes on.
+    """Write the parts that the folder lacks, then the manifest; yield (parts done, parts in all) as it goes on.
 
     Raises:
         FlowError: the folder cannot be written.
@@ -186,14 +192,18 @@ def generate(generation: Generation, num_workers: int) -> Iterator[tuple[int, in
 
 
 def cause(error: Exception) -> str:
-    """What a worker's own code raised, which Ray Data says in the middle of its text; else the first line of that."""
+    """Find in Ray Data's long text the line that a worker's own code raised; else its first line.
+
+    >>> cause(Exception("ray.exceptions.RayTaskError: ...\\n  OSError: no space left\\n"))
+    'OSError: no space left'
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     raised = [line for line in lines if re.match(r"(?!ray\.)[\w.]*(Error|Exception): ", line)]
     return [*lines[:1], *raised][-1]
 
 
 def manifest_of(generation: Generation, digests: Mapping[int, str]) -> dict[str, Any]:
-    """Whose samples these are, and one digest over all of them in order."""
+    """Write down whose samples a folder holds, how many, and one sha256 over the digests of all parts in order."""
     in_order = "".join(digests[part] for part in range(generation.num_parts))
     identity = {key: value for key, value in generation.identity(0).items() if key in ("fingerprint", "seed")}
     digest = hashlib.sha256(in_order.encode()).hexdigest()

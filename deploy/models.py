@@ -29,7 +29,11 @@ MOST_BESIDE = 2
 
 @dataclass(frozen=True)
 class Draw:
-    """What one request asks of a generator; its samples are a function of both alone."""
+    """The number of samples and the seed that one request asks for; together they decide its samples.
+
+    >>> Draw(num_samples=5, seed=0)
+    Draw(num_samples=5, seed=0)
+    """
 
     num_samples: int
     seed: int
@@ -37,7 +41,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One version in memory, with the generator of its last phase."""
+    """One version in memory: its record, its lineage, its card, and the generator of its last phase."""
 
     version: Version
     lineage: Lineage
@@ -46,19 +50,20 @@ class Loaded:
 
     @property
     def num_phases(self) -> int:
+        """Number of phases of the version's flow."""
         return len(self.lineage.phase_run_ids)
 
 
-def noise_of(generator: Generator, wanted: Draw) -> Noise:
-    """x and z of a draw, from its own seed.
+def noise_of(generator: Generator, request: Draw) -> Noise:
+    """Draw the noise x and z of a request, from its own seed.
 
     Equal seeds give equal first rows, whatever `num_samples` is, and those that `python -m deploy generate` writes first.
     """
-    return generator.noise(wanted.num_samples, stream(wanted.seed, "generation_source"), stream(wanted.seed, "generation_z"))
+    return generator.noise(request.num_samples, stream(request.seed, "generation_source"), stream(request.seed, "generation_z"))
 
 
 def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
-    """T(x, z) of the rows of one draw, each with the same digits whatever is asked beside it and however many rows follow.
+    """Map noise to samples, each row with the same digits whatever is asked beside it and however many rows follow.
 
     BLAS adds up in another order for another number of rows, on some processors even where both are large. So a row is evaluated
     in a block whose place and size its number alone decides; the last block is filled up with zeros.
@@ -73,7 +78,11 @@ def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
 
 
 def blocks(num_rows: int) -> Iterator[slice]:
-    """Blocks that cover so many rows: 8, 8, 16, 32, ... up to `MOST_ROWS`; the last may go beyond them."""
+    """Cut rows into blocks of 8, 8, 16, 32, ... up to `MOST_ROWS` rows; the last block may go beyond them.
+
+    >>> list(blocks(20))
+    [slice(0, 8, None), slice(8, 16, None), slice(16, 32, None)]
+    """
     start, size = 0, LEAST_ROWS
     while start < num_rows:
         yield slice(start, start + size)
@@ -81,13 +90,20 @@ def blocks(num_rows: int) -> Iterator[slice]:
         size = min(start, MOST_ROWS)
 
 
-def draw(generator: Generator, wanted: Draw) -> Samples:
-    """Draw samples."""
-    return push_in_blocks(generator, noise_of(generator, wanted))
+def draw(generator: Generator, request: Draw) -> Samples:
+    """Draw the samples of one request, in the data's own units."""
+    return push_in_blocks(generator, noise_of(generator, request))
 
 
 class Models:
-    """Follows NAME@ALIAS. What is served changes only when the new version has been loaded and has drawn finite samples."""
+    """The versions of one registered model that a replica holds, of which one is served: that which NAME@ALIAS points at.
+
+    What is served changes only when the new version has been loaded and has drawn finite samples.
+
+    Args:
+        which: alias, which is followed as it moves, or number of a version.
+        where: folder or URL of prepared image sets, which only a source of images needs.
+    """
 
     def __init__(self, tracking_uri: str, name: str, which: str, where: str | None = None) -> None:
         self._store, self._where = Store(tracking_uri, create=False), where
@@ -99,17 +115,17 @@ class Models:
         self._beside = lru_cache(maxsize=MOST_BESIDE)(lambda number: self._load(self._registry.require(name, str(number))))
 
     def _first(self, version: Version) -> Loaded:
-        """The version to begin with: where it is broken, the one that the alias pointed at before, as the older replicas do."""
+        """Load the version to begin with; where it is broken, the one that the alias pointed at before, as older replicas do."""
         try:
             return self._load(version)
         except Corrupt as error:
             try:
-                before = self._registry.before(version, self.which)
+                previous = self._registry.before(version, self.which)
             except VersionNotFound:
                 raise error from None
             self.failed = version.number, str(error).partition("\n")[0]
-            logger.warning("%s cannot be served, %s goes on: %s", version, before, self.failed[1])
-            return self._load(before)
+            logger.warning("%s cannot be served, %s goes on: %s", version, previous, self.failed[1])
+            return self._load(previous)
 
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
@@ -119,7 +135,7 @@ class Models:
         return Loaded(version, lineage, generator, card)
 
     def follow(self) -> bool:
-        """Look where the alias points, and load that version if it is another one; whether it was.
+        """Look where the alias points, and load and serve that version if it is another one; return whether it was.
 
         A version that cannot be loaded leaves the old one in place and is not tried again until the alias moves.
 
@@ -144,10 +160,10 @@ class Models:
         return True
 
     def find(self, which: str | None) -> Loaded:
-        """The version that is served, or another one by alias or number, loaded when first asked for.
+        """Find the version that is served, or another one by alias or number, loaded when first asked for.
 
         Raises:
-            VersionNotFound: there is none.
+            VersionNotFound: the registry has no such version.
         """
         if which is None:
             return self.current
@@ -159,7 +175,7 @@ class Models:
             return self._beside(number)
 
     def phase(self, loaded: Loaded, k: int) -> Generator:
-        """The generator of a phase of a version, from that phase's own run; of phase -1 the identity, which draws the noise."""
+        """Load the generator of a version's phase k from that phase's own run; that of phase -1 is the identity, which draws x."""
         if k == loaded.num_phases - 1:
             return loaded.last
         if k == -1:
@@ -168,7 +184,7 @@ class Models:
         return load_generator(self._store, ref, loaded.last.endpoints)
 
     def description(self, loaded: Loaded) -> Mapping[str, Any]:
-        """What /v1/model says."""
+        """Describe a version in memory, as /v1/model answers: its name, aliases, fingerprint, shape, metrics and card."""
         metrics = {k.removeprefix("metric."): float(v) for k, v in loaded.version.tags.items() if k.startswith("metric.")}
         return {
             "name": self.name,

@@ -19,7 +19,10 @@ PATTERN = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(<=|<|>=|>)\s*(-?[0-9.]+(?:e[+-]?\
 
 @dataclass(frozen=True)
 class Rule:
-    """METRIC COMPARISON NUMBER [* champion | * floor].
+    """A rule of promotion: METRIC COMPARISON NUMBER [* champion | * floor].
+
+    >>> Rule.parse("w2 <= 1.2 * floor").bound({"w2": 0.3, "w2_floor": 0.5}, None)
+    0.6
 
     Attributes:
         reference: `champion`: the number is a multiple of the champion's metric; `floor`: of the metric's floor; None: the bound.
@@ -31,34 +34,35 @@ class Rule:
     reference: str | None
 
     @classmethod
-    def parse(cls, text: str) -> "Rule":
-        """
+    def parse(cls, rule: str) -> "Rule":
+        """Read a rule as `--require` has it.
+
         Raises:
-            ValueError: it is no rule.
+            ValueError: the text is no rule.
         """
-        found = PATTERN.fullmatch(text)
+        match = PATTERN.fullmatch(rule)
         try:
-            if found is None or not math.isfinite(float(found[3])):  # 1e999 would let anything pass
+            if match is None or not math.isfinite(float(match[3])):  # 1e999 would let anything pass
                 raise ValueError
-            return cls(found[1], found[2], float(found[3]), found[4])
+            return cls(match[1], match[2], float(match[3]), match[4])
         except ValueError:
             raise ValueError(
-                f"--require must be like 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'w2 < 0.5', not {text!r}"
+                f"--require must be like 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'w2 < 0.5', not {rule!r}"
             ) from None
 
     def bound(self, candidate: Mapping[str, float], champion: Mapping[str, float] | None) -> float | None:
-        """The number that the candidate's metric is compared with; None where there is no champion to be compared with.
+        """Compute the bound that the candidate's metric must keep; None where it refers to a champion and there is none.
 
         Raises:
             ValueError: the metric is not one that the evaluation gives.
         """
-        known = candidate if self.reference != "floor" else {key for key in candidate if floor_of(key) in candidate}
-        if self.metric not in known:
-            raise ValueError(f"--require must name one of {', '.join(sorted(known))}, not {self.metric}")
+        names = candidate if self.reference != "floor" else {key for key in candidate if floor_of(key) in candidate}
+        if self.metric not in names:
+            raise ValueError(f"--require must name one of {', '.join(sorted(names))}, not {self.metric}")
         if self.reference == "champion":
             return None if champion is None else self.number * champion[self.metric]
         return self.number * (candidate[floor_of(self.metric)] if self.reference == "floor" else 1.0)
 
     def holds(self, value: float, bound: float) -> bool:
-        """Whether the metric's value may pass; NaN never does."""
+        """Whether a value of the metric passes a bound; NaN never does."""
         return COMPARISONS[self.comparison](value, bound)

@@ -32,11 +32,11 @@ MOST_PHASES = 8
 """Earlier phases that a replica keeps in memory."""
 MOST_IN_BATCH = 64
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
-"""A line per request is a tenth of a small request's time."""
+"""Logging of Serve without a line per request, which is a tenth of a small request's time."""
 
 
 class Numbers:
-    """What Prometheus reads, on every node's metrics port of Ray."""
+    """The counters and gauges of the service that Prometheus reads, on the metrics port that Ray has on every node."""
 
     def __init__(self) -> None:
         self.requests = metrics.Counter("sjko_requests", "Requests for samples by status.", ("status",))
@@ -49,19 +49,19 @@ class Numbers:
 
 @cache
 def numbers() -> Numbers:
-    """One per process."""
+    """Make this process's counters and gauges, once: whatever counts in this process shares them."""
     return Numbers()
 
 
 def count(status: int) -> None:
-    """One more request for samples."""
+    """Count a request for samples that was answered with a status."""
     numbers().requests.inc(tags={"status": str(status)})
     if status >= HTTPStatus.BAD_REQUEST:
         numbers().refused.inc(tags={"reason": HTTPStatus(status).phrase})
 
 
 class Replica:
-    """One replica: the models, a thread that keeps to the alias, and the application, which Serve asks for."""
+    """One replica of the service: the models, a thread that follows the alias, and the application, which Serve asks for."""
 
     def __init__(self, **values: Any) -> None:
         import torch
@@ -72,12 +72,12 @@ class Replica:
         threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Make this replica's application."""
+        """Make this replica's HTTP application; Serve calls this by its name, in the replica, so nothing of it is pickled."""
         answers = Answers(self.models, self.settings, self.together, lambda number, k: self.phase(f"{number}/{k}"))
         return web_app(answers, Access(self.settings.token, tuple(self.settings.hosts)), count)
 
     def follow(self) -> None:
-        """Keep to the alias for ever; a registry that does not answer changes nothing."""
+        """Follow the alias for ever, a look per second; a registry that does not answer changes nothing."""
         while True:
             numbers().version.set(self.models.current.version.number)
             numbers().broken.set(self.models.failed[0] if self.models.failed else 0)
@@ -90,20 +90,20 @@ class Replica:
     # Ray ships no types for its decorators and for what they make of a class.
     @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]
     async def phase(self, model_id: str) -> Generator:
-        """The generator of NUMBER/K, kept with the few that were last asked for."""
+        """Load the generator of phase K of version NUMBER, from `NUMBER/K`; Serve keeps the few that were last asked for."""
         number, _, k = model_id.partition("/")
         return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
 
     @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
-    async def together(self, wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-        """Draw for all that wait in one call, one draw after the other."""
-        numbers().batch.observe(len(wanted))
-        numbers().samples.inc(sum(len(x) for _, (x, _) in wanted))
-        return await asyncio.to_thread(draw_all, wanted)
+    async def together(self, draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
+        """Draw for all requests that wait, in one call; Serve's batching gathers their (generator, noise) pairs."""
+        numbers().batch.observe(len(draws))
+        numbers().samples.inc(sum(len(x) for _, (x, _) in draws))
+        return await asyncio.to_thread(draw_all, draws)
 
 
 def build(settings: Settings) -> serve.Application:
-    """The Serve application."""
+    """Make the Serve application of a service: one deployment, which scales between `min_replicas` and `max_replicas`."""
     deployment = serve.deployment(
         name="generator",
         max_ongoing_requests=2 * settings.max_waiting,
@@ -120,20 +120,20 @@ def build(settings: Settings) -> serve.Application:
 
 
 def configured(arguments: dict[str, Any]) -> serve.Application:
-    """The application of a Serve configuration file, whose `args` are fields of `Settings`; the token is $SJKO_TOKEN.
+    """Make the application of a Serve configuration file, whose `args` are fields of `Settings`; the token is $SJKO_TOKEN.
 
     Raises:
         ValueError: an argument is not a field, one is missing, or there is no token.
     """
-    given, known = set(arguments), {field.name for field in fields(Settings)} - {"token"}
+    names, field_names = set(arguments), {field.name for field in fields(Settings)} - {"token"}
     required = {"tracking_uri", "name", "which"}
-    if not given <= known or not required <= given:
-        raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(known - required))}")
+    if not names <= field_names or not required <= names:
+        raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(field_names - required))}")
     check_hosts("args.hosts", arguments.get("hosts", ()))
     open_to_all = "0.0.0.0"  # nosec B104
     return build(resolved(Settings(**arguments, token=token_of(open_to_all, None)), "args."))
 
 
-def draw_all(wanted: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-    """Draw the samples of several draws, one after the other."""
-    return [push_in_blocks(generator, noise) for generator, noise in wanted]
+def draw_all(draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
+    """Map the noise of several draws to samples, one draw after the other, so that none's digits depend on the others."""
+    return [push_in_blocks(generator, noise) for generator, noise in draws]

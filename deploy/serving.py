@@ -22,9 +22,13 @@ PATIENCE = {
 
 
 def check_port(host: str, port: int, flags: str) -> None:
-    """
+    """Refuse a host and port that cannot be listened on, before the service is started.
+
+    Args:
+        flags: name host and port in the error.
+
     Raises:
-        FlowError: something else listens there; `flags` name the two.
+        FlowError: something else listens there, or this machine does not have that address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family)) as probe:
@@ -37,9 +41,10 @@ def check_port(host: str, port: int, flags: str) -> None:
 
 @contextlib.contextmanager
 def running(settings: "Settings", host: str, port: int, address: str | None, metrics_port: int | None = None) -> Iterator[None]:
-    """The service, for the time of the context.
+    """Run the service for the time of the context, on a Ray of its own or on a running cluster.
 
     Args:
+        address: of the running cluster; None starts Ray here.
         metrics_port: that Prometheus reads of a Ray that is started here; None for a free one.
     """
     os.environ.update({name: value for name, value in PATIENCE.items() if name not in os.environ})
@@ -65,13 +70,13 @@ def running(settings: "Settings", host: str, port: int, address: str | None, met
 
 
 def metrics_urls() -> list[str]:
-    """Where every node of the cluster tells its metrics."""
+    """List the URL at which each living node of the cluster tells its metrics to Prometheus."""
     import ray
 
     return [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in ray.nodes() if node["Alive"]]
 
 
 def wait_for_the_end() -> NoReturn:
-    """Until a signal raises `Stopped`."""
+    """Sleep until a signal raises `Stopped`."""
     while True:
         time.sleep(3600)
