@@ -21,19 +21,19 @@ from pipeline.words import command_line
 
 
 def registry_of(stores: Stores) -> Registry:
-    """Open the registry that flags or the environment name."""
+    """Open the registry of the MLflow that flags or the environment name."""
     return Registry(open_store(stores), clusters.data(stores))
 
 
 def rolled_back(command: flags.Rollback) -> Mapping[str, Any]:
-    """Point an alias back at the version before."""
-    current, before = rollback(registry_of(command.store), command.name, command.alias)
-    report.line(f"@{command.alias} of {command.name} points at version {before.number} again, no longer at {current.number}")
-    return {"version": before.number, "instead_of": current.number}
+    """Carry out `rollback`: point an alias back at the version that it pointed at before."""
+    current, previous = rollback(registry_of(command.store), command.name, command.alias)
+    report.line(f"@{command.alias} of {command.name} points at version {previous.number} again, no longer at {current.number}")
+    return {"version": previous.number, "instead_of": current.number}
 
 
 def exported(command: flags.Export) -> Mapping[str, Any]:
-    """Write a version's generator as one file."""
+    """Carry out `export`: write a version's generator as one file for other runtimes."""
     registry = registry_of(command.store)
     version = registry.require(*flags.model_and_version(command.model))
     export(registry.load(version), command.to, command.format or command.to.suffix[1:])
@@ -42,7 +42,7 @@ def exported(command: flags.Export) -> Mapping[str, Any]:
 
 
 def serve(command: flags.Serve) -> NoReturn:
-    """Serve until the command is ended."""
+    """Carry out `serve`: answer requests for samples until a signal ends the command."""
     from deploy import serving
     from deploy.answers import Settings
 
@@ -54,8 +54,10 @@ def serve(command: flags.Serve) -> NoReturn:
     if command.metrics_port is not None:
         serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
     token = token_of(command.host, command.token_file)
-    least, most = command.replicas
-    settings = Settings(store.uri, name, which, images, token, hosts_of(command.hosts), min_replicas=least, max_replicas=most)
+    min_replicas, max_replicas = command.replicas
+    settings = Settings(
+        store.uri, name, which, images, token, hosts_of(command.hosts), min_replicas=min_replicas, max_replicas=max_replicas
+    )
     with serving.running(settings, command.host, command.port, command.cluster.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
@@ -64,7 +66,7 @@ def serve(command: flags.Serve) -> NoReturn:
 
 
 def generated(command: flags.Generate) -> Mapping[str, Any]:
-    """Write the samples that a command asks for."""
+    """Carry out `generate`: write the samples that a command asks for as Parquet files."""
     from deploy.generate import generate, generation_of
     from pipeline.ray_session import connected
 
@@ -88,7 +90,7 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
 
 
 def register(command: flags.Register) -> Mapping[str, Any]:
-    """Register the map that a reference names."""
+    """Carry out `register`: make a version of the map that a reference names, or point @candidate at the one that has it."""
     store = open_store(command.store)
     registry = Registry(store, clusters.data(command.store))
     ref = store.resolve(command.reference)
@@ -106,12 +108,12 @@ def register(command: flags.Register) -> Mapping[str, Any]:
 
 
 def promoted(command: flags.Promote) -> Mapping[str, Any]:
-    """Promote a version."""
+    """Carry out `promote`: measure a version, and point an alias at it where the rule holds."""
     rule = Rule.parse(command.require) if command.require else None
     number = None if command.version is None else str(command.version)
     done = promote(registry_of(command.store), command.name, number, command.alias, rule, size=command.evaluation)
-    before = "unset" if done.before is None else f"version {done.before.number}"
-    report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {before}")
+    previous = "unset" if done.before is None else f"version {done.before.number}"
+    report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {previous}")
     if rule is not None and done.bound is None:
         report.line(f"there was no @{command.alias} to compare with: {rule.metric} is {done.value:.6g}")
     elif rule is not None:

@@ -22,26 +22,28 @@ from pipeline.evaluation import size as evaluation_size
 BOUNDS = {"num_samples": (1, MOST_SAMPLES), "seed": (0, 2**63 - 1), "phase": (0, 10**6)}
 
 
-def require_alias(text: str) -> None:
+def require_alias(alias: str) -> None:
     """Refuse an alias that NAME@ALIAS could not say, or that MLflow keeps for itself.
+
+    >>> require_alias("champion")
 
     Raises:
         ValueError: the rule and the alias.
     """
-    if not re.fullmatch(r"(?!(latest|v\d+)$)[a-z_][a-z0-9_-]{0,63}", text, re.ASCII | re.IGNORECASE):
+    if not re.fullmatch(r"(?!(latest|v\d+)$)[a-z_][a-z0-9_-]{0,63}", alias, re.ASCII | re.IGNORECASE):
         rule = "letters, digits, '_' and '-', without a digit first, which names a version, and none of latest, v1, v2, ..."
-        raise ValueError(f"--alias must be {rule}, not {text!r}")
+        raise ValueError(f"--alias must be {rule}, not {alias!r}")
 
 
 def check_register(command: Register) -> None:
-    """Refuse stores, a name and sizes of an evaluation that cannot be."""
+    """Refuse a `register` whose stores, name or sizes of the evaluation cannot be."""
     check_store(command)
     evaluation_size.validate(command.evaluation)
     model_name(command.name)
 
 
 def check_promote(command: Promote) -> None:
-    """Refuse what `check_register` does, an alias that cannot be and a rule that says nothing."""
+    """Refuse a `promote` whose stores, alias, name or sizes of the evaluation cannot be, or whose rule is none."""
     check_store(command)
     require_alias(command.alias)
     evaluation_size.validate(command.evaluation)
@@ -51,37 +53,37 @@ def check_promote(command: Promote) -> None:
 
 
 def check_rollback(command: Rollback) -> None:
-    """Refuse stores, an alias and a name that cannot be."""
+    """Refuse a `rollback` whose stores, alias or name cannot be."""
     check_store(command)
     require_alias(command.alias)
     model_name(command.name)
 
 
 def check_serve(command: Serve) -> None:
-    """Refuse a service that could not be reached, or that anybody could reach."""
+    """Refuse a `serve` that nobody could reach, or that anybody could reach for want of a token."""
     check_store(command)
     model_and_version(command.model)
-    least, most = command.replicas
-    if not 1 <= least <= most:
-        raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {most}")
+    least, greatest = command.replicas
+    if not 1 <= least <= greatest:
+        raise ValueError(f"--replicas must be a least and a most number, 1 or more, not {least} {greatest}")
     check_ports(command.port, command.metrics_port, command.cluster.address)
     check_hosts("--hosts", hosts_of(command.hosts))
     token_of(command.host, command.token_file)
 
 
 def check_generate(command: Generate) -> None:
-    """Refuse numbers that cannot be."""
+    """Refuse a `generate` whose stores, model or numbers cannot be."""
     check_store(command)
     model_and_version(command.model)
-    given = {f"--{name.replace('_', '-')}": (getattr(command, name), *bounds) for name, bounds in BOUNDS.items()}
-    for name, (value, least, most) in {**given, "cluster.num_workers": (command.cluster.num_workers, 1, 10**6)}.items():
-        if value is not None and not least <= value <= most:
-            rule = f"at least {least}" if value < least else f"at most {most}"
+    bounded = {f"--{name.replace('_', '-')}": (getattr(command, name), *bounds) for name, bounds in BOUNDS.items()}
+    for name, (value, least, greatest) in {**bounded, "cluster.num_workers": (command.cluster.num_workers, 1, 10**6)}.items():
+        if value is not None and not least <= value <= greatest:
+            rule = f"at least {least}" if value < least else f"at most {greatest}"
             raise ValueError(f"{name} must be {rule}, not {value}")
 
 
 def check_export(command: Export) -> None:
-    """Refuse a file that cannot be written, or whose format nobody named."""
+    """Refuse an `export` whose stores or model cannot be, whose file cannot be written, or whose format nobody named."""
     check_store(command)
     model_and_version(command.model)
     if (command.to.exists() and not command.to.is_file()) or not command.to.absolute().parent.is_dir():
@@ -91,7 +93,7 @@ def check_export(command: Export) -> None:
 
 
 def action(name: str) -> Later:
-    """The function of `deploy.actions` that does a command."""
+    """Name the function of `deploy.actions` that carries a command out, to be imported when it is called."""
     return Later("torch and MLflow", f"deploy.actions:{name}")
 
 

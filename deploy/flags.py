@@ -11,12 +11,12 @@ from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Place, RayAddress
 
 MOST_SAMPLES = 10**10
-"""Of one command: its driver keeps a digest of each part."""
+"""Most samples of one command: its driver keeps a digest of each part in memory."""
 
 
 @dataclass(frozen=True)
 class RunningRay:
-    """Which Ray."""
+    """The Ray that a command runs on: a running cluster, or one that is started here."""
 
     address: RayAddress | None = None
     """address of a running Ray cluster, such as `auto` or ray://head:10001; None starts Ray here"""
@@ -24,7 +24,7 @@ class RunningRay:
 
 @dataclass(frozen=True)
 class Workers(RunningRay):
-    """Which Ray, and how much of it."""
+    """The Ray that a command runs on, and how many of its workers draw."""
 
     num_workers: int = 1
     """Ray workers, of one CPU each"""
@@ -135,24 +135,27 @@ class Export:
     """also write the result to this file"""
 
 
-def model_name(text: str) -> str:
-    """A registered model's name.
+def model_name(name: str) -> str:
+    """Check the name of a registered model, and return it.
 
     Raises:
-        ValueError: it could not be part of a URI or a path.
+        ValueError: the name could not be part of a URI or a path.
     """
-    if not text or not all(c.isascii() and (c.isalnum() or c in "._-") for c in text) or text.startswith("."):
-        raise ValueError(f"NAME must be letters, digits, '.', '_' and '-', not {text!r}")
-    return text
+    if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name) or name.startswith("."):
+        raise ValueError(f"NAME must be letters, digits, '.', '_' and '-', not {name!r}")
+    return name
 
 
-def model_and_version(text: str) -> tuple[str, str]:
-    """NAME@ALIAS or NAME@VERSION.
+def model_and_version(model: str) -> tuple[str, str]:
+    """Split NAME@ALIAS or NAME@VERSION into the model's name and the alias or number.
+
+    >>> model_and_version("two_circles@champion")
+    ('two_circles', 'champion')
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
-    name, at, which = text.partition("@")
+    name, at, which = model.partition("@")
     if not at or not which:
-        raise ValueError(f"MODEL must be NAME@ALIAS or NAME@VERSION, such as two_circles@champion, not {text!r}")
+        raise ValueError(f"MODEL must be NAME@ALIAS or NAME@VERSION, such as two_circles@champion, not {model!r}")
     return model_name(name), model_name(which)

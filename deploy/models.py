@@ -175,7 +175,7 @@ class Models:
             return self._beside(number)
 
     def phase(self, loaded: Loaded, k: int) -> Generator:
-        """Load the generator of a version's phase k from that phase's own run; that of phase -1 is the identity, which draws x."""
+        """Load the generator of phase k of a version from that phase's own run; phase -1 is the identity, which draws x."""
         if k == loaded.num_phases - 1:
             return loaded.last
         if k == -1:

@@ -21,7 +21,7 @@ from tune.shown import tables
 
 
 def run(command: flags.Run) -> Mapping[str, Any]:
-    """Begin a search and carry it out."""
+    """Carry out `run`: begin a search under a new name, and train its trials."""
     definition = Search(
         command.search_name,
         command.resolved(),
@@ -53,7 +53,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
 
 
 def resume(command: flags.Resume) -> Mapping[str, Any]:
-    """Go on with a search that was interrupted.
+    """Carry out `resume`: go on with a search that was interrupted.
 
     Raises:
         SearchNotFound: there is none of that name.
@@ -62,8 +62,8 @@ def resume(command: flags.Resume) -> Mapping[str, Any]:
     store = open_store(command.store)
     stored, definition = records.require(store, command.name, command.store.tracking_uri)
     require_idle(store, stored, definition.name)
-    begun = bool(records.trials(store, definition, stored.run_id))
-    with search.study_of(definition, flags.optuna_url(command.store.optuna), create=not begun, again=True) as study:
+    has_trials = bool(records.trials(store, definition, stored.run_id))
+    with search.study_of(definition, flags.optuna_url(command.store.optuna), create=not has_trials, again=True) as study:
         store.tag(stored.run_id, OWNER, claims.this_process())
         store.set_status(stored.run_id, "RUNNING")
         records.close_trials(store, stored.run_id, "KILLED")
@@ -74,7 +74,7 @@ def resume(command: flags.Resume) -> Mapping[str, Any]:
 
 
 def show(command: flags.Show) -> Mapping[str, Any]:
-    """Show the trials of a search.
+    """Carry out `show`: show the trials of a search and its verdict.
 
     Raises:
         SearchNotFound: there is none of that name.
@@ -85,7 +85,7 @@ def show(command: flags.Show) -> Mapping[str, Any]:
 
 
 def best(command: flags.Best) -> Mapping[str, Any]:
-    """Write the best recipe of a search as a file.
+    """Carry out `best`: write the best recipe of a search as a file.
 
     Raises:
         SearchNotFound: there is none of that name.

@@ -22,17 +22,17 @@ def read_search(flags: type, prog: str, words: Sequence[str]) -> Any:
     Raises:
         ValueError: what is wrong, in one line.
     """
-    rest, axes = space.take_axes(words)
-    fields = [word for word in rest if word.startswith("--network.") and not word.startswith("--network.kind")]
+    other_words, axes = space.take_axes(words)
+    fields = [word for word in other_words if word.startswith("--network.") and not word.startswith("--network.kind")]
     if fields and any(axis.name == "network.kind" for axis in axes):
         name = fields[0].partition("=")[0]
         raise ValueError(f"{name} must be left out beside --space.kind, since each kind has its own; it can be searched as well")
-    command = read_flow(flags, prog, rest)
+    command = read_flow(flags, prog, other_words)
     return replace(command, axes=tuple(axes or space.default_axes(command.resolved())))
 
 
 def check_run(command: Run) -> None:
-    """Refuse a search that cannot be carried out.
+    """Refuse a `run` whose search cannot be carried out.
 
     Raises:
         ValueError: what is wrong, in one line.
@@ -41,32 +41,36 @@ def check_run(command: Run) -> None:
     check_flow(command)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", command.search_name):
         raise ValueError(f"--name must be letters, digits, '.', '_' and '-', not {command.search_name!r}")
-    for flag, (least, most) in BOUNDS.items():
+    for flag, (lowest, highest) in BOUNDS.items():
         value = getattr(command, flag)
-        if value is not None and not least <= value <= most:
-            rule = f"at least {least}" if value < least else f"at most {most}"
+        if value is not None and not lowest <= value <= highest:
+            rule = f"at least {lowest}" if value < lowest else f"at most {highest}"
             raise ValueError(f"--{flag.replace('_', '-')} must be {rule}, not {value}")
     mode_of(command.data, command.metric, command.mode)
     space.require_valid(command.resolved(), command.axes)
 
 
 def check_resume(command: Resume) -> None:
-    """Refuse stores that cannot be."""
+    """Refuse a `resume` whose stores cannot be."""
     clusters.validate_stores(command.store)
     optuna_url(command.store.optuna)
 
 
 def check_best(command: Best) -> None:
-    """Refuse a store that cannot be, and a file that cannot be written."""
+    """Refuse a `best` whose store cannot be, or whose file cannot be written."""
     check_store(command)
     if command.to.is_dir() or not command.to.absolute().parent.is_dir():
         raise ValueError(f"--to must be a file in an existing folder, not {command.to}")
 
 
 def resume_words(name: str, tracking_uri: str | None, optuna: str | None) -> list[str]:
-    """The words of the command that goes on with a search, with the flags by which it finds its stores."""
-    given = {"--store.tracking-uri": tracking_uri, "--store.optuna": optuna}
-    return ["resume", name, *(word for flag, uri in given.items() if uri is not None for word in (flag, redacted(uri)))]
+    """Write the command that goes on with a search, with the flags by which it finds its stores.
+
+    >>> resume_words("h", "sqlite:///mlflow.db", None)
+    ['resume', 'h', '--store.tracking-uri', 'sqlite:///mlflow.db']
+    """
+    flags = {"--store.tracking-uri": tracking_uri, "--store.optuna": optuna}
+    return ["resume", name, *(word for flag, uri in flags.items() if uri is not None for word in (flag, redacted(uri)))]
 
 
 LOADS = "torch, MLflow, Ray and Optuna"

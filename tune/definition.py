@@ -19,10 +19,16 @@ RENAMED = {"storage": "checkpoints"}
 
 @dataclass(frozen=True)
 class Search:
-    """What a search is; the same for all of its trials.
+    """A search: the recipe that it varies, the space, the metric, and how trials are proposed; the same for all trials.
+
+    >>> search = Search("h", Recipe(), (space.axis("h", ["0.1", "10", "log"]),), num_trials=24)
+    >>> search.better(0.1, 0.2)
+    True
 
     Attributes:
-        recipe: what is varied; its num_phases is the largest K.
+        recipe: that the axes vary; its num_phases is the largest K.
+        axes: of the space that is searched.
+        metric: that judges every phase; `mode` says whether `min` or `max` is good.
         against_cost: two objectives, `metric` and the seconds of training.
         num_confirmed: trials that are trained again with more seeds in the end.
         evaluation: on how many samples every phase of every trial is judged.
@@ -47,13 +53,13 @@ class Search:
         return a < b if self.mode == "min" else a > b
 
     def to_json(self) -> str:
-        """Write it as JSON, without the address of MLflow, which may hold a password."""
+        """Write the search as JSON, without the address of MLflow, which may hold a password."""
         return json.dumps(asdict(replace(self, cluster=replace(self.cluster, tracking_uri=None))))
 
     @classmethod
-    def from_json(cls, text: str, tracking_uri: str | None) -> "Search":
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
+    def from_json(cls, document: str, tracking_uri: str | None) -> "Search":
+        """Read a search from what `to_json` wrote, and give it the address of the MLflow that it was read from."""
+        values = json.loads(document)
         values["recipe"] = space.rebuilt(values["recipe"])
         values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
         values["evaluation"] = EvaluationSize(**values.get("evaluation", {}))
@@ -64,7 +70,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the space and how far it came.
+    """One trial of a search: a point of the space, and how far its flow came.
 
     Attributes:
         number: from 1, in the order in which they were proposed; the same wherever the trial is named.
@@ -88,26 +94,30 @@ class Trial:
     confirmed: tuple[float | None, ...] = ()
 
     def state(self, search: Search) -> str:
-        """What became of it, in a word or two."""
+        """Say in a word or two what became of the trial: done, stopped, runs, interrupted, failed, diverged."""
         if self.diverged is not None:
             return f"diverged in phase {self.diverged}"
         done = "done" if len(self.values) == search.recipe.jko.num_phases else "stopped"
         return {"FINISHED": done, "RUNNING": "runs", "KILLED": "interrupted"}.get(self.status, self.status.lower())
 
     def best_k(self, search: Search) -> int:
-        """The phase after which the metric is best."""
+        """Find the phase, counted from 0, after which the trial's metric is best."""
         pick = min if search.mode == "min" else max
         return pick(range(len(self.values)), key=lambda k: self.values[k])
 
     def best(self, search: Search) -> float:
-        """The metric there; infinitely bad where there is none."""
+        """Return the metric after the trial's best phase; infinitely bad where no phase was judged."""
         if not self.values:
             return math.inf if search.mode == "min" else -math.inf
         return self.values[self.best_k(search)]
 
 
 def text_of(point: Mapping[str, Any]) -> str:
-    """Write a point of the space in short."""
+    """Write a point of the space in short: fields without their group, numbers with two digits.
+
+    >>> text_of({"jko.h": 0.4321, "jko.divergence": "kl"})
+    'h 0.43, divergence kl'
+    """
     return ", ".join(
         f"{name.partition('.')[2]} {value:.2g}" if isinstance(value, float) else f"{name.partition('.')[2]} {value}"
         for name, value in point.items()

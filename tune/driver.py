@@ -37,10 +37,10 @@ def forgotten_without_result(
 
 
 def require_idle(store: Store, stored: Stored, name: str) -> None:
-    """See to it that no other driver works on a search; one on another host shows itself by its heartbeat.
+    """Refuse to go on with a search that another driver works on; one on another host shows itself by its heartbeat.
 
     Raises:
-        SearchAtWork: one does.
+        SearchAtWork: a driver works on it.
     """
     if stored.status != "RUNNING":
         return
@@ -56,7 +56,7 @@ def require_idle(store: Store, stored: Stored, name: str) -> None:
 
 
 def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_trials: int) -> Mapping[str, Any]:
-    """Carry a search out: trials, confirmation, figures, verdict."""
+    """Carry a search out: num_trials trials, confirmation of the best, figures, verdict; return what `--json` writes."""
     for axis in definition.axes:
         report.line(f"{definition.name}: {axis}")
     with claims.held(store, [run_id]):
@@ -84,7 +84,11 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
 
 
 def confirm(store: Store, definition: Search, run_id: str) -> None:
-    """Train the best trials again with more seeds, and keep what they gave."""
+    """Train the best trials of a search again with more seeds, and keep what they gave in MLflow.
+
+    Raises:
+        SearchFailed: no trial gave a result.
+    """
     trials = records.trials(store, definition, run_id)
     if not summary.ranked(definition, trials):
         reasons = sorted({trial.error for trial in trials if trial.error})

@@ -20,7 +20,7 @@ OPTUNA = tyro.conf.arg(name="store.optuna", prefix_name=False)
 
 @dataclass(frozen=True)
 class SearchStores(Mlflow):
-    """Which MLflow, and which Optuna."""
+    """The places where a search is kept: results in MLflow, proposals in Optuna's database."""
 
     optuna: Annotated[Database | None, OPTUNA] = None
     """Optuna's database, sqlite:///FILE or postgresql://...; None: $SJKO_OPTUNA_STORAGE, or else a sqlite database under
@@ -62,7 +62,7 @@ class Run(FlowFlags):
 
     @property
     def search_name(self) -> str:
-        """The name of the search: the one that is given, or the recipe's."""
+        """Name of the search: that of `--name`, or else the recipe's."""
         return self.name or self.stem
 
 
@@ -101,8 +101,12 @@ class Best:
     """also write the result to this file"""
 
 
-def optuna_url(given: str | None) -> str:
-    """The address of Optuna's database: what was given, or what the environment says, or a file under $SJKO_HOME."""
-    if given is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
+def optuna_url(url: str | None) -> str:
+    """Find the address of Optuna's database: that of a flag, else $SJKO_OPTUNA_STORAGE, else a file under $SJKO_HOME.
+
+    >>> optuna_url("sqlite:///optuna.db")
+    'sqlite:///optuna.db'
+    """
+    if url is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
         return places.database("$SJKO_OPTUNA_STORAGE", variable)
-    return given or places.sqlite_url(clusters.home() / "optuna.db")
+    return url or places.sqlite_url(clusters.home() / "optuna.db")

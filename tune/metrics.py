@@ -11,19 +11,25 @@ def objective(data: Data, name: str) -> Metric:
     """Look up the metric that a search is to judge by.
 
     Raises:
-        ValueError: the metric is none of this target's.
+        ValueError: the target has no such metric.
     """
-    known = figures(offer_of(data))
-    if name not in known:
-        raise ValueError(f"--metric must be one of {', '.join(known)} for data.target {data.target}, not {name}")
-    return known[name]
+    metrics = figures(offer_of(data))
+    if name not in metrics:
+        raise ValueError(f"--metric must be one of {', '.join(metrics)} for data.target {data.target}, not {name}")
+    return metrics[name]
 
 
 def mode_of(data: Data, name: str, mode: str | None) -> str:
-    """Say which way a metric is good, `min` or `max`.
+    """Say whether small or large values of a metric are good: `min` or `max`.
+
+    >>> mode_of(Data(target="gauss8"), "w2", None)
+    'min'
+
+    Args:
+        mode: what `--mode` says; None for nothing.
 
     Raises:
-        ValueError: the metric is none of this target's, or good the other way.
+        ValueError: the target has no such metric, or `mode` would look for the worst recipe.
     """
     metric = objective(data, name)
     if mode not in (None, metric.mode):

@@ -22,12 +22,13 @@ RESULT, PENALTY = "result", "penalty"
 
 @dataclass(frozen=True)
 class Stored:
-    """A search in the store.
+    """The record of a search in MLflow.
 
     Attributes:
+        run_id: of the search's own run.
         owner: the driver that last worked on it.
         status: of its MLflow run, which a driver that was killed leaves RUNNING.
-        told: what a person is told: INTERRUPTED where the driver is gone.
+        told: status as a person is told it: INTERRUPTED where the driver is gone.
     """
 
     run_id: str
@@ -38,10 +39,10 @@ class Stored:
 
 
 def create(store: Store, search: Search, owner: str) -> str:
-    """The run of a new search.
+    """Create the run of a new search, and return its id.
 
     Raises:
-        SearchExists: there is one of that name.
+        SearchExists: there is a search of that name already.
     """
     if find(store, search.name) is not None:
         raise SearchExists(
@@ -53,7 +54,7 @@ def create(store: Store, search: Search, owner: str) -> str:
 
 
 def find(store: Store, name: str) -> Stored | None:
-    """A search by name."""
+    """Look a search up by name; None where MLflow has none."""
     for run in store.select(called(name)):
         tags = run.data.tags
         return Stored(str(run.info.run_id), tags[OWNER], str(run.info.status), claims.status_of(run), tags[DEFINITION])
@@ -61,59 +62,59 @@ def find(store: Store, name: str) -> Stored | None:
 
 
 def called(name: str) -> str:
-    """MLflow's condition for the searches of a name."""
+    """Write MLflow's filter for the searches of a name."""
     return f"tags.`{KIND}` = 'search' and tags.`{NAME}` = '{name}'"
 
 
 def forget(store: Store, run_id: str) -> None:
-    """Take back a search that has found nothing; in MLflow's trash it is no search that one could restore."""
+    """Delete the run of a search without results; in MLflow's trash it is then no search that one could restore."""
     store.tag(run_id, KIND, "search without a result")
     store.delete_run(run_id)
 
 
 def require(store: Store, name: str, tracking_uri: str | None) -> tuple[Stored, Search]:
-    """A search by name, and what it is.
+    """Look a search up by name, which must exist: its record and its definition.
 
     Raises:
-        SearchNotFound: there is none of that name, or it was deleted in MLflow.
+        SearchNotFound: there is no search of that name, or it was deleted in MLflow.
     """
     stored = find(store, name) if "'" not in name else None
     if stored is None:
         for run in store.deleted(called(name)) if "'" not in name else []:
             raise SearchNotFound(f"search {name} {store.restoring(run)}")
-        known = sorted({run.data.tags[NAME] for run in store.select(f"tags.`{KIND}` = 'search'")})
-        raise SearchNotFound(f"there is no search {name}; there is {', '.join(known) or 'none yet: python -m tune run RECIPE'}")
+        names = sorted({run.data.tags[NAME] for run in store.select(f"tags.`{KIND}` = 'search'")})
+        raise SearchNotFound(f"there is no search {name}; there is {', '.join(names) or 'none yet: python -m tune run RECIPE'}")
     return stored, Search.from_json(stored.definition, tracking_uri)
 
 
 def open_trial(store: Store, search: Search, search_run_id: str, number: int, point: Mapping[str, Value]) -> str:
-    """The run of a new trial."""
+    """Create the run of a new trial below its search's run, and return its id."""
     tags = {KIND: "trial", NAME: search.name, POINT: json.dumps(dict(point)), NUMBER: str(number)}
     label = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in point.items())
     return store.create(label, tags, point, parent=search_run_id)
 
 
 def trials(store: Store, search: Search, search_run_id: str) -> list[Trial]:
-    """All trials of a search, in the order of their numbers."""
+    """Read all trials of a search, in the order of their numbers."""
     unsorted = [_trial(store, search, run, number) for number, run in enumerate(reversed(_runs(store, search_run_id)), 1)]
     return sorted(unsorted, key=lambda trial: trial.number)
 
 
 def keep_confirmation(store: Store, search: Search, trial: Trial, values: Sequence[float | None]) -> None:
-    """Keep with a trial what its best phase gave when it was trained again, and which phase that was."""
+    """Write down in a trial's run the metric of each seed that its best phase was trained again with, and which phase."""
     store.tag(trial.run_id, CONFIRMED, json.dumps({"num_phases": trial.best_k(search) + 1, "values": list(values)}))
 
 
 def _confirmed(search: Search, trial: Trial, tag: str | None) -> Trial:
-    """A trial with what was kept of it, unless another phase has become its best one since."""
-    kept = json.loads(tag or "{}")
-    if not trial.values or kept.get("num_phases") != trial.best_k(search) + 1:
+    """Add to a trial what its confirmation gave, unless another phase has become its best one since."""
+    confirmation = json.loads(tag or "{}")
+    if not trial.values or confirmation.get("num_phases") != trial.best_k(search) + 1:
         return trial
-    return replace(trial, confirmed=tuple(kept["values"]))
+    return replace(trial, confirmed=tuple(confirmation["values"]))
 
 
 def trial_of(store: Store, search: Search, search_run_id: str, number: int) -> Trial | None:
-    """The trial of a number; None where it did not come so far as to open its run."""
+    """Read the trial of a number; None where it did not come so far as to open its run."""
     runs = _runs(store, search_run_id, f" and tags.`{NUMBER}` = '{number}'")
     return _trial(store, search, runs[0], number) if runs else None
 
@@ -123,7 +124,7 @@ def _runs(store: Store, search_run_id: str, condition: str = "") -> list[Any]:
 
 
 def _trial(store: Store, search: Search, run: Any, number: int) -> Trial:
-    """A trial from its run; `number` is that of one whose run has none, as those of earlier versions."""
+    """Read a trial from its run; `number` is used where the run names none, as runs of earlier versions do not."""
     tags, run_id = run.data.tags, str(run.info.run_id)
     history = {name: store.metric_history(run_id, name) for name in (search.metric, "seconds") if name in run.data.metrics}
     trial = Trial(
@@ -140,21 +141,21 @@ def _trial(store: Store, search: Search, run: Any, number: int) -> Trial:
 
 
 def num_trained(store: Store, trials: Sequence[Trial]) -> int:
-    """Phases that these trials trained and published."""
+    """Count the phases that these trials trained and published themselves."""
     parents = {trial.run_id for trial in trials}
     phases = store.select(f"tags.`{KIND}` = 'phase' and attributes.status = 'FINISHED'")
     return sum(run.data.tags.get(PARENT) in parents for run in phases)
 
 
 def close_trials(store: Store, search_run_id: str, status: str) -> None:
-    """End the runs of trials that nobody works on any more."""
+    """Give a status to the runs of a search's trials that still say RUNNING: nobody works on them any more."""
     for run in _runs(store, search_run_id):
         if run.info.status == "RUNNING":
             store.set_status(run.info.run_id, status)
 
 
 def log_phase(store: Store, run_id: str, k: int, fingerprint: str, row: Mapping[str, Any]) -> None:
-    """What a trial knows after a phase; its run stands for that map from now on."""
+    """Log in a trial's run what is known after phase k, whose map the run stands for from now on."""
     store.log_metrics(run_id, {k: {name: float(value) for name, value in row.items()}})
     store.tag(run_id, FINGERPRINT, fingerprint)
 

@@ -36,9 +36,9 @@ DRIVER = "train_driver"
 MANY_DRIVERS = 1000
 """Drivers wait for their workers nearly all the time: on this machine their number is not what limits."""
 REDUCTION = 4
-"""ASHA lets one in four go on from phase 1, 4, 16, ..."""
+"""One trial in four goes on after phase 1, 4, 16, ...: ASHA's reduction factor."""
 AGAIN = "again"
-"""User attribute of a trial: number of the one whose point it tries again."""
+"""Name of the user attribute of a trial in Optuna: number of the trial whose point it tries again."""
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: Tune would stop the trials and go on as if they were done
@@ -47,15 +47,17 @@ QUIET = {
 
 
 class SearchFailed(FlowError):
-    """No trial gave a result."""
+    """The error of a search of which no trial gave a result."""
 
 
 @contextlib.contextmanager
 def study_of(search: Search, storage: str, *, create: bool, again: bool = False) -> Iterator[optuna.Study]:
-    """The Optuna study of a search.
+    """Open the Optuna study of a search for the time of the context.
 
     Args:
-        again: it may be there already.
+        storage: address of Optuna's database.
+        create: whether the study is made.
+        again: whether it may then exist already.
 
     Raises:
         StoreUnavailable: the database does not answer, or the study is not there.
@@ -87,12 +89,16 @@ def study_of(search: Search, storage: str, *, create: bool, again: bool = False)
 
 
 def forget(study: optuna.Study) -> None:
-    """Delete a study that found nothing."""
+    """Delete the Optuna study of a search that gave no result."""
     optuna.delete_study(study_name=study.study_name, storage=study._storage)
 
 
 def distribution(axis: Axis) -> BaseDistribution:
-    """An axis for Optuna."""
+    """Describe an axis as Optuna's distribution of its values.
+
+    >>> distribution(Axis("jko.h", low=0.1, high=10.0, log=True))
+    FloatDistribution(high=10.0, log=True, low=0.1, step=None)
+    """
     if axis.choices:
         return CategoricalDistribution(axis.choices)
     if axis.integer:
@@ -101,21 +107,21 @@ def distribution(axis: Axis) -> BaseDistribution:
 
 
 class Numbered(OptunaSearch):  # type: ignore[misc]
-    """Optuna's proposals, each with its number among all of the study, from 1: so a resumed search goes on counting."""
+    """The search algorithm of Ray Tune that asks Optuna; each point has its number in the study, which resumes count on."""
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Propose a point for a new trial."""
+        """Propose a point for a new trial, with the trial's number."""
         point: dict[str, Any] = super().suggest(trial_id)
         return {**point, NUMBER: self._ot_trials[trial_id].number + 1}
 
 
 def last_number(study: optuna.Study, num_trials: int) -> int:
-    """The number that the last of so many more trials will have; what waits in the study comes first and has its own already."""
+    """Compute the number of the last of `num_trials` more trials; points that wait in the study come first, numbered."""
     return len(study.trials) - len(study.get_trials(states=(TrialState.WAITING,))) + num_trials
 
 
 def own_point(search: Search) -> dict[str, Value] | None:
-    """The recipe's own values, where the space has them."""
+    """Return the recipe's own values as a point of the space; None where the space does not contain them."""
     values = {}
     for axis in search.axes:
         group, _, field = axis.name.partition(".")
@@ -124,7 +130,7 @@ def own_point(search: Search) -> dict[str, Value] | None:
 
 
 def propose_again(study: optuna.Study) -> int:
-    """Points that were under way when a driver died, and those that failed, are proposed again; how many trials are done."""
+    """Propose points again that were under way when a driver died, or failed; return how many trials are done."""
     proposed = {trial.user_attrs.get(AGAIN) for trial in study.trials}
     for old in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
         if old.number not in proposed:
@@ -135,40 +141,40 @@ def propose_again(study: optuna.Study) -> int:
 
 
 def capacity(search: Search) -> int:
-    """Trials that fit side by side.
+    """Count the trials that fit side by side into the Ray that this process is connected to.
 
     Raises:
-        Unschedulable: not one fits, or a cluster has no resource for drivers.
+        Unschedulable: not one fits, or the cluster has no resource for drivers.
     """
-    cluster, have = search.cluster, ray.cluster_resources()
-    if cluster.address and cluster.num_workers and DRIVER not in have:
+    cluster, resources = search.cluster, ray.cluster_resources()
+    if cluster.address and cluster.num_workers and DRIVER not in resources:
         start = f"ray start --head --resources='{{\"{DRIVER}\": {MANY_DRIVERS}}}'"
         raise Unschedulable(f"the cluster has no resource {DRIVER}, which keeps drivers on the head node: {start}")
-    each = jobs.resources_per_worker(cluster)
-    fits = min(int(have.get(name, 0) // (amount * max(1, cluster.num_workers))) for name, amount in each.items())
+    needs = jobs.resources_per_worker(cluster)
+    fits = min(int(resources.get(name, 0) // (amount * max(1, cluster.num_workers))) for name, amount in needs.items())
     if search.max_concurrent is not None and (fits or cluster.address):
         return search.max_concurrent if cluster.address else min(search.max_concurrent, fits)
     if fits < 1:
-        shown = {name: have.get(name, 0) for name in each}
+        available = {name: resources.get(name, 0) for name in needs}
         raise Unschedulable(
-            f"a trial asks for {max(1, cluster.num_workers)} x {each} and the cluster has {shown}; on one that grows, give "
+            f"a trial asks for {max(1, cluster.num_workers)} x {needs} and the cluster has {available}; on one that grows, give "
             "--max-concurrent"
         )
     return fits
 
 
 def resources_of_trial(cluster: Cluster) -> dict[str, float]:
-    """What Ray reserves for a trial itself: its own CPUs in local mode, else a driver's place and nothing its workers need."""
+    """Say what Ray reserves for a trial itself: its CPUs in local mode, else a driver's place, without its workers."""
     if cluster.num_workers == 0:
         return jobs.resources_per_worker(cluster)
     return {"CPU": 0, DRIVER: 1}
 
 
 def run(search: Search, search_run_id: str, study: optuna.Study, num_trials: int, callbacks: Sequence[ray.tune.Callback]) -> None:
-    """That many more trials; what they find is in MLflow and in the study.
+    """Train `num_trials` more trials with Ray Tune; what they give is written to MLflow and to the study.
 
     Raises:
-        Unschedulable: the cluster has no room for one.
+        Unschedulable: the cluster has no room for a trial.
     """
     space = {axis.name: distribution(axis) for axis in search.axes}
     names = (["best", "seconds"], [search.mode, "min"]) if search.against_cost else ("best", search.mode)
@@ -186,7 +192,7 @@ def run(search: Search, search_run_id: str, study: optuna.Study, num_trials: int
 
 
 def sampler(search: Search, salt: int) -> optuna.samplers.BaseSampler:
-    """Who proposes; a resumed search does not repeat its first proposals."""
+    """Make Optuna's sampler, which proposes points; a `salt` keeps a resumed search from repeating its first proposals."""
     seed = (search.seed + 1000 * salt) % 2**32  # numpy's bound
     if search.sampler == "random":
         return optuna.samplers.RandomSampler(seed)
@@ -194,15 +200,15 @@ def sampler(search: Search, salt: int) -> optuna.samplers.BaseSampler:
 
 
 def confirm_trials(search: Search, search_run_id: str, todo: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """The metric on fresh samples of every job of `tune.trial.confirm`; None where it failed."""
+    """Run `tune.trial.confirm_trial` for each entry of `todo`: its metric on fresh samples, None where it failed."""
     config = ray.tune.TuneConfig(max_concurrent_trials=capacity(search), reuse_actors=True)
     space = {"number": ray.tune.grid_search(list(range(len(todo)))), "jobs": list(todo)}
     results = fit(trials.confirm_trial, search, search_run_id, config, [], space)
-    found: list[float | None] = [None] * len(todo)
+    values: list[float | None] = [None] * len(todo)
     for result in results:
         if result.metrics and "value" in result.metrics:
-            found[result.config["number"]] = result.metrics["value"]
-    return found
+            values[result.config["number"]] = result.metrics["value"]
+    return values
 
 
 def fit(  # noqa: PLR0917
@@ -213,7 +219,7 @@ def fit(  # noqa: PLR0917
     callbacks: Sequence[ray.tune.Callback],
     param_space: Mapping[str, Any] | None = None,
 ) -> ray.tune.ResultGrid:
-    """A Ray Tune run whose own files nobody needs."""
+    """Run Ray Tune on the trials' function `work`, in a temporary folder, since nobody needs Ray Tune's own files."""
     os.environ |= QUIET
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed is said in our words, without a traceback
     with tempfile.TemporaryDirectory(prefix="sjko-tune-") as folder:

@@ -26,12 +26,12 @@ from tune.metrics import objective
 from tune.records import PENALTY, RESULT
 
 FRESH_DRAWS, FRESH = 1 << 15, EvaluationSize(num_pairs=8)
-"""Samples that no trial was chosen by."""
+"""First draw and size of the samples that confirm a trial: no trial was chosen by them."""
 
 
 @dataclass
 class Progress:
-    """What a trial has seen so far.
+    """The progress of one trial: its cost so far, and its best metric so far with the cost at which it was reached.
 
     Attributes:
         seconds: of training, on all CPUs or GPUs of its workers, as it was when each phase was trained.
@@ -43,7 +43,7 @@ class Progress:
     seconds_of_best: float = 0.0
 
     def add(self, value: float, seconds: float) -> None:
-        """One more phase."""
+        """Add a phase: its metric, and the seconds that one worker trained it."""
         self.seconds += seconds * max(1, self.search.cluster.num_workers)
         if self.best is None or self.search.better(value, self.best):
             self.best, self.seconds_of_best = value, self.seconds
@@ -85,12 +85,12 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
 
 
 def report(phase: int, value: float, progress: Progress, kind: str = RESULT) -> None:
-    """Tell Ray Tune; it may end the trial here, between phases."""
+    """Report a phase to Ray Tune, which may end the trial here, between phases."""
     ray.tune.report({"phase": phase, "value": value, "best": progress.best, "seconds": progress.seconds_of_best, "kind": kind})
 
 
 def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
-    """Every phase of a flow with its metrics, as soon as it is published.
+    """Train the flow of a recipe; yield each phase with its metrics as soon as it is published.
 
     Raises:
         Diverged: the metric is not finite.
@@ -105,7 +105,7 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
 
 
 def stay_at_source(recipe: Recipe, metric: str, where: str | None) -> float:
-    """What T = T_{-1}, the identity, would get: a finite penalty on the metric's own scale."""
+    """Measure T = T_{-1}, the identity, which stays at the source: a finite penalty on the metric's own scale."""
     generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, where), [])
     return evaluate(generator)[metric]
 

@@ -19,11 +19,11 @@ from pipeline.provenance import versions
 from pipeline.store import manifest
 
 FOLDER = "sjko"
-"""Inside a version: tensors of every map in safetensors, phase.json and the manifest of their sha256 sums."""
+"""Folder inside a version with our own part: tensors of every map, phase.json and the manifest of their sha256 sums."""
 
 
 class Sampler(nn.Module):
-    """noise -> samples in the data's own units, as one graph.
+    """The whole way from noise to samples in the data's own units, as one module that can be exported.
 
     `noise` has shape (n, d + z_dim): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
     source), then z ~ N(0, I).
@@ -49,7 +49,7 @@ class Sampler(nn.Module):
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a version comes from: the flow's run, and the run of every phase in order."""
+    """The origin of a version: its flow's run, the run of every phase in order, and the commit of the code."""
 
     flow_run_id: str
     phase_run_ids: Sequence[str]
@@ -57,7 +57,7 @@ class Lineage:
 
 
 def write(folder: Path, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> None:
-    """Our own part of a version: averaged maps, phase with its recipe, metrics and lineage, under a manifest."""
+    """Write our own part of a version: averaged maps, phase with its recipe, metrics and lineage, under a manifest."""
     tensors = {
         f"map_{number}": {key: value.detach().cpu().contiguous() for key, value in transport_map.state_dict().items()}
         for number, transport_map in enumerate(generator.maps)
@@ -78,34 +78,35 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
 
 
 def read(folder: Path, *, with_data: bool = False, where: str | None = None) -> Generator:
-    """The generator of a version's own part, every file verified.
+    """Read the generator from our own part of a version, every file verified.
 
     Args:
+        folder: of the version, on this machine.
         with_data: load the data set as well, to measure against.
-        where: prepared image sets are, as `load_endpoints` takes it.
+        where: folder or URL of prepared image sets, as `load_endpoints` takes it.
 
     Raises:
-        Corrupt: names the file, or the map gives numbers that are not finite.
+        Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
     """
-    own = folder / FOLDER
-    manifest.verify(own)
-    record = manifest.read_record(own)
+    bundled = folder / FOLDER
+    manifest.verify(bundled)
+    record = manifest.read_record(bundled)
     phase = Phase.from_json(str(record["phase"]))
-    shift = manifest.read_tensors(own, "shift")["shift"].numpy()
+    shift = manifest.read_tensors(bundled, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
     if with_data:
         endpoints = endpoints_of(phase.data, where)
     else:
         endpoints = load_source(phase.data, shape, shift, float(str(record["scale"])), where)
-    num_maps = sum(path.name.startswith("map_") for path in own.iterdir())
-    generator = generator_of(phase, endpoints, (manifest.read_tensors(own, f"map_{number}") for number in range(num_maps)))
+    num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
+    generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
-        raise Corrupt(str(own), "its map gives numbers that are not finite")
+        raise Corrupt(str(bundled), "its map gives numbers that are not finite")
     return generator
 
 
 def read_lineage(folder: Path) -> Lineage:
-    """The lineage that a version's own part records."""
+    """Read the lineage that our own part of a version records."""
     record = manifest.read_record(folder / FOLDER)
     runs = record["phase_run_ids"]
     assert isinstance(runs, list)
@@ -113,20 +114,20 @@ def read_lineage(folder: Path) -> Lineage:
 
 
 def example_of(generator: Generator) -> np.ndarray:
-    """Two rows of noise: a batch of one would fix the size of the batch in the exported graph."""
+    """Draw two rows of noise to trace a generator with: one row would fix the batch size of the exported graph at 1."""
     dim = int(np.prod(generator.endpoints.shape)) + generator.phase.network.z_dim
     return np.random.default_rng(0).standard_normal((2, dim), dtype=np.float32)
 
 
 def input_of(generator: Generator) -> str:
-    """What stands in the columns of the noise."""
+    """Say what stands in the columns of a generator's noise, as the end of a sentence."""
     dim, z_dim = int(np.prod(generator.endpoints.shape)), generator.phase.network.z_dim
     first = f"{generator.phase.data.source} in its first {dim} columns"
     return f"{first}, then {z_dim} standard normal ones" if z_dim else first
 
 
 def picture(path: Path, generator: Generator) -> None:
-    """Samples over held-out data."""
+    """Draw a picture of a generator's samples over held-out data."""
     from pipeline.evaluation import figures  # and with it matplotlib
 
     reference = held_out(generator.endpoints, 0)
@@ -135,12 +136,12 @@ def picture(path: Path, generator: Generator) -> None:
 
 
 def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:
-    """The model card, in Markdown."""
+    """Write the model card of a version in Markdown: its input, its metrics with floors, its phases and its recipe."""
     phase, endpoints = generator.phase, generator.endpoints
     dim = int(np.prod(endpoints.shape))
     distances = {key: value for key, value in metrics.items() if floor_of(key) in metrics}
     floors = {floor_of(key) for key in distances}
-    others = {key: value for key, value in metrics.items() if key not in distances.keys() | floors}
+    without_floor = {key: value for key, value in metrics.items() if key not in distances.keys() | floors}
     lines = [
         f"# {name}",
         "",
@@ -153,7 +154,7 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         "| metric | value | floor |",
         "|---|---|---|",
         *(f"| {key} | {value:.4g} | {metrics[floor_of(key)]:.4g} |" for key, value in distances.items()),
-        *(f"| {key} | {value:.4g} | |" for key, value in others.items()),
+        *(f"| {key} | {value:.4g} | |" for key, value in without_floor.items()),
         "",
         "A floor is the same distance between independent samples of the data itself.",
         "",

@@ -22,7 +22,7 @@ REQUIREMENTS = ("mlflow", "torch", "numpy")
 
 
 def write_folder(folder: Path, card: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> None:
-    """Write all files of a version."""
+    """Write all files of a version: MLflow's model, the card, a picture of samples, and our own part."""
     _write_flavour(folder, generator)
     (folder / "README.md").write_text(card)
     bundle.picture(folder / "samples.png", generator)

@@ -13,16 +13,19 @@ from pipeline.evaluation.size import FULL, EvaluationSize
 
 
 class PromotionRefused(FlowError):
-    """The candidate does not fulfil the rule. Nothing was changed."""
+    """The error of a candidate that does not fulfil the rule; no alias was moved."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What was measured, and what the alias points at now.
+    """The result of a promotion: what was measured, and what the alias points at now.
 
     Attributes:
+        version: that the alias points at now.
+        before: that it pointed at before; None where it was unset.
+        metrics: of `version`, on fresh samples.
         value, bound: the rule's two numbers; None without a rule, and `bound` None where there was no champion.
     """
 
@@ -36,12 +39,12 @@ class Promotion:
 def promote(
     registry: Registry, name: str, number: str | None, alias: str, rule: Rule | None, *, size: EvaluationSize = FULL
 ) -> Promotion:
-    """Point `alias` at a version, if it is whole and fulfils the rule.
+    """Promote a version: point `alias` at it, if it is whole and fulfils the rule.
 
     Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen.
 
     Raises:
-        VersionNotFound: no such version.
+        VersionNotFound: the registry has no such version.
         Corrupt: a file of the version does not match its manifest, or its samples are not finite.
         PromotionRefused: the rule does not hold.
     """
@@ -72,7 +75,7 @@ def promote(
 
 
 def rollback(registry: Registry, name: str, alias: str) -> tuple[Version, Version]:
-    """Point `alias` back at the version before; it is verified and loaded first.
+    """Point `alias` back at the version that it pointed at before, which is verified and loaded first.
 
     Returns:
         The version that was in use, and the one that is now.

@@ -33,7 +33,11 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a registered generator."""
+    """One version of a registered generator: its name, number and tags.
+
+    >>> str(Version("two_circles", 3, {}))
+    'two_circles version 3'
+    """
 
     name: str
     number: int
@@ -44,10 +48,10 @@ class Version:
 
 
 class Registry:
-    """Registered generators of one store.
+    """The registered generators of one store, in MLflow's model registry.
 
     Args:
-        where: prepared image sets are, as `pipeline.data.endpoints.load_endpoints` takes it.
+        where: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
     """
 
     def __init__(self, store: Store, where: str | None = None) -> None:
@@ -56,7 +60,7 @@ class Registry:
     # -- reading ------------------------------------------------------------------------------------------------------------
 
     def find(self, name: str, which: str) -> Version | None:
-        """A version by number or alias; None where there is none."""
+        """Look a version up by number or alias; None where there is none."""
         with self._store.answering():
             try:
                 if which.isdigit():
@@ -70,17 +74,17 @@ class Registry:
                 raise
 
     def require(self, name: str, which: str) -> Version:
-        """A version by number or alias.
+        """Look a version up by number or alias, which must exist.
 
         Raises:
-            VersionNotFound: there is none; says what there is.
+            VersionNotFound: there is none; the error says what there is.
         """
-        found = self.find(name, which)
-        if found is None:
+        version = self.find(name, which)
+        if version is None:
             raise VersionNotFound(
                 f"{name}@{which} is not in the registry at {redacted(self._store.uri)}, which has {self._known(name)}"
             )
-        return found
+        return version
 
     def _known(self, name: str) -> str:
         with self._store.answering():
@@ -95,14 +99,19 @@ class Registry:
         return f"of {name} the aliases {', '.join(aliases)}" if aliases else f"no alias of {name}"
 
     def aliases(self, name: str) -> Mapping[str, int]:
-        """Number of the version that each alias points at."""
+        """Map each alias of a model to the number of the version that it points at."""
         with self._store.answering():
             aliases = self._client.get_registered_model(name).aliases
         return {alias: int(number) for alias, number in sorted(aliases.items())}
 
     @contextmanager
     def folder(self, version: Version) -> Iterator[Path]:
-        """All files of a version, on this machine."""
+        """Download all files of a version into a folder that lasts as long as the context.
+
+        Raises:
+            StoreUnavailable: the files cannot be read.
+            ForeignVersion: another program made the version.
+        """
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             try:
                 folder = Path(mlflow.artifacts.download_artifacts(**self._source(version), dst_path=temporary))
@@ -121,23 +130,23 @@ class Registry:
         return {"artifact_uri": uri, "tracking_uri": self._store.uri}
 
     def load(self, version: Version, *, with_data: bool = False) -> Generator:
-        """The generator of a version, every file of our own part verified; with its data set where it is to be measured.
+        """Load the generator of a version, every file of our own part verified; with its data set where it is to be measured.
 
         Raises:
-            Corrupt: names the file.
+            Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
         """
         with self.folder(version) as folder:
             return bundle.read(folder, with_data=with_data, where=self._where)
 
     def lineage(self, version: Version) -> Lineage:
-        """Where a version comes from."""
+        """Read where a version comes from: its flow's run, its phases' runs and the commit."""
         with self.folder(version) as folder:
             return bundle.read_lineage(folder)
 
     # -- writing ------------------------------------------------------------------------------------------------------------
 
     def holding(self, ref: MapRef, name: str) -> Version | None:
-        """The version that holds a map already, whole; None where there is none.
+        """Find the version of a name that already holds a map, whole; None where there is none.
 
         Raises:
             ForeignVersion: versions of that name are another program's.
@@ -158,7 +167,7 @@ class Registry:
         return None
 
     def register(self, ref: MapRef, name: str, flow_run_id: str | None = None, size: EvaluationSize = FULL) -> Version:
-        """A new version from a published map, under the alias @candidate. The version appears when all its files are there.
+        """Make a version from a published map, under the alias @candidate; it appears when all its files are there.
 
         Args:
             flow_run_id: the flow that it is registered as; None: the one that trained the map's phase.
@@ -181,12 +190,12 @@ class Registry:
             tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
             tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
             uri = f"{run.info.artifact_uri}/{path}"
-            made = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
-            self.make_candidate(made)
-        return made
+            version = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
+            self.make_candidate(version)
+        return version
 
     def make_candidate(self, version: Version) -> None:
-        """Point @candidate at a version."""
+        """Point the alias @candidate at a version."""
         with self._store.answering():
             self._client.set_registered_model_alias(version.name, CANDIDATE, str(version.number))
 
@@ -198,27 +207,33 @@ class Registry:
                 raise
 
     def move(self, version: Version, alias: str, note: Mapping[str, str]) -> None:
-        """Point an alias at a version. What it pointed at before is written down first, so that nothing is lost in between."""
-        before = self.find(version.name, alias)
+        """Point an alias at a version, after a tag says what it pointed at before: a stop in between loses nothing.
+
+        Args:
+            note: more tags of the version, such as what was measured.
+        """
+        previous = self.find(version.name, alias)
         with self._store.answering():
             for key, value in note.items():
                 self._client.set_model_version_tag(version.name, str(version.number), key, value[:4000])
-            if before is not None and before.number != version.number:
-                self._client.set_model_version_tag(version.name, str(version.number), f"sjko.before.{alias}", str(before.number))
+            if previous is not None and previous.number != version.number:
+                self._client.set_model_version_tag(
+                    version.name, str(version.number), f"sjko.before.{alias}", str(previous.number)
+                )
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
     def restore(self, version: Version, alias: str, instead_of: Version) -> None:
-        """Point an alias back; what the version itself came after stays as it was."""
+        """Point an alias back at a version; which one that version came after stays written down as it was."""
         with self._store.answering():
             key = f"sjko.rolled_back.{alias}"
             self._client.set_model_version_tag(instead_of.name, str(instead_of.number), key, f"to version {version.number}")
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
     def before(self, version: Version, alias: str) -> Version:
-        """The version that an alias pointed at before this one.
+        """Look up the version that an alias pointed at before a version.
 
         Raises:
-            VersionNotFound: this one was the first.
+            VersionNotFound: the version was the first under that alias.
         """
         number = version.tags.get(f"sjko.before.{alias}")
         if number is None:

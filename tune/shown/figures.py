@@ -18,25 +18,25 @@ from tune.summary import pareto
 
 
 def draw(folder: Path, search: Search, trials: Sequence[Trial], study: optuna.Study) -> list[Path]:
-    """All pictures that there is something to show in."""
+    """Draw the pictures of a search that have something to show, and return their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = [trial for trial in trials if trial.values]
-    pictures = [_save(_by_phase(search, found), folder / "phases.png"), _save(_slices(search, found), folder / "slices.png")]
+    judged = [trial for trial in trials if trial.values]
+    pictures = [_save(_by_phase(search, judged), folder / "phases.png"), _save(_slices(search, judged), folder / "slices.png")]
     if search.against_cost:
-        pictures.append(_save(_pareto(search, found), folder / "pareto.png"))
+        pictures.append(_save(_pareto(search, judged), folder / "pareto.png"))
         return pictures
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         axes = optuna.visualization.matplotlib.plot_optimization_history(study, target_name=search.metric)
         pictures.append(_save(axes.figure, folder / "history.png"))
-        if len(search.axes) > 1 and len({trial.best(search) for trial in found}) > 1:
+        if len(search.axes) > 1 and len({trial.best(search) for trial in judged}) > 1:
             importance = optuna.visualization.matplotlib.plot_param_importances(study, target_name=search.metric)
             pictures.append(_save(importance.figure, folder / "importance.png"))
     return pictures
 
 
 def _by_phase(search: Search, trials: Sequence[Trial]) -> Figure:
-    """The metric after each phase, a line per trial; the best one thick."""
+    """Draw the metric after each phase, a line per trial; the best one thick."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     best = min(trials, key=lambda trial: trial.best(search) if search.mode == "min" else -trial.best(search))
     for trial in trials:
@@ -50,11 +50,11 @@ def _by_phase(search: Search, trials: Sequence[Trial]) -> Figure:
 
 
 def _slices(search: Search, trials: Sequence[Trial]) -> Figure:
-    """The best value of each trial along every axis, coloured by the first axis of choices."""
+    """Draw the best value of each trial along every axis, coloured by the first axis of choices."""
     kind = next((axis.name for axis in search.axes if axis.choices), None)
-    wanted = [axis for axis in search.axes if axis.name != kind] or list(search.axes)
-    figure, grid = plt.subplots(1, len(wanted), figsize=(4.5 * len(wanted), 3.8), layout="constrained", squeeze=False)
-    for axes, axis in zip(grid.flat, wanted, strict=True):
+    drawn = [axis for axis in search.axes if axis.name != kind] or list(search.axes)
+    figure, grid = plt.subplots(1, len(drawn), figsize=(4.5 * len(drawn), 3.8), layout="constrained", squeeze=False)
+    for axes, axis in zip(grid.flat, drawn, strict=True):
         for value in dict.fromkeys(trial.point[kind] if kind else None for trial in trials):
             here = [trial for trial in trials if kind is None or trial.point[kind] == value]
             x = [str(trial.point[axis.name]) if axis.choices else trial.point[axis.name] for trial in here]
@@ -67,7 +67,7 @@ def _slices(search: Search, trials: Sequence[Trial]) -> Figure:
 
 
 def _pareto(search: Search, trials: Sequence[Trial]) -> Figure:
-    """Every phase of every trial, quality against cost, and the front."""
+    """Draw every phase of every trial, quality against cost, and the Pareto front."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for trial in trials:
         axes.scatter(trial.seconds, trial.values, s=10, color="C0", alpha=0.5, linewidths=0)
@@ -79,7 +79,7 @@ def _pareto(search: Search, trials: Sequence[Trial]) -> Figure:
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic scale, unless nothing is above zero, as distances between data that are all equal."""
+    """Make the vertical axis logarithmic, unless no value is above zero, as distances between equal data are."""
     if any(value > 0 for value in values):
         axes.set(yscale="log")
 

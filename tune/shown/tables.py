@@ -16,7 +16,7 @@ from tune.summary import Finalist
 
 
 def finalists_of(store: Store, stored: Stored, definition: Search) -> list[Finalist]:
-    """Read the best trials with what their confirmation gave.
+    """Read the best trials of a search, each with what its confirmation gave.
 
     Raises:
         NoResult: no trial has a result yet.
@@ -37,7 +37,7 @@ def standing(stored: Stored, definition: Search) -> str:
 
 
 def seen(store: Store, stored: Stored, definition: Search) -> list[Trial]:
-    """Read the trials as a person is told of them: a driver that was killed has left those running that it was at."""
+    """Read the trials of a search, with INTERRUPTED for RUNNING where the driver is gone and cannot have ended them."""
     status = "RUNNING" if stored.told == "RUNNING" else "INTERRUPTED"
     return [
         replace(trial, status=status) if trial.status == "RUNNING" else trial
@@ -46,7 +46,7 @@ def seen(store: Store, stored: Stored, definition: Search) -> list[Trial]:
 
 
 def show(store: Store, stored: Stored, definition: Search) -> Mapping[str, Any]:
-    """Show the trials, the Pareto front where there are two objectives, what was spared, and the verdict."""
+    """Print a search's trials, Pareto front (of two objectives), spared phases and verdict; return what `--json` writes."""
     finalists, trials = finalists_of(store, stored, definition), seen(store, stored, definition)
     heads = ["trial", "point", "phases", definition.metric, "K", "seconds", ""]
     report.table(f"search {definition.name}, MLflow run {stored.run_id}", heads, summary.rows(definition, trials))
@@ -96,6 +96,6 @@ def show(store: Store, stored: Stored, definition: Search) -> Mapping[str, Any]:
 
 
 def server(definition: Search) -> list[str]:
-    """The flag by which another command finds the MLflow of a search, where it was given one."""
+    """Write the flag by which another command finds the MLflow of a search, where the search was given one."""
     uri = definition.cluster.tracking_uri
     return [] if uri is None else ["--store.tracking-uri", redacted(uri)]

@@ -28,11 +28,11 @@ def shown(watch: "Watch") -> Iterator[None]:
 
 
 class Watch(Callback):  # type: ignore[misc]
-    """Ray Tune tells it how the trials go. It holds plain values alone: Ray Tune writes its callbacks to disk.
+    """The callback of Ray Tune that notes how the trials go; it holds plain values alone, since Ray Tune pickles its callbacks.
 
     Args:
-        num_done: trials that have their results already.
-        last_number: of the trials that are to come.
+        num_done: number of trials that have their results already.
+        last_number: number of the last trial that is to come.
 
     Attributes:
         draws: whether somebody draws `table`; else each trial that ends is a line.
@@ -69,18 +69,18 @@ class Watch(Callback):  # type: ignore[misc]
             report.line(f"trial {row['number']:>3} of {self._last_number}   {row['point']}   {best}   {row['state']}")
 
     def _closed(self, number: int, status: str) -> str | None:
-        """End the run of a trial that Ray Tune has ended, which cannot do so itself; what became of it, where that is known."""
+        """End the MLflow run of a trial that Ray Tune has ended, which cannot do so itself; return its state, None if unknown."""
         with contextlib.suppress(StoreUnavailable):
             store = Store(clusters.tracking_uri(self._search.cluster))
-            found = records.trial_of(store, self._search, self._search_run_id, number)
-            if found is not None and found.status == "RUNNING":
-                store.set_status(found.run_id, status)
-                found = records.trial_of(store, self._search, self._search_run_id, number)
-            return None if found is None else found.state(self._search)
+            ended = records.trial_of(store, self._search, self._search_run_id, number)
+            if ended is not None and ended.status == "RUNNING":
+                store.set_status(ended.run_id, status)
+                ended = records.trial_of(store, self._search, self._search_run_id, number)
+            return None if ended is None else ended.state(self._search)
         return None
 
     def table(self) -> RenderableType:
-        """How the trials stand now, the latest last."""
+        """Lay out how the trials stand now as a table, the latest last."""
         rows, num_phases = list(self._rows.values()), self._search.recipe.jko.num_phases
         ended = sum(row["state"] != RUNS for row in rows)
         cells = [
