@@ -20,7 +20,7 @@ Reduce = Callable[[Sequence[Tensor]], None]
 
 
 class Adam(NamedTuple):
-    """What one update takes.
+    """The tensors and numbers of one optimizer's update.
 
     Attributes:
         exp_avgs, exp_avg_sqs, steps: first and second moments of the parameters' gradients, and how many they have seen.
@@ -40,7 +40,7 @@ class Adam(NamedTuple):
 
 
 def adam_of(optimizer: torch.optim.Adam, lr: float, *, compiled: bool = False) -> Adam:
-    """The update of an optimizer's parameters; its moments are made where it has none yet."""
+    """Make the update of an optimizer's parameters; its moments are made where it has none yet."""
     (group,) = optimizer.param_groups
     parameters = group["params"]
     for parameter in parameters:
@@ -65,7 +65,7 @@ def adam_of(optimizer: torch.optim.Adam, lr: float, *, compiled: bool = False) -
 
 
 def update(adam: Adam, terms: Terms, reduce: Reduce) -> Float[Tensor, " m"]:
-    """One Adam step: the gradients of other networks are never computed.
+    """Take one step of Adam on an optimizer's parameters; the gradients of other networks are never computed.
 
     `autograd.grad` returns gradients in whatever memory layout the graph ended with, and fused Adam on CPU (torch 2.14) reads
     memory in order, strides unseen: a gradient is first put into its parameter's layout.

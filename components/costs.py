@@ -12,7 +12,7 @@ CostName = Literal["squared", "mean_squared"]
 def transport_cost(
     x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], *, h: float, cost: CostName
 ) -> Float[Tensor, " n"]:
-    """c_h(x, y) = |x - y|^2 / (2 h) per sample (Eq. 13).
+    """Compute c_h(x, y) = |x - y|^2 / (2 h) per sample (Eq. 13).
 
     Example:
         >>> import torch

@@ -21,20 +21,22 @@ class Batch(NamedTuple):
 
 
 class Transported(NamedTuple):
-    """T_{k-1}(x, z') without a graph, and T_k(x, z), of one part of a batch."""
+    """Samples of one part of a batch after the frozen map and after the live one: T_{k-1}(x, z'), without a graph, and T_k(x,
+    z).
+    """
 
     frozen: Tensor
     samples: Tensor
 
 
 def transport(transport_map: nn.Module, x: Tensor, z: Tensor | None) -> Tensor:
-    """T(x, z) in the precision of x."""
+    """Map x and z to T(x, z), in the precision of x."""
     samples: Tensor = transport_map(x, z)
     return samples.to(x.dtype)
 
 
 def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tensor:
-    """x pushed through frozen maps in order; no map at all is the identity T_{-1}."""
+    """Push x through frozen maps in order; no map at all is the identity T_{-1}."""
     with torch.no_grad():
         for transport_map in maps:
             x = transport(transport_map, x, z)
@@ -44,7 +46,7 @@ def push_through(maps: Sequence[nn.Module], x: Tensor, z: Tensor | None) -> Tens
 def potential_gradients(
     potential: nn.Module, objective: Objective, target: Tensor, transported: Transported, *, penalty_weight: int
 ) -> tuple[Gradients, Tensor]:
-    """Of L_v + penalty_weight * penalty, by the potential's parameters; and (L_v, penalty).
+    """Compute the gradient of L_v + penalty_weight * penalty by the potential's parameters; and (L_v, penalty).
 
     The potential sees target and transported samples in one forward pass, the latter detached. A penalty on the target alone is
     cheaper in two passes: its second derivative then leaves the transported samples out.
@@ -64,7 +66,7 @@ def potential_gradients(
 def sample_gradients(
     potential: nn.Module, objective: Objective, target: Tensor, transported: Transported
 ) -> tuple[Tensor, Tensor]:
-    """Of L_T by the transported samples; and (L_T, mean transport cost)."""
+    """Compute the gradient of L_T by the transported samples; and (L_T, mean transport cost)."""
     samples = transported.samples.detach().requires_grad_()
     on_target = None
     if objective.divergence.paired:

@@ -18,7 +18,7 @@ NUM_NEIGHBOURS = 3
 
 
 def frechet_distance(x: Features, y: Float[np.ndarray, "m d"]) -> float:
-    """Squared 2-Wasserstein distance between the Gaussian fits of two samples; NaN where not finite, or of one sample.
+    """Measure the squared 2-Wasserstein distance of two samples' Gaussian fits; NaN where not finite, or of one sample.
 
     |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017, Eq. 6), with unbiased
     covariances. Where C = R^T R, the trace of the root is the nuclear norm of R_x R_y^T; R comes from the samples by a QR
@@ -39,8 +39,8 @@ def frechet_distance(x: Features, y: Float[np.ndarray, "m d"]) -> float:
 
 
 def kernel_distance(x: Features, y: Float[np.ndarray, "m d"], num_subsets: int = 100, subset_size: int = 1000) -> float:
-    """Unbiased squared MMD with the kernel (u . v / d + 1)^3 (Binkowski et al. 2018, section 4); NaN where not finite, or of one
-    sample.
+    """Estimate the squared MMD without bias, with the kernel (u . v / d + 1)^3 (Binkowski et al. 2018, section 4); NaN where
+    not finite, or of one sample.
 
     By torch-fidelity: the mean over random subsets. Without the bias of the Frechet distance: about 0 for equal measures, of
     either sign. The features go in as double precision, since the kernels nearly cancel.
@@ -57,12 +57,14 @@ def kernel_distance(x: Features, y: Float[np.ndarray, "m d"], num_subsets: int =
 
 
 def feature_distances(x: Features, y: Float[np.ndarray, "m d"]) -> dict[str, float]:
-    """All that compares the features x of samples with the features y of data."""
+    """Measure all distances between the features x of samples and the features y of data."""
     return {"frechet": frechet_distance(x, y), "kid": kernel_distance(x, y), **precision_recall(x, y, k=NUM_NEIGHBOURS)}
 
 
 def inception_score(logits: Float[np.ndarray, "n c"], num_splits: int = 10) -> float:
-    """exp E KL(p(class | image) | p(class)) (Salimans et al. 2016, section 4), the mean over splits, by torch-fidelity."""
+    """Compute exp E KL(p(class | image) | p(class)) (Salimans et al. 2016, section 4), the mean over splits, by
+    torch-fidelity.
+    """
     import torch
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
@@ -71,7 +73,7 @@ def inception_score(logits: Float[np.ndarray, "n c"], num_splits: int = 10) -> f
 
 
 def class_balance(classes: Int[np.ndarray, " n"], of_data: Int[np.ndarray, " m"], num_classes: int) -> dict[str, float]:
-    """How samples spread over the classes of the data.
+    """Measure how samples spread over the classes of the data.
 
     Args:
         classes: predicted for each sample.

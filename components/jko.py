@@ -30,7 +30,7 @@ NUM_GRAPHS = 64
 
 
 class Losses(NamedTuple):
-    """Scalars of one step, averaged over this rank's slice: nats for f-divergences."""
+    """The losses of one step, averaged over this rank's slice: nats for f-divergences."""
 
     potential_loss: Tensor
     map_loss: Tensor
@@ -40,7 +40,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a phase solves and how.
+    """The minimisation of one phase: its objective, and how it is solved.
 
     Attributes:
         objective: the semi-dual of the step.
@@ -67,7 +67,7 @@ class Problem:
 
 
 def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
-    """One update of the potential, then one of the map on the same transported samples.
+    """Update the potential once, then the map on the same transported samples.
 
     In one part the map is evaluated once. Of several, each is transported again for the map's loss: one graph at a time.
     """
@@ -98,12 +98,45 @@ def updates(
     map_adam: Adam,
     penalty_weight: int,
 ) -> Losses:
+<<<<<<< HEAD
     """Both updates and the average, as one function of networks and tensors that torch.compile can trace whole."""
     count = problem.num_microbatches
     columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
     parts = [Batch(*row) for row in zip(*columns, strict=True)]
     device = batch.source.device
     with mixed(problem, device):
+=======
+    """Do both updates and the average, as one function of networks and tensors that torch.compile can trace whole.
+
+    What annotates the functions within has names outside: torch 2.14 cannot trace the making of a generic type.
+    """
+    objective, count = problem.objective, problem.num_microbatches
+    columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
+    parts = [Batch(*row) for row in zip(*columns, strict=True)]
+
+    def transported(part: Batch) -> Transported:
+        frozen = push_through(anchor, part.source, part.anchor_z)
+        return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
+
+    def potential_terms(cached: Graphs) -> Terms:
+        for part, each in zip(parts, cached, strict=True):
+            yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
+
+    def map_terms(graphs: Graphs) -> Terms:
+        for part, each in zip(parts, graphs, strict=True):
+            gradient, report = sample_gradients(state.potential, objective, part.target, each)
+            yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
+
+    def mixed() -> torch.autocast:
+        """Open autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
+
+        No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
+        """
+        device, keep = batch.source.device.type, not problem.compiled
+        return torch.autocast(device, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=keep)
+
+    with mixed():
+>>>>>>> c49e5ad (Docstrings of components, data, store and recipes name their object; variables say what they hold)
         with torch.set_grad_enabled(count == 1):
             first = [transported(state, problem, anchor, part) for part in parts]
         state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
@@ -145,7 +178,7 @@ def mixed(problem: Problem, device: torch.device) -> torch.autocast:
 
 @cache
 def compiled(function: Function) -> Function:
-    """The function as compiled code: the same numbers but for rounding, after up to minutes at the first calls.
+    """Compile a function: the same numbers but for rounding, after up to minutes at the first calls.
 
     Second derivatives included: `autograd.grad` is traced, and so are the workers' collectives. torch keeps settings per thread,
     so they are made at every call; beyond NUM_GRAPHS a process goes on uncompiled.
@@ -155,7 +188,7 @@ def compiled(function: Function) -> Function:
 
 
 def averaging_weight(num_updates: Float[Tensor, "*n"], decay: float) -> Float[Tensor, "*n"]:
-    """Share of the live weights in the average after the map's n-th update: max(1 - decay, 9 / (n + 8)).
+    """Weigh the live weights in the average after the map's n-th update: max(1 - decay, 9 / (n + 8)).
 
     That is a decay of min(decay, (n - 1) / (n + 8)). With `decay` from the start the initial weights would keep decay^n: 22 % of
     what fashion_mnist's first phase publishes. This is the warm-up of TensorFlow's ExponentialMovingAverage, (1 + n) / (10 + n),

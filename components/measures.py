@@ -21,7 +21,7 @@ TAU = 2 * np.pi
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of a measure.
+    """The modes of a measure: which one a sample lies in, and how probable each is.
 
     Attributes:
         mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none.
@@ -52,7 +52,7 @@ class Measure:
 
 
 def gaussian_moments(dim: int) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
-    """Mean and covariance of the measure `gaussian`: mean (1, ..., 1), eigenvalues from 1/4 to 4, eigenvectors of the DCT-II."""
+    """Give mean and covariance of `gaussian`: mean (1, ..., 1), eigenvalues from 1/4 to 4, eigenvectors of the DCT-II."""
     eigenvalues = np.geomspace(0.25, 4.0, dim) if dim > 1 else np.array([0.25])
     grid = np.arange(dim)
     basis = np.cos(np.pi * (grid[None, :] + 0.5) * grid[:, None] / dim)
@@ -119,7 +119,7 @@ def _moons(n: int, rng: np.random.Generator) -> Points:
 
 
 def _checkerboard(n: int, rng: np.random.Generator) -> Points:
-    """Uniform on the eight dark squares of side 1 of the 4 x 4 board on [-2, 2]^2."""
+    """Draw uniformly from the eight dark squares of side 1 of the 4 x 4 board on [-2, 2]^2."""
     row = rng.integers(4, size=n)
     column = 2 * rng.integers(2, size=n) + row % 2
     corner = np.stack([column, row], 1) - 2.0
@@ -132,7 +132,7 @@ def _spiral_arm(quantile: Quantiles) -> Points:
 
 
 def _spiral(n: int, rng: np.random.Generator) -> Points:
-    """One arm of an Archimedean spiral of one and a half turns, uniform in area, with noise 0.1."""
+    """Draw from one arm of an Archimedean spiral of one and a half turns, uniform in area, with noise 0.1."""
     return (_spiral_arm(rng.uniform(size=n)) + 0.1 * normal(rng, n, 2)).astype(np.float32)
 
 
@@ -142,12 +142,12 @@ def _swiss_roll_arm(quantile: Quantiles) -> Points:
 
 
 def _swiss_roll(n: int, rng: np.random.Generator) -> Points:
-    """The planar section of the swiss roll: angle uniform on [1.5 pi, 4.5 pi], radius = angle / 5, noise 0.1."""
+    """Draw from the planar section of the swiss roll: angle uniform on [1.5 pi, 4.5 pi], radius = angle / 5, noise 0.1."""
     return (_swiss_roll_arm(rng.uniform(size=n)) + 0.1 * normal(rng, n, 2)).astype(np.float32)
 
 
 def _pinwheel(n: int, rng: np.random.Generator) -> Points:
-    """Five Gaussian blades bent along a logarithmic twist (Johnson et al. 2016)."""
+    """Draw from five Gaussian blades bent along a logarithmic twist (Johnson et al. 2016)."""
     blade = rng.integers(5, size=n)
     radial, tangential = 1 + 0.3 * normal(rng, n, 1)[:, 0], 0.05 * normal(rng, n, 1)[:, 0]
     angle = TAU * blade / 5 + 0.25 * np.exp(radial)
@@ -157,7 +157,7 @@ def _pinwheel(n: int, rng: np.random.Generator) -> Points:
 
 
 def _nearest_arc(x: Points, *, curve: Float[np.ndarray, "m 2"], arcs: Int[np.ndarray, " m"], std: float) -> Labels:
-    """Index of the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it; -1 for NaN."""
+    """Find the arc that the nearest point of a finely sampled curve belongs to, within 3 std of it; -1 for NaN."""
     from scipy.spatial import cKDTree  # a tenth of a second, which reading a recipe need not wait for
 
     finite = np.isfinite(x).all(1)
@@ -168,7 +168,7 @@ def _nearest_arc(x: Points, *, curve: Float[np.ndarray, "m 2"], arcs: Int[np.nda
 def _curve_measure(
     sample: Callable[[int, np.random.Generator], Points], curve: Float[np.ndarray, "m 2"], std: float, num_arcs: int
 ) -> Measure:
-    """A noisy curve, given by points in order of equal probability, cut into arcs of equal probability."""
+    """Make a measure of a noisy curve, given by points in order of equal probability, cut into arcs of equal probability."""
     arcs = np.arange(len(curve)) * num_arcs // len(curve)
     return Measure(2, sample, Modes(partial(_nearest_arc, curve=curve, arcs=arcs, std=std), (1 / num_arcs,) * num_arcs))
 

@@ -12,17 +12,17 @@ LEAST_SAMPLES = 2
 
 
 def comparable(x: Points, y: Float[np.ndarray, "m d"], least: int = 1) -> bool:
-    """Whether both samples are finite and large enough; a metric of others is NaN."""
+    """Say whether both samples are finite and large enough; a metric of others is NaN."""
     return min(len(x), len(y)) >= least and bool(np.isfinite(x).all() and np.isfinite(y).all())
 
 
 def over_floor(value: float, floor: float) -> float | None:
-    """A distance as a multiple of its floor; None where the floor is zero, as of data that are all equal, or not a number."""
+    """Divide a distance by its floor; None where the floor is zero, as of data that are all equal, or not a number."""
     return value / floor if floor > 0 and math.isfinite(floor) else None
 
 
 def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
-    """Exact 2-Wasserstein distance between two empirical measures of equal weights (network simplex); NaN where not finite.
+    """Solve for the exact 2-Wasserstein distance between two samples of equal weights (network simplex); NaN where not finite.
 
     Example:
         >>> x = np.zeros((4, 2), dtype=np.float32)
@@ -39,7 +39,7 @@ def w2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
 
 
 def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, num_projections: int = 256) -> float:
-    """Sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015); NaN where not finite.
+    """Estimate the sliced 2-Wasserstein distance over random directions (Bonneel et al. 2015); NaN where not finite.
 
     Example:
         >>> x = np.zeros((4, 1), dtype=np.float32)
@@ -56,7 +56,8 @@ def sliced_w2(x: Points, y: Float[np.ndarray, "m d"], rng: np.random.Generator, 
 
 
 def mmd2(x: Points, y: Float[np.ndarray, "m d"]) -> float:
-    """Unbiased squared maximum mean discrepancy (Gretton et al. 2012, Eq. 3): about 0 for equal measures, of either sign.
+    """Estimate the squared maximum mean discrepancy without bias (Gretton et al. 2012, Eq. 3): about 0 for equal measures, of
+    either sign.
 
     The kernel is Gaussian; its width is the median distance between points of y. NaN where not finite, where there is but one
     sample on a side, and where that median is zero.
@@ -103,7 +104,7 @@ def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
-    """Block after block of rows: 10,000 x 10,000 distances in 1,280 dimensions neither fill the memory nor take minutes."""
+    """Yield squared distances by blocks of rows: 10,000 x 10,000 in 1,280 dimensions neither fill the memory nor take minutes."""
     centre = y.mean(0, dtype=np.float64)
     x, y = x - centre, y - centre
     of_y = (y**2).sum(1)
@@ -116,7 +117,7 @@ def _squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterat
 
 
 def mode_statistics(modes: Int[np.ndarray, " n"], weights: tuple[float, ...]) -> dict[str, float]:
-    """How samples spread over the modes of a measure.
+    """Measure how samples spread over the modes of a measure.
 
     Args:
         modes: index of each sample's mode, -1 for none (`Measure.mode_of`).

@@ -28,7 +28,7 @@ FitName = Literal["conjugate", "logistic"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What one phase solves.
+    """The semi-dual of one phase: its divergences, its transport cost and its penalties.
 
     Example:
         >>> from components.table import divergence
@@ -61,7 +61,7 @@ def potential_loss(
     on_transported: Float[Tensor, " n"],
     cost: Float[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """L_v without penalties, from the network outputs D(y) and D(T(x)) and the cost c; 0 at v = 0 for f1 = linear.
+    """Compute L_v without penalties, from the network outputs D(y) and D(T(x)) and the cost c; 0 at v = 0 for f1 = linear.
 
     For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence. That of a logistic fit is twice
     the Jensen-Shannon divergence, whatever F is.
@@ -84,7 +84,7 @@ def map_loss(
     on_target: Float[Tensor, " n"] | None,
     cost: Float[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """L_T from the network outputs and the cost. D(y) is needed by a paired divergence alone.
+    """Compute L_T from the network outputs and the cost; D(y) is needed by a paired divergence alone.
 
     Example:
         >>> from components.table import divergence
@@ -99,7 +99,7 @@ def map_loss(
 def gradient_penalty(
     objective: Objective, outputs: Float[Tensor, " m"], inputs: Float[Tensor, "m *shape"], *, num_target: int
 ) -> Float[Tensor, ""]:
-    """(r1 / 2) E_nu|grad D(y)|^2 + (r2 / 2) E|grad D(T(x))|^2 (R1: Mescheder et al. 2018; with R2: Huang et al. 2024).
+    """Compute (r1 / 2) E_nu|grad D(y)|^2 + (r2 / 2) E|grad D(T(x))|^2 (R1: Mescheder et al. 2018; R2: Huang et al. 2024).
 
     `inputs` holds the target samples first, then the transported ones; both norms come from one backward pass, and the
     graph is kept, since the penalty is differentiated again.

@@ -17,7 +17,7 @@ FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimiz
 
 @dataclass
 class State:
-    """All that a phase hands to the next.
+    """The networks and optimizers of a flow while it is trained: all that a phase hands to the next.
 
     Attributes:
         transport_map: T_k, live weights.
@@ -37,17 +37,17 @@ class State:
     pair: NetworkPair = field(default_factory=NetworkPair)
 
     def modules(self) -> dict[str, nn.Module]:
-        """The networks by the name of the file that each is kept in."""
+        """Give the networks by the name of the file that each is kept in."""
         return {"map": self.transport_map, "averaged_map": self.averaged_map, "potential": self.potential}
 
 
 def build_map(spec: NetworkSpec, seed: int = 0) -> nn.Module:
-    """T with initial weights drawn for `seed`."""
+    """Build T with initial weights drawn for `seed`."""
     return _initialised(network_pair(spec.kind).build_map, spec, seed, "initial_map")
 
 
 def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
-    """The potential with initial weights drawn for `seed`."""
+    """Build the potential with initial weights drawn for `seed`."""
     return _initialised(network_pair(spec.kind).build_potential, spec, seed, "initial_potential")
 
 
@@ -59,7 +59,7 @@ def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, s
 
 
 def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:
-    """The state before the first step of phase 0. Learning rates are set by `components.jko` at every step."""
+    """Make the state before the first step of phase 0. Learning rates are set by `components.jko` at every step."""
     transport_map, potential = build_map(spec, seed).to(device), build_potential(spec, seed).to(device)
     averaged_map = copy.deepcopy(transport_map).requires_grad_(False)
     return State(
@@ -112,7 +112,7 @@ def _like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def to_tensors(state: State) -> dict[str, Tensors]:
-    """Named tensors per file: the three networks and the two optimizers. The step is not among them."""
+    """Name the state's tensors, by file: the three networks and the two optimizers. The step is not among them."""
     files = {
         name: {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
         for name, module in state.modules().items()
@@ -123,7 +123,7 @@ def to_tensors(state: State) -> dict[str, Tensors]:
 
 
 def load_tensors(state: State, files: Mapping[str, Mapping[str, Tensor]], *, step: int) -> None:
-    """Put back what `to_tensors` gave, bit for bit."""
+    """Put the tensors that `to_tensors` gave back into a state, bit for bit."""
     for name, module in state.modules().items():
         module.load_state_dict(files[name])
     _load_optimizer(state.map_optimizer, state.transport_map, files["map_optimizer"])

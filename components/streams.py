@@ -36,7 +36,7 @@ a new purpose takes the next number, wherever its line stands."""
 
 
 def stream(seed: int, purpose: str, *, phase: int = 0, step: int = 0) -> np.random.Generator:
-    """The generator of one purpose at one step of one phase, always at its beginning.
+    """Make the random generator of one purpose at one step of one phase, always at its beginning.
 
     Example:
         >>> once, again = stream(0, "source", step=7), stream(0, "source", step=7)
@@ -49,7 +49,7 @@ def stream(seed: int, purpose: str, *, phase: int = 0, step: int = 0) -> np.rand
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Standard normal numbers in float32, the precision of the networks.
+    """Draw standard normal numbers in float32, the precision of the networks.
 
     Example:
         >>> draws = normal(stream(0, "z"), 5, 2)

@@ -16,7 +16,7 @@ RENAMED_VARIABLES = {"SJKO_STORAGE": "SJKO_CHECKPOINTS"}
 
 @dataclass(frozen=True)
 class Mlflow:
-    """Which MLflow keeps phases, flows, searches and versions."""
+    """A place of MLflow's, where phases, flows, searches and versions are kept."""
 
     tracking_uri: Annotated[Tracking | None, tyro.conf.arg(name="store.tracking-uri", prefix_name=False)] = None
     """MLflow tracking server; None: $SJKO_TRACKING_URI, or else a sqlite database under $SJKO_HOME"""
@@ -24,7 +24,7 @@ class Mlflow:
 
 @dataclass(frozen=True)
 class Stores(Mlflow):
-    """Which MLflow, and where prepared images are.
+    """The two stores that commands read: MLflow's, and that of prepared images.
 
     Example:
         >>> Stores(data="s3://bucket/data").data
@@ -78,7 +78,7 @@ class Cluster(Stores):
 
 
 def validate(cluster: Cluster) -> None:
-    """Rules that types cannot say.
+    """Refuse a cluster whose fields do not suit each other, or are out of their bounds: rules that types cannot say.
 
     Raises:
         ValueError: the first broken rule, with the dotted field, the rule and the value.
@@ -104,7 +104,7 @@ def validate(cluster: Cluster) -> None:
 
 
 def validate_stores(stores: Mlflow) -> None:
-    """Refuse a place that cannot be read, and a home that is no folder.
+    """Refuse a store that cannot be read, and a $SJKO_HOME that is no folder.
 
     Raises:
         ValueError: names the flag or the variable, the rule and the value.
@@ -116,12 +116,14 @@ def validate_stores(stores: Mlflow) -> None:
 
 
 def home() -> Path:
-    """Folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change directory."""
+    """Name the folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change
+    directory.
+    """
     return places.require_folder("$SJKO_HOME", places.path("$SJKO_HOME", os.environ.get("SJKO_HOME", ".sjko")))
 
 
 def tracking_uri(stores: Mlflow) -> str:
-    """The tracking URI with every local path made absolute.
+    """Give MLflow's tracking URI, with every local path made absolute.
 
     Example:
         >>> tracking_uri(Cluster(tracking_uri="http://mlflow:5000"))
@@ -131,17 +133,17 @@ def tracking_uri(stores: Mlflow) -> str:
 
 
 def checkpoints(cluster: Cluster) -> str:
-    """Where checkpoints within a phase are kept: a URL, or an absolute path."""
+    """Give the place of checkpoints within a phase: a URL, or an absolute path."""
     return _setting(cluster, "checkpoints") or str(home() / "checkpoints")
 
 
 def data(stores: Stores) -> str | None:
-    """Where prepared image sets are, for workers in any folder; None where nothing says."""
+    """Give the place of prepared image sets, for workers in any folder; None where nothing says."""
     return _setting(stores, "data")
 
 
 def variables() -> dict[str, str]:
-    """The variables that say where things are, for workers in any folder; those of them that are set, and $SJKO_HOME."""
+    """List the environment variables that say where stores are, those that are set, and $SJKO_HOME, for workers in any folder."""
     given = {name: _setting(Cluster(), name) for name, variable in VARIABLES.items() if variable in os.environ}
     return {"SJKO_HOME": str(home())} | {VARIABLES[name]: value for name, value in given.items() if value}
 
@@ -150,7 +152,9 @@ READERS = {"tracking_uri": places.tracking, "checkpoints": places.place, "data":
 
 
 def _setting(stores: Mlflow, name: str) -> str | None:
-    """A store that was given, or where it is None the environment's: how the nodes of a cluster know their stores."""
+    """Read the place of a store: as it was given, or where it is None as the environment has it, so that a cluster's nodes
+    know it.
+    """
     for old, new in RENAMED_VARIABLES.items():
         if old in os.environ:
             raise ValueError(f"${old} is called ${new} now")

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class FlowError(Exception):
-    """Base of the errors that a command reports in one line, without a traceback.
+    """The base of the errors that a command reports in one line, without a traceback.
 
     Example:
         >>> issubclass(MapNotFound, FlowError), MapNotFound.exit_code
@@ -44,7 +44,7 @@ class SearchExists(FlowError):
 
 
 class SearchAtWork(FlowError):
-    """Another driver works on a search."""
+    """Another driver is at work on a search that was to be gone on with."""
 
     exit_code = 2
 

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system and the path of a URL.
+    """Open the file system of a URL, and give the path in it.
 
     Raises:
         Unusable: there is no such file system, or it cannot be reached.
@@ -53,7 +53,8 @@ def verified(path: Path, sha256: str) -> bytes:
 
 
 def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
-    """Paths in a folder in the order of their names, whatever characters it is named by; none where there is no folder.
+    """List the paths in a folder in the order of their names, whatever characters it is named by; none where there is no
+    folder.
 
     Raises:
         Unusable: it cannot be listed.
@@ -84,7 +85,7 @@ def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
 
 
 def is_local(files: fsspec.AbstractFileSystem) -> bool:
-    """Whether these are files of a disk."""
+    """Say whether a file system is this machine's disk."""
     return "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
 
 
@@ -103,12 +104,14 @@ def _in_json(value: object) -> object:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of this machine in UTF-8, as `write_bytes` does."""
+    """Write text in UTF-8 into a file of this machine, whole or not at all, as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file of this machine whole or not at all; through a link, and into what is no file, such as /dev/stdout."""
+    """Write a file of this machine whole or not at all; through a link, and straight into what is no file, such as
+    /dev/stdout.
+    """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_bytes(content)
         return
@@ -116,12 +119,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def said(error: BaseException) -> str:
-    """What an exception of another library says, in one line."""
+    """Put the message of another library's exception into one line, behind its type."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of their items, a few of which are always under way in threads; no more are held than that."""
+    """Do work on items in threads, a few at a time, and yield the results in the items' order; no more are held than that."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         try:

@@ -42,29 +42,29 @@ class Generator:
 
     @property
     def dim(self) -> int:
-        """Coordinates of a sample."""
+        """Count the coordinates of one sample."""
         return math.prod(self.endpoints.shape)
 
     def source(self, n: int, draw: int = 0) -> Samples:
-        """n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
+        """Draw n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
         return self.endpoints.to_units(self.endpoints.source.sample(n, stream(0, "evaluation_source", step=draw)))
 
     def sample(self, n: int, draw: int = 0) -> Samples:
-        """n samples in the data's own units; equal draws give equal samples, and equal x for every phase."""
+        """Draw n samples of mu_{k+1} in the data's own units; equal draws give equal samples, and equal x for every phase."""
         return self.push(*self.noise(n, stream(0, "evaluation_source", step=draw), stream(0, "evaluation_z", step=draw)))
 
     def noise(self, n: int, of_x: np.random.Generator, of_z: np.random.Generator) -> tuple[Samples, Samples]:
-        """x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
+        """Draw x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
         return self.endpoints.source.sample(n, of_x), normal(of_z, n, self.phase.network.z_dim)
 
     def push(self, x: Samples, z: Samples) -> Samples:
-        """T(x, z) in the data's own units."""
+        """Map x and z to T(x, z), in the data's own units."""
         latent = torch.from_numpy(z) if z.shape[1] else None
         return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent).numpy())
 
 
 def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[str, torch.Tensor]]) -> Generator:
-    """The generator whose map, or increments in order, have these weights."""
+    """Make the generator whose map, or increments in order, have these weights."""
     maps = []
     for each in weights:
         transport_map = states.build_map(network_spec(phase.network, endpoints.shape))
@@ -74,7 +74,7 @@ def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[s
 
 
 def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None, where: str | None = None) -> Generator:
-    """The generator behind a reference.
+    """Load the generator of a published map from the store.
 
     Args:
         endpoints: of its data, where they are known; loaded where they are not.

@@ -60,7 +60,7 @@ class Phase:
 
     @classmethod
     def of(cls, recipe: Recipe, *, k: int, parent: str | None) -> Self:
-        """Phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
+        """Make phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
         data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
         first_h = jko.h if jko.first_h is None else jko.first_h
         first_num_steps = training.first_num_steps or training.num_steps
@@ -81,7 +81,7 @@ class Phase:
         )
 
     def unused(self) -> set[str]:
-        """Names of the fields that have no influence on the result, whatever they are."""
+        """Name the fields that have no influence on the result of this phase, whatever they are."""
         has_cost = math.isfinite(self.jko.h)
         has_anchor = self.k > 0 and has_cost
         without_influence = {
@@ -95,7 +95,7 @@ class Phase:
         return {name for name, holds in without_influence.items() if holds}
 
     def to_json(self) -> str:
-        """The canonical form that is hashed: sorted keys, no spaces, shortest exact floats."""
+        """Write the phase in its canonical form, which is hashed: sorted keys, no spaces, shortest exact floats."""
         return self._canonical
 
     @cached_property
@@ -114,7 +114,7 @@ class Phase:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The phase of a canonical form; that of an earlier version keeps its fingerprint, whatever fields it knew."""
+        """Read a phase from its canonical form; that of an earlier version keeps its fingerprint, whatever fields it knew."""
         value = json.loads(text)
         problem = value["problem"]
 
@@ -132,12 +132,12 @@ class Phase:
         return phase
 
     def values(self) -> dict[str, Any]:
-        """Everything beside k and the parent that the result depends on, by group, as the canonical form has it."""
+        """Give all that the result depends on beside k and the parent, by group, as the canonical form has it."""
         return dict(json.loads(self.to_json())["problem"])
 
     @cached_property
     def fingerprint(self) -> str:
-        """First 80 bits of the sha256 of the canonical form, in hexadecimal."""
+        """Hash the canonical form: the first 80 bits of its sha256, in hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
 
     def __eq__(self, other: object) -> bool:
@@ -148,17 +148,17 @@ class Phase:
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of this phase."""
+        """Count the optimizer steps of this phase."""
         return self.training.num_steps
 
     @property
     def composed(self) -> bool:
-        """Whether T_k is an increment on top of phases 0, ..., k - 1."""
+        """Say whether T_k is an increment on top of phases 0, ..., k - 1."""
         return self.jko.parametrization == "composed"
 
     @property
     def target_noise(self) -> float:
-        """Standard deviation of the noise on target samples in this phase."""
+        """Give the standard deviation of the noise on target samples in this phase: training.target_noise / (k + 1)."""
         return self.training.target_noise / (self.k + 1)
 
 
@@ -167,7 +167,7 @@ def _dumped(value: object) -> str:
 
 
 def _with(group: Group, values: dict[str, Any]) -> Group:
-    """Replace those values that are fields of the group."""
+    """Replace those values of a group that are among its fields, and leave the others alone."""
     return replace(group, **{field.name: values[field.name] for field in fields(group) if field.name in values})
 
 
@@ -177,7 +177,7 @@ def _as_floats(group: Group) -> Group:
 
 
 def phases_of(recipe: Recipe) -> list[Phase]:
-    """All phases of a recipe's flow, in order.
+    """List all phases of a recipe's flow, in order, each with the fingerprint of the one before it.
 
     Example:
         >>> from pipeline.recipe import Recipe

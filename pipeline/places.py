@@ -28,7 +28,7 @@ MOST_PORTS = 65_535
 
 
 def path(name: str, text: str) -> Path:
-    """A path of this machine, absolute, from a path or a file: URL; `~` is the home of its user."""
+    """Read a path of this machine, made absolute, from a path or a file: URL; `~` is the home of its user."""
     text = _cleaned(name, text)
     scheme, slashes, rest = _split(text)
     if scheme in FILE:
@@ -45,7 +45,7 @@ def path(name: str, text: str) -> Path:
 
 
 def place(name: str, text: str) -> str:
-    """A folder: a path, absolute, or the URL of a storage where it stays."""
+    """Read a folder: a path, made absolute, or the URL of a storage, which stays as it is."""
     text = _cleaned(name, text)
     scheme, slashes, rest = _split(text)
     if scheme in FILE or (not scheme and "://" not in text):
@@ -63,7 +63,7 @@ def place(name: str, text: str) -> str:
 
 
 def source(name: str, text: str) -> str:
-    """A file that is only read: a path, absolute, or a URL of a storage or of the web."""
+    """Read the name of a file that is only read: a path, made absolute, or a URL of a storage or of the web."""
     text = _cleaned(name, text)
     if text.lower().startswith(SERVERS):
         return server(name, text, page=True)
@@ -71,7 +71,7 @@ def source(name: str, text: str) -> str:
 
 
 def tracking(name: str, text: str) -> str:
-    """The address of MLflow: a server, or a sqlite file."""
+    """Read the address of MLflow: a server, or a sqlite file."""
     text = _cleaned(name, text)
     if text.lower().startswith("sqlite:"):
         return sqlite(name, text)
@@ -79,7 +79,7 @@ def tracking(name: str, text: str) -> str:
 
 
 def database(name: str, text: str) -> str:
-    """The address of Optuna's database: PostgreSQL, or a sqlite file."""
+    """Read the address of Optuna's database: PostgreSQL, or a sqlite file."""
     from sqlalchemy.engine import make_url
 
     text = _cleaned(name, text)
@@ -96,17 +96,17 @@ def database(name: str, text: str) -> str:
 
 
 def server(name: str, text: str, *, others: tuple[str, ...] = (), page: bool = False) -> str:
-    """The address of a server, without what a browser adds to it.
+    """Read the address of a server, without what a browser adds to it.
 
     Args:
         others: how else the value may begin, for the message.
         page: keep all of the URL.
     """
     text = _cleaned(name, text)
-    shown, wanted = _hidden(text), (*SERVERS, *others)
+    shown, schemes = _hidden(text), (*SERVERS, *others)
     if not text.lower().startswith(SERVERS):
         hint = f": write http://{shown}" if re.fullmatch(r"\w[\w.-]*(:\d+)?(/.*)?", shown) else ""
-        raise ValueError(f"{name} must start with one of {', '.join(wanted)}, not {shown!r}{hint}")
+        raise ValueError(f"{name} must start with one of {', '.join(schemes)}, not {shown!r}{hint}")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -120,28 +120,28 @@ def server(name: str, text: str, *, others: tuple[str, ...] = (), page: bool = F
 
 
 def ray_address(name: str, text: str) -> str:
-    """The address of a running Ray cluster."""
+    """Read the address of a running Ray cluster."""
     text = _cleaned(name, text)
-    found = re.fullmatch(r"auto|(ray://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})", text)
-    if found is None or not 0 < int(found[3] or 1) <= MOST_PORTS:
+    match = re.fullmatch(r"auto|(ray://)?([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})", text)
+    if match is None or not 0 < int(match[3] or 1) <= MOST_PORTS:
         raise ValueError(f"{name} must be auto, HOST:PORT or ray://HOST:PORT, not {_hidden(text)!r}")
     return text
 
 
 def sqlite(name: str, text: str) -> str:
-    """A sqlite URL of a file, absolute: it is percent-decoded as all URLs are."""
+    """Read a sqlite URL of a file, made absolute: it is percent-decoded as all URLs are."""
     rest = text[len("sqlite:") :]
     file = unquote(rest[3:])
     if not rest.startswith("///") or "?" in rest or re.match(r"$|:memory:|file:", file) or file.endswith("/"):
         raise ValueError(f"{name} must be {SQLITE}FILE, where a ? in FILE is written %3F and nothing is in memory, not {text!r}")
-    found = path(name, file)
-    if found.is_dir():
+    database_file = path(name, file)
+    if database_file.is_dir():
         raise ValueError(f"{name} must be {SQLITE}FILE, not {text!r}, which is a folder")
-    return sqlite_url(found)
+    return sqlite_url(database_file)
 
 
 def sqlite_url(file: Path) -> str:
-    """The sqlite URL of a file, escaped where SQLAlchemy would cut it at ? or decode %.
+    """Make the sqlite URL of a file, escaped where SQLAlchemy would cut it at ? or decode %.
 
     With its slashes then, or MLflow would make a folder of the name that the URL has.
     """
@@ -149,15 +149,15 @@ def sqlite_url(file: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a sqlite URL that `sqlite_url` made; None where it is another URL."""
+    """Find the file of a sqlite URL that `sqlite_url` made; None where it is another URL."""
     return Path(unquote(url.removeprefix(SQLITE))) if url.startswith(SQLITE) else None
 
 
 def require_folder(name: str, folder: Path) -> Path:
     """Refuse a folder that is a file, or that would have to be made in one."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if not there.is_dir():
-        raise ValueError(f"{name} must be a folder, not {str(folder)!r}: {there} is a file")
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{name} must be a folder, not {str(folder)!r}: {nearest} is a file")
     return folder
 
 
@@ -200,7 +200,7 @@ def _hidden(text: str) -> str:
 
 @dataclass(frozen=True)
 class Reader:
-    """How a flag's text is read; stands in the annotation of its field."""
+    """The function that reads a flag's text; it stands in the annotation of the flag's field."""
 
     read: Callable[[str, str], Any]
 
@@ -214,7 +214,7 @@ RayAddress = Annotated[str, Reader(ray_address)]
 
 
 def resolved(command: Any, prefix: str = "") -> Any:
-    """A command whose flags for places have been read: all of type Path, and those annotated with the types above.
+    """Read the places in a command's flags: all of type Path, and those annotated with the types above.
 
     Raises:
         ValueError: names the flag.
@@ -237,8 +237,8 @@ def _flag(hint: Any, name: str) -> str:
 
 
 def _reader(hint: Any) -> Callable[[str, str], Any] | None:
-    """How a field of this type is read; None for types of other things than places."""
+    """Find the function that reads a field of this type; None for types of other things than places."""
     if hint is Path:
         return path
-    own = [each.read for each in getattr(hint, "__metadata__", ()) if isinstance(each, Reader)]
-    return next((reader for reader in (*own, *map(_reader, get_args(hint))) if reader), None)
+    annotated = [each.read for each in getattr(hint, "__metadata__", ()) if isinstance(each, Reader)]
+    return next((reader for reader in (*annotated, *map(_reader, get_args(hint))) if reader), None)

@@ -16,26 +16,26 @@ TRAINED_ON, EVALUATED_ON, SLOW = "sjko.trained_on", "sjko.evaluated_on", "sjko.s
 
 
 def redacted(uri: str) -> str:
-    """A URI without the user and password that it may carry."""
+    """Take out of a URI the user and password that it may carry."""
     return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 @cache
 def commit() -> str:
-    """The git commit of this code: $SJKO_COMMIT where only the files have travelled; `unknown` outside a repository."""
+    """Find the git commit of this code: $SJKO_COMMIT where only the files have travelled; `unknown` outside a repository."""
     if given := os.environ.get("SJKO_COMMIT"):
         return given
     root = Path(__file__).resolve().parent
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git here
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    return answer.stdout.strip() or "unknown"
 
 
 @cache
 def processor() -> str:
-    """The model of this machine's processor."""
+    """Name the model of this machine's processor."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -43,12 +43,12 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """This machine's processors, for who compares seconds: `2 x AMD EPYC`."""
+    """Name this machine's processors, for who compares seconds: `2 x AMD EPYC`."""
     return f"{os.cpu_count()} x {processor()}"
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted names, the form of MLflow's parameters."""
+    """Flatten nested mappings to dotted names, the form of MLflow's parameters."""
     flat: dict[str, str] = {}
     for name, inner in value.items():
         flat |= flatten(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": str(inner)}
@@ -56,5 +56,5 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that results may depend on."""
+    """Look up the versions of the packages that results may depend on."""
     return {name: version(name) for name in VERSIONED}

@@ -37,7 +37,9 @@ def before_shutdown(action: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def connected(cluster: Cluster, metrics_port: int | None = None) -> Iterator[None]:
-    """Ray, for the time of a flow: none in local mode, an own one without an address, else the cluster at the address."""
+    """Be connected to Ray for the time of a flow: to none in local mode, to an own one without an address, else to the cluster
+    at it.
+    """
     if cluster.num_workers == 0:
         yield
         return
@@ -46,7 +48,7 @@ def connected(cluster: Cluster, metrics_port: int | None = None) -> Iterator[Non
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable must not be shown by Ray's dashboard, as all do that are sent along; nodes have it of their own."""
+    """Say whether a variable must stay off Ray's dashboard, which shows all that are sent along; nodes have it of their own."""
     return bool(re.search("SECRET|TOKEN|PASSWORD|KEY", name)) or redacted(value) != value
 
 
@@ -102,7 +104,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
 
 
 def join(address: str, settings: Mapping[str, Any]) -> None:
-    """Connect to a running cluster.
+    """Connect to the cluster that runs at an address.
 
     Raises:
         Unschedulable: it does not answer, or not to this process.
@@ -157,7 +159,7 @@ def end(processes: Collection[psutil.Process]) -> None:
 
 
 def why_not_started(error: Exception, *, late: bool) -> str:
-    """What stands in the way of a Ray on this machine, and what to do."""
+    """Say what stands in the way of a Ray on this machine, and what to do."""
     if late:
         load = f"{os.getloadavg()[0]:.0f}"
         return (
@@ -175,14 +177,14 @@ def why_not_started(error: Exception, *, late: bool) -> str:
 
 
 def in_a_line(error: Exception) -> str:
-    """What Ray says, without the advice that follows."""
+    """Put what Ray says into one line, without the advice that follows."""
     text = str(error).strip() or type(error).__name__
     return " ".join(text.split("\n\n")[0].split()).rstrip(".")
 
 
 @contextlib.contextmanager
 def loopback(metrics_port: int | None = None) -> Iterator[dict[str, Any]]:
-    """What makes a Ray that is started meanwhile listen on 127.0.0.1 alone: Ray would take this host's address in its place."""
+    """Let a Ray that is started meanwhile listen on 127.0.0.1 alone: Ray would take this host's address in its place."""
     original = services.resolve_ip_for_localhost
     services.resolve_ip_for_localhost = lambda host: host
     try:
@@ -218,7 +220,7 @@ def knock(address: str) -> None:
 
 
 def private_token() -> None:
-    """Ray's token for this user, readable by no other: Ray itself would write it with mode 0644."""
+    """Make Ray's token for this user, readable by no other: Ray itself would write it with mode 0644."""
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or "RAY_AUTH_TOKEN" in os.environ:
         return
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))

@@ -54,7 +54,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """Transport map T(x, z) and potential v.
+    """The transport map T(x, z) and the potential v.
 
     Example:
         >>> Network(kind="residual", width=128, z_dim=2).depth
@@ -80,7 +80,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Jko:
-    """The minimising-movement scheme.
+    """The minimising-movement scheme: steps of mu_{k+1} = argmin F(rho) + W2(mu_k, rho)^2 / 2h.
 
     Example:
         >>> Jko(divergence="kl", h=0.1, num_phases=4).source_divergence
@@ -110,7 +110,7 @@ class Jko:
 
 @dataclass(frozen=True)
 class Training:
-    """How each phase is solved.
+    """How each phase is solved: steps, batches, learning rates, penalties.
 
     Example:
         >>> Training(num_steps=500).batch_size

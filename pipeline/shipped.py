@@ -18,7 +18,7 @@ def excludes(root: Path) -> list[str]:
 
 
 def of_folder(folder: Path, root: Path) -> list[str]:
-    """List the patterns of a folder; none where nothing in it travels, and it does not either."""
+    """List the patterns of one folder for Ray's `excludes`; none where neither it nor anything in it travels."""
     patterns: list[str] = []
     for path in sorted(folder.iterdir()):
         inner = of_folder(path, root) if may_hold_code(path) else []
@@ -28,17 +28,17 @@ def of_folder(folder: Path, root: Path) -> list[str]:
 
 
 def pattern_of(path: Path, root: Path) -> str:
-    """Name one path from the root of the repository, whatever characters it has."""
+    """Write the pattern of .gitignore for one path, from the root of the repository, whatever characters it has."""
     return "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", path.relative_to(root).as_posix()).removeprefix(".")
 
 
 def may_hold_code(path: Path) -> bool:
-    """Whether to look into a path: a visible folder, no link, no virtual environment."""
+    """Say whether to look into a path: a visible folder, no link, no virtual environment."""
     passed = path.name.startswith(".") or path.name in LEFT_BEHIND
     return not passed and path.is_dir() and not path.is_symlink() and not (path / "pyvenv.cfg").exists()
 
 
 def travels(path: Path, root: Path) -> bool:
-    """Whether a file is code, a recipe, or weights that they use."""
+    """Say whether a file is sent to a cluster: code, a recipe, or weights that they use."""
     whole = any(path.parent == root / folder for folder in WHOLE)
     return path.is_file() and not path.name.startswith(".") and (whole or path.suffix in KINDS)

@@ -23,7 +23,7 @@ def own_signals() -> Iterator[None]:
 
 
 def restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    """Give signals back to the handlers that they had."""
+    """Give signals back to the handlers that they had before."""
     for number, handler in handlers.items():
         if handler is not None:  # None: one that is not Python's
             signal.signal(number, handler)

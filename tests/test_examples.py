@@ -42,6 +42,7 @@ pipeline.recipes.loading: load_recipe
 pipeline.recipes.resolution: filled
 pipeline.store.phases: MapRef Store
 pipeline.training.flow: run_flow
+pipeline.training.loop: train_flow
 pipeline.words: command_line literal
 """
 """What a user of Python calls, by module."""

@@ -13,7 +13,7 @@ Scalar = Float[Tensor, ""]
 
 
 class Divergence:
-    """F of a JKO step, from a network's output D on target samples y and on transported samples T(x).
+    """The functional F of a JKO step, as the losses of a network's output D on target samples y and transported samples T(x).
 
     An own one that is a Csiszar divergence extends `FDivergence`; any other gives both losses itself.
 
@@ -39,11 +39,11 @@ class Divergence:
     fixes_marginal: bool = False
 
     def potential_loss(self, on_target: PerSample, on_transported: PerSample, cost: PerSample, source: "FDivergence") -> Scalar:
-        """L_v without penalties, with the divergence of the source side."""
+        """Compute L_v without penalties, with the divergence of the source side."""
         raise NotImplementedError
 
     def map_loss(self, on_target: PerSample | None, on_transported: PerSample, cost: PerSample) -> Scalar:
-        """L_T; D(y) is None unless the divergence is `paired`."""
+        """Compute L_T; D(y) is None unless the divergence is `paired`."""
         raise NotImplementedError
 
 
@@ -62,31 +62,31 @@ class FDivergence(Divergence):
     finite_conjugate = True
 
     def generator(self, t: Scalars) -> Scalars:
-        """f(t) for a density ratio t = d rho / d nu >= 0; infinite outside its domain."""
+        """Compute f(t) for a density ratio t = d rho / d nu >= 0; infinite outside its domain."""
         raise NotImplementedError
 
     def conjugate(self, s: Scalars) -> Scalars:
-        """f*(s) = sup_t [s t - f(t)]."""
+        """Compute f*(s) = sup_t [s t - f(t)], for a slope s."""
         raise NotImplementedError
 
     def conjugate_gradient(self, s: Scalars) -> Scalars:
-        """(f*)'(s), the density ratio that the slope s stands for."""
+        """Compute (f*)'(s), the density ratio that the slope s stands for."""
         raise NotImplementedError
 
     def potential(self, output: Scalars) -> Scalars:
-        """v as a function of D."""
+        """Compute the potential v from the network's output D; they are equal unless v is bounded below."""
         return output
 
     def target_term(self, output: Scalars) -> Scalars:
-        """f*(-v(D)), to be written so that it neither overflows nor cancels."""
+        """Compute f*(-v(D)) on target samples, written so that it neither overflows nor cancels."""
         return self.conjugate(-self.potential(output))
 
     def map_reward(self, output: Scalars) -> Scalars:
-        """What the map maximises."""
+        """Compute what the map maximises on transported samples: v, or what stands for it."""
         return self.potential(output)
 
     def source_term(self, v: Scalars, cost: Scalars) -> Scalars:
-        """f1*(v(T(x)) - c), where this is the divergence f1 of the source side."""
+        """Compute f1*(v(T(x)) - c), where this is the divergence f1 of the source side."""
         return self.conjugate(v - cost)
 
     def potential_loss(self, on_target: PerSample, on_transported: PerSample, cost: PerSample, source: "FDivergence") -> Scalar:

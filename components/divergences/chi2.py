@@ -4,7 +4,7 @@ from components.divergences.base import FDivergence, Scalars
 
 
 class Chi2(FDivergence):
-    """f(t) = (t - 1)^2."""
+    """Pearson's chi-squared divergence, f(t) = (t - 1)^2."""
 
     curvature = 2.0
 

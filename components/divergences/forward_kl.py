@@ -6,7 +6,7 @@ from components.divergences.base import FDivergence, Scalars
 
 
 class ForwardKL(FDivergence):
-    """f(t) = t - 1 - log t. Since v must be above -1, v = exp(D) - 1, so that f*(-v) = -log(1 + v) = -D."""
+    """KL(data | model), f(t) = t - 1 - log t. Since v must be above -1, v = exp(D) - 1, so that f*(-v) = -log(1 + v) = -D."""
 
     curvature = 1.0
     logistic_fit = True

@@ -11,7 +11,7 @@ LOG2 = math.log(2.0)
 
 
 class JSD(FDivergence):
-    """f(t) = t log t - (t + 1) log((t + 1) / 2).
+    """Twice the Jensen-Shannon divergence, f(t) = t log t - (t + 1) log((t + 1) / 2).
 
     v = softplus(D) - log 2 makes the potential's loss that of a GAN's discriminator (Goodfellow et al. 2014). It is logistic
     regression already: D is a log density ratio without a `logistic_fit`.

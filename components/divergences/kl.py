@@ -6,7 +6,7 @@ from components.divergences.base import FDivergence, Scalars
 
 
 class KL(FDivergence):
-    """f(t) = t log t - t + 1."""
+    """KL(model | data), the paper's KLD, f(t) = t log t - t + 1."""
 
     curvature = 1.0
     logistic_fit = True

@@ -8,7 +8,7 @@ from components.divergences.base import FDivergence, Scalars
 
 
 class Linear(FDivergence):
-    """f is the indicator of t = 1, and f*(s) = s."""
+    """The hard marginal constraint of optimal transport: f is the indicator of t = 1, and f*(s) = s."""
 
     curvature = math.inf
     fixes_marginal = True

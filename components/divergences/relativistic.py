@@ -8,7 +8,9 @@ from components.divergences.base import Divergence, FDivergence, PerSample, Scal
 
 
 class Relativistic(Divergence):
-    """F(rho) = sup_v E[log 2 - softplus(v(T(x)) - v(y))], each transported sample beside one of the target."""
+    """The paired comparison F(rho) = sup_v E[log 2 - softplus(v(T(x)) - v(y))], each transported sample beside one of the
+    target.
+    """
 
     curvature = 0.5
     paired = True

@@ -9,7 +9,7 @@ from components.divergences.base import FDivergence, Scalars
 
 
 class Softplus(FDivergence):
-    """f(t) = t log t + (2 - t) log(2 - t), infinite where d rho / d nu > 2."""
+    """The divergence of bounded density ratios, f(t) = t log t + (2 - t) log(2 - t), infinite where d rho / d nu > 2."""
 
     curvature = 2.0
 

@@ -33,17 +33,17 @@ GROUP_SIZES = (GROUP_SIZE, 2, 1)
 
 
 def activate(x: Tensor) -> Tensor:
-    """LeakyReLU in place, for what nothing else reads: its result is all that its derivatives need, no mask is kept."""
+    """Apply LeakyReLU in place, to what nothing else reads: its result is all that its derivatives need, no mask is kept."""
     return functional.leaky_relu(x, LEAK, inplace=True)
 
 
 def activation() -> nn.Module:
-    """The same as a layer."""
+    """Make LeakyReLU, in place, a layer."""
     return nn.LeakyReLU(LEAK, inplace=True)
 
 
 def image_shape(spec: NetworkSpec, *, divisor: int) -> tuple[int, int]:
-    """Channels and side of square images whose side `divisor` divides."""
+    """Give channels and side of a specification's images, which are square with a side that `divisor` divides."""
     sizes = spec.sample_shape
     if len(sizes) != 3 or sizes[1] != sizes[2] or sizes[1] % divisor:
         needs = f"network.kind {spec.kind} needs square images with a side that {divisor} divides"
@@ -52,7 +52,9 @@ def image_shape(spec: NetworkSpec, *, divisor: int) -> tuple[int, int]:
 
 
 def scaled(layer: Layer, gain: float = 1.0) -> Layer:
-    """Variance scaling: weights uniform with variance 2 gain^2 / (fan in + fan out), biases zero (Ho et al. 2020, DDPM)."""
+    """Scale a layer's initial weights: uniform with variance 2 gain^2 / (fan in + fan out), biases zero (Ho et al. 2020,
+    DDPM).
+    """
     nn.init.xavier_uniform_(layer.weight, gain)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -60,17 +62,17 @@ def scaled(layer: Layer, gain: float = 1.0) -> Layer:
 
 
 def conv(in_channels: int, out_channels: int, size: int = 3, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the side."""
+    """Make a convolution that keeps the side of the image."""
     return scaled(nn.Conv2d(in_channels, out_channels, size, padding=size // 2), gain)
 
 
 def group_norm(channels: int, *, affine: bool = True) -> nn.GroupNorm:
-    """Groups of four channels or more, at most 32 of them."""
+    """Make a group norm with groups of four channels or more, at most 32 of them."""
     return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6, affine=affine)
 
 
 class Fir(nn.Module):
-    """Halve, double or keep (plus one) the side through the filter [1, 3, 3, 1] / 8 along each axis; zeros outside the image.
+    """A filter that halves, doubles or keeps (plus one) the side, [1, 3, 3, 1] / 8 along each axis; zeros outside the image.
 
     The resampling of StyleGAN 2 (Karras et al. 2020). One depthwise convolution is two to thirteen times as fast on CPU as a
     sum of shifted slices.
@@ -95,7 +97,7 @@ class Fir(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """z -> z / sqrt(mean(z^2)) (Karras et al. 2018, Sec. 4.2)."""
+    """The normalisation of latents z -> z / sqrt(mean(z^2)) (Karras et al. 2018, Sec. 4.2)."""
 
     def forward(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n z"]:
         return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
@@ -156,7 +158,7 @@ class Attention(nn.Module):
 
 
 def minibatch_std(x: Image) -> Float[Tensor, "n 1 h w"]:
-    """Standard deviation over a group of samples, averaged over its channels and pixels (Karras et al. 2018, Sec. 3).
+    """Measure the standard deviation over groups of samples, averaged over channels and pixels (Karras et al. 2018, Sec. 3).
 
     A group is four consecutive samples; two or one where four does not divide n. So target and transported samples in one
     batch, and the slices of a batch on several workers, form the groups they form apart, if four divides each of their sizes.
@@ -169,7 +171,9 @@ def minibatch_std(x: Image) -> Float[Tensor, "n 1 h w"]:
 
 
 class SumHead(nn.Linear):
-    """Sum over space, then one linear layer, in the weights' own precision: the 8 bits of bfloat16 are too few for v."""
+    """The last layers of a potential: a sum over space, then a linear layer in the weights' own precision: bfloat16 has too
+    few bits for v.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 1)

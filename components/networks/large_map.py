@@ -34,7 +34,9 @@ Style = Float[Tensor, "n style"]
 
 
 class Encoder(nn.Module):
-    """One level on the way down: two blocks, each followed by attention if `attend`. Keeps what enters and what they give."""
+    """One level of the large map on the way down: two blocks, each followed by attention if `attend`. Keeps what enters and
+    what they give.
+    """
 
     def __init__(self, in_channels: int, channels: int, *, attend: bool) -> None:
         super().__init__()
@@ -49,7 +51,9 @@ class Encoder(nn.Module):
 
 
 class Halving(nn.Module):
-    """From one level to the next: a block that halves the side, plus a filtered strided convolution of the input pyramid."""
+    """The step down from one level of the large map: a block that halves the side, plus a filtered strided convolution of the
+    input pyramid.
+    """
 
     def __init__(self, channels: int, pyramid_channels: int) -> None:
         super().__init__()
@@ -62,7 +66,9 @@ class Halving(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One level on the way up: three blocks, each of which also sees what the encoder kept, the last first; then attention."""
+    """One level of the large map on the way up: three blocks, each of which also sees what the encoder kept, the last first;
+    then attention.
+    """
 
     def __init__(self, in_channels: int, channels: int, entry_channels: int, *, attend: bool) -> None:
         super().__init__()
@@ -77,7 +83,7 @@ class Decoder(nn.Module):
 
 
 class LargeMap(nn.Module):
-    """T(x, z) = tanh(net(x, z)), with net near zero at the start.
+    """The large transport map T(x, z) = tanh(net(x, z)), with net near zero at the start.
 
     With z_dim 100, 44,820,611 parameters for 3 channels at width 128; kind `large_256` has 38,049,091 at width 64.
     """

@@ -25,7 +25,9 @@ from components.networks.pair import NetworkSpec
 
 
 class DownBlock(nn.Module):
-    """Twice (LeakyReLU, conv), the side halved before the second, plus a 1x1 convolution of the input, halved alike."""
+    """A residual block that halves the side: twice (LeakyReLU, conv), halved before the second, plus a 1x1 convolution of the
+    input, halved alike.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, *, halve: bool) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class DownBlock(nn.Module):
 
 
 class LargePotential(nn.Module):
-    """The potential's network output D(x), near zero at the start; samples of a batch are compared in groups of four.
+    """The large potential's network D(x), near zero at the start; samples of a batch are compared in groups of four.
 
     12,247,809 parameters for 3 channels at width 128; kind `large_256` has 26,881,537 at width 64 (which the reference code
     starts away from zero).

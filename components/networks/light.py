@@ -15,7 +15,8 @@ from components.networks.pair import NetworkSpec
 
 
 class LightMap(nn.Module):
-    """T(x, z): dense layers to a quarter of the side, a convolution there, two pixel shuffles (Shi et al. 2016) to the image.
+    """The light map T(x, z): dense layers to a quarter of the side, a convolution there, two pixel shuffles (Shi et al. 2016)
+    to the image.
 
     Images end in tanh: T begins near grey and not at the identity.
     """
@@ -42,7 +43,9 @@ class LightMap(nn.Module):
 
 
 class LightPotential(nn.Module):
-    """D(x): the same way back, without normalisation: v must be free to grow where the measures part."""
+    """The light potential's network D(x): the light map's way back, not normalised: v must be free to grow where measures
+    part.
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()

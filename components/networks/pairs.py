@@ -55,7 +55,7 @@ class Residual(NetworkPair):
 
 
 class Light(NetworkPair):
-    """Images on CPU cores."""
+    """The light pair, for images on CPU cores."""
 
     takes = frozenset({"width", "z_dim"})
     defaults: ClassVar[Defaults] = {"network.width": 32, "data.target": "fashion_mnist"}
@@ -107,7 +107,7 @@ class Small(NetworkPair):
 
 
 class Large(NetworkPair):
-    """The paper's NCSN++ pair."""
+    """The paper's NCSN++ pair, for images of 32 or 64 pixels."""
 
     takes = frozenset({"width", "z_dim"})
     defaults: ClassVar[Defaults] = {"network.width": 128, "network.z_dim": 100, "data.target": "cifar10"}
@@ -135,7 +135,7 @@ class Large(NetworkPair):
 
 
 class Large256(Large):
-    """The NCSN++ pair for 256 pixels."""
+    """The paper's NCSN++ pair for images of 256 pixels."""
 
     defaults: ClassVar[Defaults] = {"network.width": 64, "network.z_dim": 100, "data.target": "celeba_hq", "data.size": 256}
     sides = (256,)

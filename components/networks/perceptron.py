@@ -25,21 +25,23 @@ TRACKING_RATE = 0.05
 
 
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
-    """`depth` hidden layers of `width` units."""
+    """Make a perceptron with `depth` hidden layers of `width` units, LeakyReLU between."""
     dims = [in_dim, *([width] * depth)]
     hidden = [layer for a, b in pairwise(dims) for layer in (nn.Linear(a, b), nn.LeakyReLU(LEAK, inplace=True))]
     return nn.Sequential(*hidden, nn.Linear(width, out_dim))
 
 
 def start_at_zero(layer: nn.Module) -> None:
-    """What ends in this linear layer starts at zero."""
+    """Set a linear layer's weights and bias to zero, so that what ends in it starts at zero."""
     assert isinstance(layer, nn.Linear)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
 
 
 class FourierFeatures(nn.Module):
-    """x -> (x, sin(x W), cos(x W)) with fixed W ~ N(0, 1) (Tancik et al. 2020): a perceptron alone bends too slowly."""
+    """The features x -> (x, sin(x W), cos(x W)) with fixed W ~ N(0, 1) (Tancik et al. 2020): a perceptron alone bends too
+    slowly.
+    """
 
     frequencies: Tensor
 
@@ -54,7 +56,8 @@ class FourierFeatures(nn.Module):
 
 
 class PerceptronMap(nn.Module):
-    """T(x, z) = gate * x + net(x, z), where net starts at zero and the gate at one: exactly the identity before training.
+    """The map T(x, z) = gate * x + net(x, z), where net starts at zero and the gate at one: exactly the identity before
+    training.
 
     The gate, one number per coordinate, closes where the data are thinner than the source: with a fixed skip the network would
     have to cancel x itself, which it cannot where it is narrower than d. With `second_order` a learned affine map takes its
@@ -83,7 +86,7 @@ class PerceptronMap(nn.Module):
 
 
 class PerceptronPotential(nn.Module):
-    """The potential's network output D(x); `components.divergences` turns D into v.
+    """The potential's network D(x) for vectors; the divergence turns D into v.
 
     With `second_order`, D = log N(x; target) - log N(x; transported) + net, the two Gaussians with the measures' moments: KL's
     potential between Gaussians, exact where the samples do not overlap and no classifier learns anything. The target's moments
@@ -130,7 +133,7 @@ class PerceptronPotential(nn.Module):
         return (x.flatten(1) - self.shift) @ self.whitening.T
 
     def log_ratio(self, white: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """log N(w; 0, I) - log N(w; mean, covariance)."""
+        """Compute log N(w; 0, I) - log N(w; mean, covariance) at whitened samples w."""
         covariance = self.second_moment - torch.outer(self.mean, self.mean)
         covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
         factor, _ = torch.linalg.cholesky_ex(covariance)  # what is not finite shows in the loss, which names the step

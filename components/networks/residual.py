@@ -10,7 +10,7 @@ from components.networks.perceptron import start_at_zero
 
 
 class ResidualBlocks(nn.Module):
-    """x -> linear to `width` -> `depth` blocks h -> (h + block(h)) / sqrt(2), each block three times (linear, SiLU)."""
+    """The trunk x -> linear to `width` -> `depth` blocks h -> (h + block(h)) / sqrt(2), each block three times (linear, SiLU)."""
 
     def __init__(self, dim: int, width: int, depth: int) -> None:
         super().__init__()

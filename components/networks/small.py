@@ -20,13 +20,13 @@ FIRST_SIDE = 4
 
 
 def coarse(x: Image) -> Float[Tensor, "n c 8 8"]:
-    """Noise on an 8 x 8 grid from noise at full size: sums over blocks, scaled so that N(0, I) gives N(0, I)."""
+    """Sum full-size noise over blocks to an 8 x 8 grid, scaled so that N(0, I) gives N(0, I)."""
     block = x.shape[-1] // SOURCE_SIDE
     return functional.avg_pool2d(x, block) * block
 
 
 class UpBlock(nn.Module):
-    """Nearest upsampling of x plus (norm, ReLU, upsampling, conv, norm, ReLU, conv)."""
+    """A block that doubles the side: nearest upsampling of x plus (norm, ReLU, upsampling, conv, norm, ReLU, conv)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -45,7 +45,8 @@ class UpBlock(nn.Module):
 
 
 class SmallMap(nn.Module):
-    """T(x) in (-1, 1): coarse noise of side 8 -> linear to side 4 -> one up-block per doubling -> norm, ReLU, conv, tanh.
+    """The small map T(x) in (-1, 1): coarse noise of side 8 -> linear to side 4 -> one up-block per doubling -> norm, ReLU,
+    conv, tanh.
 
     421,827 parameters for 3 x 32 x 32 at width 64. Batch norm takes its statistics from the batch while training.
     """
@@ -66,7 +67,7 @@ class SmallMap(nn.Module):
 
 
 class SmallLift(nn.Module):
-    """T_{-1} of the small map: the coarse noise that it sees, upsampled bicubically."""
+    """The anchor T_{-1} of the small map: the coarse noise that it sees, upsampled bicubically."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -77,7 +78,9 @@ class SmallLift(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """x plus (LeakyReLU, conv, LeakyReLU, conv); where `halve`, mean pooling over 2 x 2 and a 1x1 convolution on the skip."""
+    """A residual block, x plus (LeakyReLU, conv, LeakyReLU, conv); where `halve`, mean pooling over 2 x 2 and a 1x1
+    convolution on the skip.
+    """
 
     def __init__(self, in_channels: int, width: int, *, halve: bool, is_first: bool = False) -> None:
         super().__init__()
@@ -95,7 +98,7 @@ class DownBlock(nn.Module):
 
 
 class SmallPotential(nn.Module):
-    """The potential's network output D(x): four residual blocks, the first two halving the side, then a sum over space.
+    """The small potential's network D(x): four residual blocks, the first two halving the side, then a sum over space.
 
     264,769 parameters for 3 channels at width 64: the reference's 264,899 without 130 that nothing reads.
     """

@@ -37,11 +37,11 @@ class Analytic:
 
     @classmethod
     def of(cls, measure: Measure) -> "Analytic":
-        """Make a measure on R^d a source."""
+        """Make a measure on R^d a source, in the measure's own units."""
         return cls((measure.dim,), measure.sample, measure.modes)
 
     def moments(self) -> Moments:
-        """Measure the moments of samples that are always the same."""
+        """Measure the moments on 65,536 samples that are the same at every call."""
         return moments_of(self.draw(NUM_FOR_MOMENTS, stream(0, "standardisation")))
 
     def batch(self, at: At) -> Samples:
@@ -49,7 +49,7 @@ class Analytic:
         return self.draw(at.n, stream(at.seed, at.end, phase=at.phase, step=at.step))[at.rows]
 
     def sample(self, n: int, rng: np.random.Generator) -> Samples:
-        """Draw n samples."""
+        """Draw n samples of the measure, each a new one."""
         return self.draw(n, rng)
 
     held_out = seen = sample
@@ -57,7 +57,7 @@ class Analytic:
 
 @dataclass(frozen=True)
 class MeasureSpec(SourceSpec):
-    """Knows a measure on R^d whose dimension is fixed."""
+    """What recipes must know of a measure on R^d whose dimension is fixed."""
 
     measure: Measure
     picture: str = "points"
@@ -68,7 +68,7 @@ class MeasureSpec(SourceSpec):
         return self.measure.modes
 
     def shape(self, data: Data) -> tuple[int, ...]:
-        """Give the dimension."""
+        """Give the shape (d,) of the measure's samples."""
         return (self.measure.dim,)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -76,25 +76,25 @@ class MeasureSpec(SourceSpec):
         return len(shape) == 1
 
     def require_source(self, data: Data, shape: tuple[int, ...]) -> None:
-        """Refuse a target of another dimension, which has data.dim for it."""
+        """Refuse a target of another dimension than this source has; data.dim may be there for it."""
         if shape != self.shape(data):
             raise Refused("data.dim", f"{self.measure.dim} for data.source {data.source}", data.dim)
 
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
-        """Make the measure a source."""
+        """Make the measure a source; there is nothing to load."""
         return Analytic.of(self.measure)
 
 
 @dataclass(frozen=True)
 class FamilySpec(SourceSpec):
-    """Knows measures of one kind in every dimension."""
+    """What recipes must know of measures of one kind that exist in every dimension."""
 
     of_dim: Callable[[int], Measure]
     picture: str = "points"
     fields = frozenset({"dim"})
 
     def shape(self, data: Data) -> tuple[int, ...]:
-        """Give the dimension that the recipe says."""
+        """Give the shape (d,) with the dimension that data.dim says."""
         return (data.dim,)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -108,17 +108,17 @@ class FamilySpec(SourceSpec):
 
 @dataclass(frozen=True)
 class NoiseSpec(SourceSpec):
-    """Knows standard normal noise of any shape."""
+    """What recipes must know of standard normal noise, which has any shape."""
 
     picture: str = "points"
     fields = frozenset({"dim"})
 
     def shape(self, data: Data) -> tuple[int, ...]:
-        """Give the dimension that the recipe says."""
+        """Give the shape (d,) with the dimension that data.dim says."""
         return (data.dim,)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Fit every target."""
+        """Say that noise can be the source for every target."""
         return True
 
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:

@@ -29,11 +29,11 @@ class Standardised:
         return self.inner.shape
 
     def batch(self, at: At) -> Samples:
-        """Give one rank's rows of the global batch of a step."""
+        """Give one rank's rows of the global batch of a step, standardised."""
         return self._to_space(self.inner.batch(at))
 
     def sample(self, n: int, rng: np.random.Generator) -> Samples:
-        """Draw n training samples."""
+        """Draw n training samples, standardised."""
         return self._to_space(self.inner.sample(n, rng))
 
     def _to_space(self, samples: Samples) -> Samples:
@@ -43,7 +43,7 @@ class Standardised:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Source and target of a flow.
+    """Source and target of a flow in the space that it lives in, and the way back to the data's own units.
 
     Example:
         >>> ends = load_endpoints(Data(target="moons"))

@@ -29,7 +29,7 @@ class Foreign(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """A part that is whole.
+    """A part of a long job's results that is whole: its file, and the rows in it.
 
     Attributes:
         content: bytes of the file.
@@ -41,14 +41,14 @@ class Part:
     table: pa.Table
 
     def holds(self, facts: Mapping[str, Any]) -> bool:
-        """Say whether these facts are among its own."""
+        """Say whether the part's footer says that it holds these facts."""
         return all(self.facts.get(name) == value for name, value in facts.items())
 
 
 def packed(
     table: pa.Table, facts: Mapping[str, Any], sha256: str, *, compression: str = "snappy", use_dictionary: bool = True
 ) -> bytes:
-    """Make the file of a part.
+    """Make the Parquet file of a part, whose footer says what it holds and has the sha256 of its rows.
 
     Example:
         >>> table = pa.table({"x": [1, 2]})
@@ -68,7 +68,7 @@ def packed(
 
 
 def unpacked(content: bytes, sha256_of: Callable[[pa.Table, Mapping[str, Any]], str]) -> Part:
-    """Read the file of a part, and check that it is whole.
+    """Read the Parquet file of a part, and check that it is whole.
 
     Args:
         sha256_of: gives the sha256 of rows from them and from what the footer says.

@@ -39,7 +39,7 @@ class Points:
 
     @cached_property
     def digest(self) -> str:
-        """Give the sha256 of the training points, then the held-out ones."""
+        """Hash all points: the sha256 of the training points, then the held-out ones."""
         digest = hashlib.sha256()
         for array in (self.train, self.test):
             digest.update(np.ascontiguousarray(array).data)

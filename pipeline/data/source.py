@@ -46,7 +46,7 @@ class End(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without the batch: (d,) or (channels, side, side)."""
+        """Give the shape of one sample, without the batch: (d,) or (channels, side, side)."""
 
     def batch(self, at: At) -> Samples:
         """Give one rank's rows of the global batch of a step."""
@@ -56,7 +56,7 @@ class End(Protocol):
 
 
 class Source(End, Protocol):
-    """What a flow may go from or to, in units of its own."""
+    """One end of a flow in units of its own: what is drawn from in training, and what samples are compared with."""
 
     @property
     def units(self) -> Literal["data", "space"]:
@@ -76,10 +76,10 @@ class Source(End, Protocol):
 
     @property
     def modes(self) -> Modes | None:
-        """Give the modes, where there are any."""
+        """Give the modes of the measure; None where it has none, or they are not known."""
 
     def moments(self) -> Moments:
-        """Measure mean and deviation of the training samples."""
+        """Measure the mean of each coordinate and the one deviation of the training samples."""
 
     def held_out(self, n: int, rng: np.random.Generator) -> Samples:
         """Draw n samples that training never sees; none comes twice, and all there are come where more are asked for."""
@@ -89,7 +89,7 @@ class Source(End, Protocol):
 
 
 def moments_of(samples: Samples) -> Moments:
-    """Measure the moments of samples.
+    """Measure the mean of each coordinate of samples, and the one standard deviation that all coordinates share.
 
     Example:
         >>> moments_of(np.array([[0.0, 0.0], [2.0, 4.0]], dtype=np.float32))

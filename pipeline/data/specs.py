@@ -10,7 +10,7 @@ from pipeline.recipe import Data
 
 
 class SourceSpec(Protocol):
-    """Knows a source and opens it. Loading one takes milliseconds, so that recipes can be checked."""
+    """What recipes must know of a source, and how it is opened. Loading it takes milliseconds, so that recipes can be checked."""
 
     picture: str
     """how samples are drawn: a key of `pipeline.evaluation.figures.DRAWINGS`"""
@@ -53,7 +53,7 @@ class SourceSpec(Protocol):
         return data
 
     def resolve(self, data: Data, end: EndName, where: str | None, most_bytes: float) -> Data:
-        """Fill in what a recipe leaves open and only the data say.
+        """Fill in what a recipe leaves open and only the data say, such as the digest of prepared images.
 
         Args:
             where: folder or URL of prepared sets; None: $SJKO_HOME/data.
@@ -65,7 +65,7 @@ class SourceSpec(Protocol):
         return data
 
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
-        """Load it, or find out how it is read.
+        """Open the source: load its samples, or find out how they are read.
 
         Args:
             shape: of the target.

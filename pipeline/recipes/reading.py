@@ -38,7 +38,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """What a file says, and nothing that it leaves out.
+    """The fields that a recipe's file gives, and nothing that it leaves out.
 
     Attributes:
         path: of the file.
@@ -52,7 +52,7 @@ class RecipeFile:
 
 
 def find(name: str) -> Path:
-    """The file of a recipe by name or path.
+    """Find the file of a recipe by the name of a shipped one, or by its path.
 
     Raises:
         ValueError: there is no such recipe.
@@ -71,7 +71,7 @@ def find(name: str) -> Path:
 
 
 def read(path: Path) -> RecipeFile:
-    """The fields that a file gives.
+    """Read the fields that a recipe's file gives.
 
     Raises:
         ValueError: names the file, the line, the field, the rule and the value.
@@ -80,12 +80,12 @@ def read(path: Path) -> RecipeFile:
 
 
 def as_yaml(recipe: Recipe) -> str:
-    """A recipe as a file that `read` gives back exactly."""
+    """Write a recipe as YAML that `read` gives back exactly."""
     return str(yaml.safe_dump(asdict(recipe), sort_keys=False))
 
 
 def unknown(name: str) -> str:
-    """What is wrong with a dotted name that is no field of a recipe, and what may be meant."""
+    """Say that a dotted name is no field of a recipe, and which one may be meant."""
     name = shown(name)
     group, _, field = name.rpartition(".")
     if name in KINDS:
@@ -102,16 +102,16 @@ def unknown(name: str) -> str:
 
 
 def line_of(event: Event) -> int:
-    """The line where an event of the parser begins, counted from 1."""
+    """Count the line where an event of the parser begins, from 1."""
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
 class _Reader:
-    """Reads one file."""
+    """A reader of one recipe file, event by event of YAML's parser."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found = RecipeFile(path, {}, {})
+        self.file = RecipeFile(path, {}, {})
         self.groups: dict[str, int] = {}
 
     def read(self) -> RecipeFile:
@@ -139,7 +139,15 @@ class _Reader:
             line = content.decode("utf-8-sig").count("\n", 0, error.position) + 1
             reason = f"character {error.character:#x} is not allowed"
             raise ValueError(f"{self.path}, line {line}, cannot be read as YAML: {reason}") from error
+<<<<<<< HEAD
         return self.found
+=======
+        next(self.events)  # the stream begins
+        if isinstance(next(self.events), StreamEndEvent):
+            raise ValueError(f"{self.path} is empty: a recipe has the groups {', '.join(GROUPS)}, and seed")
+        self.document()
+        return self.file
+>>>>>>> c49e5ad (Docstrings of components, data, store and recipes name their object; variables say what they hold)
 
     def document(self) -> None:
         """The groups and the seed, and the end of the file after them."""
@@ -181,16 +189,16 @@ class _Reader:
         return prefix + event.value, event
 
     def field(self, name: str, event: Event) -> None:
-        """A field and its value."""
+        """Read a field's name and value."""
         if name not in KINDS:
             self.refuse(event, unknown(name))
-        self.once(name, event, self.found.lines)
+        self.once(name, event, self.file.lines)
         value = self.plain(next(self.events))
         if not isinstance(value, ScalarEvent):
             written = "a list" if isinstance(value, SequenceStartEvent) else "a group of fields"
             self.refuse(value, f"{name} must be {values.rule_of(KINDS[name])}, not {written}")
         try:
-            self.found.values[name] = values.read(
+            self.file.values[name] = values.read(
                 name, value.value, KINDS[name], quoted=value.style is not None, nulls=values.NULLS
             )
         except Refused as error:

@@ -20,7 +20,7 @@ class Resolved:
 
 
 def filled(given: Mapping[str, Value]) -> Recipe:
-    """The recipe with these fields, such as {"jko.h": 0.1}, and defaults that suit its kind of network for all others.
+    """Make the recipe with these fields, such as {"jko.h": 0.1}, and defaults that suit its kind of network for all others.
 
     Example:
         >>> filled({"network.kind": "light"}).network.width
@@ -38,7 +38,7 @@ def filled(given: Mapping[str, Value]) -> Recipe:
 
 
 def defaults_of(kind: str) -> dict[str, Value]:
-    """The defaults that a kind of network has of its own: as the shipped recipes have them, on data that it can make."""
+    """Give the defaults that a kind of network has of its own: as the shipped recipes have them, on data that it can make."""
     pair = network_pair(kind)
     left_out: dict[str, Value] = {} if "num_frequencies" in pair.takes else {"network.num_frequencies": 0}
     in_pixels: dict[str, Value] = {"data.standardise": False} if pair.sides else {}
@@ -46,25 +46,25 @@ def defaults_of(kind: str) -> dict[str, Value]:
 
 
 def kind_of(given: Mapping[str, Value]) -> str:
-    """The kind of network of given fields."""
+    """Find the kind of network that given fields mean, the default one where they name none."""
     return str(given.get("network.kind", Network.kind))
 
 
 def with_kind(recipe: Recipe, kind: str) -> Recipe:
-    """The recipe with another kind of network, which has defaults of its own, on the same data."""
-    own = filled({"network.kind": kind})
-    standardise = recipe.data.standardise and own.data.standardise  # not of images, whose networks make [-1, 1]
-    return replace(recipe, network=own.network, data=replace(recipe.data, standardise=standardise))
+    """Give a recipe another kind of network, which has defaults of its own, on the same data."""
+    suited = filled({"network.kind": kind})
+    standardise = recipe.data.standardise and suited.data.standardise  # not of images, whose networks make [-1, 1]
+    return replace(recipe, network=suited.network, data=replace(recipe.data, standardise=standardise))
 
 
 def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
-    """The valid recipe of a file and flags. A kind by flag that is not the file's replaces the file's network as a whole.
+    """Make a valid recipe of a file and flags. A kind by flag that is not the file's replaces the file's network as a whole.
 
     Raises:
         ValueError: the first broken rule, with the line of a field that the file gives.
     """
-    kind, own = kind_of({**file.values, **flags}), kind_of(file.values)
-    dropped = {name: value for name, value in file.values.items() if name.startswith("network.") and kind != own}
+    kind, kind_of_file = kind_of({**file.values, **flags}), kind_of(file.values)
+    dropped = {name: value for name, value in file.values.items() if name.startswith("network.") and kind != kind_of_file}
     given = {name: value for name, value in {**file.values, **flags}.items() if name in flags or name not in dropped}
     recipe = filled(given)
     try:
@@ -77,7 +77,7 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
         return Resolved(recipe)
     before = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in lost.items())
     after = ", ".join(f"{name.partition('.')[2]} {getattr(recipe.network, name.partition('.')[2])}" for name in lost)
-    return Resolved(recipe, f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {own}")
+    return Resolved(recipe, f"network.kind {kind} has its kind_of_file {after}: {before} of {file.path} belong to {own}")
 
 
 def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:

@@ -26,7 +26,7 @@ def _require(holds: bool, field_name: str, rule: str, value: object) -> None:
 
 
 def validate(recipe: Recipe) -> None:
-    """Rules that types cannot say.
+    """Refuse a recipe that cannot be computed: rules that types cannot say.
 
     Raises:
         ValueError: the first broken rule, with the dotted field, the rule and the value.
@@ -43,9 +43,9 @@ def validate(recipe: Recipe) -> None:
         "training.batch_size": (training.batch_size, 10**7),
         "training.penalty_every": (training.penalty_every, 10**9),
     }
-    for name, (count, most) in counts.items():
+    for name, (count, limit) in counts.items():
         _require(count is None or count >= 1, name, "at least 1", count)
-        _require(count is None or count <= most, name, f"at most {most}", count)
+        _require(count is None or count <= limit, name, f"at most {limit}", count)
     positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
     for name, number in positive.items():
         _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
@@ -90,7 +90,7 @@ def _require_ends(data: Data) -> None:
 
 
 def _require_consistent(recipe: Recipe) -> None:
-    """Rules between fields."""
+    """Check the rules between fields of different groups."""
     data, jko = recipe.data, recipe.jko
     _require_ends(data)
     _require_room(recipe)
@@ -118,25 +118,25 @@ def _require_divergences(jko: Jko) -> None:
 
 
 def _require_room(recipe: Recipe) -> None:
-    """Rules of sizes that no machine has memory for."""
+    """Refuse sizes that no machine has memory for."""
     data, network, batch_size = recipe.data, recipe.network, recipe.training.batch_size
     dim = math.prod(sample_shape(data))
-    most = MOST_IN_A_BATCH // dim
-    _require(batch_size <= most, "training.batch_size", f"at most {most} for samples of {dim} numbers", batch_size)
-    most = math.isqrt(MOST_IN_LAYERS // network.depth)
-    _require(network.width <= most, "network.width", f"at most {most} for network.depth {network.depth}", network.width)
+    limit = MOST_IN_A_BATCH // dim
+    _require(batch_size <= limit, "training.batch_size", f"at most {limit} for samples of {dim} numbers", batch_size)
+    limit = math.isqrt(MOST_IN_LAYERS // network.depth)
+    _require(network.width <= limit, "network.width", f"at most {limit} for network.depth {network.depth}", network.width)
     for name in ("num_frequencies", "z_dim"):
-        most = MOST_IN_LAYERS // network.width
+        limit = MOST_IN_LAYERS // network.width
         _require(
-            getattr(network, name) <= most,
+            getattr(network, name) <= limit,
             f"network.{name}",
-            f"at most {most} for network.width {network.width}",
+            f"at most {limit} for network.width {network.width}",
             getattr(network, name),
         )
 
 
 def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
-    """Rules of the pair of networks: fields that it does not take, those of images, and its own."""
+    """Check the rules of the pair of networks: fields that it does not take, those of images, and its own."""
     kind = f"when network.kind is {recipe.network.kind}"
     for name, off in (("num_frequencies", "0"), ("second_order", "false"), ("z_dim", "0")):
         value = getattr(recipe.network, name)
@@ -152,7 +152,7 @@ def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
 
 
 def _require_images_of(recipe: Recipe, sides: Sequence[int]) -> None:
-    """Rules of networks for images, whose maps end in tanh."""
+    """Check the rules of networks for images, whose maps end in tanh."""
     data, network = recipe.data, recipe.network
     kind, (*channels, side) = f"when network.kind is {network.kind}", sample_shape(data)
     images = [name for name, each in image_sets().items() if each.side is None or each.side in sides]
@@ -162,5 +162,5 @@ def _require_images_of(recipe: Recipe, sides: Sequence[int]) -> None:
 
 
 def spoken(sides: Sequence[int]) -> str:
-    """Sides in pixels for an error message."""
+    """Spell out sides in pixels for an error message."""
     return str(sides[0]) if len(sides) == 1 else f"one of {', '.join(map(str, sides[:6]))}{', ...' if len(sides) > 6 else ''}"

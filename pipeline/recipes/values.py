@@ -37,7 +37,7 @@ RULES: dict[Any, str] = {
 
 
 class Refused(ValueError):
-    """A value that a field cannot have: the field's dotted name, the rule, the value."""
+    """A field cannot have a value: the message has the field's dotted name, the rule and the value."""
 
     def __init__(self, field: str, rule: str, value: object, hint: str = "") -> None:
         super().__init__(f"{field} must be {rule}, not {shown(value)}{hint}")
@@ -48,7 +48,7 @@ class Refused(ValueError):
 
 
 def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Iterable[str] = NONE) -> Any:
-    """The value that a text is for a field of a kind, such as int, float | None or Literal["kl", "jsd"].
+    """Read text as the value of a field of a kind, such as int, float | None or Literal["kl", "jsd"].
 
     Args:
         quoted: the text stood in quotes, so that it is no number, no truth value and not null.
@@ -66,8 +66,8 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
                 return text
         elif each in (str, Path):
             return each(text)
-        elif not quoted and (found := _number_or_truth(field, text, each)) is not None:
-            return found
+        elif not quoted and (value := _number_or_truth(field, text, each)) is not None:
+            return value
     choices = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
     hint = meant(like(text, choices))
     if {int, float} & set(kinds) and not quoted and AMBIGUOUS.fullmatch(text) and not NUMBER.fullmatch(text):
@@ -76,7 +76,7 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
 
 
 def _number_or_truth(field: str, text: str, kind: Any) -> bool | int | float | None:
-    """The bool, int or float that a text is; None where it is none."""
+    """Read text as the bool, int or float that it is; None where it is none."""
     if kind is bool:
         return TRUTH.get(text)
     if kind is int and WHOLE.fullmatch(text):
@@ -94,7 +94,7 @@ def _number_or_truth(field: str, text: str, kind: Any) -> bool | int | float | N
 
 
 def kinds_of(kind: Any) -> tuple[Any, ...]:
-    """The kinds of a union, of any other kind itself alone, without their annotations."""
+    """List the kinds of a union, of any other kind that kind alone, without their annotations."""
     if get_origin(kind) is Annotated:
         return kinds_of(get_args(kind)[0])
     if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
@@ -103,20 +103,22 @@ def kinds_of(kind: Any) -> tuple[Any, ...]:
 
 
 def rule_of(kind: Any) -> str:
-    """What a field of a kind must be, in words."""
+    """Say in words what a field of a kind must be."""
     rules = [f"one of {', '.join(get_args(each))}" if get_origin(each) is Literal else RULES[each] for each in kinds_of(kind)]
     return " or ".join(rules)
 
 
 def like(word: str, known: Iterable[str]) -> str | None:
-    """The known word that a wrong one most likely means."""
+    """Find the known word that a wrong one most likely means."""
     names = {each.casefold(): each for each in known}
     close = difflib.get_close_matches(word.casefold(), names, n=1, cutoff=0.6)
     return names[close[0]] if close else None
 
 
 def like_dotted(name: str, known: Iterable[str]) -> str | None:
-    """The known dotted name that a wrong one most likely means: the same field of another group, or one like it in its own."""
+    """Find the known dotted name most likely meant by a wrong one: the same field of another group, or a like one of its
+    group.
+    """
     names = list(known)
     group, dot, field = name.rpartition(".")
     same = [each for each in names if each.rpartition(".")[2].lstrip("-") == field.lstrip("-")]
@@ -131,12 +133,12 @@ def like_dotted(name: str, known: Iterable[str]) -> str | None:
 
 
 def meant(word: str | None) -> str:
-    """A question about what a wrong word may mean, to stand at the end of a message."""
+    """Ask whether a known word is meant by a wrong one, at the end of a message."""
     return f"; did you mean {word}?" if word else ""
 
 
 def shown(value: object) -> str:
-    """A value for a message of one line: no control characters, not too long, and something where it is empty."""
+    """Write a value for a message of one line: no control characters, not too long, and something where it is empty."""
     text = {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
     text = literal(text)
     return "empty" if not text else text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

@@ -32,12 +32,12 @@ SECONDS_UNTIL_INTERRUPTED = 300.0
 
 @cache
 def this_process() -> str:
-    """host:pid:start time, which names a process across restarts of its host."""
+    """Name this process as host:pid:start time, which stays its own across restarts of its host."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a driver was a process of this host that is no more."""
+    """Say whether a driver was a process of this host that is no more."""
     host, pid, created = [*owner.split(":"), "", "", ""][:3]
     if host != socket.gethostname() or not pid.isdigit():
         return False
@@ -48,7 +48,7 @@ def is_gone(owner: str) -> bool:
 
 
 def status_of(run: Run) -> str:
-    """What a person is told about the run of a flow or a search: MLflow's status, or INTERRUPTED where its driver is gone.
+    """Give the status of a flow's or search's run for a person: MLflow's, or INTERRUPTED where its driver is gone.
 
     The driver of another host is taken for gone when its last heartbeat, by the clocks of both, is minutes old.
     """
@@ -61,7 +61,7 @@ def status_of(run: Run) -> str:
 
 
 class Drivers:
-    """Which other drivers are alive, as far as this one can tell.
+    """The other drivers as far as this one can tell: which of them are alive.
 
     A driver is alive while its heartbeat changes, and on this host no longer than its process. Only this process's own monotonic
     clock is read, never the time of another machine.
@@ -71,7 +71,7 @@ class Drivers:
         self._beats: dict[str, tuple[str, float]] = {}
 
     def is_alive(self, run_id: str, owner: str, beat: str) -> bool:
-        """Whether the driver that owns a run is at work."""
+        """Say whether the driver that owns a run is still at work on it."""
         if is_gone(owner):
             return False
         seen, since = self._beats.get(run_id, ("", 0.0))
@@ -93,7 +93,9 @@ def claim_first(store: Store, missing: Sequence[Phase], flow_run_id: str, driver
 
 
 def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) -> str | None:
-    """The run to train a phase in, or None while another driver has it. Runs of dead drivers are closed as KILLED."""
+    """Claim a phase: give the run to train it in, or None while another driver has it. Runs of dead drivers are closed as
+    KILLED.
+    """
     if other_is_at_work(store, store.runs_of(phase.fingerprint), drivers):
         return None
     run_id = store.create_phase_run(phase, flow_run_id, this_process())
@@ -111,7 +113,7 @@ def try_claim(store: Store, phase: Phase, flow_run_id: str, drivers: Drivers) ->
 
 
 def other_is_at_work(store: Store, runs: Sequence[Run], drivers: Drivers) -> bool:
-    """Whether one of the runs is that of a living driver."""
+    """Say whether one of the runs is that of a living driver; those of dead ones are closed as KILLED."""
     for run in runs:
         tags = run.data.tags
         if run.info.status == "RUNNING":

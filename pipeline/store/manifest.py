@@ -24,7 +24,7 @@ def _sha256(path: Path) -> str:
 
 
 def write(folder: Path, tensors: Mapping[str, Mapping[str, "Tensor"]], record: Mapping[str, object]) -> None:
-    """Write the files, and last the manifest of their sha256 sums."""
+    """Write the files of a folder, and last the manifest of their sha256 sums."""
     write_files(folder, tensors, record)
     seal(folder)
 
@@ -59,7 +59,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path) -> None:
-    """Check every file against the manifest.
+    """Check every file of a folder against its manifest.
 
     Raises:
         Corrupt: names the first file that is missing or differs.
@@ -82,7 +82,7 @@ def _verified_bytes(folder: Path, name: str) -> bytes:
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, "Tensor"]:
-    """The tensors of NAME.safetensors; the very bytes that are parsed are the ones that were verified."""
+    """Read the tensors of NAME.safetensors; the very bytes that are parsed are the ones that were verified."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -93,5 +93,5 @@ def read_tensors(folder: Path, name: str) -> dict[str, "Tensor"]:
 
 
 def read_record(folder: Path) -> dict[str, object]:
-    """The verified content of phase.json."""
+    """Read the content of phase.json, verified against the manifest."""
     return dict(json.loads(_verified_bytes(folder, PHASE)))

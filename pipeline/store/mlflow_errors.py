@@ -20,17 +20,17 @@ GOES_ON = "Finished phases are kept, and the same command goes on"
 
 
 def command(uri: str, *words: str) -> str:
-    """A command of MLflow's own for a person to type, on the store at `uri`."""
+    """Write a command of MLflow's own for a person to type, on the store at `uri`."""
     return f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} {shlex.join(['python', '-m', 'mlflow', *words])}"
 
 
 def restoring_run(uri: str, run_id: str) -> str:
-    """What to do about a deleted run."""
+    """Say how to restore a run that was deleted in MLflow, as the end of a sentence."""
     return f"restore it with: {command(uri, 'runs', 'restore', '--run-id', run_id)}"
 
 
 def deleted_experiment(uri: str, name: str, experiment_id: str) -> StoreUnavailable:
-    """The error of an experiment that is in MLflow's trash, and of all that is in it."""
+    """Make the error of an experiment that is in MLflow's trash, with all that is in it."""
     how = command(uri, "experiments", "restore", "--experiment-id", experiment_id)
     return StoreUnavailable(
         f"the experiment {name} of MLflow at {redacted(uri)} was deleted, and with it every flow: restore it with: {how}"
@@ -58,15 +58,15 @@ def check_database(file: Path) -> None:
 
 
 def told(error: Exception, uri: str, is_there: Callable[[], bool]) -> StoreUnavailable:
-    """An exception of MLflow's client as one sentence.
+    """Put an exception of MLflow's client into one sentence that says what to do.
 
     Args:
         is_there: whether the server answers at all.
     """
     text, at = str(error), redacted(uri)
     for pattern, sentence in KNOWN.items():
-        if found := re.search(pattern, text):
-            return sentence(uri, found[1])
+        if match := re.search(pattern, text):
+            return sentence(uri, match[1])
     if isinstance(error, DatabaseError):
         return StoreUnavailable(f"{at} cannot be read as MLflow's database: {error.orig}")
     if isinstance(error, requests.RequestException) or "API request to" in text:
@@ -79,12 +79,12 @@ def told(error: Exception, uri: str, is_there: Callable[[], bool]) -> StoreUnava
 
 
 def _failing(uri: str, reason: str) -> StoreUnavailable:
-    """A full disk, a lock that is held too long."""
+    """Make the error of a database that fails: a full disk, a lock that is held too long."""
     return StoreUnavailable(f"the database at {redacted(uri)} fails: {reason.strip()}. {GOES_ON} when that is mended.")
 
 
 def _schema(uri: str, found: str) -> StoreUnavailable:
-    """A database that another version of MLflow has made."""
+    """Make the error of a database that another version of MLflow has made."""
     spec, at, ours = find_spec("mlflow.store.db_migrations"), redacted(uri), f"MLflow {version('mlflow')}"
     assert spec is not None
     assert spec.origin is not None

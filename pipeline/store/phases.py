@@ -45,17 +45,17 @@ class MapRef:
 
 
 def carrying(fingerprint: str, kind: str) -> str:
-    """MLflow's condition for the runs of one kind with a fingerprint."""
+    """Write MLflow's search condition for the runs of one kind with a fingerprint."""
     return f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{KIND}` = '{kind}'"
 
 
 def bare(reference: str) -> str:
-    """A reference without the parts that MLflow's URIs have: a run id, or the beginning of a fingerprint."""
+    """Take off a reference what MLflow's URIs have around it; left is a run id, or the beginning of a fingerprint."""
     return reference.removeprefix("runs:/").removesuffix(f"/{FOLDER}")
 
 
 class Store(Runs):
-    """Flows and phases in one MLflow experiment.
+    """The store of flows and phases: one MLflow experiment, in which each flow and each phase is a run.
 
     Example:
         >>> from pipeline.cluster import Cluster, tracking_uri
@@ -65,27 +65,28 @@ class Store(Runs):
     """
 
     def runs_of(self, fingerprint: str, kind: str = "phase") -> list[Run]:
-        """Every run that carries a fingerprint, newest first, whatever became of it."""
+        """List every run that carries a fingerprint, newest first, whatever became of it."""
         return self.select(carrying(fingerprint, kind))
 
     def flows(self) -> list[Run]:
-        """All flows, newest first."""
+        """List the runs of all flows, newest first."""
         return self.select(f"tags.`{KIND}` = 'flow'")
 
     def open_flow(self, name: str, fingerprint: str, recipe: Mapping[str, Any]) -> str:
-        """The run of a flow: the one that exists for this fingerprint, opened again, or a new one."""
+        """Open the run of a flow: the one that exists for this fingerprint, once more, or a new one."""
         for run in self.runs_of(fingerprint, "flow"):
             self.set_status(run.info.run_id, "RUNNING")
             return str(run.info.run_id)
         return self.create(name, {FINGERPRINT: fingerprint, KIND: "flow", "sjko.recipe": name}, recipe)
 
     def create_phase_run(self, phase: Phase, flow_run_id: str, owner: str) -> str:
-        """A new run for a phase, below its flow."""
+        """Create a run for a phase, below that of its flow."""
         tags = {FINGERPRINT: phase.fingerprint, KIND: "phase", "sjko.k": str(phase.k), OWNER: owner}
         return self.create(f"phase {phase.k}", tags, phase.values(), parent=flow_run_id)
 
     def find(self, phase: Phase, *, mark: bool = True, runs: Sequence[Run] | None = None) -> MapRef | None:
-        """The published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and skipped.
+        """Find the published T_k of a phase, every file verified; None when it must be trained. Corrupt ones are named and
+        skipped.
 
         Args:
             mark: tag runs that are found corrupt, and take the tag from those that verify again.
@@ -118,7 +119,7 @@ class Store(Runs):
         return any(Path(file.path).name == manifest.MANIFEST for file in files)
 
     def require(self, phase: Phase) -> MapRef:
-        """The published T_k of a phase.
+        """Find the published T_k of a phase that must be there.
 
         Raises:
             MapNotFound: it is not in the store.
@@ -154,15 +155,15 @@ class Store(Runs):
         for name in names or [manifest.MANIFEST]:
             if name not in listed:
                 raise Corrupt(f"{ref}/{name}", "it is missing")
-        wanted = [(f"{FOLDER}/{name}", folder) for name in names] if names else [(FOLDER, folder.parent)]
-        for path, destination in wanted:
+        downloads = [(f"{FOLDER}/{name}", folder) for name in names] if names else [(FOLDER, folder.parent)]
+        for path, destination in downloads:
             try:
                 self.client.download_artifacts(ref.run_id, path, str(destination))
             except Exception as error:  # every object store has its own
                 raise StoreUnavailable(f"{ref}: {path} cannot be read now: {error}. Nothing is lost; try again.") from error
 
     def load(self, ref: MapRef, names: Sequence[str]) -> dict[str, dict[str, "Tensor"]]:
-        """Named groups of tensors of a phase, each verified against the manifest.
+        """Load named groups of tensors of a phase, each verified against the manifest.
 
         Raises:
             Corrupt: names the file.
@@ -172,19 +173,19 @@ class Store(Runs):
             return {name: manifest.read_tensors(folder, name) for name in names}
 
     def phase_of(self, ref: MapRef) -> Phase:
-        """The phase that a published map solves, from its own record."""
+        """Read the phase that a published map solves, from its own record."""
         with self._folder(ref, [manifest.MANIFEST, manifest.PHASE]) as folder:
             return Phase.from_json(str(manifest.read_record(folder)["phase"]))
 
     def ancestors(self, ref: MapRef) -> list[MapRef]:
-        """The published maps of phases 0, ..., k, the last being `ref`."""
+        """List the published maps of phases 0, ..., k, the last being `ref`."""
         chain = [ref]
         while (parent := self.phase_of(chain[0]).parent) is not None:
             chain.insert(0, self.published(parent))
         return chain
 
     def published(self, fingerprint: str) -> MapRef:
-        """The map published for a fingerprint, not yet verified.
+        """Find the map published for a fingerprint, not yet verified.
 
         Raises:
             MapNotFound: there is none.
@@ -197,11 +198,11 @@ class Store(Runs):
         raise MapNotFound(f"{fingerprint} is not in the store at {redacted(self.uri)}: its flow's own command trains it again")
 
     def once_published(self, fingerprint: str) -> list[Run]:
-        """Runs that hold the map of a fingerprint and are in MLflow's trash."""
+        """List the runs that hold the map of a fingerprint and are in MLflow's trash."""
         return self.deleted(f"{carrying(fingerprint, 'phase')} and attributes.status = 'FINISHED'")
 
     def write(self, folder: Path, phase: Phase, tensors: Mapping[str, Mapping[str, "Tensor"]]) -> None:
-        """The files of T_k, in a folder of this machine."""
+        """Write the files of T_k into a folder of this machine, without their manifest."""
         record = {"phase": phase.to_json(), "fingerprint": phase.fingerprint, "commit": commit(), "versions": versions()}
         manifest.write_files(folder, tensors, record)
 
@@ -214,11 +215,11 @@ class Store(Runs):
             self.log_file(run_id, last, FOLDER)
 
     def flow_run_id(self, fingerprint: str) -> str:
-        """The run of the flow that ends with this phase."""
+        """Find the run of the flow that ends with the phase of a fingerprint."""
         return str(self.runs_of(fingerprint, "flow")[0].info.run_id)
 
     def flow_behind(self, reference: str, ref: MapRef) -> str:
-        """The run that a reference to a map means: that of a flow where it names one, else one that ends with the map.
+        """Find the run that a reference to a map means: that of a flow where it names one, else one that ends with the map.
 
         A phase that two flows share hangs below the one that trained it, which may go on or belong to a search.
         """
@@ -228,7 +229,8 @@ class Store(Runs):
         return str(self.run(ref.run_id).data.tags.get(PARENT, ref.run_id))
 
     def resolve(self, reference: str) -> MapRef:
-        """A map from what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a fingerprint.
+        """Find a map by what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a
+        fingerprint.
 
         A flow's run stands for its last phase.
         """

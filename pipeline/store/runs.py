@@ -44,12 +44,12 @@ PARENT = MLFLOW_PARENT_RUN_ID
 
 
 def local_path(uri: str) -> Path:
-    """The path of a file: URI."""
+    """Give the path of a file: URI, with links followed."""
     return Path(url2pathname(str(urlparse(uri).path))).resolve()
 
 
 class Runs:
-    """Runs of the experiment, with their parameters, tags, metrics and files.
+    """The runs of one MLflow experiment, with their parameters, tags, metrics and files.
 
     Args:
         uri: tracking URI, absolute; a sqlite database is made on first use, with its artifacts beside it.
@@ -112,14 +112,14 @@ class Runs:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn whatever MLflow says against it into one sentence with the address."""
+        """Turn an error of MLflow's within this context into one sentence with the store's address."""
         try:
             yield
         except (MlflowException, requests.RequestException, DatabaseError) as error:
             raise mlflow_errors.told(error, self.uri, self.is_there) from error
 
     def is_there(self) -> bool:
-        """Whether the server answers, asked once and briefly; a database without a server does."""
+        """Say whether MLflow's server answers, asked once and briefly; a database without a server does."""
         if not self.uri.startswith("http"):
             return True
         try:
@@ -128,7 +128,7 @@ class Runs:
             return False
 
     def select(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        """All runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""
+        """List all runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""
         with self.answering():
             runs: list[Run] = []
             if not self._experiment_id:  # opened to look only, and nothing was ever trained
@@ -144,7 +144,7 @@ class Runs:
                     return runs
 
     def create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any], *, parent: str | None = None) -> str:
-        """A new run, below another one where `parent` is given."""
+        """Create a run, below another one where `parent` is given, and give its id."""
         if parent is not None:
             tags = {**tags, PARENT: parent}
         common = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "python -m pipeline", MLFLOW_GIT_COMMIT: commit()}
@@ -155,7 +155,7 @@ class Runs:
         return run_id
 
     def set_status(self, run_id: str, status: str) -> None:
-        """RUNNING, FINISHED, FAILED or KILLED."""
+        """Set the status of a run: RUNNING, FINISHED, FAILED or KILLED."""
         with self.answering():
             if status == "RUNNING":
                 self.client.update_run(run_id, status)
@@ -163,20 +163,20 @@ class Runs:
                 self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.from_string(status)))
 
     def deleted(self, condition: str) -> list[Run]:
-        """Runs that fulfil a condition and are in MLflow's trash, newest first."""
+        """List the runs that fulfil a condition and are in MLflow's trash, newest first."""
         return self.select(condition, ViewType.DELETED_ONLY)
 
     def restoring(self, run: Run) -> str:
-        """What a person can do about a deleted run, as the end of a sentence."""
+        """Say what a person can do about a deleted run, as the end of a sentence."""
         return f"was deleted in MLflow: {mlflow_errors.restoring_run(self.uri, run.info.run_id)}"
 
     def delete_run(self, run_id: str) -> None:
-        """Take a run back."""
+        """Take back a run that was created for nothing; MLflow keeps it in its trash."""
         with self.answering():
             self.client.delete_run(run_id)
 
     def tag(self, run_id: str, key: str, value: str) -> None:
-        """Set a tag, cut to the length that every MLflow back end takes."""
+        """Set a tag of a run, cut to the length that every MLflow back end takes."""
         self._write(partial(self.client.set_tag, run_id, key, value[:4000]))
 
     def _write(self, write: Callable[[], object]) -> None:
@@ -195,25 +195,25 @@ class Runs:
                     return
 
     def run(self, run_id: str) -> Run:
-        """A run with its parameters, tags and latest metrics."""
+        """Read a run with its parameters, tags and latest metrics."""
         with self.answering():
             return self.client.get_run(run_id)
 
     def artifact_uri(self, run_id: str) -> str:
-        """Where a run's files are; it never changes."""
+        """Look up where a run's files are; that never changes."""
         if run_id not in self._artifact_uris:
             self._artifact_uris[run_id] = str(self.run(run_id).info.artifact_uri)
         return self._artifact_uris[run_id]
 
     def log_metrics(self, run_id: str, points: Mapping[int, Mapping[str, float]]) -> None:
-        """Metrics by step, a thousand per request."""
+        """Log metrics of a run by step, a thousand per request."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for step, row in points.items() for name, value in row.items()]
         for start in range(0, len(metrics), MOST_METRICS):
             self._write(partial(self.client.log_batch, run_id, metrics=metrics[start : start + MOST_METRICS]))
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
-        """(step, value) of a metric."""
+        """Read all values of a run's metric, as (step, value)."""
         with self.answering():
             return [(point.step, point.value) for point in self.client.get_metric_history(run_id, name)]
 
@@ -229,7 +229,7 @@ class Runs:
 
     @contextmanager
     def artifact_file(self, run_id: str, name: str, folder: str) -> Iterator[Path]:
-        """A path to write a file to; it becomes an artifact when the context ends well."""
+        """Give a path to write a file to; it becomes an artifact of the run when the context ends well."""
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
             path = Path(temporary) / name
             yield path

@@ -32,7 +32,7 @@ NUM_TO_START_FROM = 65_536
 
 @dataclass(frozen=True)
 class Setting:
-    """What all phases of a job are trained with: made once, and given to each.
+    """All that the phases of a job are trained with beside themselves: made once, and given to each.
 
     Attributes:
         endpoints: source and target of the flow.
@@ -62,7 +62,7 @@ class Setting:
         compiled: bool = False,
         channels_last: bool = False,
     ) -> Self:
-        """The setting of a phase, and of all others of its flow."""
+        """Make the setting of a phase, which is that of all others of its flow."""
         n, unit = phase.training.batch_size, indivisible(phase.network, num_microbatches)
         share = Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)
         spec = network_spec(phase.network, endpoints.shape)
@@ -77,7 +77,7 @@ class Parent(NamedTuple):
 
 
 def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec:
-    """Sizes of the two networks of a recipe."""
+    """Collect the sizes of a recipe's two networks."""
     return NetworkSpec(
         sample_shape,
         network.width,
@@ -90,7 +90,7 @@ def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec
 
 
 def new_state(phase: Phase, setting: Setting) -> State:
-    """The state before the first step of phase 0."""
+    """Make the state before the first step of phase 0."""
     endpoints, device = setting.endpoints, setting.device
     betas = phase.training.beta1, phase.training.beta2
     state = states.new_state(setting.spec, seed=phase.seed, betas=betas, device=device)
@@ -105,14 +105,14 @@ def new_state(phase: Phase, setting: Setting) -> State:
 
 
 def first_anchor(spec: NetworkSpec) -> list[nn.Module]:
-    """T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
+    """Make T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
     return network_pair(spec.kind).first_anchor(spec)
 
 
 def first_state(
     phase: Phase, setting: Setting, read_parent: Callable[[Phase], Parent] | None
 ) -> tuple[State, Sequence[nn.Module]]:
-    """The state that a job begins with, new for phase 0 and else the parent's; and T_{-1}, or the increments before it."""
+    """Make the state that a job begins with, new for phase 0 and else the parent's; and T_{-1}, or the increments before it."""
     state = new_state(phase, setting)
     if phase.parent is None:
         return state, [network.to(setting.device) for network in first_anchor(setting.spec)]
@@ -128,12 +128,12 @@ def first_state(
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """A copy that later steps do not change."""
+    """Copy a network, so that later steps do not change it."""
     return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 def objective_of(phase: Phase) -> Objective:
-    """The semi-dual of the phase's step."""
+    """Make the semi-dual of the phase's step."""
     jko, training = phase.jko, phase.training
     source = divergence(jko.source_divergence)
     assert isinstance(source, FDivergence)  # a rule of recipes
@@ -141,11 +141,12 @@ def objective_of(phase: Phase) -> Objective:
 
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
-    """Objective and schedule of the phase."""
+    """Make the objective and the schedule of a phase."""
     training = phase.training
     objective = objective_of(phase)
 
     def learning_rates(step: int) -> tuple[float, float]:
+        # over the absolute step, not over K phases: a longer flow then shares the phases of a shorter one
         factor = 1 / (1 + (phase.steps_before + step) / training.lr_decay_steps)
         return factor * training.map_lr, factor * training.potential_lr
 
@@ -163,12 +164,12 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
 
 
 def indivisible(network: Network, num_microbatches: int) -> int:
-    """Rows of a batch that stay with one worker: equal microbatches, of whole groups that the potential compares."""
+    """Count the rows of a batch that stay with one worker: equal microbatches, of whole groups that the potential compares."""
     return num_microbatches * network_pair(network.kind).group_size
 
 
 def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:
-    """(step) -> one rank's rows of the step's global batch.
+    """Make the function (step) -> one rank's rows of the step's global batch.
 
     Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
     target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.

@@ -25,23 +25,24 @@ DIGEST_BYTES = 32
 
 
 class Checkpoints(Protocol):
-    """Where the state of a phase is kept while it is trained."""
+    """A place where the state of a phase is kept while it is trained."""
 
     def save(self, state: State, phase: Phase) -> None:
-        """Keep the state, in place of an earlier one."""
+        """Keep the state of a phase, in place of an earlier one."""
         ...
 
     def resume(self, state: State, phase: Phase) -> None:
-        """Go on from what was kept of this phase, if anything was."""
+        """Load the state that was kept of this phase, if any was."""
         ...
 
     def forget(self, phase: Phase) -> None:
-        """Remove what was kept of a phase that needs it no more."""
+        """Remove the state that was kept of a phase which needs it no more."""
         ...
 
 
 class OfRay:
-    """Ray Train's: a barrier over the workers, kept where `store.checkpoints` says; the driver forgets them with their job.
+    """Checkpoints of Ray Train: a barrier over the workers, kept where `store.checkpoints` says; the driver forgets them with
+    their job.
 
     Args:
         publisher: of the worker that writes; None on all others.
@@ -61,7 +62,7 @@ class OfRay:
             ray.train.report({"step": state.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def resume(self, state: State, phase: Phase) -> None:
-        """Go on from the job's last checkpoint, if it is one of this phase.
+        """Load the job's last checkpoint, if it is one of this phase.
 
         Raises:
             Corrupt: this worker could not read what the first one has read, or the reverse.
@@ -85,11 +86,12 @@ class OfRay:
                 logger.warning("phase %d begins again from its first step: %s", phase.k, error)
 
     def forget(self, phase: Phase) -> None:
-        """Ray Train goes on from the last one, so the driver removes them when the job is done."""
+        """Leave the checkpoint: Ray Train goes on from the last one, so the driver removes them when the job is done."""
 
 
 class OfFiles:
-    """One file per phase: its sha256, then all tensors and the step. Written beside and renamed, so there is all of it or none.
+    """Checkpoints in one file per phase: its sha256, then all tensors and the step. Written beside and renamed: all of it or
+    none.
 
     A checkpoint spares time and nothing else, so a place that cannot be written is a warning and no end of the training.
 
@@ -125,7 +127,7 @@ class OfFiles:
             self._has_warned = True
 
     def resume(self, state: State, phase: Phase) -> None:
-        """Go on from the phase's file, if there is a whole one."""
+        """Load the state in the phase's file, if there is a whole one."""
         uri = self._uri(phase)
         try:
             content = _read(uri)
@@ -134,8 +136,8 @@ class OfFiles:
             if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
                 raise Corrupt(redacted(uri), "its sha256 is not the one that it carries")
         except Exception as error:
-            said = error if isinstance(error, Corrupt) else f"{redacted(uri)} cannot be read: {places.said(error)}"
-            logger.warning("phase %d begins again from its first step: %s", phase.k, said)
+            reason = error if isinstance(error, Corrupt) else f"{redacted(uri)} cannot be read: {places.said(error)}"
+            logger.warning("phase %d begins again from its first step: %s", phase.k, reason)
             return
         tensors = load(content[DIGEST_BYTES:])
         step = int(tensors.pop("step"))

@@ -51,7 +51,7 @@ def use_checked_code() -> Path:
 
 
 def remove_damaged(folder: Path) -> None:
-    """Remove files of no known hash, and where a known one differs, all."""
+    """Remove compiled files of no known hash, and where a known one differs, all of them."""
     known = _known(folder)
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
@@ -65,7 +65,7 @@ def remove_damaged(folder: Path) -> None:
 
 
 def keep_code(folder: Path) -> None:
-    """Write down the hashes of what has been compiled; those that are known stay as they are."""
+    """Write down the hashes of the files that have been compiled; those that are known stay as they are."""
     with FileLock(folder.parent / "sums.lock"):
         known = _known(folder)
         sums = {(name := path.relative_to(folder).as_posix()): known.get(name) or _sha256(path) for path in _files(folder)}
@@ -82,7 +82,7 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What Inductor may load, and what other processes are not just writing."""
+    """List the files that Inductor may load, without those that other processes may be writing."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in UNCHECKED and path.name != SUMS]
 
 

@@ -21,7 +21,7 @@ BYTES, NUM_TRIED = 4, 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """Figures of one flow.
+    """The cost of one flow before it is trained: parameters, steps, arithmetic and memory.
 
     Attributes:
         map_parameters, potential_parameters: numbers that are learned.
@@ -41,12 +41,12 @@ class Estimate:
     share_of_peak: float
 
     def hours(self, gpu: str, *, bfloat16: bool) -> float:
-        """Hours of one GPU for all steps, evaluation not included."""
+        """Compute the hours of one GPU for all steps, evaluation not included."""
         return self.num_steps * self.flop_per_step / (TFLOPS[gpu][bfloat16] * 1e12 * self.share_of_peak) / 3600
 
 
 def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
-    """Build the networks without memory and count.
+    """Estimate a flow's cost: build the networks without memory, and count.
 
     Arithmetic of a step, in forward passes: the anchor 1; T 3 (its backward is twice its forward); D on target and transported
     samples 3 each; D for the map's loss 2 (its weights need no gradient); a penalty adds the gradient in x (1) and its own
@@ -78,7 +78,7 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
 
 
 def forward(call: Callable[[], Tensor]) -> tuple[float, float]:
-    """FLOP of a network's pass forward, and bytes that its backward pass needs beside the weights, per sample."""
+    """Count the FLOP of a network's pass forward, and the bytes that its backward pass needs beside the weights, per sample."""
     sizes: dict[int, int] = {}
     tensors: list[Tensor] = []  # alive, so that no two have one address
 
@@ -93,13 +93,13 @@ def forward(call: Callable[[], Tensor]) -> tuple[float, float]:
     return counter.get_total_flops() / NUM_TRIED, sum(sizes.values()) / NUM_TRIED
 
 
-def lines(found: Estimate, recipe: Recipe) -> list[str]:
-    """The figures for a person."""
+def lines(estimated: Estimate, recipe: Recipe) -> list[str]:
+    """Write an estimate in lines for a person."""
     kind = "bfloat16" if recipe.training.bfloat16 else "float32"
-    hours = ", ".join(f"{gpu} {found.hours(gpu, bfloat16=recipe.training.bfloat16):.3g}" for gpu in TFLOPS)
+    hours = ", ".join(f"{gpu} {estimated.hours(gpu, bfloat16=recipe.training.bfloat16):.3g}" for gpu in TFLOPS)
     return [
-        f"transport map {found.map_parameters:,} parameters, potential {found.potential_parameters:,}",
-        f"{found.num_steps:,} steps of {found.flop_per_step / 1e9:.3g} GFLOP in {kind}; a worker needs about "
-        f"{found.memory_bytes / 2**30:.2g} GiB",
-        f"hours of one GPU at {found.share_of_peak:.1%} of its peak, as large pairs reached on an H100: {hours}",
+        f"transport map {estimated.map_parameters:,} parameters, potential {estimated.potential_parameters:,}",
+        f"{estimated.num_steps:,} steps of {estimated.flop_per_step / 1e9:.3g} GFLOP in {kind}; a worker needs about "
+        f"{estimated.memory_bytes / 2**30:.2g} GiB",
+        f"hours of one GPU at {estimated.share_of_peak:.1%} of its peak, as large pairs reached on an H100: {hours}",
     ]

@@ -22,7 +22,7 @@ from pipeline.training.build import indivisible
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """A phase that is in the store.
+    """A phase that is in the store, and how it came there.
 
     Attributes:
         cached: it was there, trained by an earlier command or by another driver.
@@ -36,14 +36,14 @@ class PhaseResult:
 
 
 class Observer(Protocol):
-    """Who is told how a flow goes."""
+    """An observer of a flow: it is told what is trained and what is waited for."""
 
     def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
-        """These phases are being trained, in these MLflow runs, until the context ends."""
+        """Hear that these phases are being trained, in these MLflow runs, until the context ends."""
         ...
 
     def waiting(self, phase: Phase) -> None:
-        """Another driver is training this phase."""
+        """Hear that another driver is training this phase, and that the flow waits for it."""
         ...
 
 
@@ -60,7 +60,7 @@ class Unwatched:
 def run_flow(
     recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer, run_id: str | None = None
 ) -> Iterator[PhaseResult]:
-    """Every phase of a recipe's flow, in order, as soon as it is in the store; what is there is not trained again.
+    """Train a recipe's flow: yield each phase in order as soon as it is in the store; what is there is not trained again.
 
     Example:
         >>> from pipeline.cluster import tracking_uri
@@ -110,7 +110,7 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
 
 
 def once(action: Callable[[], None]) -> Callable[[], None]:
-    """An action that is done at the first call only: a flow that is wholly in the store never starts Ray."""
+    """Make an action that is done at the first call only: a flow that is wholly in the store never starts Ray."""
     pending = [action]
     return lambda: pending.pop()() if pending else None
 
@@ -124,10 +124,10 @@ def ensure_published(
     cluster: Cluster,
     observer: Observer,
 ) -> Iterator[PhaseResult]:
-    """The phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
+    """Yield the phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
     drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
-    found: dict[Phase, MapRef] = {}  # a phase is verified once
-    while missing := missing_of(group, found, store):
+    published: dict[Phase, MapRef] = {}  # a phase is verified once
+    while missing := missing_of(group, published, store):
         connect()
         runs = claims.claim_first(store, missing, flow_run_id, drivers)
         if not runs:
@@ -139,12 +139,12 @@ def ensure_published(
         trained |= runs.keys()
     seconds = (time.monotonic() - began) / max(1, len(trained))
     for phase in group:
-        yield PhaseResult(phase, found[phase], cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
+        yield PhaseResult(phase, published[phase], cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
 
 
-def missing_of(group: Sequence[Phase], found: dict[Phase, MapRef], store: Store) -> list[Phase]:
-    """The phases that are not in the store; the others are added to `found`."""
+def missing_of(group: Sequence[Phase], published: dict[Phase, MapRef], store: Store) -> list[Phase]:
+    """List the phases that are not in the store, and add the others to `published`."""
     for phase in group:
-        if phase not in found and (ref := store.find(phase)) is not None:
-            found[phase] = ref
-    return [phase for phase in group if phase not in found]
+        if phase not in published and (ref := store.find(phase)) is not None:
+            published[phase] = ref
+    return [phase for phase in group if phase not in published]

@@ -45,12 +45,12 @@ def check_resources(cluster: Cluster) -> None:
 
 
 def fewest(cluster: Cluster) -> int:
-    """Workers without which a job does not begin."""
+    """Count the workers without which a job does not begin."""
     return cluster.num_workers if cluster.min_workers is None else cluster.min_workers
 
 
 def resources_per_worker(cluster: Cluster) -> dict[str, float]:
-    """What Ray reserves for one worker."""
+    """Name the resources that Ray reserves for one worker."""
     return {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if cluster.use_gpu else {})}
 
 
@@ -63,7 +63,7 @@ def _unschedulable(cluster: Cluster) -> Unschedulable:
 
 
 def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
-    """Ray Train's pair of file system and path: any fsspec URL, or a plain path for which it needs no file system."""
+    """Give Ray Train's pair of file system and path for any fsspec URL, or a plain path, for which it needs no file system."""
     if "://" not in url:
         return None, url
     remote, path = files.at(url)
@@ -71,7 +71,7 @@ def filesystem(url: str) -> tuple[pyarrow.fs.FileSystem | None, str]:
 
 
 def job_name(group: Sequence[Phase]) -> str:
-    """Named after what it computes, so that a job started again finds its own checkpoints and never another's."""
+    """Name a job after what it computes, so that one started again finds its own checkpoints and never another's."""
     first, last = group[0].fingerprint, group[-1].fingerprint
     return first if len(group) == 1 else f"{first}-{last}"
 
@@ -135,7 +135,7 @@ def run_job(runs: Mapping[Phase, str], *, name: str, cluster: Cluster) -> None:
 
 
 def _fit_workers(trainer: TorchTrainer, cluster: Cluster) -> ray.train.Result:
-    """fit() in a thread, so that Ctrl-C reaches this one: in the main thread Ray Train takes SIGINT for itself."""
+    """Run fit() in a thread, so that Ctrl-C reaches this one: in the main thread Ray Train takes SIGINT for itself."""
     check_resources(cluster)
     outcome: Future[ray.train.Result] = Future()
 
@@ -181,7 +181,8 @@ class _CheckpointsDamaged(Exception):
 
 
 class NoRetry(ray.train.UserCallback):  # type: ignore[misc]  # Ray ships no types for it
-    """Ends a job at the first error that would only come again: Ray Train itself starts workers anew, `max_failures` times.
+    """A callback that ends a job at an error that would come again: Ray Train itself starts workers anew, `max_failures`
+    times.
 
     The controller calls it as soon as one worker has failed, and takes what it raises as the job's end.
     """
@@ -198,17 +199,17 @@ MISTAKES = (ValueError, TypeError, AttributeError, NameError, ImportError, Asser
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether another attempt would end with this error again."""
+    """Say whether another attempt would end with this error again."""
     return not error.may_pass if isinstance(error, FlowError) else isinstance(error, MISTAKES)
 
 
 def causes(failures: Mapping[int, Exception]) -> list[BaseException]:
-    """What the code of failed workers has raised, without Ray's wrapping."""
+    """List the errors that the code of failed workers has raised, without Ray's wrapping."""
     return [failure.cause if isinstance(failure, ray.exceptions.RayTaskError) else failure for failure in failures.values()]
 
 
 def ended_by(error: BaseException) -> BaseException:
-    """An error of a worker for the user: what we raise has its sentence, of all others the kind is said as well."""
+    """Make an error of a worker one for the user: what we raise has its sentence, of all others the type is said as well."""
     return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {files.said(error)}")
 
 
@@ -217,7 +218,7 @@ def _lost(what: str) -> TrainingFailed:
 
 
 def answers(address: str) -> bool:
-    """Whether someone listens at host:port."""
+    """Say whether someone listens at host:port."""
     try:
         knock(address)
     except OSError:

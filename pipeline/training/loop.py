@@ -23,7 +23,7 @@ NUM_WINDOWS = 100
 
 @dataclass(frozen=True)
 class Underway:
-    """A phase that is being trained.
+    """A phase that is being trained: its state, and its losses step after step.
 
     Attributes:
         state: what its steps change; the next phase goes on from it.
@@ -44,9 +44,14 @@ def train_flow(
 ) -> Iterator[Underway]:
     """Turn to each phase in order: what is yielded has made no step yet, and its losses are there to be asked for.
 
-        for underway in train_flow(phases_of(recipe), Setting.of(phases_of(recipe)[0], load_endpoints(recipe.data))):
-            for losses in underway.losses:
-                ...
+    Example:
+        >>> from pipeline.data.endpoints import load_endpoints
+        >>> from pipeline.phase import phases_of
+        >>> from pipeline.recipe import Jko, Recipe, Training
+        >>> recipe = Recipe(jko=Jko(num_phases=2), training=Training(num_steps=3, batch_size=8))
+        >>> setting = Setting.of(phases_of(recipe)[0], load_endpoints(recipe.data))
+        >>> [len(list(underway.losses)) for underway in train_flow(phases_of(recipe), setting)]
+        [3, 3]
 
     Args:
         phases: asked for one after the other, so that a caller may decide on the next when the one before has ended.
@@ -99,7 +104,7 @@ def windows(underway: Underway, share: Share, every: int = 0) -> Iterator[dict[s
 
 
 def mean_losses(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], share: Share) -> dict[str, float]:
-    """Mean losses of the window's steps over all processes.
+    """Average the losses of a window's steps over all processes.
 
     Raises:
         Diverged: on every rank alike, at the first step of the window with a loss that is not finite.

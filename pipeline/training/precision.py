@@ -20,7 +20,8 @@ MOST_PARAMETERS = 5_000_000
 
 
 def slow_bfloat16(phase: Phase, setting: Setting) -> str | None:
-    """A sentence for who trains in bfloat16 on a CPU that is faster in float32; None where it is not, or nobody does so.
+    """Say that this CPU trains these networks slower in bfloat16 than in float32; None where it does not, or none is asked
+    for.
 
     Only processors with AMX or AVX512-BF16 multiply in 16 bits; the others convert, and may take many times as long.
     """
@@ -36,22 +37,22 @@ def slow_bfloat16(phase: Phase, setting: Setting) -> str | None:
 
 
 def slowdown(spec: NetworkSpec, n: int) -> float:
-    """CPU time of a pass forward and back through the networks in bfloat16, over that in float32; each the least of a few."""
+    """Measure the CPU time of a pass forward and back in bfloat16, over that in float32; each the least of a few."""
     step = _pass(spec, n)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(NUM_TIMINGS + 1):
-        for bfloat16, found in seconds.items():
+        for bfloat16, timings in seconds.items():
             began = time.process_time()
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 outputs = step()
             torch.autograd.backward(outputs.float().sum())
             if turn:  # the first prepares
-                found.append(time.process_time() - began)
+                timings.append(time.process_time() - began)
     return min(seconds[True]) / min(seconds[False])
 
 
 def _pass(spec: NetworkSpec, n: int) -> Callable[[], torch.Tensor]:
-    """The pair on n samples, or one convolution of its width on one."""
+    """Make a pass forward through the pair on n samples, or through one convolution of its width on one."""
     with torch.device("meta"):
         num_parameters = sum(p.numel() for p in build_map(spec).parameters())
     if num_parameters > MOST_PARAMETERS:

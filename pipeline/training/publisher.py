@@ -16,7 +16,7 @@ from pipeline.training.recorder import Recorder
 
 
 class Publisher:
-    """Publishes phases from a thread, one after the other. What is not hashed and uploaded to its end is not published.
+    """A thread that publishes phases, one after the other. What is not hashed and uploaded to its end is not published.
 
     Args:
         trained_on: the processor, as each phase's run shall name it.
@@ -40,7 +40,7 @@ class Publisher:
             self._thread.shutdown()
 
     def publish(self, run_id: str, phase: Phase, state: State, recorder: Recorder, done: Callable[[Phase], None]) -> None:
-        """Write the state's files now; the rest is done behind the caller's back.
+        """Write the files of a phase's state now; its thread hashes and uploads them while the caller goes on.
 
         Args:
             done: told of the phase when it is published.
@@ -64,7 +64,7 @@ class Publisher:
             done()
 
     def wait(self) -> None:
-        """Until all that was handed over is published.
+        """Wait until all that was handed over is published.
 
         Raises:
             StoreUnavailable: it could not be.

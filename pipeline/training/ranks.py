@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among the others; by default it is the only one."""
+    """The place of this process among those that train together; by default it is the only one."""
 
     rank: int = 0
     size: int = 1
@@ -20,7 +20,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes: checkpoints, metrics, T_k."""
+        """Say whether this process is the one that writes checkpoints, metrics and T_k."""
         return self.rank == 0
 
     def synchronise_buffers(self, modules: Sequence[nn.Module]) -> None:
@@ -38,12 +38,12 @@ class Share:
 
     @property
     def num_rows(self) -> int:
-        """How many they are."""
+        """Count this process's rows of the batch."""
         return len(range(self.n)[self.rows])
 
     @property
     def weight(self) -> float:
-        """Of the whole batch."""
+        """Give this process's part of the whole batch, from 0 to 1: the weight of its mean in that of all."""
         return self.num_rows / self.n
 
     def mean_in_place(self, tensors: Sequence[Tensor]) -> None:
@@ -58,6 +58,6 @@ class Share:
 
 
 def rows_of(n: int, unit: int, *, rank: int, num_workers: int) -> slice:
-    """One rank's rows of a batch of n: whole units, as equally many as there can be."""
+    """Choose one rank's rows of a batch of n: whole units, as equally many as there can be."""
     units = n // unit
     return slice(unit * (rank * units // num_workers), unit * ((rank + 1) * units // num_workers))

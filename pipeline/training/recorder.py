@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 2.0
 
 
 class Recorder:
-    """Collects metrics by step and sends them in batches, every two seconds.
+    """A buffer of metrics by step, which it sends to MLflow in batches, every two seconds.
 
     While the server is away they are kept: losing it is an error for who publishes a phase, not for who draws its curve.
     """
@@ -28,7 +28,7 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Send everything now."""
+        """Send all metrics that have been collected, now."""
         self._sent = time.monotonic()
         try:
             self._store.log_metrics(self._run_id, self._points)

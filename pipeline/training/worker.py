@@ -59,12 +59,12 @@ class Job:
 
     @property
     def local(self) -> bool:
-        """Whether Ray Train has no workers."""
+        """Say whether the job runs in the driver's own process, where Ray Train has no workers."""
         return self.storage is not None
 
 
 def train_loop(config: Mapping[str, Job]) -> dict[str, Any]:
-    """Train the phases of `job` in order.
+    """Train the phases of a job in order: what Ray Train calls on each worker.
 
     Returns:
         {} when all are published; {"diverged": arguments of Diverged} otherwise. A divergence is returned and not raised, since
@@ -91,7 +91,7 @@ def train_loop(config: Mapping[str, Job]) -> dict[str, Any]:
 
 
 def ranks_of(*, local: bool) -> Ranks:
-    """This worker's place; `local`: in Ray Train's local mode, whose context may not be asked inside a Ray Tune trial."""
+    """Find this worker's place; `local`: in Ray Train's local mode, whose context may not be asked inside a Ray Tune trial."""
     if local:
         return Ranks(device=get_device())
     context = ray.train.get_context()
@@ -138,7 +138,7 @@ def train_job(job: Job, ranks: Ranks, store: Store, publisher: Publisher | None)
 
 
 def missing(job: Job, ranks: Ranks, store: Store) -> list[Phase]:
-    """The phases of the job but for those that it published before it lost a worker; all workers hear the same."""
+    """Yield the phases of the job but for those that it published before it lost a worker; all workers hear the same."""
     found = [store.find(phase, runs=[store.run(run_id)]) for phase, run_id in job.runs.items()] if ranks.is_first else []
     published = broadcast_from_rank_zero([ref is not None for ref in found])
     return [phase for phase, is_published in zip(job.runs, published, strict=True) if not is_published]
@@ -171,14 +171,14 @@ def take_steps(underway: Underway, setting: Setting, recorder: Recorder | None, 
 
 
 def kept_parent(phase: Phase, store: Store) -> Parent:
-    """The phase before, as it was published."""
+    """Load the phase before another one, as it was published."""
     ref = store.published(str(phase.parent))
     increments = store.ancestors(ref)[:-1] if phase.composed else []
     return Parent(store.load(ref, states.FILES), [store.load(each, ["map"])["map"] for each in increments])
 
 
 def trained_on(ranks: Ranks, job: Job) -> str:
-    """The processor that trains, for who compares seconds: `AMD EPYC, 1 thread`."""
+    """Name the processor that trains, for who compares seconds: `AMD EPYC, 1 thread`."""
     if ranks.device.type == "cuda":
         return f"{torch.cuda.get_device_name(ranks.device)}, {ranks.size} of them"
     workers = f", {ranks.size} workers each" if ranks.size > 1 else ""

@@ -28,7 +28,7 @@ _known: dict[Path, tuple[int, ...]] = {}
 
 
 def decoded(path: Path, shape: tuple[int, ...], blocks: Callable[[], Iterable[Pixels]]) -> Pixels:
-    """The array in a file, mapped into memory; written from its blocks by the first process that asks, or where it is damaged.
+    """Map the array in a file into memory; the first process that asks writes it from its blocks, again where it is damaged.
 
     Raises:
         Unusable: something that is no file is in its place. Corrupt: the disk does not keep what is written.
@@ -58,7 +58,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """The array, or None where the file is not there or not whole. The very file that is mapped is the one that is hashed."""
+    """Map a file's array; None where it is not there or not whole. The very file that is mapped is the one that is hashed."""
     header = _header(shape)
     if not path.is_file():
         return None
@@ -72,10 +72,10 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
             if _known.get(path) == stamp:
                 return images
             file.seek(-SUM_BYTES, os.SEEK_END)
-            wanted = file.read()
+            kept_digest = file.read()
     except OSError:  # not to be read, or gone
         return None
-    if _digest(header, images).digest() != wanted:
+    if _digest(header, images).digest() != kept_digest:
         return None
     _known[path] = stamp
     return images

@@ -42,14 +42,14 @@ class BuiltIn:
     sha256: str
 
     def originals(self) -> Originals:
-        """Give them as what a set is prepared from, such as in another size."""
+        """Give the built-in images as originals, to prepare a set from them in another size."""
         splits = zip(("train", "test"), self.images(), self.labels(), strict=True)
         return from_arrays({split: (images[:, None], labels.astype(np.uint8)) for split, images, labels in splits})
 
 
 @dataclass(frozen=True)
 class ImageSet(SourceSpec):
-    """Knows a set of square images, and opens it where it was prepared or comes built in.
+    """What recipes must know of a set of square images, and how it is opened where it was prepared or comes built in.
 
     Attributes:
         channels: 1 or 3.
@@ -67,7 +67,7 @@ class ImageSet(SourceSpec):
     source_fields = frozenset({"source_digest"})
 
     def originals_of(self, path: Path | None, layout: Layout, show: Show) -> Originals:
-        """Read what the set is prepared from.
+        """Read the originals that a set is prepared from.
 
         Args:
             path: where it is; None: what is built in.
@@ -84,7 +84,7 @@ class ImageSet(SourceSpec):
         return self.originals(path, layout, show)
 
     def shape(self, data: Data) -> tuple[int, ...]:
-        """Give (channels, side, side) in the size that the recipe says, or in their own."""
+        """Give the shape (channels, side, side) with the size that the recipe says, else the set's own."""
         side = data.size or self.side
         assert side is not None
         return self.channels, side, side
@@ -148,7 +148,7 @@ class ImageSet(SourceSpec):
         return images
 
     def _needs_none(self, chosen: "Chosen") -> bool:
-        """Whether what a recipe means comes built in, so that no prepared set is needed."""
+        """Say whether the images that a recipe means come built in, so that no prepared set is needed."""
         return self.built_in is not None and chosen.size in (None, self.side) and chosen.digest is None
 
     def _prepared(self, chosen: "Chosen", where: str | None) -> "PreparedSet | None":
@@ -172,7 +172,7 @@ class ImageSet(SourceSpec):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a recipe says of the images at one of its ends."""
+    """The images that a recipe means at one of its ends."""
 
     end: EndName
     name: str
@@ -181,7 +181,7 @@ class Chosen:
 
     @classmethod
     def of(cls, data: Data, end: EndName) -> "Chosen":
-        """Take it from the recipe's fields."""
+        """Take name, size and digest of one end's images from the fields of a recipe."""
         name, digest = (data.target, data.digest) if end == "target" else (data.source, data.source_digest)
         return cls(end, name, data.size, digest)
 

@@ -17,7 +17,7 @@ HALF = 255 / 2
 
 
 class PixelReader(Protocol):
-    """Gives images as grey levels from 0 to 255: a `Source` but for its units."""
+    """A reader of images as grey levels from 0 to 255: a `Source` but for its units."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -25,7 +25,7 @@ class PixelReader(Protocol):
 
     @property
     def digest(self) -> str:
-        """Hash all images."""
+        """Hash all images, those of training first."""
 
     @property
     def num_distinct(self) -> int:
@@ -88,7 +88,7 @@ class Images:
 
     @property
     def digest(self) -> str:
-        """Hash all images."""
+        """Hash all images, those of training first."""
         return self.pixels.digest
 
     @property

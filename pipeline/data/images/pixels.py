@@ -23,11 +23,11 @@ KEPT_FORMATS, KEPT_MODES = ("PNG", "JPEG"), ("RGB", "L")
 
 
 class Bad(Exception):
-    """An original that is no usable image."""
+    """An original is no usable image: its message says why."""
 
 
 def stored(original: Original, size: int, channels: int, encoding: Encoding, remarks: list[str]) -> bytes:
-    """The bytes of one image: its pixels, or its own PNG or JPEG where that has the right size already, or a new PNG.
+    """Make the bytes that are stored of an image: its pixels, its own PNG or JPEG where that has the right size, or a new PNG.
 
     Args:
         remarks: is told what of the image is not kept.
@@ -69,7 +69,7 @@ def _fits_as_it_is(image: Image.Image, size: int) -> bool:
 
 
 def _as_rgb(image: Image.Image, remarks: list[str]) -> Image.Image:
-    """Upright, in RGB, the upper 8 bits of 16, what is transparent over white."""
+    """Turn an image upright and make it RGB of 8 bits: the upper 8 of 16, and white behind what is transparent."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # as Pillow reads 16-bit colours
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -87,7 +87,7 @@ def _as_rgb(image: Image.Image, remarks: list[str]) -> Image.Image:
 
 
 def reason(error: Exception) -> str:
-    """Why an original is bad, in words that are the same on each machine and at each run: without paths and addresses."""
+    """Say why an original is bad, in words that are the same on each machine and at each run: without paths and addresses."""
     if isinstance(error, Bad):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
@@ -98,7 +98,7 @@ def reason(error: Exception) -> str:
 
 
 class Remarks:
-    """Pillow's warnings, put to the image that the thread which warns is at.
+    """Pillow's warnings while it is open, each put to the image that the thread which warns is at.
 
     Example:
         with Remarks() as heard: remarks = heard.of_this_thread(); ...
@@ -126,13 +126,13 @@ class Remarks:
         self._catching.__exit__(*error)
 
     def of_this_thread(self) -> list[str]:
-        """A new list, which this thread's warnings go to from now on."""
+        """Begin a new list, which this thread's warnings go to from now on."""
         self._local.remarks = remarks = list[str]()
         return remarks
 
 
 def _written(image: Image.Image, size: int, encoding: Encoding) -> bytes:
-    """The centre square, brought to its size by Lanczos' filter."""
+    """Cut out the centre square, bring it to its size by Lanczos' filter, and write it as pixels or PNG."""
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     if encoding == "raw":
@@ -143,7 +143,7 @@ def _written(image: Image.Image, size: int, encoding: Encoding) -> bytes:
 
 
 def decode(column: pa.Array, shape: tuple[int, int, int]) -> Pixels:
-    """Pixels of a column: raw ones have a fixed number of bytes, channels first; PNG and JPEG are decoded."""
+    """Decode a column of images: raw ones have a fixed number of bytes, channels first; others are PNG and JPEG."""
     if pa.types.is_fixed_size_binary(column.type):
         width = math.prod(shape)
         begin = column.offset * width
@@ -156,13 +156,13 @@ def decode(column: pa.Array, shape: tuple[int, int, int]) -> Pixels:
 
 
 def decode_one(content: bytes, channels: int) -> UInt8[np.ndarray, "c h w"]:
-    """Pixels of one PNG or JPEG."""
+    """Decode one PNG or JPEG to pixels, channels first."""
     with Image.open(io.BytesIO(content)) as image:
         return channels_first(image.convert("L" if channels == 1 else "RGB"))
 
 
 def channels_first(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
-    """Pixels of an L or RGB image."""
+    """Take the pixels of an L or RGB image, with the channels first."""
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -34,7 +34,7 @@ Levels = tuple[Float[np.ndarray, "c s s"], Float[np.ndarray, "c s s"]]
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file as the manifest has it."""
+    """One Parquet file of a prepared set, as the manifest has it."""
 
     file: str
     rows: int
@@ -165,14 +165,14 @@ def _check_sizes(images: PreparedSet) -> None:
     files, folder = places.at(images.uri)
     try:
         files.invalidate_cache(folder)
-        there = {entry["name"].rpartition("/")[2]: entry["size"] for entry in files.ls(folder, detail=True)}
+        sizes = {entry["name"].rpartition("/")[2]: entry["size"] for entry in files.ls(folder, detail=True)}
     except Exception as error:
         raise Unreachable(f"{redacted(images.uri)} cannot be listed: {places.said(error)}") from error
     for shards in images.splits.values():
         for shard in shards:
-            if there.get(shard.file) != shard.bytes:
-                found = "it is missing" if shard.file not in there else f"it has {there[shard.file]} bytes, not {shard.bytes}"
-                raise Corrupt(redacted(f"{images.uri}/{shard.file}"), found)
+            if sizes.get(shard.file) != shard.bytes:
+                fault = "it is missing" if shard.file not in sizes else f"it has {sizes[shard.file]} bytes, not {shard.bytes}"
+                raise Corrupt(redacted(f"{images.uri}/{shard.file}"), fault)
 
 
 def _read(path: str) -> bytes:

@@ -40,7 +40,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Says which training image stands at which position of a phase's stream.
+    """The order of a phase's training images: which one stands at which position of its stream.
 
     Attributes:
         shard_rows: rows of each shard of the manifest.
@@ -93,7 +93,7 @@ class Span:
     stop: int
 
     def windows(self) -> list[Window]:
-        """List the windows that hold rows of the rank."""
+        """List the windows that hold rows of this rank."""
         windows = self.shuffle.windows(self.start * self.n, self.stop * self.n)
         return [window for window in windows if len(self.positions(window))]
 

@@ -44,7 +44,7 @@ class Streamed:
         _OPEN.add(self)
 
     def close(self) -> None:
-        """End what is being read."""
+        """End the run of Ray Data that reads ahead, if there is one."""
         if self._batches is not None:
             self._batches.close()
         self._expected, self._batches = (), None
@@ -92,15 +92,15 @@ class Streamed:
 
     def sample(self, n: int, rng: np.random.Generator) -> Pixels:
         """Draw n training images with replacement from a few shards: rows have no order that would make these special."""
-        return self._few("train", n, rng, lambda found: rng.integers(found, size=n))
+        return self._few("train", n, rng, lambda count: rng.integers(count, size=n))
 
     def seen(self, n: int, rng: np.random.Generator) -> Pixels:
         """Draw n training images without replacement, from a few shards."""
-        return self._few("train", n, rng, lambda found: rng.permutation(found)[:n])
+        return self._few("train", n, rng, lambda count: rng.permutation(count)[:n])
 
     def held_out(self, n: int, rng: np.random.Generator) -> Pixels:
         """Draw n test images without replacement, from a few shards."""
-        return self._few("test", n, rng, lambda found: rng.permutation(found)[:n])
+        return self._few("test", n, rng, lambda count: rng.permutation(count)[:n])
 
     def _few(self, split: str, n: int, rng: np.random.Generator, choose: Any) -> Pixels:
         shards = [self.images.splits[split][number] for number in rng.permutation(len(self.images.splits[split]))]
@@ -119,7 +119,7 @@ _OPEN: WeakSet[Streamed] = WeakSet()
 
 
 def close_streams() -> None:
-    """End all reading of this process: Ray shut down under a run of Ray Data waits for ever, or ends the process."""
+    """End all reading ahead in this process: Ray shut down under a run of Ray Data waits for ever, or ends the process."""
     for each in list(_OPEN):
         each.close()
     for thread in threading.enumerate():
@@ -128,7 +128,7 @@ def close_streams() -> None:
 
 
 def _endless(images: PreparedSet, span: Span) -> Generator[Pixels, None, None]:
-    """The rank's rows of every global batch from a step on, a limited number of windows at a time."""
+    """Yield the rank's rows of every global batch from a step on, a limited number of windows at a time."""
     shard_rows = span.shuffle.shard_rows
     num_windows = -(-len(shard_rows) // SHARDS_PER_WINDOW)
     steps = max(1, WINDOWS_PER_EXECUTION * sum(shard_rows) // (num_windows * span.n))
@@ -138,7 +138,7 @@ def _endless(images: PreparedSet, span: Span) -> Generator[Pixels, None, None]:
 
 
 def _execute(images: PreparedSet, span: Span) -> Iterator[Pixels]:
-    """The rank's rows of each step, through one run of Ray Data."""
+    """Yield the rank's rows of each step of a span, through one run of Ray Data."""
     import ray
     import ray.data
 
@@ -190,7 +190,7 @@ def quieten_ray_data() -> None:
 
 
 def _ensure_ray() -> None:
-    """Ray for a process that trains without workers, until the process ends."""
+    """Start Ray for a process that trains without workers; it lasts until the process ends."""
     import ray
 
     from pipeline import ray_session  # seconds that reading what is mapped need not wait for

@@ -39,7 +39,7 @@ def read_idx(path: Path, magic: int = IMAGES_MAGIC) -> np.ndarray:
 
 
 def mnist_files(prefix: str, test: str, *, transposed: bool = False) -> Callable[..., Originals]:
-    """Make a reader of the four files in a folder.
+    """Make a reader of the four idx files of a set such as MNIST in a folder.
 
     Args:
         prefix: of all their names.

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline import files as places
-from pipeline.data.preparing.image_walk import Found, named, walk
+from pipeline.data.preparing.image_walk import Contents, named, walk
 from pipeline.data.preparing.originals import Layout, Original, Originals
 from pipeline.data.preparing.splits import Division, Parts, common_folder, divide, inside, shown
 from pipeline.errors import Unusable
 
 
 def read_folder(root: Path, layout: Layout, show: Callable[[int, int], None]) -> Originals:
-    """Images below a folder, in an order that is as good as random and fixed: that of the hashes of their relative paths.
+    """Read which images lie below a folder, in an order as good as random and fixed: that of the hashes of their relative
+    paths.
 
     The class is the first folder below that of the split, or below the one that holds all images; images that lie in none have
     label -1. Where nothing is split, the last tenth is held out.
@@ -24,8 +25,8 @@ def read_folder(root: Path, layout: Layout, show: Callable[[int, int], None]) ->
     Raises:
         Unusable: it is no folder, cannot be read, has too few images, or can be understood in two ways.
     """
-    found = walk(root)
-    names = sorted(found.images, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
+    contents = walk(root)
+    names = sorted(contents.images, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     folders = {name: tuple(name.split("/")[:-1]) for name in names}
     division = divide(root, names, layout)
     splits: dict[str, list[str]] = {"train": [], "test": []}
@@ -42,22 +43,22 @@ def read_folder(root: Path, layout: Layout, show: Callable[[int, int], None]) ->
     below = {name: folders[name][len(bases[split] or ()) :] for split in splits for name in splits[split]}
     classes = tuple(sorted({parts[0] for parts in below.values() if parts}))
     numbers = {name: number for number, name in enumerate(classes)}
-    hashes = _hashes(found, [*splits["train"], *splits["test"]], show)
+    hashes = _hashes(contents, [*splits["train"], *splits["test"]], show)
     originals = {
-        split: [Original(name, numbers[below[name][0]] if below[name] else -1, found.images[name]) for name in splits[split]]
+        split: [Original(name, numbers[below[name][0]] if below[name] else -1, contents.images[name]) for name in splits[split]]
         for split in splits
     }
     lines = [f"{split} {hashes[each.name]} {each.label} {each.name}\0" for split in splits for each in originals[split]]
     identity = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-    notes = [_division_note(division, splits), *_split_notes(names, splits, below, hashes), *found.notes()]
+    notes = [_division_note(division, splits), *_split_notes(names, splits, below, hashes), *contents.notes()]
     return Originals(originals, identity, classes, tuple(notes))
 
 
-def _hashes(found: Found, names: Sequence[str], show: Callable[[int, int], None]) -> dict[str, str]:
-    """sha256 of each image's content, so that a copy with other times is the same; `-` where there is none to be read."""
+def _hashes(contents: Contents, names: Sequence[str], show: Callable[[int, int], None]) -> dict[str, str]:
+    """Compute the sha256 of each image's content, so that a copy with other times is the same; `-` where it cannot be read."""
 
     def content(name: str) -> str:
-        path = found.images[name]
+        path = contents.images[name]
         try:
             if path.is_file() and path.stat().st_size:  # a pipe would be waited for
                 with path.open("rb") as file:
@@ -84,7 +85,7 @@ def _division_note(division: Division, splits: dict[str, list[str]]) -> str:
 def _split_notes(
     names: Sequence[str], splits: dict[str, list[str]], below: dict[str, Parts], hashes: dict[str, str]
 ) -> list[str]:
-    """What may surprise in the splits: images of neither, images of no class, images of both."""
+    """Note what may surprise in the splits: images of neither, images of no class, images of both."""
     neither = [name for name in names if name not in below]
     classless = [name for name, parts in below.items() if not parts]
     trained = {hashes[name]: name for name in splits["train"] if hashes[name] != "-"}

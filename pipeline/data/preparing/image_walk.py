@@ -17,8 +17,8 @@ NUM_NAMED = 3
 
 
 @dataclass
-class Found:
-    """What lies below a folder.
+class Contents:
+    """All that lies below a folder of images, by what is done with it.
 
     Attributes:
         images: by their names, at their paths, those that cannot be read included.
@@ -35,7 +35,7 @@ class Found:
     loops: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """What is left out, a line for each kind."""
+        """Note what is left out of the set, a line for each kind."""
         suffixes = ", ".join(f"{suffix or 'without suffix'} {count}" for suffix, count in self.other.most_common())
         kinds = [
             (self.hidden, "hidden files or folders are left out"),
@@ -46,8 +46,8 @@ class Found:
         return notes + [f"{len(names)} {what}: {named(names)}" for names, what in kinds if names]
 
 
-def walk(root: Path) -> Found:
-    """What lies below a folder; links are followed, but not in circles.
+def walk(root: Path) -> Contents:
+    """Find all that lies below a folder; links are followed, but not in circles.
 
     Raises:
         Unusable: it is no folder, a folder below cannot be read, or one is reached twice.
@@ -55,7 +55,7 @@ def walk(root: Path) -> Found:
     if not root.is_dir():
         packed = root.is_file() and (zipfile.is_zipfile(root) or tarfile.is_tarfile(root))
         raise Unusable(f"--from must be a folder of images, not {root}{': unpack it first' if packed else ''}")
-    found, reached = Found(), dict[tuple[int, int], str]()
+    contents, reached = Contents(), dict[tuple[int, int], str]()
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
         path, name, above = waiting.pop()
@@ -66,7 +66,7 @@ def walk(root: Path) -> Found:
             raise Unusable(f"--from: the folder {path} cannot be read: {error.strerror}") from error
         here = (status.st_dev, status.st_ino)
         if here in above:
-            found.loops.append(name)
+            contents.loops.append(name)
             continue
         if here in reached:
             raise Unusable(
@@ -76,16 +76,16 @@ def walk(root: Path) -> Found:
         reached[here] = name or "."
         for entry in entries:
             inner = f"{name}/{entry.name}" if name else entry.name
-            if _placed(entry, inner, found):
+            if _placed(entry, inner, contents):
                 waiting.append((Path(entry.path), inner, above | {here}))
-    return found
+    return contents
 
 
-def _placed(entry: os.DirEntry[str], name: str, found: Found) -> bool:
-    """Put what lies in a folder where it belongs; True for a folder, to be looked into."""
+def _placed(entry: os.DirEntry[str], name: str, contents: Contents) -> bool:
+    """Put one entry of a folder among what was found; True for a folder, to be looked into."""
     is_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
     if entry.name.startswith(".") or entry.name in LEFT_BY_SYSTEMS:
-        found.hidden.append(name)
+        contents.hidden.append(name)
         return False
     try:
         is_folder = stat.S_ISDIR(entry.stat().st_mode)
@@ -93,19 +93,19 @@ def _placed(entry: os.DirEntry[str], name: str, found: Found) -> bool:
         if not entry.is_symlink():
             raise Unusable(f"--from: {entry.path} cannot be read: {error.strerror}") from error
         if not is_image:
-            found.broken.append(name)
+            contents.broken.append(name)
             return False
         is_folder = False  # and will be listed as a bad image
     if is_folder:
         return True
     if is_image:
-        found.images[name] = Path(entry.path)
+        contents.images[name] = Path(entry.path)
     else:
-        found.other[os.path.splitext(entry.name)[1].lower()] += 1
+        contents.other[os.path.splitext(entry.name)[1].lower()] += 1
     return False
 
 
 def named(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Name the first few of many names, and count the others."""
     more = [f"and {len(names) - NUM_NAMED:,} more"] if len(names) > NUM_NAMED else []
     return ", ".join([*names[:NUM_NAMED], *more])

@@ -16,7 +16,7 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Original:
-    """One image before it is prepared.
+    """One image of a set before it is prepared.
 
     Attributes:
         name: path in its folder, or split and number in its file.
@@ -31,7 +31,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Originals:
-    """A set before it is prepared; the order of its images is that of the prepared rows.
+    """All images of a set before it is prepared; their order is that of the prepared rows.
 
     Attributes:
         identity: hash of all that the images are; of a folder names and contents of its files.
@@ -47,7 +47,7 @@ class Originals:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a folder's training and held-out images lie, relative to it; None: where folders are called so.
+    """The folders where training and held-out images lie, relative to that of the set; None: found by their usual names.
 
     Attributes:
         train: `.` for all that is not in `test`.
@@ -59,7 +59,7 @@ class Layout:
 
 
 def from_arrays(arrays: dict[str, tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...] = ()) -> Originals:
-    """Make originals of (images, labels) by split."""
+    """Make the originals of a set from arrays of images and labels, by split."""
     digest, splits = hashlib.sha256(), dict[str, Sequence[Original]]()
     for split, (images, labels) in arrays.items():
         if len(images) != len(labels):

@@ -25,7 +25,7 @@ class ShardPlan:
 
     @property
     def file(self) -> str:
-        """Name the file."""
+        """Name the Parquet file of the shard."""
         return f"{self.split}-{self.number:05d}.parquet"
 
 
@@ -54,7 +54,7 @@ class Plan:
         return hashlib.sha256(json.dumps([*values, version("pillow")]).encode()).hexdigest()
 
     def shards(self) -> Iterator[ShardPlan]:
-        """Divide the originals among shards, in order."""
+        """Divide the originals among shards, in order, training images first."""
         for split in SPLITS:
             originals = self.originals.splits[split]
             for number, begin in enumerate(range(0, len(originals), self.num_originals)):

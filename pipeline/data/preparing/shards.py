@@ -39,7 +39,7 @@ def convert(plan: Plan, shard: ShardPlan, pool: ThreadPoolExecutor, heard: Remar
 
 
 def kept(plan: Plan, shard: ShardPlan, finished: Mapping[str, str]) -> bytes | None:
-    """Read the shard of an earlier run, if it is whole and of the same originals.
+    """Read the shard that an earlier run has written, where it is whole and of the same originals; None otherwise.
 
     Args:
         finished: the sha256 of each file where the set is finished.

@@ -36,7 +36,7 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Division:
-    """Where training and held-out images lie, as the parts of paths below the folder.
+    """The division of a folder into training and held-out images; paths are given as their parts, from that folder on.
 
     Attributes:
         train, test: the folders of each split; None for the test split where a part of the training images is held out.
@@ -48,14 +48,14 @@ class Division:
     left_out: tuple[Parts, ...] = ()
 
     def split_of(self, folder: Parts) -> str | None:
-        """Whether an image of a folder is for `train` or `test`, or None."""
+        """Say whether the images in a folder are for `train` or `test`; None where they are for neither."""
         if self.test is not None and inside(folder, self.test):
             return "test"
         return "train" if inside(folder, self.train) and not any(inside(folder, each) for each in self.left_out) else None
 
 
 def divide(root: Path, names: Sequence[str], layout: Layout) -> Division:
-    """Which folders are training and which held-out images, as they are called or as the user says.
+    """Find which folders hold training and which held-out images, as they are called or as the user says.
 
     Args:
         names: of all images, relative to the root.
@@ -102,9 +102,9 @@ def _refuse_pairs(names: Sequence[str]) -> None:
     held_out: dict[tuple[str, str], str] = {}
     lying = {tuple(parts[:i]) for parts in (name.split("/") for name in names) for i in range(1, len(parts) + 1)}
     for name in map("/".join, sorted(lying)):
-        folder, _, own = name.rpartition("/")
-        for word in ANYWHERE.finditer(own):
-            rest = re.sub(r"[0-9]+", "0", f"{own[: word.start()]}*{own[word.end() :]}".casefold())
+        folder, _, last = name.rpartition("/")
+        for word in ANYWHERE.finditer(last):
+            rest = re.sub(r"[0-9]+", "0", f"{last[: word.start()]}*{last[word.end() :]}".casefold())
             (training if word.lastgroup == "train" else held_out).setdefault((folder, rest), name)
     for both in sorted(training.keys() & held_out.keys()):
         raise Unusable(f"--from has {training[both]} and {held_out[both]}, which may be training and held-out images: {SAY}")
@@ -133,17 +133,17 @@ def _kind(part: str) -> str | None:
 
 
 def inside(folder: Parts, base: Parts) -> bool:
-    """Whether a folder is another one, or below it."""
+    """Say whether a folder is another one, or lies below it."""
     return folder[: len(base)] == base
 
 
 def common_folder(folders: Iterable[Parts]) -> Parts:
-    """The lowest folder that holds all images, or the one above where it holds no folders: then it is the only class."""
+    """Find the lowest folder that holds all images, or the one above where it holds no folders: then it is the only class."""
     first, *others = sorted(set(folders)) or [()]
     common = tuple(part for i, part in enumerate(first) if all(inside(other, first[: i + 1]) for other in others))
     return common if others or len(common) < len(first) else common[:-1]
 
 
 def shown(parts: Parts) -> str:
-    """A folder as it is printed."""
+    """Write a folder, given as its parts, as it is printed: `train/cats/`."""
     return f"{'/'.join(parts)}/" if parts else "./"

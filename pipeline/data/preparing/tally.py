@@ -17,7 +17,7 @@ from pipeline.data.preparing.shards import images_and_labels
 
 @dataclass
 class Tally:
-    """Counts what has gone into the rows so far, in order.
+    """Counts over the shards of a prepared set so far, in their order.
 
     Attributes:
         sums: of each pixel, and of its square, over the training images; exact, in any order.
@@ -32,7 +32,7 @@ class Tally:
     num_kept_shards: int = 0
 
     def add(self, split: str, file: str, content: bytes, table: pa.Table) -> None:
-        """Count one more shard."""
+        """Count one more shard of a split, with its digest, its bad images and its remarks."""
         if not self.shards[split]:
             self.digest.update(split.encode())
         images, labels = images_and_labels(table)
@@ -44,7 +44,7 @@ class Tally:
         self.remarks += [(path, remark) for path, remark in footer.get("remarks", [])]
 
     def add_pixels(self, pixels: Pixels) -> None:
-        """Count pixels of training images."""
+        """Add the pixels of training images to the sums that moments are made of."""
         squares = pixels.astype(np.uint16) ** 2  # 255^2 fits
         self.sums = self.sums + np.stack([pixels.sum(0, dtype=np.uint64), squares.sum(0, dtype=np.uint64)])
 
@@ -53,5 +53,5 @@ class Tally:
         return sum(shard["rows"] for shard in self.shards[split])
 
     def num_bytes(self) -> int:
-        """Count the bytes of all shards."""
+        """Count the bytes of the files of all shards."""
         return sum(shard["bytes"] for shards in self.shards.values() for shard in shards)

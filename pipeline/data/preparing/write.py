@@ -34,7 +34,7 @@ LOCK = ".prepare.lock"
 
 @dataclass(frozen=True)
 class Written:
-    """What a run has prepared.
+    """The set that a run of `prepare` has finished, and what it did for that.
 
     Attributes:
         remarks: (image, what of it was not kept, or what Pillow warns of).

@@ -16,14 +16,14 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def read_files(path: Path, *_: object) -> Originals:
-    """Read the binary version: rows of one label and 3 x 32 x 32 bytes. The Python version would have to be executed."""
+    """Read CIFAR-10's binary version: rows of one label and 3 x 32 x 32 bytes. The Python version would have to be executed."""
     inside = path / "cifar-10-batches-bin"
     folder = inside if inside.is_dir() else path
     if path.is_file() and tarfile.is_tarfile(path):
         content = dict(_members(path))
     else:
-        wanted = {name for names in FILES.values() for name in names}
-        content = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+        expected = {name for names in FILES.values() for name in names}
+        content = {name: (folder / name).read_bytes() for name in expected if (folder / name).is_file()}
     arrays = {}
     for split, names in FILES.items():
         for name in names:

@@ -8,7 +8,7 @@ NUM_TEST = 500
 
 
 def read_images() -> Pair:
-    """Read training and test images."""
+    """Read scikit-learn's 8 x 8 digits, those for training and those held out."""
     from sklearn.datasets import load_digits
 
     images = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
@@ -16,7 +16,7 @@ def read_images() -> Pair:
 
 
 def read_labels() -> LabelPair:
-    """Read the digits that they show."""
+    """Read the digits that the images show, in the same order."""
     from sklearn.datasets import load_digits
 
     target = load_digits().target.astype(np.int64)

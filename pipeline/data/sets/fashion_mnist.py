@@ -28,7 +28,7 @@ def read_images() -> Pair:
 
 
 def read_labels() -> LabelPair:
-    """Read their classes from where the images are read."""
+    """Read the classes of the images, in the same order, from where the images are read."""
     paths = _of_debian("labels-idx1-ubyte.gz")
     if all(path.exists() for path in paths):
         train, test = (read_idx(path, LABELS_MAGIC).astype(np.int64) for path in paths)
