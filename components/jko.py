@@ -98,45 +98,12 @@ def updates(
     map_adam: Adam,
     penalty_weight: int,
 ) -> Losses:
-<<<<<<< HEAD
-    """Both updates and the average, as one function of networks and tensors that torch.compile can trace whole."""
+    """Do both updates and the average, as one function of networks and tensors that torch.compile can trace whole."""
     count = problem.num_microbatches
     columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
     parts = [Batch(*row) for row in zip(*columns, strict=True)]
     device = batch.source.device
     with mixed(problem, device):
-=======
-    """Do both updates and the average, as one function of networks and tensors that torch.compile can trace whole.
-
-    What annotates the functions within has names outside: torch 2.14 cannot trace the making of a generic type.
-    """
-    objective, count = problem.objective, problem.num_microbatches
-    columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
-    parts = [Batch(*row) for row in zip(*columns, strict=True)]
-
-    def transported(part: Batch) -> Transported:
-        frozen = push_through(anchor, part.source, part.anchor_z)
-        return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
-
-    def potential_terms(cached: Graphs) -> Terms:
-        for part, each in zip(parts, cached, strict=True):
-            yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
-
-    def map_terms(graphs: Graphs) -> Terms:
-        for part, each in zip(parts, graphs, strict=True):
-            gradient, report = sample_gradients(state.potential, objective, part.target, each)
-            yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
-
-    def mixed() -> torch.autocast:
-        """Open autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
-
-        No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
-        """
-        device, keep = batch.source.device.type, not problem.compiled
-        return torch.autocast(device, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=keep)
-
-    with mixed():
->>>>>>> c49e5ad (Docstrings of components, data, store and recipes name their object; variables say what they hold)
         with torch.set_grad_enabled(count == 1):
             first = [transported(state, problem, anchor, part) for part in parts]
         state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
@@ -169,7 +136,7 @@ def map_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs
 
 
 def mixed(problem: Problem, device: torch.device) -> torch.autocast:
-    """Autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
+    """Open autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
 
     No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
     """

@@ -139,15 +139,7 @@ class _Reader:
             line = content.decode("utf-8-sig").count("\n", 0, error.position) + 1
             reason = f"character {error.character:#x} is not allowed"
             raise ValueError(f"{self.path}, line {line}, cannot be read as YAML: {reason}") from error
-<<<<<<< HEAD
-        return self.found
-=======
-        next(self.events)  # the stream begins
-        if isinstance(next(self.events), StreamEndEvent):
-            raise ValueError(f"{self.path} is empty: a recipe has the groups {', '.join(GROUPS)}, and seed")
-        self.document()
         return self.file
->>>>>>> c49e5ad (Docstrings of components, data, store and recipes name their object; variables say what they hold)
 
     def document(self) -> None:
         """The groups and the seed, and the end of the file after them."""
