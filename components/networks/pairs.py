@@ -107,7 +107,7 @@ class Small(NetworkPair):
 
 
 class Large(NetworkPair):
-    """The paper's NCSN++ pair, for images of 32 or 64 pixels."""
+    """The paper's NCSN++ pair, for images with a side of 16 to 128 pixels."""
 
     takes = frozenset({"width", "z_dim"})
     defaults: ClassVar[Defaults] = {"network.width": 128, "network.z_dim": 100, "data.target": "cifar10"}

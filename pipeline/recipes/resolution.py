@@ -77,7 +77,7 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
         return Resolved(recipe)
     before = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in lost.items())
     after = ", ".join(f"{name.partition('.')[2]} {getattr(recipe.network, name.partition('.')[2])}" for name in lost)
-    return Resolved(recipe, f"network.kind {kind} has its kind_of_file {after}: {before} of {file.path} belong to {own}")
+    return Resolved(recipe, f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {kind_of_file}")
 
 
 def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:
