@@ -117,19 +117,19 @@ def updates(
 
 
 def transported(state: State, problem: Problem, anchor: Sequence[nn.Module], part: Batch) -> Transported:
-    """The samples of a part of the batch, pushed through the frozen maps and through the live one."""
+    """Push the samples of a part of the batch through the frozen maps and through the live one."""
     frozen = push_through(anchor, part.source, part.anchor_z)
     return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
 
 
 def potential_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs, penalty_weight: int) -> Terms:
-    """Each part's gradients of the potential, and what is reported of them."""
+    """Yield each part's gradients of the potential, and what is reported of them."""
     for part, each in zip(parts, graphs, strict=True):
         yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
 
 
 def map_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs) -> Terms:
-    """Each part's gradients of the map, through its samples, and what is reported of them."""
+    """Yield each part's gradients of the map, through its samples, and what is reported of them."""
     for part, each in zip(parts, graphs, strict=True):
         gradient, report = sample_gradients(state.potential, objective, part.target, each)
         yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report

@@ -38,7 +38,7 @@ class Stores(Mlflow):
 
 @dataclass(frozen=True)
 class Cluster(Stores):
-    """Where a flow is kept, and how it is trained: stores, Ray, workers.
+    """The stores that a flow is kept in, and the workers that train it.
 
     Example:
         >>> Cluster(num_workers=2, use_gpu=True).phases_per_job

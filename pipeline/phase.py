@@ -31,7 +31,8 @@ UNUSED: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """What phase k computes. Equal phases have equal fingerprints and equal results, whatever machine trains them.
+    """The values that the result of phase k depends on. Equal phases have equal fingerprints and results, whatever machine
+    trains them.
 
     A value without influence is replaced by the one in `UNUSED`, so readers take every field as it is.
 

@@ -110,7 +110,7 @@ class Jko:
 
 @dataclass(frozen=True)
 class Training:
-    """How each phase is solved: steps, batches, learning rates, penalties.
+    """The solution of each phase: steps, batches, learning rates, penalties.
 
     Example:
         >>> Training(num_steps=500).batch_size
@@ -151,7 +151,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A flow. The seed and these groups are its identity.
+    """The recipe of a flow: its seed and these groups are its identity.
 
     Example:
         >>> Recipe(data=Data(target="moons"), jko=Jko(num_phases=4), seed=3).jko.num_phases

@@ -57,7 +57,7 @@ class Analytic:
 
 @dataclass(frozen=True)
 class MeasureSpec(SourceSpec):
-    """What recipes must know of a measure on R^d whose dimension is fixed."""
+    """The specification of a measure on R^d whose dimension is fixed: what recipes must know of it."""
 
     measure: Measure
     picture: str = "points"
@@ -87,7 +87,7 @@ class MeasureSpec(SourceSpec):
 
 @dataclass(frozen=True)
 class FamilySpec(SourceSpec):
-    """What recipes must know of measures of one kind that exist in every dimension."""
+    """The specification of measures of one kind that exist in every dimension: what recipes must know of them."""
 
     of_dim: Callable[[int], Measure]
     picture: str = "points"
@@ -108,7 +108,7 @@ class FamilySpec(SourceSpec):
 
 @dataclass(frozen=True)
 class NoiseSpec(SourceSpec):
-    """What recipes must know of standard normal noise, which has any shape."""
+    """The specification of standard normal noise, which has any shape: what recipes must know of it."""
 
     picture: str = "points"
     fields = frozenset({"dim"})

@@ -14,7 +14,7 @@ EndName = Literal["source", "target"]
 
 @dataclass(frozen=True)
 class At:
-    """Where in a flow a batch stands, and which of its rows one rank takes: a batch is a function of this alone.
+    """The place of a batch in a flow, and the rows of it that one rank takes: a batch is a function of this alone.
 
     Attributes:
         end: which end of the flow it is for; the two draw different random numbers.
@@ -32,7 +32,8 @@ class At:
 
 @dataclass(frozen=True)
 class Moments:
-    """What standardisation needs: the mean of each coordinate, and one standard deviation that all coordinates share.
+    """The moments that standardisation needs: the mean of each coordinate, and one standard deviation that all coordinates
+    share.
 
     One for all makes standardisation a similarity, which scales W2 exactly.
     """

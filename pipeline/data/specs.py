@@ -10,7 +10,7 @@ from pipeline.recipe import Data
 
 
 class SourceSpec(Protocol):
-    """What recipes must know of a source, and how it is opened. Loading it takes milliseconds, so that recipes can be checked."""
+    """The specification of a source: what recipes must know of it, in milliseconds, and how it is opened."""
 
     picture: str
     """how samples are drawn: a key of `pipeline.evaluation.figures.DRAWINGS`"""

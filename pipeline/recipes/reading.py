@@ -142,7 +142,7 @@ class _Reader:
         return self.file
 
     def document(self) -> None:
-        """The groups and the seed, and the end of the file after them."""
+        """Read the groups and the seed, and the end of the file after them."""
         root = self.plain(next(self.events))
         if not isinstance(root, MappingStartEvent):
             self.refuse(root, f"a recipe is a mapping of the groups {', '.join(GROUPS)}, and of seed")
@@ -160,7 +160,7 @@ class _Reader:
             self.refuse(after, "a recipe is one document, and here begins a second one")
 
     def group(self, name: str, event: Event) -> None:
-        """The fields of a group."""
+        """Read the fields of a group."""
         self.once(name, event, self.groups)
         value = self.plain(next(self.events))
         if not isinstance(value, MappingStartEvent):
@@ -170,7 +170,7 @@ class _Reader:
             self.field(*key)
 
     def key(self, prefix: str) -> tuple[str, Event] | None:
-        """The next name of a mapping; None at its end."""
+        """Read the next name of a mapping; None at its end."""
         event = self.plain(next(self.events))
         if isinstance(event, MappingEndEvent):
             return None
@@ -205,7 +205,7 @@ class _Reader:
         lines[name] = line
 
     def plain(self, event: Event) -> Event:
-        """An event without what readers of YAML take for more than is written."""
+        """Give an event back, and refuse what readers of YAML take for more than is written."""
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
             self.refuse(event, "anchors (&) and aliases (*) are not read in a recipe; write the fields out")
         if (tag := getattr(event, "tag", None)) is not None:

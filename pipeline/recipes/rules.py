@@ -104,7 +104,7 @@ def _require_consistent(recipe: Recipe) -> None:
 
 
 def _require_divergences(jko: Jko) -> None:
-    """Rules of both divergences. They are loaded, and torch with them, only where something depends on what they are."""
+    """Check the rules of both divergences, of the step's and of the source side's."""
     fixed = Jko.source_divergence
     if jko.source_divergence != fixed:
         finite = [name for name in DIVERGENCES if divergence(name).finite_conjugate]

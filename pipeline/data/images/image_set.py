@@ -49,7 +49,7 @@ class BuiltIn:
 
 @dataclass(frozen=True)
 class ImageSet(SourceSpec):
-    """What recipes must know of a set of square images, and how it is opened where it was prepared or comes built in.
+    """The specification of a set of square images: what recipes must know of it, and how it is opened.
 
     Attributes:
         channels: 1 or 3.
