@@ -28,7 +28,7 @@ FLOW_TIME, ORDER_PHASES = 0.5, (1, 2, 4, 8, 16)
 
 
 def cases(quick: bool) -> list[Row]:
-    """The grid, the variants of its centre, and the order in h."""
+    """List the cases: the grid over divergence, h and K, the variants of its centre, and flows that show the order in h."""
     if quick:
         return [
             {"measure": "spiral", **BASE, "num_phases": 2, "variant": "base", "seed": 0, "total_steps": 200},
@@ -69,7 +69,7 @@ def cases(quick: bool) -> list[Row]:
 
 
 def recipe_of(case: Row) -> Recipe:
-    """The shipped recipe of the measure, altered as the case says."""
+    """Alter the shipped recipe of a case's measure as the case says."""
     base = shipped("digits") if case["measure"] == "digits" else Recipe(Data(target=case["measure"]))
     variant = case["variant"]
     network, jko, training = base.network, base.jko, base.training
@@ -88,7 +88,7 @@ def recipe_of(case: Row) -> Recipe:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """Quality and diversity of the final map, or the error of a Gaussian flow."""
+    """Train a case's flow; yield quality and diversity of its last map, or the error of a Gaussian flow."""
     if case["variant"] == "order":
         yield from order(case)
         return
@@ -110,7 +110,7 @@ TARGET: Gaussian = np.array([1.0, -0.5]), np.array([[1.2, -0.3], [-0.3, 0.8]])
 
 
 def order(case: Row) -> Iterator[Row]:
-    """W2 between the Gaussian fit of mu_K and the exact flow at t = K h; the floor is that of exact JKO steps."""
+    """Measure W2 between the Gaussian fit of mu_K and the exact flow at t = K h; the floor is that of exact JKO steps."""
     *_, last = solve(START, TARGET, case["h"], case["num_phases"], gaussian.recipe_of("ours", case["seed"]))
     flow, exact = ornstein_uhlenbeck(START, TARGET, FLOW_TIME), START
     for _ in range(case["num_phases"]):

@@ -39,13 +39,13 @@ PARTS: dict[str, tuple[float, Callable[[Bench], Iterator[Row]]]] = {
     "quality": (130, quality),
     "input": (25, reading),
 }
-"""With their limits in seconds: less than eight minutes together."""
+"""Each part's limit in seconds (less than eight minutes together) and the function that measures it."""
 WIDEST = 60
-"""Characters of a cell."""
+"""Most characters of a cell in the text's tables."""
 
 
 class TimeIsUp(BaseException):
-    """A part has had its time; no handler of ordinary errors catches it."""
+    """The signal that a part has had its time; no handler of ordinary errors catches it."""
 
 
 @contextmanager
@@ -55,13 +55,13 @@ def limit(seconds: float) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TimeIsUp
 
-    before = signal.signal(signal.SIGALRM, stop)
+    previous = signal.signal(signal.SIGALRM, stop)
     alarm = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, *alarm)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def device_here() -> torch.device:
@@ -72,7 +72,7 @@ def device_here() -> torch.device:
 
 
 def circumstances(device: torch.device) -> Row:
-    """Say where and with what the figures were made."""
+    """Describe where and with what the figures are made: commit, device, machine, torch, threads."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     return {
         "benchmark": "accelerator",
@@ -93,24 +93,24 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a cell; what is longer than WIDEST stands whole in the JSON."""
+    """Write a value as a cell, cut after `WIDEST` characters; it stands whole in the JSON."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = "" if value is None else str(value)
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
+    cell = "" if value is None else str(value)
+    return cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 3]}..."
 
 
-def write(folder: Path, where: Row, rows: Sequence[Row]) -> None:
-    """Replace both files by all rows so far."""
+def write(folder: Path, conditions: Row, rows: Sequence[Row]) -> None:
+    """Replace accelerator.json and accelerator.txt in a folder by files of all rows so far."""
     parts = dict.fromkeys(row["part"] for row in rows)
     tables = [f"{part}\n{table([row for row in rows if row['part'] == part])}\n" for part in parts]
-    head = "\n".join(f"{name}: {value}" for name, value in where.items())
-    for name, text in (
-        ("accelerator.json", json.dumps({**where, "rows": rows}, indent=1)),
+    head = "\n".join(f"{name}: {value}" for name, value in conditions.items())
+    for name, content in (
+        ("accelerator.json", json.dumps({**conditions, "rows": rows}, indent=1)),
         ("accelerator.txt", "\n".join([head, "", *tables])),
     ):
         partial = folder / f"{name}.partial"
-        partial.write_text(text)
+        partial.write_text(content)
         partial.replace(folder / name)
 
 
@@ -122,7 +122,7 @@ def run(bench: Bench, names: Sequence[str], keep: Callable[[list[Row]], None]) -
     """
     for name in names:
         seconds, measure = PARTS[name]
-        began, failed = time.monotonic(), None
+        start, failed = time.monotonic(), None
         try:
             with limit(seconds):
                 for row in measure(bench):
@@ -132,13 +132,13 @@ def run(bench: Bench, names: Sequence[str], keep: Callable[[list[Row]], None]) -
             failed = f"cut after {seconds:g} s"
         except Exception as error:  # whatever it is, the other parts keep their rows
             failed = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
-        bench.rows.append({"part": name, "seconds": time.monotonic() - began, "failed": failed})
+        bench.rows.append({"part": name, "seconds": time.monotonic() - start, "failed": failed})
         keep(bench.rows)
     return bench.rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Run `python -m benchmarks.accelerator` with an argument vector."""
     description, _, epilog = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         "python -m benchmarks.accelerator", description=description, epilog=epilog, formatter_class=argparse.RawTextHelpFormatter
@@ -162,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if parsed.quick:
         torch.set_num_threads(1)
     bench = Bench(device_here(), quick=parsed.quick, data=parsed.data)
-    where = circumstances(bench.device)
-    rows = run(bench, parsed.only or list(PARTS), lambda rows: write(parsed.to, where, rows))
+    conditions = circumstances(bench.device)
+    rows = run(bench, parsed.only or list(PARTS), lambda rows: write(parsed.to, conditions, rows))
     sys.stdout.write((parsed.to / "accelerator.txt").read_text())
     if any(row.get("failed") and "seconds" in row and not str(row["failed"]).startswith("cut") for row in rows):
         sys.exit(1)

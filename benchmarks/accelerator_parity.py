@@ -25,13 +25,13 @@ PAIRS = {
     "large": NetworkSpec((3, 32, 32), 64, 0, z_dim=100, kind="large"),
     "large_256": NetworkSpec((3, 256, 256), 8, 0, z_dim=100, kind="large_256"),
 }
-"""Narrower than in recipes where float64 on a CPU would take minutes."""
+"""Specifications by network pair, narrower than in recipes where float64 on a CPU would take minutes."""
 
 
 def parity(bench: Bench) -> Iterator[Row]:
     """Compare the device with float64 on the CPU, with itself, and with a phase that was cut."""
     names = ["perceptron", "light"] if bench.quick else list(PAIRS)
-    cases = [(names[0], each) for each in DIVERGENCES if each not in ("kl", "linear")]
+    cases = [(names[0], divergence_name) for divergence_name in DIVERGENCES if divergence_name not in ("kl", "linear")]
     *cases, last = cases + [(name, "kl") for name in names]
     for name, of in cases:
         yield from gradient_errors(bench, name, of)
@@ -48,18 +48,21 @@ def parity(bench: Bench) -> Iterator[Row]:
 
 
 def gradient_errors(bench: Bench, name: str, of: str) -> Iterator[Row]:
-    """Relative norms of the errors of one step's losses and gradients; the CPU's own in float32 are what to compare with."""
+    """Measure relative errors of one step's losses and gradients in each precision; the CPU's in float32 are to compare with."""
     objective = replace(OBJECTIVE, divergence=divergence(of), r2=0.1)
-    true = step_gradients(PAIRS[name], objective, torch.float64, CPU)
-    ways = [("cpu_float32", CPU, "float32")] + [(each, bench.device, each) for each in bench.precisions]
+    exact = step_gradients(PAIRS[name], objective, torch.float64, CPU)
+    ways = [("cpu_float32", CPU, "float32")] + [(kind, bench.device, kind) for kind in bench.precisions]
     for label, device, kind in ways if bench.device.type != "cpu" else ways[1:]:
         if kind == "bfloat16" and PAIRS[name].second_order:
             continue  # which recipes may not ask for
         row = {"check": "gradients", "network": name, "divergence": of, "precision": label}
         try:
             with precision(kind), torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16"):
-                found = step_gradients(PAIRS[name], objective, torch.float32, device)
-            yield row | {f"{what}_error": float((found[what] - true[what]).norm() / true[what].norm()) for what in true}
+                measured = step_gradients(PAIRS[name], objective, torch.float32, device)
+            yield row | {
+                f"{quantity}_error": float((measured[quantity] - exact[quantity]).norm() / exact[quantity].norm())
+                for quantity in exact
+            }
         except RuntimeError as error:
             yield row | {"failed": failure(error)}
 
@@ -74,7 +77,7 @@ def perturbed(network: nn.Module) -> nn.Module:
 
 
 def step_gradients(spec: NetworkSpec, objective: Objective, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """Losses and gradients of one step on four samples, as float64 on the CPU."""
+    """Compute the losses and gradients of one step on four samples, and return them as float64 on the CPU."""
     drawn = batch(spec, 4, 0)
     transport_map, potential, anchor = (
         perturbed(each) for each in (states.build_map(spec), states.build_potential(spec), states.build_map(spec, 1))
@@ -90,8 +93,8 @@ def step_gradients(spec: NetworkSpec, objective: Objective, dtype: torch.dtype, 
     of_potential, potential_losses = potential_gradients(potential, objective, target, parts, penalty_weight=1)
     of_samples, map_losses = sample_gradients(potential, objective, target, parts)
     of_map = torch.autograd.grad(parts.samples, list(transport_map.parameters()), of_samples)
-    found = {"loss": [potential_losses, map_losses], "potential": of_potential, "map": of_map}
-    return {name: torch.cat([each.detach().cpu().double().flatten() for each in group]) for name, group in found.items()}
+    groups = {"loss": [potential_losses, map_losses], "potential": of_potential, "map": of_map}
+    return {name: torch.cat([each.detach().cpu().double().flatten() for each in group]) for name, group in groups.items()}
 
 
 def repeats(bench: Bench, name: str, deterministic: bool) -> Iterator[Row]:
@@ -103,9 +106,9 @@ def repeats(bench: Bench, name: str, deterministic: bool) -> Iterator[Row]:
     }
     if not deterministic:
         here = short_phase(PAIRS[name], CPU)
-        there = fresh(PAIRS[name], 1, device=bench.device)
-        states.load_tensors(there, here, step=6)
-        comparisons["carried"] = (here, states.to_tensors(there))
+        elsewhere = fresh(PAIRS[name], 1, device=bench.device)
+        states.load_tensors(elsewhere, here, step=6)
+        comparisons["carried"] = (here, states.to_tensors(elsewhere))
     for check, (a, b) in comparisons.items():
         same = all(torch.equal(a[file][key], b[file][key]) for file in a for key in a[file])
         distance = max(float((a["map"][key] - b["map"][key]).abs().max()) for key in a["map"])
@@ -113,7 +116,7 @@ def repeats(bench: Bench, name: str, deterministic: bool) -> Iterator[Row]:
 
 
 def short_phase(spec: NetworkSpec, device: torch.device, cut: int | None = None) -> dict[str, Tensors]:
-    """Six steps of a phase, whose state goes through its tensors into another after `cut` of them."""
+    """Train six steps of a phase; after `cut` of them its state goes through its tensors into a new state, as in a resume."""
     problem = Problem(OBJECTIVE, False, cut or 6, lambda step: RATES, penalty_every=1, ema_decay=0.99)
     anchor = states.build_map(spec, 1).requires_grad_(False).to(device)
     state = states.new_state(spec, seed=0, betas=BETAS, device=device)

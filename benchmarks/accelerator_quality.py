@@ -39,7 +39,7 @@ def recipe_named(name: str) -> Recipe:
 
 
 def quality(bench: Bench) -> Iterator[Row]:
-    """Train toys, and Fashion-MNIST where its files are, phase after phase."""
+    """Train planar flows, and one on Fashion-MNIST where its files are there; yield a row per phase."""
     from pipeline.data.endpoints import load_endpoints
 
     for name in ("two_circles",) if bench.quick else ("two_circles", "gauss25"):
@@ -54,10 +54,10 @@ def quality(bench: Bench) -> Iterator[Row]:
 def flow(
     bench: Bench, recipe: Recipe, ends: "Endpoints", seconds: float | None = None
 ) -> Iterator[tuple[Phase, nn.Module, int, float]]:
-    """Train a flow on the device: after each phase the averaged map, steps and seconds so far.
+    """Train a flow on the device; yield after each phase the averaged map, steps and seconds so far.
 
     Args:
-        seconds: of the whole flow, an equal share for each phase in place of its number of steps.
+        seconds: budget of the whole flow, of which each phase takes an equal share in place of its number of steps.
     """
     from pipeline.training.build import Setting, frozen
     from pipeline.training.loop import train_flow
@@ -78,7 +78,7 @@ def flow(
 
 
 def unlimited(phases: Sequence[Phase]) -> Iterator[Phase]:
-    """Phases that end when nobody asks for another step, each the parent of the next; rates fall as if they had their own."""
+    """Take the bound off phases' steps, so that each ends when nobody asks for another; each is the parent of the next."""
     parent: str | None = None
     for phase in phases:
         without_end = replace(phase, parent=parent, training=replace(phase.training, num_steps=10**9))
@@ -93,13 +93,17 @@ def drawn(network: nn.Module, ends: "Endpoints", n: int, draw: int) -> np.ndarra
 
 
 def exact_w2(x: np.ndarray, y: np.ndarray) -> float:
-    """Distance between two samples of equal size, by assignment."""
+    """Compute W2 between two samples of equal size exactly, by assignment.
+
+    >>> exact_w2(np.zeros((2, 1)), np.ones((2, 1)))
+    1.0
+    """
     cost = cdist(x, y, "sqeuclidean")
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
 
 
 def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[Row]:
-    """A row per phase: W2 beside its floor, which is the data's to itself."""
+    """Train a planar flow; yield a row per phase with W2 beside its floor, the distance of the data to themselves."""
     pairs = range(NUM_PAIRS)
     held_out = [ends.data.held_out(NUM_POINTS, stream(0, "evaluation_target", step=draw)) for draw in pairs]
     fresh = [ends.data.seen(NUM_POINTS, stream(0, "evaluation_floor", step=draw)) for draw in pairs]
@@ -110,13 +114,13 @@ def toy(bench: Bench, name: str, recipe: Recipe, ends: "Endpoints") -> Iterator[
         row = {"data": name, "k": phase.k, "steps": num_steps, "train_seconds": spent, "w2": distance, "w2_floor": floor}
         row |= {"over_floor": distance / floor}
         if ends.data.modes is not None:
-            found = mode_statistics(ends.data.modes.mode_of(np.concatenate(samples)), ends.data.modes.mode_weights)
-            row |= {"modes": len(ends.data.modes.mode_weights), "modes_covered": found["modes_covered"]}
+            statistics = mode_statistics(ends.data.modes.mode_of(np.concatenate(samples)), ends.data.modes.mode_weights)
+            row |= {"modes": len(ends.data.modes.mode_weights), "modes_covered": statistics["modes_covered"]}
         yield row
 
 
 def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
-    """A row per phase with steps and seconds, and figures in LeNet's features for the last."""
+    """Train on Fashion-MNIST; yield a row per phase with steps and seconds, and for the last one figures in LeNet's features."""
     from pipeline.data.analytic import noise
     from pipeline.data.endpoints import between
     from pipeline.data.images.images import Images, Mapped
@@ -132,7 +136,7 @@ def fashion(bench: Bench, recipe: Recipe, folder: Path) -> Iterator[Row]:
             n = 500 if bench.quick else NUM_IMAGES
             samples = np.concatenate([drawn(network, ends, 250, draw) for draw in range(n // 250)])
             reals = ends.data.seen(n, stream(0, "evaluation_floor")), ends.data.held_out(n, stream(0, "evaluation_target"))
-            of_samples, of_train, of_test = (looks.features(each) for each in (samples, *reals))
+            of_samples, of_train, of_test = (looks.features(images_of) for images_of in (samples, *reals))
             row |= {
                 "lenet_frechet": frechet_distance(of_samples, of_test),
                 "lenet_frechet_floor": frechet_distance(of_train, of_test),

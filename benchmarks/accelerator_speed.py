@@ -24,7 +24,7 @@ TIMED = {
     "large_256": (NetworkSpec((3, 256, 256), 64, 0, z_dim=100, kind="large_256"), (32, 64)),
     "light": (NetworkSpec((1, 28, 28), 32, 0, kind="light"), (64, 256)),
 }
-"""With their batch sizes; the first is timed in every variant."""
+"""Networks and batch sizes that are timed; the first size in every variant."""
 PLAIN = ("bfloat16_channels_last", "bfloat16", "tf32")
 VARIANTS: dict[str, Switches] = {
     "bfloat16_channels_last": Switches(bfloat16=True, channels_last=True),
@@ -36,12 +36,12 @@ VARIANTS: dict[str, Switches] = {
     "bfloat16_channels_last_graph": Switches(bfloat16=True, channels_last=True),
     "bfloat16_channels_last_compiled": Switches(bfloat16=True, channels_last=True, compile=True),
 }
-"""`searched` tries cuDNN's algorithms first, `graph` is one recorded CUDA graph."""
+"""How our step is run, by variant; `searched` tries cuDNN's algorithms first, `graph` is one recorded CUDA graph."""
 
 
 @dataclass
 class Bench:
-    """Where to measure and what has been found.
+    """The device that is measured, and the rows that have been measured so far.
 
     Attributes:
         data: folder of Fashion-MNIST's files, where there is one.
@@ -55,16 +55,16 @@ class Bench:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Precisions that the device has."""
+        """Names of the precisions that the device computes products in."""
         return ("float32", "tf32", "bfloat16") if self.device.type == "cuda" else ("float32", "bfloat16")
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Networks of `TIMED` that the device makes steps of in seconds."""
+        """Names of the networks in `TIMED` of which the device makes a step within seconds."""
         return ("light",) if self.quick or self.device.type == "cpu" else tuple(TIMED)
 
     def wait(self) -> None:
-        """Let the device finish."""
+        """Wait until the device has done all work that was queued, since calls return before it."""
         if self.device.type != "cpu":
             getattr(torch, self.device.type).synchronize()
 
@@ -78,7 +78,7 @@ class Bench:
         return median(self.round(call, count) for _ in range(max(3, min(20, int(budget / (count * once))))))
 
     def round(self, call: Callable[[], object], repetitions: int) -> float:
-        """Seconds per call of some calls in a row."""
+        """Time some calls in a row, in seconds per call, queued work included."""
         self.wait()
         start = time.perf_counter()
         for _ in range(repetitions):
@@ -90,18 +90,18 @@ class Bench:
 @contextlib.contextmanager
 def precision(name: str, *, searched: bool = False) -> Iterator[None]:
     """Let products of float32 numbers be done in TF32 or not, and cuDNN search its algorithms or not."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    previous = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = name == "tf32", searched
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
+        torch.set_float32_matmul_precision(previous[0])
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = previous[1:]
 
 
 def failure(error: Exception) -> str:
-    """Say in one line what went wrong, and give memory back."""
+    """Say in one line what went wrong, and give the device's cached memory back for the next measurement."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
@@ -109,7 +109,7 @@ def failure(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """One timing: networks, batch and variant, and what a step of one sample computes."""
+    """One timing of steps: networks, batch size and variant; `flop` is what one sample's step computes."""
 
     network: str
     spec: NetworkSpec
@@ -119,7 +119,7 @@ class Case:
 
     @property
     def precision(self) -> str:
-        """That of the variant."""
+        """Precision of the variant's products, which its name begins with."""
         return next(kind for kind in ("bfloat16", "tf32", "float32") if kind in self.variant)
 
 
@@ -147,14 +147,14 @@ def step(bench: Bench) -> Iterator[Row]:
 
 
 def applies(variant: str, bench: Bench) -> bool:
-    """Whether a variant is another one on this device, and wanted."""
+    """Whether a variant differs from the others on this device, and is asked for."""
     if bench.quick:
         return variant in ("float32", "bfloat16", "textbook_float32")
     return bench.device.type == "cuda" or not any(word in variant for word in ("tf32", "graph", "searched"))
 
 
 def product(bench: Bench, kind: str) -> float:
-    """TFLOP/s of one large matrix product."""
+    """Measure the TFLOP/s of one large matrix product in a precision."""
     size = 512 if bench.quick else {"cuda": 8192, "mps": 4096}.get(bench.device.type, 2048)
     a = torch.randn(size, size, device=bench.device, dtype=torch.bfloat16 if kind == "bfloat16" else torch.float32)
     with precision(kind):
@@ -162,7 +162,7 @@ def product(bench: Bench, kind: str) -> float:
 
 
 def flop_per_sample(bench: Bench, spec: NetworkSpec) -> float:
-    """Multiplications and additions of one step, counted singly."""
+    """Count the multiplications and additions of one step per sample; a multiply-add counts as two."""
     count, anchor = 4, states.build_map(spec, 1).requires_grad_(False).to(bench.device)
     run = ours(fresh(spec, 0, device=bench.device), anchor, Switches())
     with Flop() as counter:
@@ -171,7 +171,7 @@ def flop_per_sample(bench: Bench, spec: NetworkSpec) -> float:
 
 
 def timed(bench: Bench, case: Case, peaks: Mapping[str, float]) -> Row:
-    """Time a case; `peaks` are the large product's TFLOP/s in each precision."""
+    """Time a case, and make its row; `peaks` are the large product's TFLOP/s in each precision."""
     row: Row = {"network": case.network, "batch_size": case.batch_size, "variant": case.variant}
     began = time.perf_counter()
     try:
@@ -191,7 +191,7 @@ def timed(bench: Bench, case: Case, peaks: Mapping[str, float]) -> Row:
 
 
 def one_variant(bench: Bench, case: Case) -> tuple[float, float | None]:
-    """Seconds per step, and the most memory that was in use, in GiB."""
+    """Time a case's step in seconds, and read the most memory that was in use, in GiB; None for the latter without CUDA."""
     gc.collect()
     if bench.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -206,11 +206,11 @@ def one_variant(bench: Bench, case: Case) -> tuple[float, float | None]:
 
 
 def recorded(run: Step, drawn: Batch) -> Callable[[], object]:
-    """Record a step on one batch as a CUDA graph."""
+    """Record a step on one batch as a CUDA graph, and return the call that replays it."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
+        for _ in range(3):  # CUDA records nothing that allocates or chooses algorithms for the first time
             run(drawn)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()

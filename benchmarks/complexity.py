@@ -23,13 +23,13 @@ NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each parametrization, over all phases."""
     phases, rounds = (21, 6) if quick else (NUM_PHASES, NUM_ROUNDS)
     return [{"parametrization": name, "num_phases": phases, "num_rounds": rounds} for name in ("direct", "composed")]
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One row per phase."""
+    """Time steps of every phase in turns; yield a row per phase."""
     recipe = Recipe(jko=Jko(num_phases=case["num_phases"], parametrization=case["parametrization"]))
     phases, endpoints = phases_of(recipe), load_endpoints(recipe.data)
     state = new_state(phases[0], Setting.of(phases[0], endpoints))

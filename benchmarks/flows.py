@@ -22,7 +22,7 @@ NO_LIMIT = 10**9
 
 @dataclass(frozen=True)
 class Trained:
-    """A phase's generator and what it has cost since the flow began.
+    """A trained phase: its generator, its potential, and what the flow has cost so far.
 
     Attributes:
         num_steps: optimizer steps.
@@ -37,19 +37,19 @@ class Trained:
 
 
 def shipped(name: str) -> Recipe:
-    """The recipe of that name."""
+    """Read the shipped recipe of a name."""
     return load_recipe(name)
 
 
 def train_flow(
     recipe: Recipe, cpu_seconds: float | None = None, ends: Endpoints | None = None, looks: Iterable[float] = ()
 ) -> Iterator[Trained]:
-    """Every phase of a recipe's flow, in order.
+    """Train a recipe's flow in this process; yield each phase as it ends.
 
     Args:
         cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`.
         ends: source and target in place of the recipe's.
-        looks: seconds, rising, after which a phase that is not over is yielded too.
+        looks: rising CPU-seconds, at each of which a phase that is not over is yielded too.
     """
     validate(recipe)
     phases, endpoints = phases_of(recipe), ends or load_endpoints(recipe.data)
@@ -60,9 +60,9 @@ def train_flow(
         parent: str | None = None
         for phase in phases:
             training = replace(phase.training, num_steps=NO_LIMIT)
-            one = replace(phase, parent=parent, training=training, steps_before=num_steps)
-            parent = one.fingerprint
-            yield one
+            without_end = replace(phase, parent=parent, training=training, steps_before=num_steps)
+            parent = without_end.fingerprint
+            yield without_end
 
     for underway in loop.train_flow(phases if cpu_seconds is None else unlimited(), Setting.of(phases[0], endpoints)):
         phase, state = underway.phase, underway.state

@@ -30,7 +30,7 @@ VARIANTS = ("ours", "semi_dual_fit", "perceptrons_only")
 
 
 def recipe_of(variant: str, seed: int) -> Recipe:
-    """The shipped recipe `gaussian`, altered as the variant says."""
+    """Alter the shipped recipe `gaussian` as a variant says."""
     ours = replace(shipped("gaussian"), seed=seed)
     if variant == "semi_dual_fit":
         return replace(ours, jko=replace(ours.jko, fit="conjugate"))
@@ -40,7 +40,7 @@ def recipe_of(variant: str, seed: int) -> Recipe:
 
 
 def random_gaussian(dim: int, rng: np.random.Generator, *, centred: bool) -> Gaussian:
-    """Mean 0 or N(0, I); covariance with a uniform rotation and log-uniform eigenvalues on [1/4, 4]."""
+    """Draw a Gaussian: mean 0 or from N(0, I), covariance with a uniform rotation and log-uniform eigenvalues on [1/4, 4]."""
     rotation, triangle = np.linalg.qr(rng.standard_normal((dim, dim)))
     rotation *= np.sign(np.diag(triangle))
     eigenvalues = np.exp(rng.uniform(-np.log(4), np.log(4), dim))
@@ -49,26 +49,30 @@ def random_gaussian(dim: int, rng: np.random.Generator, *, centred: bool) -> Gau
 
 
 def draw_from(gaussian: Gaussian, n: int, rng: np.random.Generator) -> Samples:
-    """n samples in single precision."""
+    """Draw n samples of a Gaussian in single precision."""
     mean, covariance = gaussian
     return (mean + normal(rng, n, len(mean)) @ np.linalg.cholesky(covariance).T).astype(np.float32)
 
 
 def moments_of(samples: Samples) -> Gaussian:
-    """The Gaussian fit of a sample."""
+    """Fit a Gaussian to a sample: its mean and its covariance, in double precision.
+
+    >>> moments_of(np.array([[0.0], [2.0]], np.float32))
+    (array([1.]), array([[2.]]))
+    """
     x = samples.astype(np.float64)
     return x.mean(0), np.atleast_2d(np.cov(x.T))
 
 
 def solve(source: Gaussian, target: Gaussian, h: float, num_phases: int, recipe: Recipe) -> Iterator[Trained]:
-    """Train the flow between two Gaussians, phase by phase."""
+    """Train the flow between two Gaussians, and yield it phase by phase."""
     recipe = replace(recipe, jko=replace(recipe.jko, h=h, num_phases=num_phases))
     ends = (Analytic((len(mean),), partial(draw_from, (mean, covariance))) for mean, covariance in (source, target))
     return train_flow(recipe, ends=between(*ends, standardise=False))
 
 
 def potential_r2(potential: torch.nn.Module, after: Gaussian, target: Gaussian, rng: np.random.Generator) -> float:
-    """Share of the variance of the exact v under the exact marginal that the learned one explains; constants do not count."""
+    """Compute the share of the exact v's variance under the marginal `after` that the learned v explains, up to constants."""
     y = draw_from(after, 20_000, rng)
     quadratic, linear, _ = optimal_potential(after, target)
     exact = ((y @ quadratic) * y).sum(1) + y @ linear
@@ -78,7 +82,7 @@ def potential_r2(potential: torch.nn.Module, after: Gaussian, target: Gaussian, 
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: dimension, h, variant and seed of a flow between two Gaussians."""
     if quick:
         return [{"d": d, "h": 0.3, "variant": "ours", "seed": 0, "num_phases": 3} for d in (2, 8)]
     grid = [(d, h, "ours") for d in reversed(DIMS) for h in STEP_SIZES]
@@ -89,19 +93,19 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One row per phase."""
+    """Train a case's flow; yield a row per phase with the errors of its marginal and its potential."""
     rng = stream(case["seed"], "problem", phase=case["d"])
     source, target = (random_gaussian(case["d"], rng, centred=centred) for centred in (True, False))
     exact = source
     recipe = recipe_of(case["variant"], case["seed"])
     for k, trained in enumerate(solve(source, target, case["h"], case["num_phases"], recipe), start=1):
-        before, exact = exact, gaussian_jko_step(exact, target, case["h"])
+        previous, exact = exact, gaussian_jko_step(exact, target, case["h"])
         fresh = draw_from(exact, NUM_MOMENTS, stream(case["seed"], "evaluation_floor", phase=k))
         yield {
             "k": k,
             "uvp_percent": bures_uvp(moments_of(trained.generator.sample(NUM_MOMENTS, draw=k)), exact),
             "uvp_floor": bures_uvp(moments_of(fresh), exact),
-            "uvp_of_staying": bures_uvp(before, exact),
+            "uvp_of_staying": bures_uvp(previous, exact),
             "potential_r2": potential_r2(trained.potential, exact, target, stream(case["seed"], "evaluation_target", phase=k)),
             "cpu_seconds": trained.cpu_seconds,
         }

@@ -33,7 +33,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Pivot:
-    """A table of medians over seeds, with their range.
+    """A table that a benchmark prints: medians of its rows over seeds, with their range.
+
+    >>> sorted(Pivot(("d",), "k", ("w2",), "W2 by k").names)
+    ['d', 'k', 'w2']
 
     Attributes:
         index: fields that name a line.
@@ -57,7 +60,7 @@ class Pivot:
         return {*self.index, *self.values, *([self.columns] if self.columns else [])}
 
     def table(self, rows: Sequence[Row]) -> Table:
-        """The rows as a table; a cell without rows stays empty."""
+        """Lay rows out as the table; a cell without rows stays empty."""
         rows = [row for row in rows if self.variants is None or self.variants(row["variant"])]
         heads = unique(str(row[self.columns]) for row in rows) if self.columns else list(self.values)
         table = Table(title=self.note, title_justify="left")
@@ -73,17 +76,25 @@ class Pivot:
         return table
 
     def _cell(self, rows: Sequence[Row], names: Sequence[str]) -> str:
-        found = ([row[name] for row in rows if row.get(name) is not None] for name in names)
-        return "\n".join(filter(None, (summary(values, ranges=self.ranges) for values in found)))
+        columns = ([row[name] for row in rows if row.get(name) is not None] for name in names)
+        return "\n".join(filter(None, (summary(values, ranges=self.ranges) for values in columns)))
 
 
 def unique(values: Iterable[Any]) -> list[Any]:
-    """Without repetition, in order of appearance."""
+    """List values without repetition, in order of appearance.
+
+    >>> unique([3, 1, 3])
+    [3, 1]
+    """
     return list(dict.fromkeys(values))
 
 
 def summary(values: Sequence[Any], *, ranges: bool = True) -> str:
-    """Median and range of a cell's seeds."""
+    """Write a cell: the median over its seeds, and their range.
+
+    >>> summary([1, 2, 6])
+    '2 [1, 6]'
+    """
     if not values or isinstance(values[0], str):
         return str(values[0]) if values else ""
     median, low, high = np.median(values), min(values), max(values)
@@ -91,19 +102,19 @@ def summary(values: Sequence[Any], *, ranges: bool = True) -> str:
 
 
 def prepare() -> None:
-    """One thread per process, so that CPU-seconds are comparable."""
+    """Give this process one thread, so that CPU-seconds are comparable."""
     torch.set_num_threads(NUM_THREADS)
 
 
 def measured(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
-    """The rows of a case, in the worker's process."""
+    """Measure a case in a worker's process, and add its fields to each of its rows."""
     return [case | row for row in measure(case)]
 
 
 def run(
     cases: Sequence[Row], measure: Callable[[Row], Iterable[Row]], processes: int, keep: Callable[[list[Row]], None]
 ) -> tuple[list[Row], list[str]]:
-    """All rows, in the order of their cases, and a line for each case that failed.
+    """Measure all cases, each in a new process; return the rows in the order of their cases, and a line per failed case.
 
     Args:
         keep: is given all rows so far after each case: who interrupts a run of hours keeps what it has found.
@@ -133,50 +144,57 @@ def run(
 
 
 def in_order(rows: Mapping[int, list[Row]]) -> list[Row]:
-    """Rows of all cases so far."""
+    """List the rows of all cases so far, in the order of the cases' numbers."""
     return [row for number in sorted(rows) for row in rows[number]]
 
 
 def errors() -> Console:
-    """Progress goes to stderr, tables to stdout."""
+    """Make the console of progress and failures: stderr, since tables go to stdout."""
     return Console(stderr=True)
 
 
 def matches(row: Row, only: Sequence[tuple[str, str]]) -> bool:
-    """Whether a row has the wanted values; several values of one field are alternatives, a field that it lacks may be anything.
+    """Whether a row has the values of `only`; several of one field are alternatives, a field that the row lacks may be anything.
 
     A case stands for rows whose value begins with its own: `ot_cfm` for `ot_cfm_10`.
+
+    >>> matches({"method": "ot_cfm"}, [("method", "ot_cfm_10")]), matches({"method": "otm"}, [("method", "uotm")])
+    (True, False)
     """
-    wanted: dict[str, set[str]] = {}
+    choices: dict[str, set[str]] = {}
     for name, value in only:
-        wanted.setdefault(name, set()).add(value)
-    return all(name not in row or any(_stands_for(str(row[name]), value) for value in found) for name, found in wanted.items())
+        choices.setdefault(name, set()).add(value)
+    return all(name not in row or any(_stands_for(str(row[name]), value) for value in each) for name, each in choices.items())
 
 
 def _stands_for(have: str, value: str) -> bool:
     return have == value or value.startswith(f"{have}_") or have.startswith(f"{value}_")
 
 
-def file(text: str) -> Path:
-    """A file to write, absolute.
+def file(argument: str) -> Path:
+    """Read the argument of `--json`: a file to write, as an absolute path.
 
     Raises:
-        ArgumentTypeError: it cannot be one.
+        ArgumentTypeError: the file could not be written.
     """
     try:
-        path = places.path("FILE", text)
+        path = places.path("FILE", argument)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file in an existing folder, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a file in an existing folder, not {argument}")
     return path
 
 
-def pair(text: str) -> tuple[str, str]:
-    """`FIELD=VALUE` of the command line."""
-    name, equals, value = text.partition("=")
+def pair(argument: str) -> tuple[str, str]:
+    """Split the argument of `--only`, FIELD=VALUE.
+
+    >>> pair("d=2")
+    ('d', '2')
+    """
+    name, equals, value = argument.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"must be FIELD=VALUE, not {text}")
+        raise argparse.ArgumentTypeError(f"must be FIELD=VALUE, not {argument}")
     return name, value
 
 
@@ -189,11 +207,13 @@ def main(
     pivots: Sequence[Pivot],
     processes: int | None = None,
 ) -> None:
-    """The command line of one benchmark.
+    """Run the command line of one benchmark: measure its cases, write the JSON, print its tables.
 
     Args:
-        cases: (quick) -> what to measure.
-        processes: side by side; None: one per core. Where seconds of wall time are measured it must be 1.
+        purpose: the benchmark's docstring, which `--help` shows.
+        cases: lists what to measure; its argument says whether the run is a quick one.
+        measure: yields the rows of a case, in a process of its own.
+        processes: number of cases that are measured side by side; None: one per core; 1 where wall time is measured.
     """
     parser = argparse.ArgumentParser(f"python -m benchmarks.{name}", description=purpose)
     parser.add_argument("--json", type=file, metavar="FILE", help="write every row there")
@@ -208,12 +228,12 @@ def main(
     for field, _ in arguments.only:
         if field not in fields:
             parser.error(f"--only must name one of {', '.join(sorted(fields))}, not {field}")
-    where = circumstances()  # before the run: what is committed meanwhile made none of its figures
+    conditions = circumstances()  # before the run: what is committed meanwhile made none of its figures
 
     def keep(rows: list[Row]) -> None:
         if arguments.json:
-            found = [row for row in rows if matches(row, arguments.only)]
-            write_json(arguments.json, {"benchmark": name, **where, "rows": found})
+            kept = [row for row in rows if matches(row, arguments.only)]
+            write_json(arguments.json, {"benchmark": name, **conditions, "rows": kept})
 
     rows, failures = run(todo, measure, processes or os.cpu_count() or 1, keep)
     rows = [row for row in rows if matches(row, arguments.only)]
@@ -227,10 +247,10 @@ def main(
 
 
 def child(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """What a Python process of its own prints to stdout.
+    """Run Python with these arguments in a process of its own, and return what it prints to stdout.
 
     Raises:
-        RuntimeError: the end of its stderr.
+        RuntimeError: the process failed; the error is the end of its stderr.
     """
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
@@ -240,12 +260,12 @@ def child(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 def cpu_seconds_of_children() -> float:
-    """CPU time of all child processes that have ended."""
+    """Add up the CPU-seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def circumstances() -> Row:
-    """Where and with what the figures were made."""
+    """Describe where and with what the figures are made: commit, machine, threads."""
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {"commit": git.stdout.strip(), "machine": machine(), "threads": NUM_THREADS}

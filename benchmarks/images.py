@@ -33,11 +33,11 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 OT_CFM, CFM_LEARNING_RATE, TIME_FEATURES = "ot_cfm", 5e-3, 16
 EXTRACTORS = {"lenet": 5000, "effnet": 2000}
-"""And on how many samples: a pass through EfficientNet takes a minute per thousand on one core."""
+"""Extractors, and on how many samples: a pass through EfficientNet takes a minute per thousand on one core."""
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each method with each budget and seed."""
     seeds, budgets = ((0,), (4.0,)) if quick else (SEEDS, BUDGETS)
     return [
         {"dataset": DATASET, "method": method, "seed": seed, "budget": budget, "quick": quick}
@@ -59,13 +59,13 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def recipe_of(case: Row) -> Recipe:
-    """The shipped recipe with the method's changes."""
+    """Change the shipped recipe as a case's method says."""
     recipe = replace(shipped(case["dataset"]), seed=case["seed"])
     return replace(recipe, jko=replace(recipe.jko, **METHODS.get(case["method"], {})))
 
 
 class Velocity(nn.Module):
-    """dx/dt = (y(x, t) - x) / (1 - t), with the light map for the image y: what passes through it need not carry the noise."""
+    """The velocity (y(x, t) - x) / (1 - t) with the light map for the image y: what passes through it need not carry noise."""
 
     frequencies: torch.Tensor
 
@@ -82,7 +82,7 @@ class Velocity(nn.Module):
 
 
 def ot_cfm_rows(case: Row, recipe: Recipe) -> Iterator[Row]:
-    """One training, judged at each number of steps."""
+    """Train OT-CFM once; yield a row per number of Euler steps."""
     endpoints, phase = load_endpoints(recipe.data), phases_of(recipe)[-1]
     (flow,) = ot_cfm.train(
         lambda: Velocity(endpoints.shape, recipe.network.width),
@@ -99,7 +99,7 @@ def ot_cfm_rows(case: Row, recipe: Recipe) -> Iterator[Row]:
 
 
 def judge(generator: Generator, *, quick: bool) -> Row:
-    """Metrics of a generator's samples, with their floors."""
+    """Measure the image metrics of a generator's samples, with their floors, in the features of each extractor."""
     figures: Row = {}
     for name, n in EXTRACTORS.items():
         figures |= image_figures(generator, name, 100 if quick else n)

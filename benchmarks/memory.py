@@ -33,7 +33,7 @@ print(json.dumps([first, now]))
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: flows of more and more phases, and streamed sets of more and more images."""
     phases = (2, 4) if quick else (2, 10, 50, 200)
     images = (500, 1000) if quick else (2_000, 20_000, 250_000)
     return [
@@ -43,13 +43,13 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One process per row; the first phase's peak, and that of the whole flow. Of a streamed set one epoch in two phases."""
+    """Train in one process per row; yield its peak memory in MiB, and how much that grew after the first phase."""
     began = cpu_seconds_of_children()
     with tempfile.TemporaryDirectory(prefix="sjko-memory-") as home:
-        wanted = {"num_phases": case["size"], "num_steps": 5}
-        if case["what"] != "K":
-            wanted = {"num_phases": 2, "num_steps": case["size"] // 128, "images": True, **streamed_set(home, case["size"])}
-        printed = child(["-c", FLOW, json.dumps(wanted)], {"SJKO_HOME": home, "OMP_NUM_THREADS": "1"})
+        settings = {"num_phases": case["size"], "num_steps": 5}
+        if case["what"] != "K":  # an epoch of the streamed set in each of two phases
+            settings = {"num_phases": 2, "num_steps": case["size"] // 128, "images": True, **streamed_set(home, case["size"])}
+        printed = child(["-c", FLOW, json.dumps(settings)], {"SJKO_HOME": home, "OMP_NUM_THREADS": "1"})
         first, last = json.loads(printed.splitlines()[-1])
     yield {
         "peak_mib": last / MEBIBYTE,
@@ -59,7 +59,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def streamed_set(home: str, n: int) -> dict[str, str]:
-    """Noise as PNG files, prepared: where it is, and its digest."""
+    """Write n PNG files of noise and prepare them; return where the prepared set is, and its digest."""
     import numpy as np
     from PIL import Image
 
@@ -70,8 +70,8 @@ def streamed_set(home: str, n: int) -> dict[str, str]:
             os.path.join(folder, f"{i:06d}.png"), compress_level=0
         )
     out = os.path.join(home, "prepared.json")
-    where = ["--from", folder, "--to", f"{home}/data", "--size", "32", "--json", out]
-    child(["-m", "pipeline", "prepare", "image_folder", *where], {})
+    flags = ["--from", folder, "--to", f"{home}/data", "--size", "32", "--json", out]
+    child(["-m", "pipeline", "prepare", "image_folder", *flags], {})
     with open(out) as file:
         return {"data": f"{home}/data", "digest": json.load(file)["digest"]}
 

@@ -29,11 +29,11 @@ PARTS = ("find", "runs_of", "create", "write", "publish", "set_status", "load", 
 """Methods of the store that are timed, nested calls counted in the outer one."""
 
 PER_JOB = {"1 per job": 1, "5 per job": 5}
-"""Otherwise all."""
+"""Phases per job by mode; in other modes one job trains all phases."""
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: local flows, empty jobs of Ray Train, and jobs of one, five and all phases."""
     return [
         {"mode": mode, "num_phases": num_phases, "seed": 0}
         for mode, num_phases in (
@@ -45,7 +45,7 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """Seconds per phase, and in local mode where they go."""
+    """Time a case's flow; yield its seconds per phase, and in local mode those of the store's methods."""
     began_cpu = time.process_time()
     with tempfile.TemporaryDirectory(prefix="sjko-overhead-") as home:
         os.environ["SJKO_HOME"] = home
@@ -66,7 +66,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def flow_seconds(num_phases: int, cluster: Cluster) -> tuple[float, dict[str, float]]:
-    """Wall time of a new flow, and that of the store's methods in this process."""
+    """Time a new flow, and the store's methods within it, in seconds of wall time."""
     seed = time.time_ns() % 2**31  # no flow before has its phases
     recipe = Recipe(jko=Jko(num_phases=num_phases), training=Training(num_steps=1), seed=seed)
     store = Store(clusters.tracking_uri(Cluster()))
@@ -78,10 +78,10 @@ def flow_seconds(num_phases: int, cluster: Cluster) -> tuple[float, dict[str, fl
 
 
 def empty_seconds(num_jobs: int) -> float:
-    """Wall time of Ray Train jobs of one worker whose function returns at once."""
+    """Time Ray Train jobs of one worker whose function returns at once, in seconds of wall time."""
 
     def nothing(config: dict[str, Any]) -> None:
-        """Within this function, or Ray would look for it in a module that its workers lack."""
+        """Do nothing, inside `empty_seconds`: Ray would look for a module's function in a module that its workers lack."""
 
     began = time.perf_counter()
     for _ in range(num_jobs):
@@ -93,21 +93,21 @@ def empty_seconds(num_jobs: int) -> float:
 
 @contextlib.contextmanager
 def timed(cls: type, names: tuple[str, ...]) -> Iterator[dict[str, float]]:
-    """Seconds spent in methods of a class while the context lasts."""
+    """Time the methods of a class while the context lasts, in seconds by name; one that another calls counts for that one."""
     spent: dict[str, float] = defaultdict(float)
-    inside = [False]
+    is_running = [False]
     originals = {name: getattr(cls, name) for name in names}
 
     def timer(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if inside[0]:
+            if is_running[0]:
                 return original(*args, **kwargs)
-            inside[0], began = True, time.perf_counter()
+            is_running[0], began = True, time.perf_counter()
             try:
                 return original(*args, **kwargs)
             finally:
-                inside[0] = False
+                is_running[0] = False
                 spent[name] += time.perf_counter() - began
 
         return call

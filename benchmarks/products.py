@@ -21,7 +21,7 @@ PRODUCTS = {
 
 # torch ships TorchDispatchMode and its constructor without types, hence the comments below.
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every product that runs while it is entered, with its arguments."""
+    """A recorder of the products that run while it is entered, with their arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -29,8 +29,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in PRODUCTS:
-            kept = tree_map(lambda value: value.detach() if isinstance(value, torch.Tensor) else value, (args, kwargs or {}))
-            self.calls.append((func, *kept))
+            detached = tree_map(lambda value: value.detach() if isinstance(value, torch.Tensor) else value, (args, kwargs or {}))
+            self.calls.append((func, *detached))
         return func(*args, **(kwargs or {}))
 
     def replay(self) -> None:

@@ -28,7 +28,7 @@ METHODS = (PUBLISHED, *toys.METHODS, *(f"{toys.OT_CFM}_{steps}" for steps in ot_
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure, the longest first."""
+    """List the cases, the longest first: measure, method, seed and limit of CPU-seconds."""
     methods = (PUBLISHED, "sjko_jsd", f"{toys.OT_CFM}_10") if quick else METHODS
     measures, seeds = (("moons",), (0,)) if quick else (MEASURES, toys.SEEDS)
     limit = 2.0 if quick else LIMIT
@@ -41,7 +41,7 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure_case(case: Row) -> Iterator[Row]:
-    """Look at growing distances until the goal or the limit."""
+    """Train a case; judge it after growing times until it reaches the goal or the limit, and yield the row."""
     ratio = float("nan")
     for seconds, num_steps, generator in looks_at(case):
         ratio = ratio_to_floor(generator, 0)
@@ -54,14 +54,14 @@ def measure_case(case: Row) -> Iterator[Row]:
 
 
 def ratio_to_floor(generator: Generator, first_draw: int) -> float:
-    """W2 of some pairs of samples over that of as many pairs of the data alone."""
+    """Measure W2 over its floor, on samples numbered from `first_draw`; NaN where the floor is 0."""
     metrics = evaluate(generator, first_draw=first_draw)
     ratio = over_floor(metrics["w2"], metrics["w2_floor"])
     return math.nan if ratio is None else ratio
 
 
 def looks_at(case: Row) -> Iterator[tuple[float, int, Generator]]:
-    """CPU-seconds and steps so far, and the generator."""
+    """Train a case; yield CPU-seconds, steps and the generator after growing times."""
     looks = [1.0]
     while looks[-1] < case["limit"]:
         looks.append(min(looks[-1] * SPACING, case["limit"]))

@@ -30,14 +30,14 @@ SHAPES = {"1 x 28 x 28 raw": (1, 28), "3 x 32 x 32 raw": (3, 32), "3 x 64 x 64 p
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each kind of images with each reader."""
     shapes, num_images = (list(SHAPES)[:2], 8_192) if quick else (list(SHAPES), 65_536)
     readers = ("mapped", "streamed")
     return [{"images": images, "reader": reader, "num_images": num_images, "seed": 0} for images in shapes for reader in readers]
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One row: an epoch of batches."""
+    """Read an epoch of batches, and yield the row of a case."""
     with tempfile.TemporaryDirectory(prefix="sjko-") as folder:
         os.environ["SJKO_HOME"] = folder
         images, streamed = prepared(case, Path(folder)), case["reader"] == "streamed"
@@ -60,7 +60,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def prepared(case: Row, folder: Path) -> PreparedSet:
-    """Noise as a prepared set, in shards of the usual size."""
+    """Write a prepared set of noise, in shards of the usual size, and open it."""
     channels, side = SHAPES[case["images"]]
     splits = {}
     for number, (split, n) in enumerate((("train", case["num_images"]), ("test", NUM_TEST))):

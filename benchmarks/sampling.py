@@ -26,7 +26,7 @@ N, EULER_STEPS = 2000, 100
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each recipe, and how often its ways of sampling are timed."""
     return [
         {"recipe": name, "rounds": 3 if quick else 15, "seed": 0}
         for name in ("two_circles", "fashion_mnist")[: 1 if quick else 2]
@@ -34,7 +34,7 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """All in turns, so that the machine's moods meet all."""
+    """Time every way of sampling in turns, so that a slow spell of the machine meets all; yield a row per way."""
     began = time.process_time()
     recipe = shipped(case["recipe"])
     phase, endpoints = phases_of(recipe)[0], load_endpoints(recipe.data)

@@ -19,7 +19,7 @@ BATCH_SIZES, WORKERS = (32, 64, 256), (1, 2)
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each global batch size."""
     return [
         {"batch_size": n, "num_steps": 10 if quick else 200, "rounds": 1 if quick else 3, "seed": 0}
         for n in (BATCH_SIZES[:1] if quick else BATCH_SIZES)
@@ -27,13 +27,13 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One row per number of workers, in turns; two flows of different lengths each, so that what a job costs falls out."""
+    """Time steps with each number of workers in turns; yield a row per number of workers."""
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="sjko-scaling-") as home:
         os.environ["SJKO_HOME"] = home
         with ray_session.started(Cluster(num_workers=max(WORKERS))):
             rounds = [{workers: seconds_per_step(case, workers, i) for workers in WORKERS} for i in range(case["rounds"])]
-    seconds = {workers: median(each[workers] for each in rounds) for workers in WORKERS}
+    seconds = {workers: median(figures[workers] for figures in rounds) for workers in WORKERS}
     for workers in WORKERS:
         yield {
             "workers": workers,
@@ -44,13 +44,13 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def seconds_per_step(case: Row, num_workers: int, seed: int) -> float:
-    """Wall time of a step, from the difference of a short and a long phase."""
+    """Time a step in seconds of wall time, as the difference of a short and a long phase: what a job costs falls out."""
     short, long = (train_seconds(case, num_workers, factor * case["num_steps"], seed) for factor in (1, 3))
     return (long - short) / (2 * int(case["num_steps"]))
 
 
 def train_seconds(case: Row, num_workers: int, num_steps: int, seed: int) -> float:
-    """Wall time of one phase within its worker."""
+    """Train one phase with Ray Train; return its seconds of wall time within the worker."""
     recipe = shipped("fashion_mnist")
     training = replace(recipe.training, num_steps=num_steps, batch_size=case["batch_size"])
     recipe = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=training, seed=10 * seed + num_workers)

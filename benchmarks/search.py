@@ -40,7 +40,7 @@ Point = dict[str, Any]
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each measure with each seed."""
     seeds, trials, steps = ((0,), 3, 20) if quick else (SEEDS, NUM_TRIALS, NUM_STEPS)
     return [
         {"measure": name, "seed": seed, "trials": trials, "steps": steps, "phases": 2 if quick else MAX_PHASES}
@@ -50,12 +50,12 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """Ours, then the others with the phases that ours took."""
+    """Search with `tune`, then at random and on a grid with as many trained phases; yield a row per method."""
     began = time.monotonic()
-    found = ours(case)
-    best = {"h": found["best"]["point"]["jko.h"], "divergence": found["best"]["point"]["jko.divergence"]}
-    best["K"] = found["best"]["num_phases"]
-    counts = found["phases"]
+    result = ours(case)
+    best = {"h": result["best"]["point"]["jko.h"], "divergence": result["best"]["point"]["jko.divergence"]}
+    best["K"] = result["best"]["num_phases"]
+    counts = result["phases"]
     yield judged(case, "tune", best, int(counts["trained"])) | {
         "phases_asked": counts["asked"],
         "seconds": time.monotonic() - began,
@@ -74,7 +74,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def ours(case: Row) -> dict[str, Any]:
-    """The result of the command."""
+    """Run `python -m tune run` on a case, and return what it writes as JSON."""
     with tempfile.TemporaryDirectory(prefix="sjko-search-") as home:
         result = Path(home) / "result.json"
         flags = [f"--num-trials={case['trials']}", f"--search-seed={case['seed']}", f"--seed={case['seed']}", "--num-confirmed=0"]
@@ -89,7 +89,7 @@ def ours(case: Row) -> dict[str, Any]:
 
 
 def random_points(case: Row) -> Iterator[Point]:
-    """Points without end."""
+    """Draw points of the space at random, without end."""
     rng = np.random.default_rng([case["seed"], 0])
     while True:
         h = float(np.exp(rng.uniform(*np.log(H_RANGE))))
@@ -97,7 +97,7 @@ def random_points(case: Row) -> Iterator[Point]:
 
 
 def grid_points(case: Row) -> Sequence[Point]:
-    """All points of the grid, in random order."""
+    """List all points of the grid, in random order."""
     points = [
         {"h": h, "divergence": divergence, "K": min(k, case["phases"])}
         for h, divergence, k in itertools.product(H_GRID, DIVERGENCES, K_GRID)
@@ -106,7 +106,7 @@ def grid_points(case: Row) -> Sequence[Point]:
 
 
 def trained(case: Row, point: Point) -> Generator:
-    """The generator of a point."""
+    """Train the flow of a point, and return its generator."""
     recipe: Recipe = shipped(RECIPE)
     jko = replace(recipe.jko, h=point["h"], divergence=point["divergence"], num_phases=point["K"])
     training = replace(recipe.training, num_steps=case["steps"])
@@ -116,12 +116,12 @@ def trained(case: Row, point: Point) -> Generator:
 
 
 def judge(case: Row, point: Point) -> float:
-    """What a method sees of a point."""
+    """Measure W2 of a point's flow, as a method sees it when it chooses."""
     return evaluate(trained(case, point))["w2"]
 
 
 def judged(case: Row, method: str, point: Point, num_trained: int) -> Row:
-    """What a method's choice is worth on fresh samples."""
+    """Measure the point that a method chose on fresh samples, and make the method's row."""
     metrics = evaluate(trained(case, point), FRESH, FRESH_DRAWS)
     return {
         "method": method,

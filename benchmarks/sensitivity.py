@@ -33,7 +33,7 @@ QUICK = ("none", 0), ("noise", 0.4), ("blur", 2), ("classes_dropped", 5), ("dist
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: extractor, harm, its strength, and seed."""
     if quick:
         todo = [("lenet", harm, strength, 0, 500) for harm, strength in QUICK] + [("effnet", "noise", 0.4, 0, 100)]
     else:
@@ -48,12 +48,16 @@ def cases(quick: bool) -> list[Row]:
 
 
 def unit_range(images: Pixels) -> Images:
-    """From 8 bits to [-1, 1], with a channel."""
+    """Scale grey images of 8 bits to [-1, 1], and give them a channel: (n, h, w) to (n, 1, h, w).
+
+    >>> unit_range(np.array([[[0, 255]]], np.uint8))
+    array([[[[-1.,  1.]]]], dtype=float32)
+    """
     return images[:, None].astype(np.float32) / 127.5 - 1
 
 
 def spoilt(images: Pixels, classes: np.ndarray, harm: str, strength: float, *, n: int, seed: int) -> Images:
-    """n of the images, drawn without replacement, with one thing wrong."""
+    """Draw n of the images without replacement, and do them one harm: noise, blur, dropped classes, or few distinct ones."""
     rng = stream(seed, "evaluation_source")
     dropped = rng.permutation(NUM_CLASSES)[: int(strength) if harm == "classes_dropped" else 0]
     chosen = rng.permutation(np.flatnonzero(~np.isin(classes, dropped)))[:n]
@@ -68,15 +72,15 @@ def spoilt(images: Pixels, classes: np.ndarray, harm: str, strength: float, *, n
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One row."""
+    """Measure the image metrics of spoilt images, and yield the row of a case."""
     began, n, seed = time.process_time(), case["n"], case["seed"]
     train, test = fashion_mnist.read_images()
     classes, _ = fashion_mnist.read_labels()
-    mine, others = np.array_split(stream(seed, "evaluation_floor").permutation(len(train)), 2)
-    samples = spoilt(train[mine], classes[mine], case["harm"], case["strength"], n=n, seed=seed)
+    first_half, second_half = np.array_split(stream(seed, "evaluation_floor").permutation(len(train)), 2)
+    samples = spoilt(train[first_half], classes[first_half], case["harm"], case["strength"], n=n, seed=seed)
     reference = unit_range(test[stream(seed, "evaluation_target").permutation(len(test))[:n]])
     network = extractor(case["extractor"])
-    metrics = image_metrics(samples, unit_range(train[others[:n]]), reference, network)
+    metrics = image_metrics(samples, unit_range(train[second_half[:n]]), reference, network)
     named = {name.removeprefix(f"{network.name}_"): value for name, value in metrics.items()}
     ratios = {f"{name}_ratio": over_floor(named[name], named[f"{name}_floor"]) for name in ("frechet", "precision", "recall")}
     yield named | ratios | {"sha256": network.sha256, "cpu_seconds": time.process_time() - began}

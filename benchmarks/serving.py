@@ -32,12 +32,12 @@ START_SECONDS, WARM_UP_SECONDS, PROMOTION_SECONDS = 200.0, 3.0, 14.0
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each recipe whose network is served."""
     return [{"network": name, "seconds": 2.0 if quick else 15.0, "seed": 0} for name in (NETWORKS[:1] if quick else NETWORKS)]
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """One service under growing load, then a promotion under load."""
+    """Put one service under growing load, then promote a version under load; yield a row per load."""
     with tempfile.TemporaryDirectory(prefix="sjko-serving-") as home, environment({"SJKO_HOME": home, "OMP_NUM_THREADS": "1"}):
         generator, promote = registered(case["network"])
         bare = forward_seconds(generator)
@@ -52,7 +52,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One request.
+    """One request and its answer.
 
     Attributes:
         began, seconds: on the clock of `time.monotonic`.
@@ -65,7 +65,7 @@ class Answer:
 
 
 def registered(name: str) -> tuple[Generator, Callable[[], None]]:
-    """A generator of that recipe's size behind @champion, and what promotes a second version of it."""
+    """Register two versions of a recipe, the first as @champion; return a generator and the call that promotes the second."""
     from deploy.versions.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
@@ -86,7 +86,7 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
 
 
 def forward_seconds(generator: Generator) -> float:
-    """Median time of the forward pass of one request."""
+    """Time the forward pass of one request without the service: the median, in seconds."""
     x, z = generator.noise(NUM_SAMPLES, stream(0, "generation_source"), stream(0, "generation_z"))
     times = []
     for _ in range(200):
@@ -97,7 +97,7 @@ def forward_seconds(generator: Generator) -> float:
 
 
 async def load(url: str, clients: int, seconds: float, during: Callable[[], None] | None = None) -> tuple[list[Answer], float]:
-    """Requests from that many clients, each with one in flight; `during` is called in the middle, in a thread."""
+    """Send requests from some clients, each with one in flight; `during` is called in the middle, in a thread."""
     answers: list[Answer] = []
     began = time.monotonic()
 
@@ -123,7 +123,7 @@ async def load(url: str, clients: int, seconds: float, during: Callable[[], None
 
 
 def figures(answers: list[Answer], seconds: float, bare: float) -> Row:
-    """Throughput and latency of one load."""
+    """Compute throughput and latency of one load; `bare` are the seconds of a forward pass alone."""
     times = 1000 * np.array([answer.seconds for answer in answers if answer.version > 0])
     rate = NUM_SAMPLES * len(times) / seconds
     return {
@@ -141,7 +141,7 @@ def figures(answers: list[Answer], seconds: float, bare: float) -> Row:
 
 
 def promotion(answers: list[Answer]) -> Row:
-    """Seconds from the promotion to the first answer of the new version, and the longest time without any answer after it."""
+    """Compute the seconds from a promotion to the new version's first answer, and the longest time without an answer after it."""
     (moved,) = (answer.began for answer in answers if answer.version == -1)
     new = [answer.began + answer.seconds - moved for answer in answers if answer.version == 2]
     ends = np.sort([answer.began + answer.seconds for answer in answers if answer.version > 0])
@@ -150,19 +150,19 @@ def promotion(answers: list[Answer]) -> Row:
 
 @contextlib.contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
-    """Variables of the environment, for a while."""
-    before = {name: os.environ.get(name) for name in values}
+    """Set variables of the environment for the time of the context."""
+    previous = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager
 def service(home: Path, model: str) -> Iterator[str]:
-    """The command, ended with the context."""
+    """Run `python -m deploy serve` for the time of the context, and give its URL."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

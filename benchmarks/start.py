@@ -11,12 +11,12 @@ IMPORTS = "import pipeline.command.actions"
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the one case: how many phases the flow has, and how often each command is timed."""
     return [{"num_phases": 3 if quick else 50, "rounds": 1 if quick else 5, "seed": 0}]
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """The least of some rounds: what the machine does beside only adds."""
+    """Time each command, and yield its least time over some rounds: whatever else the machine does only adds to it."""
     began = cpu_seconds_of_children()
     with tempfile.TemporaryDirectory(prefix="sjko-start-") as home:
         environment = {"SJKO_HOME": home, "OMP_NUM_THREADS": "1"}
@@ -35,9 +35,9 @@ def measure(case: Row) -> Iterator[Row]:
             "imports alone": ["-c", IMPORTS],
             "cached flow": flow,
         }
-        found = {name: min(seconds(*arguments) for _ in range(case["rounds"])) for name, arguments in ways.items()}
-    found["cached flow, beyond imports"] = found["cached flow"] - found["imports alone"]
-    for name, value in found.items():
+        least = {name: min(seconds(*arguments) for _ in range(case["rounds"])) for name, arguments in ways.items()}
+    least["cached flow, beyond imports"] = least["cached flow"] - least["imports alone"]
+    for name, value in least.items():
         yield {"command": name, "wall_seconds": value, "cpu_seconds": cpu_seconds_of_children() - began}
 
 

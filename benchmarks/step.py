@@ -26,11 +26,11 @@ NETWORKS = {
     "small": (NetworkSpec((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
     "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
 }
-"""With the batch size, the number of timings, and of the steps whose losses are compared."""
+"""Specification by network, with its batch size, the number of timings, and of the steps whose losses are compared."""
 PENALTY_EVERY, LAZY = 4, ("toy", "light")
-"""Whose penalty is lazy in recipes: a timing of them is of as many steps, one of them with a penalty."""
+"""Networks whose penalty is lazy in recipes: a timing of them is of as many steps, one of them with a penalty."""
 REPETITIONS = {"toy": 10}
-"""A timing of the toys is of ten times as many: steps of milliseconds, whose first find the caches full of other variants."""
+"""Times that a timing repeats its steps: toys' take milliseconds, and their first find caches full of other variants."""
 COMPARED_BATCH = 4
 VARIANTS = {
     "ours_eager": Switches(),
@@ -44,11 +44,11 @@ VARIANTS = {
     "ours_lazy_penalty_compiled": Switches(penalty_every=PENALTY_EVERY, compile=True),
 }
 FLOORS = {"floor": "ours_eager", "floor_lazy_penalty": "ours_lazy_penalty"}
-"""And whose products they are."""
+"""Floors, and the variant whose matrix products each replays alone."""
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure: one case per network, so that every ratio is of one run."""
+    """List the cases, one per network and number of threads, so that every ratio is of one run."""
     names, seeds = (["toy", "light"], (0,)) if quick else (list(NETWORKS), (0, 1, 2))
     return [
         {"network": name, "threads": threads, "seed": seed, "quick": quick}
@@ -59,7 +59,7 @@ def cases(quick: bool) -> list[Row]:
 
 
 def measure(case: Row) -> Iterator[Row]:
-    """All variants in turns, so that the machine's moods meet all."""
+    """Time all variants in turns, so that a slow spell of the machine meets all; yield a row per variant."""
     spec, n, num_timings, num_compared = NETWORKS[case["network"]]
     cycle = PENALTY_EVERY if case["network"] in LAZY else 1
     repetitions = REPETITIONS.get(case["network"], 1)
@@ -69,8 +69,8 @@ def measure(case: Row) -> Iterator[Row]:
     anchor = states.build_map(spec, seed=case["seed"]).requires_grad_(False)
     steps: dict[str, Step] = {"textbook": textbook(fresh(spec, case["seed"]), anchor)}
     for name, switches in VARIANTS.items():
-        wanted = name in FLOORS.values() if case["quick"] else case["network"] != "toy" or not switches.channels_last
-        if wanted and (cycle > 1 or switches.penalty_every == 1):
+        asked_for = name in FLOORS.values() if case["quick"] else case["network"] != "toy" or not switches.channels_last
+        if asked_for and (cycle > 1 or switches.penalty_every == 1):
             steps[name] = ours(fresh(spec, case["seed"]), anchor, switches)
     for step in steps.values():
         for i in range(cycle):  # what is compiled is compiled, what is allocated is there
@@ -82,8 +82,8 @@ def measure(case: Row) -> Iterator[Row]:
         drawn = [batch(spec, n, cycle * i + j) for j in range(cycle)]
         for name, step in steps.items():
             start = clock()
-            for each in drawn * repetitions:
-                step(each)
+            for one_batch in drawn * repetitions:
+                step(one_batch)
             seconds[name].append((clock() - start) / (cycle * repetitions))
         for name, recorded in floors.items():
             start = clock()
@@ -104,7 +104,7 @@ def measure(case: Row) -> Iterator[Row]:
 
 
 def products(step: Step, spec: NetworkSpec, n: int, cycle: int) -> Recorder:
-    """Those of one cycle."""
+    """Record the matrix products of one cycle of steps."""
     recorder = Recorder()
     with recorder:
         for i in range(cycle):
@@ -113,7 +113,7 @@ def products(step: Step, spec: NetworkSpec, n: int, cycle: int) -> Recorder:
 
 
 def loss_difference(spec: NetworkSpec, seed: int, num_steps: int) -> float:
-    """Largest difference of a loss between ours and the textbook update, in float64.
+    """Compute the largest difference of a loss between our steps and the textbook's, in float64.
 
     In float32 the two sum in other orders, and Adam makes steps of full size of such roundings where a gradient is zero, as that
     of a bias before a batch norm.

@@ -33,7 +33,7 @@ CFM_LEARNING_RATE = 5e-3
 
 
 def cases(quick: bool) -> list[Row]:
-    """What to measure."""
+    """List the cases: each measure with each method and seed."""
     measures, seeds = (("moons",), (0,)) if quick else (MEASURES, SEEDS)
     seconds = 2.0 if quick else CPU_SECONDS
     return [
@@ -59,7 +59,7 @@ def measure_case(case: Row) -> Iterator[Row]:
 
 
 def judge(generator: Generator) -> Row:
-    """Metrics of a generator; `w2_ratio` is W2 over its floor."""
+    """Measure a generator on samples that no training sees; `w2_ratio` is W2 over its floor."""
     metrics = evaluate(generator, SIZE)
     n = 2000
     return {
@@ -70,7 +70,7 @@ def judge(generator: Generator) -> Row:
 
 
 class VelocityNetwork(nn.Module):
-    """Our map's architecture on (x, t): on seed 9 better than the perceptron that torchcfm brings along."""
+    """The velocity network of OT-CFM: our map's architecture on (x, t), on seed 9 better than torchcfm's own perceptron."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class VelocityNetwork(nn.Module):
 
 
 def ot_cfm_rows(case: Row) -> Iterator[Row]:
-    """One training, judged at each number of steps."""
+    """Train OT-CFM once; yield a row per number of Euler steps."""
     recipe = Recipe(data=Data(target=case["measure"]), seed=case["seed"])
     endpoints, phase = load_endpoints(recipe.data), phases_of(recipe)[-1]
     (flow,) = ot_cfm.train(

@@ -20,13 +20,17 @@ from components.state import State
 CPU = torch.device("cpu")
 OBJECTIVE = Objective(KL(), Linear(), "mean_squared", h=0.1, r1=0.2, r2=0.0)
 RATES, BETAS = (2e-4, 1e-4), (0.5, 0.9)
-"""The paper's."""
+"""Learning rates of map and potential, and Adam's betas, as in the paper."""
 Step = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Switches:
-    """How our step is run."""
+    """How our step is run: in which layout, precision and program, and how often with its penalty.
+
+    >>> Switches(compile=True).bfloat16
+    False
+    """
 
     channels_last: bool = False
     compile: bool = False
@@ -36,7 +40,7 @@ class Switches:
 
 
 def fresh(spec: NetworkSpec, seed: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> State:
-    """Build new networks."""
+    """Build the state of a new pair of networks with its optimizers, from a seed."""
     state = states.new_state(spec, seed=seed, betas=BETAS, device=device)
     for network in state.modules().values():
         network.to(dtype)
@@ -44,7 +48,7 @@ def fresh(spec: NetworkSpec, seed: int, dtype: torch.dtype = torch.float32, devi
 
 
 def batch(spec: NetworkSpec, n: int, step: int, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> Batch:
-    """Draw noise in the place of images, the same numbers on every device."""
+    """Draw a batch of noise in place of images, the same numbers on every device."""
     rng = torch.Generator().manual_seed(step)
     x, y = (torch.randn(n, *spec.sample_shape, generator=rng).to(device, dtype) for _ in range(2))
     z, anchor_z = (torch.randn(n, spec.z_dim, generator=rng).to(device, dtype) if spec.z_dim else None for _ in range(2))

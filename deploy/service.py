@@ -72,7 +72,7 @@ class Replica:
         threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Make this replica's HTTP application; Serve calls this by its name, in the replica, so nothing of it is pickled."""
+        """Make this replica's HTTP application; Serve calls this by its name, in the replica, so it never travels."""
         answers = Answers(self.models, self.settings, self.together, lambda number, k: self.phase(f"{number}/{k}"))
         return web_app(answers, Access(self.settings.token, tuple(self.settings.hosts)), count)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("components", "pipeline", "tune", "deploy")
+PACKAGES = ("components", "pipeline", "tune", "deploy", "benchmarks")
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in PACKAGES
@@ -16,6 +16,9 @@ WITH_EXAMPLES = sorted(
     if ">>> " in path.read_text() and path.name != "__main__.py"
 )
 ENTRIES = """
+benchmarks.gaussian: moments_of
+benchmarks.harness: Pivot
+benchmarks.variants: Switches
 components.costs: transport_cost
 components.divergences.base: Divergence FDivergence
 components.measures: Measure gaussian
@@ -24,7 +27,21 @@ components.networks.pair: NetworkPair
 components.semidual: Objective gradient_penalty map_loss potential_loss
 components.streams: normal stream
 components.table: divergence network_pair
+deploy.access: check_ports hosts_of is_loopback
+deploy.answers: Settings
+deploy.cli: require_alias
+deploy.flags: model_and_version
+deploy.flavour.sjko_sampler: Sampler
+deploy.models: Draw blocks
+deploy.rules: Rule
+deploy.versions.registry: Version
+deploy.web.door: Access
+deploy.web.refusals: Rejected
+deploy.web.wire: encode format_of
 pipeline.cluster: Cluster Stores tracking_uri
+pipeline.command.parsing: parse
+pipeline.command.process: exit_code
+pipeline.command.program: Later
 pipeline.data.analytic: Analytic
 pipeline.data.endpoints: Endpoints between load_endpoints
 pipeline.data.images.image_set: image_sets
@@ -35,6 +52,10 @@ pipeline.data.source: moments_of
 pipeline.data.specs: sample_shape spec_of
 pipeline.data.table: names
 pipeline.errors: FlowError
+pipeline.evaluation.extractors: Extractor quantised
+pipeline.evaluation.lenet: LeNet
+pipeline.evaluation.metrics: Metric figures floor_of
+pipeline.evaluation.size: Evaluation EvaluationSize
 pipeline.generator: Generator
 pipeline.phase: Phase phases_of
 pipeline.recipe: Data Jko Network Recipe Training
@@ -44,6 +65,13 @@ pipeline.store.phases: MapRef Store
 pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow
 pipeline.words: command_line literal
+tune.cli: resume_words
+tune.definition: Search
+tune.flags: optuna_url
+tune.metrics: mode_of
+tune.search: distribution
+tune.space: Axis applied full_name rebuilt take_axes
+tune.summary: overlaps
 """
 """What a user of Python calls, by module."""
 NAMED = [(module, name) for module, _, names in (line.partition(": ") for line in ENTRIES.split("\n")) for name in names.split()]

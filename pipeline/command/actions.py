@@ -31,7 +31,7 @@ PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 
 def run(command: Run) -> Mapping[str, Any]:
-    """Train what is missing of a flow, evaluate every phase, draw the pictures."""
+    """Carry out `run`: train the phases that the store lacks, measure every phase, draw the pictures."""
     name, cluster = command.stem, command.cluster
     recipe, where = resolve(command.resolved(), cluster), clusters.data(cluster)
     store = open_store(cluster)
@@ -45,8 +45,8 @@ def run(command: Run) -> Mapping[str, Any]:
             generator = cache(partial(load_generator, store, result.ref, where=where))  # read when it is first needed
             size = command.evaluation.of_phase(result.phase.k, len(phases))
             row = phase_row(store, result, generator, cluster, size)
-            shown = brief(offer_of(recipe.data, row["metrics"]), row["metrics"])
-            display.note(report.phase_line(result.phase.k, shown, cached=result.cached, seconds=result.seconds))
+            in_words = brief(offer_of(recipe.data, row["metrics"]), row["metrics"])
+            display.note(report.phase_line(result.phase.k, in_words, cached=result.cached, seconds=result.seconds))
             generators.append(generator)
             rows.append(row)
     flow_run_id = store.flow_run_id(phases[-1].fingerprint)
@@ -93,7 +93,7 @@ def measured_of(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
-    """Measure the metrics of any published map afresh, and draw its samples."""
+    """Carry out `evaluate`: measure the metrics of any published map afresh, and draw its samples."""
     store = open_store(command.store)
     ref = store.resolve(command.reference)
     generator = load_generator(store, ref, where=clusters.data(command.store))

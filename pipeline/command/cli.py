@@ -18,18 +18,18 @@ def read_submission(flags: type, prog: str, words: Sequence[str]) -> Any:
 
 
 def check_evaluate(command: Evaluate) -> None:
-    """Refuse stores, sizes and extractors that cannot be."""
+    """Refuse an `evaluate` whose stores, sizes or extractor cannot be."""
     clusters.validate_stores(command.store)
     evaluation_size.validate(command.evaluation)
     command.require_consistent()
 
 
 def nothing(_: Any) -> None:
-    """Refuse nothing: what a cluster knows is asked there."""
+    """Refuse nothing of a command that asks a cluster, which alone knows its submissions."""
 
 
 def run(command: Run) -> Result:
-    """Train a flow, or show what it would be."""
+    """Carry out `run`: train a flow, or show what it would be where the command says --dry-run."""
     show = Later("torch", "pipeline.command.dry_run:dry_run")
     train = Later("torch, MLflow and Ray", "pipeline.command.actions:run")
     return show(command) if command.dry_run else train(command)

@@ -17,7 +17,7 @@ DASHBOARD = "http://127.0.0.1:8265"
 
 @dataclass(frozen=True)
 class FlowFlags:
-    """What a command that trains flows is given: a recipe, fields that replace its own, where to run."""
+    """The flags of a command that trains flows: a recipe, fields that replace its own, where to run."""
 
     recipe: tyro.conf.Positional[str]
     """name of a recipe in pipeline/recipes, or a path ending in .yaml"""

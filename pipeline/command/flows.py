@@ -12,7 +12,7 @@ from pipeline.recipes.loading import resolved_recipe
 from pipeline.recipes.reading import KINDS
 
 UNCHANGED = "nothing was changed"
-"""What a command leaves that only reads."""
+"""The sentence of a command that is stopped and only reads."""
 
 
 def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
@@ -33,11 +33,11 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
 
 
 def check_flow(command: Any) -> None:
-    """Refuse places, workers and sizes of an evaluation that cannot be."""
+    """Refuse a command whose places, workers or sizes of the evaluation cannot be."""
     clusters.validate(command.cluster)
     evaluation_size.validate(command.evaluation)
 
 
 def check_store(command: Any) -> None:
-    """Refuse a store that cannot be."""
+    """Refuse a command whose store cannot be."""
     clusters.validate_stores(command.store)

@@ -19,7 +19,7 @@ def open_store(mlflow: Mlflow) -> Store:
 
 
 def list_flows(command: List) -> Mapping[str, Any]:
-    """List all flows of the store, newest first; INTERRUPTED are those whose driver is gone: the same command goes on."""
+    """Carry out `list`: print all flows of the store, newest first; INTERRUPTED are those whose driver is gone."""
     rows = [
         {
             "run_id": flow.info.run_id,
@@ -40,7 +40,7 @@ def list_flows(command: List) -> Mapping[str, Any]:
 
 
 def show(command: Show) -> Mapping[str, Any]:
-    """Show the phases of a flow, up to the one that is referred to."""
+    """Carry out `show`: print the phases of a flow, up to the one that is referred to."""
     store = open_store(command.store)
     rows = []
     last = store.resolve(command.reference)

@@ -31,12 +31,12 @@ RENAMED = {
     "--workers": ["--cluster.num-workers"],
     "--address": ["--dashboard", "--cluster.address"],
 }
-"""What flags of earlier versions are called now; of several names, the one that the command has."""
+"""New names of flags of earlier versions; of several names, the one that the command has."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A command, and what was given for it.
+    """A command as it was read, with the values and words that were given for it.
 
     Attributes:
         command: an instance of the chosen command.
@@ -51,7 +51,7 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Field:
-    """A leaf of a command's dataclass.
+    """A field of a command's dataclass that takes a value of its own, however deep in groups it stands.
 
     Attributes:
         name: dotted, such as jko.h or num_trials.
@@ -69,7 +69,7 @@ class Field:
 
     @property
     def num_words(self) -> int:
-        """Words that its value takes."""
+        """Number of words that a value of the field takes."""
         return len(get_args(self.kind)) if get_origin(self.kind) is tuple else 1
 
 
@@ -98,6 +98,10 @@ def command_of(commands: Mapping[str, type], prog: str, arguments: Sequence[str]
 def parse(command: type, prog: str, words: Sequence[str]) -> Parsed:
     """Read the words of one command.
 
+    >>> from pipeline.command.flags import Status
+    >>> parse(Status, "python -m pipeline status", ["demo-1", "--follow"]).given
+    {'submission': 'demo-1', 'follow': True}
+
     Args:
         command: dataclass of its flags.
 
@@ -108,51 +112,52 @@ def parse(command: type, prog: str, words: Sequence[str]) -> Parsed:
 
 
 def fields_of(command: Any, prefix: str = "") -> list[Field]:
-    """The leaves of a command's dataclass, nested ones by dotted name."""
-    found: list[Field] = []
+    """List the fields of a command's dataclass that take values, those of groups by dotted name."""
+    leaves: list[Field] = []
     hints = get_type_hints(command, include_extras=True)
-    for each in fields(command):
-        annotated = get_origin(hints[each.name]) is Annotated
-        kind, *marks = get_args(hints[each.name]) if annotated else [hints[each.name]]
-        name = f"{prefix}{each.name}"
+    for attribute in fields(command):
+        annotated = get_origin(hints[attribute.name]) is Annotated
+        kind, *marks = get_args(hints[attribute.name]) if annotated else [hints[attribute.name]]
+        name = f"{prefix}{attribute.name}"
         if SUPPRESSED in marks:
             continue
         if is_dataclass(kind):
-            found += fields_of(kind, f"{name}.")
+            leaves += fields_of(kind, f"{name}.")
             continue
         called = next((mark.name for mark in marks if getattr(mark, "name", None)), name)
-        required = each.default is MISSING and each.default_factory is MISSING
+        required = attribute.default is MISSING and attribute.default_factory is MISSING
         positional = POSITIONAL in marks
         flag = called.upper() if positional else f"--{called.replace('_', '-')}"
         spoken = called.replace("-", "_") if "." in called or called == "seed" else flag
-        found.append(Field(name, kind, flag, spoken, positional, required))
-    return found
+        leaves.append(Field(name, kind, flag, spoken, positional, required))
+    return leaves
 
 
 def built(command: Any, given: dict[str, Any], prefix: str = "") -> Any:
-    """An instance of a command's dataclass with the given values, by dotted name."""
+    """Make an instance of a command's dataclass from values by dotted name; the rest are its defaults."""
     chosen = {}
-    for each in fields(command):
-        name = f"{prefix}{each.name}"
+    for attribute in fields(command):
+        name = f"{prefix}{attribute.name}"
         if name in given:
-            chosen[each.name] = given[name]
+            chosen[attribute.name] = given[name]
         elif any(other.startswith(f"{name}.") for other in given):
-            chosen[each.name] = built(get_type_hints(command)[each.name], given, f"{name}.")
+            chosen[attribute.name] = built(get_type_hints(command)[attribute.name], given, f"{name}.")
     return command(**chosen)
 
 
 class Words:
-    """The words of one command, read from left to right."""
+    """A reader of one command's words, from left to right."""
 
-    def __init__(self, prog: str, known: Sequence[Field], words: list[str]) -> None:
+    def __init__(self, prog: str, leaves: Sequence[Field], words: list[str]) -> None:
         self.prog, self.words = prog, words
-        self.positional = [field for field in known if field.positional]
-        self.flags = {field.flag: field for field in known if not field.positional}
-        self.required = [field for field in known if field.required]
+        self.positional = [field for field in leaves if field.positional]
+        self.flags = {field.flag: field for field in leaves if not field.positional}
+        self.required = [field for field in leaves if field.required]
         self.given: dict[str, Any] = {}
         self.spelled: dict[str, list[str]] = {}
 
     def parsed(self, command: Any) -> Parsed:
+        """Read all words, and make an instance of the command's dataclass."""
         while self.words:
             word = self.words.pop(0)
             if word.startswith("-"):
@@ -168,8 +173,8 @@ class Words:
         return Parsed(built(command, self.given), self.given, self.spelled)
 
     def flag(self, word: str) -> None:
-        """A flag, and the words of its value."""
-        written, equals, text = word.partition("=")
+        """Read a flag and the words of its value."""
+        written, equals, attached = word.partition("=")
         flag = written.replace("_", "-")
         negated = flag not in self.flags and (positive := re.sub(r"^(--(\w+\.)?)no-([^.]+)$", r"\1\3", flag)) != flag
         field = self.flags.get(positive if negated else flag)
@@ -184,7 +189,7 @@ class Words:
         elif negated:
             raise ValueError(f"{written} takes no value; write {field.flag} true or {field.flag} false")
         else:
-            texts = [text] if equals else self.take(field)
+            texts = [attached] if equals else self.take(field)
         self.spelled[field.name] = [word, *following[: len(following) - len(self.words)]]
         self.given[field.name] = value(field, texts)
 
@@ -194,7 +199,7 @@ class Words:
         return word.casefold() in ("true", "false") or not (word.startswith("-") or self.positional)
 
     def take(self, field: Field) -> list[str]:
-        """The words of a flag's value."""
+        """Take the words of a flag's value from those that are left."""
         texts, self.words = self.words[: field.num_words], self.words[field.num_words :]
         if len(texts) < field.num_words or any(text.startswith("--") for text in texts):
             raise ValueError(f"{field.spoken} must be {rule_of(field)}, and nothing follows {field.flag}")
@@ -203,21 +208,21 @@ class Words:
     def unknown(self, flag: str) -> NoReturn:
         """Refuse a flag that the command has not, and say what it is called now or what may be meant."""
         if flag in RENAMED:
-            new = next((each for each in RENAMED[flag] if each in self.flags), None)
+            new = next((name for name in RENAMED[flag] if name in self.flags), None)
             raise ValueError(f"{flag} is called {new} now" if new else f"{self.prog} does not use {flag} any more; leave it out")
         hint = values.meant(values.like_dotted(flag, self.flags))
         raise ValueError(f"{shown(redacted(flag))} is not a flag of {self.prog}{hint}")
 
 
 def rule_of(field: Field) -> str:
-    """What a field must be, in words."""
+    """Say what a value of a field must be, in words."""
     if field.num_words == 1:
         return values.rule_of(field.kind)
     return " and ".join(values.rule_of(kind) for kind in get_args(field.kind))
 
 
 def value(field: Field, texts: list[str]) -> Any:
-    """The value of a field from its words."""
+    """Read the value of a field from its words."""
     if get_origin(field.kind) is not tuple:
         return values.read(field.spoken, texts[0], field.kind)
     kinds = get_args(field.kind)

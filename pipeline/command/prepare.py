@@ -14,7 +14,7 @@ from pipeline.provenance import redacted
 from pipeline.words import command_line
 
 NUM_SHOWN = 20
-"""Bad images that are printed; all are in bad_images.json."""
+"""Most bad images that are printed; all are in bad_images.json."""
 if TYPE_CHECKING:
     SetName = str
 else:
@@ -75,7 +75,7 @@ def require_usable(command: Prepare) -> None:
 
 
 def prepare_set(command: Prepare) -> Mapping[str, Any]:
-    """Write the set of images that a command asks for, and say what was done.
+    """Carry out `prepare`: write the set of images that a command asks for, and print what was done.
 
     Raises:
         Unusable: the originals are not what they should be, or --to cannot be written.
@@ -107,10 +107,10 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
         report.line(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}")
     rows = {split: done.manifest["splits"][split]["rows"] for split in ("train", "test")}
     speed = f", {done.num_new / done.seconds:,.0f} images/s" if done.num_new else ""
-    kept = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
+    earlier = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
     shape = f"{channels} x {size} x {size}"
     report.line(f"{rows['train']:,} training and {rows['test']:,} test images of {shape}; {len(done.bad):,} bad")
-    report.line(f"{done.num_bytes:,} bytes{speed}{kept}")
+    report.line(f"{done.num_bytes:,} bytes{speed}{earlier}")
     report.line(f"digest {done.manifest['digest']}")
     report.line(f"in {redacted(uri)}")
     report.line(f"next: {next_command(command, size)}")
@@ -128,7 +128,11 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
 
 
 def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """(remark, names of its images), the most frequent first."""
+    """Group (image, remark) pairs by remark, with the names of its images; the most frequent remark comes first.
+
+    >>> grouped([("a.png", "grey"), ("b.png", "rotated"), ("c.png", "grey")])
+    [('grey', ['a.png', 'c.png']), ('rotated', ['b.png'])]
+    """
     groups: dict[str, list[str]] = {}
     for name, remark in remarks:
         groups.setdefault(remark, []).append(name)
@@ -136,15 +140,15 @@ def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 
 
 def next_command(command: Prepare, size: int) -> str:
-    """A command that trains on what was prepared: with a shipped recipe for it, or else with that of fashion_mnist."""
+    """Write a command that trains on a prepared set: with a shipped recipe for it, else with that of fashion_mnist."""
     from pipeline.data.images.image_set import image_sets
     from pipeline.recipes.reading import RECIPES, read
 
     side = image_sets()[command.name].side
     fitting = []
     for path in sorted(RECIPES.glob("*.yaml")):
-        given = read(path).values
-        if given.get("data.target") == command.name and given.get("data.size", side) == size and "data.source" not in given:
+        recipe = read(path).values
+        if recipe.get("data.target") == command.name and recipe.get("data.size", side) == size and "data.source" not in recipe:
             fitting.append(path.stem)
     words = [min(fitting, key=len)] if fitting else ["fashion_mnist", "--data.target", command.name]
     if not fitting and size != side:

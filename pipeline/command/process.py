@@ -15,7 +15,7 @@ from pipeline.words import literal
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks this process to stop; everything that is under way is unwound as after Ctrl-C."""
+    """The signal that asks this process to stop; what is under way is unwound as after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -43,7 +43,11 @@ def _open_what_was_closed() -> None:
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code of a command that ends with an error: the error's own, or 2 for a mistake of the user, or 1."""
+    """Choose the exit code of a command that ends with an error: the error's own, or 2 for a user's mistake, or 1.
+
+    >>> exit_code(ValueError("--port must be from 1 to 65535, not 0")), exit_code(OSError("no space left"))
+    (2, 1)
+    """
     return int(getattr(error, "exit_code", 2 if isinstance(error, ValueError) else 1))
 
 
@@ -60,14 +64,14 @@ def stoppable() -> Iterator[None]:
             _forget(terminals)
         raise Stopped(number)
 
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    for number, handler in before.items():
+    previous = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in previous.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
         yield
     finally:
-        restore(before)
+        restore(previous)
 
 
 def _forget(terminals: Sequence[int]) -> None:

@@ -23,7 +23,7 @@ from pipeline.signals import STOPPING
 from pipeline.words import command_line
 
 Result = Mapping[str, Any] | None
-"""What `--json` is written from; None where the command has written it itself."""
+"""The result of a command, which `--json` is written from; None where the command has written it itself."""
 
 
 def read_flags(flags: type, prog: str, words: Sequence[str]) -> Any:
@@ -41,6 +41,9 @@ def read_flags(flags: type, prog: str, words: Sequence[str]) -> Any:
 @dataclass(frozen=True)
 class Later:
     """A function whose module takes seconds to import, so that it is imported when it is called, and a line says so.
+
+    >>> Later("nothing", "builtins:dict")([("n", 5)])
+    {'n': 5}
 
     Attributes:
         loads: what takes the seconds, such as "torch and MLflow".
@@ -64,7 +67,7 @@ class Later:
 
 @dataclass(frozen=True)
 class Action:
-    """One command of a program.
+    """One command of a program: its flags, what is refused at once, and what it does.
 
     Attributes:
         flags: dataclass whose fields are its flags; one of them is `json`.
@@ -85,13 +88,13 @@ class Action:
 
 @dataclass(frozen=True)
 class Program:
-    """A program `python -m NAME`, and its commands by name."""
+    """One of the programs `python -m NAME`: its name, and its commands by name."""
 
     name: str
     actions: Mapping[str, Action]
 
     def main(self, arguments: Sequence[str]) -> int:
-        """Run a command; the exit code is its error's, 2 for the user's mistakes, 128 + n after signal n."""
+        """Run the command that an argument vector asks for; return 0, its error's exit code, or 128 + n after signal n."""
         process.say_what_cannot_be_encoded()
         left = "nothing had begun"
         with process.stoppable():
@@ -123,9 +126,9 @@ class Program:
             ValueError: what is wrong, in one line.
             SystemExit: help was asked for.
         """
-        for before, word in pairwise(["", *arguments]):
+        for previous, word in pairwise(["", *arguments]):
             if re.fullmatch(r"(--[\w.-]+=)?\s*", word):  # as a variable leaves it that is not set
-                raise ValueError(f"{word.rstrip(' =') or before or 'the command'} must not be empty")
+                raise ValueError(f"{word.rstrip(' =') or previous or 'the command'} must not be empty")
         commands = {name: action.flags for name, action in self.actions.items()}
         name = parsing.command_of(commands, f"python -m {self.name}", arguments)
         action = self.actions[name]
@@ -135,7 +138,7 @@ class Program:
         return command
 
     def left(self, action: Action, command: Any, arguments: Sequence[str]) -> str:
-        """Say what a command leaves that is stopped, and how to go on."""
+        """Say what a stopped command leaves, and how to go on."""
         if not action.left.endswith(":"):
             return action.left
         words = [redacted(word) for word in arguments] if action.go_on is None else action.go_on(command)
@@ -143,7 +146,7 @@ class Program:
 
 
 def check_json(path: Path | None) -> None:
-    """Refuse a file that could not be written, before hours of work and not after."""
+    """Refuse a file of `--json` that could not be written, before hours of work and not after."""
     if path is None:
         return
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
@@ -152,7 +155,7 @@ def check_json(path: Path | None) -> None:
 
 
 def write(path: Path | None, result: Result) -> None:
-    """Write the result of a command where `--json` says."""
+    """Write the result of a command to the file of `--json`, where there is one."""
     from pipeline.files import write_json
 
     if result is not None:

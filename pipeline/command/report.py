@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.store.phases import Store  # and with it MLflow, which a command without a store need not load
 
 WIDE = 10_000
-"""Columns of a file: nothing is wrapped there."""
+"""Width of the output to a file, in columns: nothing is wrapped there."""
 console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
 
 
@@ -47,7 +47,7 @@ def can_redraw() -> bool:
 
 @contextlib.contextmanager
 def _shown(drawing: Live | Progress | Status) -> Iterator[None]:
-    """Show something for the time of the context; a signal while it is first drawn takes it away as well."""
+    """Show a bar or table for the time of the context; a signal while it is first drawn takes it away as well."""
     try:
         if can_redraw():
             drawing.start()
@@ -65,16 +65,16 @@ def live(draw: Callable[[], RenderableType]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show that something goes on, for the time of the context."""
+    """Show a sentence with a spinner for the time of the context, where it can be redrawn."""
     with _shown(console.status(Text(literal(text)), spinner="line" if console.options.ascii_only else "dots")):
         yield
 
 
 class _Bar(Progress):
-    """A bar that leaves room for the ^C of a terminal, which would be on the next line and the bar not taken away."""
+    """A progress bar that leaves room for the ^C of a terminal: a bar that is pushed to the next line stays behind."""
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
-        """Draw it."""
+        """Lay the bar out, three columns narrower than the terminal."""
         drawn = super().make_tasks_table(tasks)
         drawn.width = max(1, console.width - len("^C") - 1)
         return drawn
@@ -115,19 +115,21 @@ class Display:
         self._shown.__exit__(*error)
 
     def waiting(self, phase: Phase) -> None:
+        """Say on the bar that another driver trains a phase."""
         self._progress.update(self._task, description=f"phase {phase.k}: another driver trains it, waiting")
 
     def published(self, phase: Phase) -> None:
-        """The phase is done, whoever trained it."""
+        """Move the bar to the end of a phase that is published, whoever trained it."""
         self._steps_before += phase.num_steps
         self._progress.update(self._task, completed=self._steps_before, description=f"measuring phase {phase.k}")
 
     def note(self, text: str) -> None:
-        """A line above the bar that stays."""
+        """Print a sentence above the bar, where it stays."""
         sentence(text)
 
     @contextlib.contextmanager
     def training(self, runs: Mapping[Phase, str]) -> Iterator[None]:
+        """Let the bar follow the MLflow runs of phases in training, for the time of the context."""
         done = threading.Event()
         thread = threading.Thread(target=self._follow, args=(runs, done), name="progress", daemon=True)
         thread.start()
@@ -141,18 +143,18 @@ class Display:
 
     def _follow(self, runs: Mapping[Phase, str], done: threading.Event) -> None:
         last = len(self._phases) - 1
-        before = self._steps_before
+        steps_before = self._steps_before
         for phase, run_id in runs.items():
             self._progress.update(self._task, description=f"phase {phase.k} of 0-{last}")
             step = 0.0
             while step < phase.num_steps and not done.wait(1.0):
                 with contextlib.suppress(StoreUnavailable):
                     step = self._step_of(run_id)
-                self._progress.update(self._task, completed=before + step)
-            before += phase.num_steps
+                self._progress.update(self._task, completed=steps_before + step)
+            steps_before += phase.num_steps
 
     def _step_of(self, run_id: str) -> float:
-        """How far a phase is; what its worker has to say about its machine is noted, once."""
+        """Read the step that a phase's worker has logged last; what it says about its machine is noted once."""
         data = self._store.run(run_id).data
         if SLOW in data.tags and not self._has_warned:
             self._has_warned = True
@@ -184,7 +186,7 @@ def _cell(value: object) -> str:
 
 
 def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose cells are shown as they are."""
+    """Lay cells out as a table without borders, each shown as it is, never as rich's markup."""
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         drawn.add_column(Text(literal(column)), overflow="fold")
@@ -194,12 +196,12 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for long work: call it with what is done and the total."""
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for long work for the time of the context; it gives a function that is called with (done, total)."""
     described = TextColumn("{task.description}", markup=False)
     columns = (described, BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
     bar = _Bar(*columns, console=console, transient=True, expand=True)
-    task = bar.add_task(literal(what), total=None)
+    task = bar.add_task(literal(label), total=None)
     with _shown(bar):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -221,6 +223,6 @@ def raw(text: str) -> None:
 
 
 def quieten() -> None:
-    """Libraries speak up for warnings only."""
+    """Let MLflow, alembic and Ray log warnings only."""
     for chatty in ("mlflow", "alembic", "ray"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -71,15 +71,15 @@ def entrypoint(words: Sequence[str]) -> str:
         if not re.match(r"\s*([/~]|[\w+.-]+:)", parsed.given[name] or "/"):
             rule = "a URL, or an absolute path of the cluster's nodes"
             raise Unusable(f"{NODES_FOLDERS[name]} must be {rule}, not {parsed.given[name]}")
-    kept = [word for name, words in parsed.spelled.items() if name not in OWN_FLAGS for word in words]
-    if any(redacted(flag) != flag for flag in kept):
+    sent = [word for name, words in parsed.spelled.items() if name not in OWN_FLAGS for word in words]
+    if any(redacted(flag) != flag for flag in sent):
         raise Unusable("Ray would show the password that a flag has: put that address into the nodes' $SJKO_TRACKING_URI")
     address = [] if "cluster.address" in parsed.given else ["--cluster.address", "auto"]
-    return shlex.join(["python", "-m", "pipeline", "run", recipe, *kept, *address])
+    return shlex.join(["python", "-m", "pipeline", "run", recipe, *sent, *address])
 
 
 def submit(command: Submit) -> Mapping[str, Any]:
-    """Send a flow to a cluster and follow it.
+    """Carry out `submit`: send a flow to a cluster, and follow its log unless the command says --detach.
 
     Raises:
         Unschedulable: no cluster answers there.
@@ -105,7 +105,7 @@ def submit(command: Submit) -> Mapping[str, Any]:
 
 
 def stop(command: Stop) -> Mapping[str, Any]:
-    """Stop a flow that was sent to a cluster.
+    """Carry out `stop`: stop a flow that was sent to a cluster.
 
     Raises:
         Unschedulable: no cluster answers there.
@@ -119,7 +119,7 @@ def stop(command: Stop) -> Mapping[str, Any]:
 
 
 def status(command: Status) -> Mapping[str, Any]:
-    """Show one flow that was sent to a cluster, or a table of all.
+    """Carry out `status`: print how a flow that was sent to a cluster stands, or a table of all such flows.
 
     Raises:
         Unschedulable: no cluster answers there.

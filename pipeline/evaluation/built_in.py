@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Samples x beside as many held-out ones y, one row per sample, in the data's own units."""
+    """A pair of samples: x beside as many held-out ones y, one row per sample, in the data's own units."""
 
     x: metrics.Points
     y: metrics.Points
@@ -25,7 +25,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """The mode of each sample, -1 for none, and the true probability of each mode."""
+    """Samples by their mode, -1 for none, beside the true probability of each mode."""
 
     modes: np.ndarray
     weights: tuple[float, ...]
@@ -51,13 +51,13 @@ def _num_modes(draws: "Draws") -> Mapping[str, float]:
 
 
 PAIRS = Needs(lambda name, offer: name if offer.has_pairs else None, _pairs, _sizes)
-"""Samples and held-out samples: every map has them."""
+"""The needs of metrics of samples beside held-out samples: every map has them."""
 MODES = Needs(lambda name, offer: name if offer.has_modes else None, _labelled, _num_modes)
-"""Samples of a map towards a measure with modes."""
+"""The needs of metrics of modes: samples of a map towards a measure that has some."""
 
 
 def logged(*names: str) -> Needs:
-    """Need what was logged under these names while the map was trained: `measure` gets the last number of each."""
+    """Make the needs of a metric of what was logged while the map was trained: `measure` gets the last number of each name."""
 
     def figure(name: str, offer: Offer) -> str | None:
         return name if offer.logged.issuperset(names) else None

@@ -19,22 +19,22 @@ if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its
     from pipeline.generator import Generator
 
 MOST_NUMBERS = 40_000_000
-"""Of one sample: 203 images of 256 x 256 in colour."""
+"""Most numbers that one sample holds in memory: 203 images of 256 x 256 in colour."""
 SAMPLES_AT_ONCE = 250
 
 
-def num_samples(endpoints: Endpoints, most: int = FULL.num_samples) -> int:
+def num_samples(endpoints: Endpoints, asked: int = FULL.num_samples) -> int:
     """Count the samples W2 is measured on: those asked for, or all there are where they are fewer, or what the memory holds."""
-    return min(most, endpoints.data.num_distinct or most, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
+    return min(asked, endpoints.data.num_distinct or asked, max(64, MOST_NUMBERS // math.prod(endpoints.shape)))
 
 
-def held_out(endpoints: Endpoints, draw: int, most: int = FULL.num_samples) -> Samples:
-    """Draw samples of the target that training never sees."""
-    return endpoints.data.held_out(num_samples(endpoints, most), stream(0, "evaluation_target", step=draw))
+def held_out(endpoints: Endpoints, draw: int, asked: int = FULL.num_samples) -> Samples:
+    """Draw samples of the target that training never sees, the same ones for an equal `draw`."""
+    return endpoints.data.held_out(num_samples(endpoints, asked), stream(0, "evaluation_target", step=draw))
 
 
 class Sampler(Protocol):
-    """What is judged: a map, or the data themselves."""
+    """The object that metrics judge, by its samples: a map, or the data themselves."""
 
     def sample(self, n: int, draw: int) -> Samples:
         """Draw n samples; equal draws give equal samples."""
@@ -47,7 +47,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class OfMap:
-    """Samples of a trained map."""
+    """A trained map as what metrics judge."""
 
     generator: Generator
 
@@ -63,7 +63,7 @@ class OfMap:
 
 @dataclass(frozen=True)
 class OfData:
-    """Samples of the data that training sees: what a perfect map would give, so that metrics of these are floors."""
+    """The data that training sees as what metrics judge: a perfect map would give them, so their metrics are floors."""
 
     endpoints: Endpoints
 
@@ -78,7 +78,7 @@ class OfData:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Samples that metrics are measured on, drawn when the first metric asks for them.
+    """The samples that metrics are measured on, drawn when the first metric asks for them.
 
     Attributes:
         size: on how many samples a distance is measured, and how often.
@@ -98,13 +98,13 @@ class Draws:
 
     @cached_property
     def pairs(self) -> list[tuple[Samples, Samples]]:
-        """Samples beside as many held-out ones, `size.num_pairs` times."""
+        """Pairs of samples and as many held-out ones, `size.num_pairs` of them."""
         n = num_samples(self.endpoints, self.size.num_samples)
         draws = range(self.first_draw, self.first_draw + self.size.num_pairs)
         return [(self.sampler.sample(n, draw), held_out(self.endpoints, draw, n)) for draw in draws]
 
     @cached_property
     def images(self) -> tuple[Samples, Samples]:
-        """Many images beside as many held-out ones."""
+        """Images, at most `num_images`, and as many held-out ones."""
         n = min(self.num_images, self.endpoints.data.num_distinct or self.num_images)
         return self.sampler.many(n), self.endpoints.data.held_out(n, stream(0, "evaluation_target"))

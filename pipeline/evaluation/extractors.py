@@ -31,7 +31,7 @@ Network = Callable[["Tensor"], tuple["Tensor", "Tensor | None"]]
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """What a network sees in images.
+    """The features of some images, and logits where the network has classes of use.
 
     Attributes:
         features: float32, one row per image.
@@ -56,7 +56,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Published:
-    """What figures are called in papers, where the weights are the ones that papers use.
+    """The names of figures in papers, where the weights are the ones that papers use.
 
     Attributes:
         sha256: how the hash of those weights begins; with others the figures have their own names.
@@ -69,7 +69,10 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A fixed network that describes images.
+    """A fixed network whose features image metrics look at; its weights are read when they are first needed.
+
+    >>> EXTRACTORS["lenet"].shape
+    (1, 28, 28)
 
     Attributes:
         name: what its figures begin with.
@@ -94,12 +97,12 @@ class Extractor:
 
     @cached_property
     def _loaded(self) -> tuple[Network, str]:
-        """The network and the hash of its weights, read once."""
+        """Read the network and the hash of its weights, once."""
         return self.read(self.weights)
 
     @property
     def sha256(self) -> str:
-        """The hash of the weights: figures compare only where it is the same."""
+        """The sha256 of the weights: figures compare only where it is the same."""
         return self._loaded[1]
 
     def figure(self, metric: str) -> str:
@@ -112,15 +115,15 @@ class Extractor:
         """Refuse images of another shape than the network was trained on.
 
         Raises:
-            Unusable: it was, and these are others.
+            Unusable: the network takes one shape of images, and these have another.
         """
         if self.shape and shape != self.shape:
             takes_any = next(each.name for each in EXTRACTORS.values() if each.shape is None)
-            trained_on, given = (" x ".join(map(str, each)) for each in (self.shape, shape))
-            raise Unusable(f"{self.name} was trained on images of {trained_on}, these are {given}; {takes_any} takes any")
+            trained_on, given_shape = (" x ".join(map(str, each)) for each in (self.shape, shape))
+            raise Unusable(f"{self.name} was trained on images of {trained_on}, these are {given_shape}; {takes_any} takes any")
 
     def describe(self, pixels: Pixels) -> Described:
-        """Give features and logits of 8-bit images, a batch at a time."""
+        """Compute features and logits of 8-bit images (n, c, s, s), a batch at a time."""
         import torch
 
         self.require(pixels.shape[1:])
@@ -131,11 +134,11 @@ class Extractor:
         return Described(np.concatenate([part.numpy() for part, _ in parts]), np.concatenate(logits) if logits else None)
 
     def features(self, images: Images) -> Float[np.ndarray, "n d"]:
-        """Give features of images in [-1, 1]."""
+        """Compute the features of images in [-1, 1], one row per image."""
         return self.describe(quantised(images)).features
 
     def probabilities(self, images: Images) -> Float[np.ndarray, "n classes"] | None:
-        """Give class probabilities of images in [-1, 1], where the network has classes of use."""
+        """Compute class probabilities of images in [-1, 1]; None where the network has no classes of use."""
         import torch
 
         logits = self.describe(quantised(images)).logits
@@ -143,7 +146,11 @@ class Extractor:
 
 
 def quantised(images: Images) -> Pixels:
-    """Round images in [-1, 1] to what a picture file holds; data that came from 8 bits come back unchanged."""
+    """Round images in [-1, 1] to the 8 bits that a picture file holds; data that came from 8 bits come back unchanged.
+
+    >>> quantised(np.array([[[[-1.0, 0.0, 2.0]]]])).ravel().tolist()
+    [0, 128, 255]
+    """
     return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -182,13 +189,13 @@ EXTRACTORS = {built_in.name: built_in for built_in in BUILT_IN}
 
 
 def require_named(name: str, weights: str | None = None, flag: str = "extractor", weights_flag: str = "weights") -> Extractor:
-    """Look an extractor up, without reading its network.
+    """Look an extractor up by name, without reading its network.
 
     Args:
         flag, weights_flag: what the person who named it calls these two.
 
     Raises:
-        Unusable: there is none of that name, or weights are missing or too many.
+        Unusable: no extractor has that name, or weights are missing or too many.
     """
     if name not in EXTRACTORS:
         raise Unusable(f"{flag} must be one of {', '.join(EXTRACTORS)}, not {name}")
@@ -203,7 +210,7 @@ def require_named(name: str, weights: str | None = None, flag: str = "extractor"
 
 @lru_cache(maxsize=8)
 def extractor(name: str, weights: str | None = None) -> Extractor:
-    """Look an extractor up, and read its network.
+    """Look an extractor up by name, and read its network.
 
     Args:
         name: of the table.
@@ -211,7 +218,7 @@ def extractor(name: str, weights: str | None = None) -> Extractor:
 
     Raises:
         Corrupt: weights are not the ones that figures were made with.
-        Unusable: there is none of that name, or there are no weights where the caller says.
+        Unusable: no extractor has that name, or no weights are where the caller says.
     """
     named = require_named(name, weights)
     loaded = replace(named, weights=weights) if weights else named

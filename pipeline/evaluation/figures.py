@@ -23,7 +23,7 @@ BLUE, GREY = "#1f5fa8", "#c9c9c9"
 
 
 def _tile(samples: Samples, rows: int, columns: int) -> np.ndarray:
-    """The first rows x columns images as one picture with a border of one pixel."""
+    """Set the first rows x columns images into one picture, each with a border of one pixel."""
     images = np.clip((samples[: rows * columns] + 1) / 2, 0, 1).transpose(0, 2, 3, 1)
     images = np.pad(images, ((0, rows * columns - len(images)), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
     _, height, width, channels = images.shape
@@ -39,7 +39,7 @@ def _limits(reference: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How samples of one kind of source are drawn.
+    """A way to draw samples of one kind of source.
 
     Attributes:
         onto: draws samples, with held-out ones behind them, onto axes.
@@ -101,7 +101,7 @@ def _panel(axes: Axes, picture: str, samples: Samples, reference: Samples, title
 
 
 def phase_picture(path: Path, picture: str, samples: Samples, reference: Samples, title: str) -> None:
-    """Samples of one phase over held-out data."""
+    """Draw samples of one phase over held-out data, to a file."""
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     _panel(axes, picture, samples, reference, title)
     _save(figure, path)
@@ -113,14 +113,14 @@ def png(picture: str, samples: Samples) -> bytes:
 
 
 def flow_picture(path: Path, picture: str, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
-    """Samples by phase, evenly thinned to eight panels with the first and the last."""
-    shown = np.unique(np.linspace(0, len(by_phase) - 1, min(len(by_phase), MAX_PANELS)).round().astype(int))
-    columns = min(4, len(shown))
-    rows = -(-len(shown) // columns)
+    """Draw the samples of each phase in a panel of its own, thinned evenly to eight that have the first and the last."""
+    indices = np.unique(np.linspace(0, len(by_phase) - 1, min(len(by_phase), MAX_PANELS)).round().astype(int))
+    columns = min(4, len(indices))
+    rows = -(-len(indices) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), layout="constrained", squeeze=False)
-    for axes in grid.flat[len(shown) :]:
+    for axes in grid.flat[len(indices) :]:
         axes.set_axis_off()
-    for axes, index in zip(grid.flat, shown, strict=False):
+    for axes, index in zip(grid.flat, indices, strict=False):
         _panel(axes, picture, by_phase[index], reference, titles[index])
     _save(figure, path)
 
@@ -131,8 +131,8 @@ def curves_picture(
     """Draw distances by phase, each as a multiple of its floor, and the losses over all steps of the flow."""
     figure, grid = plt.subplots(1, 1 + len(losses), figsize=(4 * (1 + len(losses)), 3.2), layout="constrained")
     for name, values in quality.items():
-        shown = [math.nan if value is None else value for value in values]
-        grid[0].plot(range(len(shown)), shown, marker="o", ms=4, color=BLUE, label=f"{name} over its floor")
+        plotted = [math.nan if value is None else value for value in values]
+        grid[0].plot(range(len(plotted)), plotted, marker="o", ms=4, color=BLUE, label=f"{name} over its floor")
     grid[0].axhline(1.0, color="k", lw=0.8, ls="--", label="floor")
     grid[0].set(xlabel="phase k", title="distance to held-out data", ylim=(0, None))
     grid[0].legend(frameon=False)
@@ -145,7 +145,7 @@ def curves_picture(
 
 
 def animation(path: Path, picture: str, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
-    """The flow as a loop: each x moves on the straight line from T_{k-1}(x) to T_k(x), as along a Wasserstein geodesic."""
+    """Animate a flow as a loop: each x moves on the line from T_{k-1}(x) to T_k(x), as along a Wasserstein geodesic."""
     figure, axes = plt.subplots(figsize=(4, 4.2), layout="constrained")
     num_frames = FRAMES_PER_PHASE * (len(by_phase) - 1) + HOLD
 

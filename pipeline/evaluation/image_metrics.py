@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What an extractor sees in samples, and in as many images of the data."""
+    """The features of samples, and those of as many images of the data."""
 
     samples: Described
     reference: Described

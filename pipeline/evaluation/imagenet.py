@@ -56,8 +56,8 @@ def _fold(network: nn.Module) -> None:
             module.inplace = True
         for convolution, normalisation in pairs:
             if hasattr(module, f"_{convolution}"):
-                before, after = getattr(module, f"_{convolution}"), getattr(module, f"_{normalisation}")
-                setattr(module, f"_{convolution}", nn.utils.fusion.fuse_conv_bn_eval(before, after))
+                folded, scaling = getattr(module, f"_{convolution}"), getattr(module, f"_{normalisation}")
+                setattr(module, f"_{convolution}", nn.utils.fusion.fuse_conv_bn_eval(folded, scaling))
                 setattr(module, f"_{normalisation}", nn.Identity())
 
 

@@ -125,10 +125,10 @@ def _curves(
 ) -> dict[str, list[tuple[float, float]]]:
     """Read the running divergence and the transport cost over the steps of a whole flow."""
     curves: dict[str, list[tuple[float, float]]] = {name: [] for name in CURVES}
-    before = 0
+    steps_before = 0
     for row, generator in zip(rows, generators, strict=True):
         run_id = row["map_ref"].split("/")[1]
         for name, points in curves.items():
-            points.extend((before + step, value) for step, value in store.metric_history(run_id, name))
-        before += generator.phase.num_steps
+            points.extend((steps_before + step, value) for step, value in store.metric_history(run_id, name))
+        steps_before += generator.phase.num_steps
     return curves

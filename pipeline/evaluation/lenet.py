@@ -18,7 +18,13 @@ SHA256 = {
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun et al. 1998, section II.B) with rectifiers, maximum pooling and twice its maps; 8-bit images in."""
+    """LeNet-5 (LeCun et al. 1998, section II.B) with rectifiers, maximum pooling and twice its maps, on 8-bit images.
+
+    >>> import torch
+    >>> features, logits = LeNet()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+    >>> features.shape, logits.shape
+    (torch.Size([2, 84]), torch.Size([2, 10]))
+    """
 
     side = 28
 
@@ -41,7 +47,7 @@ class LeNet(nn.Module):
         self.head = nn.Linear(84, NUM_CLASSES)
 
     def forward(self, images: UInt8[Tensor, "n 1 s s"]) -> tuple[Float[Tensor, "n 84"], Float[Tensor, "n 10"]]:
-        """Penultimate features and logits."""
+        """Compute the features before the last layer, and the logits of the classes."""
         inputs = images.float() / 127.5 - 1
         if inputs.shape[-1] != self.side:
             inputs = functional.interpolate(inputs, size=(self.side, self.side), mode="bilinear", antialias=True)

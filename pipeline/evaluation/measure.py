@@ -53,7 +53,7 @@ def floors(
     A flow's phases have the same floors, which take as long as the figures: those of the last few sizes are kept.
 
     Args:
-        where: prepared image sets are, as `load_endpoints` takes it.
+        where: folder or URL of prepared image sets, as `load_endpoints` takes it.
         measured: figures and their metrics.
     """
     endpoints, looks = endpoints_of(data, where), offer_of(data).extractor

@@ -53,7 +53,7 @@ FIRST_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Offer:
-    """What is there for metrics to look at, known before anything is loaded.
+    """What the maps towards some data offer metrics to look at, known before anything is loaded.
 
     Attributes:
         has_pairs: samples beside held-out ones.
@@ -70,7 +70,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a metric looks at.
+    """What a metric looks at, and so which maps have its figure.
 
     Attributes:
         figure: the name of a metric's figure, where an offer has what it needs; None where it has not.
@@ -85,7 +85,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a trained map.
+    """A metric of trained maps: its name, unit and good side, what it looks at, and the function that measures it.
+
+    >>> Metric("w2", "data units", True, Needs(lambda name, offer: name, lambda draws: []), max).mode
+    'min'
 
     Attributes:
         name: in lower case; what looks at images gets the name of the network before it, as in `lenet_frechet`.
@@ -114,12 +117,12 @@ class Metric:
 
     @property
     def mode(self) -> str:
-        """`min` or `max`: which values are good."""
+        """`min` where small values are good, `max` where large ones are."""
         return "min" if self.lower_is_better else "max"
 
     @property
     def is_distance(self) -> bool:
-        """Whether it grows with what is wrong, for any map: low is good, and the data themselves set the floor."""
+        """Whether the figure grows with what is wrong with a map: low is good, and the data themselves set the floor."""
         return self.lower_is_better and self.has_floor
 
 
@@ -152,7 +155,11 @@ def offer_of(data: Data, logged: Iterable[str] = ()) -> Offer:
 
 
 def figures(offer: Offer) -> dict[str, Metric]:
-    """Name every figure that can be measured of what is offered, in the order of the table."""
+    """Name every figure that can be measured of what is offered, in the order of the table, each with its metric.
+
+    >>> list(figures(Offer(has_pairs=True)))
+    ['w2', 'sliced_w2']
+    """
     named = ((metric.needs.figure(metric.name, offer), metric) for metric in metrics())
     return {figure: metric for figure, metric in named if figure is not None}
 
@@ -167,7 +174,7 @@ def floor_of(figure: str) -> str:
 
 
 def views_of(measured: Mapping[str, Metric], draws: "Draws") -> dict[Callable[..., Any], Sequence[Any]]:
-    """Show metrics what they look at, each thing once, however many metrics look at it."""
+    """Make the views that metrics look at, each once, however many metrics look at it."""
     return {view: view(draws) for view in dict.fromkeys(metric.needs.views for metric in measured.values())}
 
 
@@ -216,7 +223,7 @@ def tag_of(offer: Offer, size: EvaluationSize) -> str:
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
-    """Say whether the figures that were kept under a tag are those that would be computed now."""
+    """Whether the figures that were kept under a tag are those that would be computed now."""
     if tag == f"{FIRST_TAG}, {size}":
         return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in figures(offer).values())
     return tag == tag_of(offer, size)

@@ -7,7 +7,11 @@ LEAST_SAMPLES = 10
 
 @dataclass(frozen=True)
 class EvaluationSize:
-    """On how many samples a distance such as W2 is measured, and its floor with it."""
+    """The number of samples on which a distance such as W2 is measured, and its floor with it.
+
+    >>> str(EvaluationSize(num_samples=1000))
+    '4 pairs of 1000'
+    """
 
     num_samples: int = 2000
     """samples of the last map of a flow, at most as many as are held out; W2 of 2000 points takes two seconds of a core"""
@@ -20,13 +24,17 @@ class EvaluationSize:
 
 @dataclass(frozen=True)
 class Evaluation(EvaluationSize):
-    """On how many samples the maps of a flow are judged. Their figures are comparable through their floors of the same size."""
+    """The number of samples on which the maps of a flow are judged; figures compare through their floors of the same size.
+
+    >>> str(Evaluation().of_phase(0, num_phases=3))
+    '16 pairs of 500'
+    """
 
     num_samples_between: int = 500
     """samples of each map before the last, in as many pairs as make up the same number in all; W2 takes 0.02 seconds"""
 
     def of_phase(self, k: int, num_phases: int) -> EvaluationSize:
-        """The size for phase k of a flow: whole for the last one, small pairs for those before it."""
+        """Choose the size for phase k of a flow: whole for the last phase, small pairs for those before it."""
         if k == num_phases - 1 or self.num_samples_between >= self.num_samples:
             return EvaluationSize(self.num_samples, self.num_pairs)
         return EvaluationSize(self.num_samples_between, self.num_pairs * self.num_samples // self.num_samples_between)
@@ -43,7 +51,7 @@ def validate(size: EvaluationSize) -> None:
         ValueError: the dotted field, the rule and the value.
     """
     limits = {"num_samples": (LEAST_SAMPLES, 20_000), "num_samples_between": (LEAST_SAMPLES, 20_000), "num_pairs": (1, 1000)}
-    for name, (least, most) in limits.items():
+    for name, (least, greatest) in limits.items():
         value = getattr(size, name, least)
-        if not least <= value <= most:
-            raise ValueError(f"evaluation.{name} must be from {least} to {most}, not {value}")
+        if not least <= value <= greatest:
+            raise ValueError(f"evaluation.{name} must be from {least} to {greatest}, not {value}")

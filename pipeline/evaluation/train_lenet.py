@@ -31,9 +31,9 @@ Labels = Int[np.ndarray, " n"]
 
 def built_in(dataset: str) -> BuiltIn:
     """Find the images and labels that a network is trained on."""
-    found = image_sets()[dataset].built_in
-    assert found is not None
-    return found
+    dataset_with_labels = image_sets()[dataset].built_in
+    assert dataset_with_labels is not None
+    return dataset_with_labels
 
 
 def train(images: UInt8[np.ndarray, "n s s"], classes: Labels, steps: Iterable[int], num_steps: int, seed: int = 0) -> LeNet:
@@ -61,7 +61,7 @@ def accuracy(network: LeNet, images: UInt8[np.ndarray, "n s s"], classes: Labels
 
 
 def main() -> None:
-    """Train, measure on the test images, write."""
+    """Train a LeNet on the data set that the command line names, print its accuracy on the test images, and write it."""
     parser = argparse.ArgumentParser("python -m pipeline.evaluation.train_lenet", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dataset", choices=sorted(NUM_STEPS))
     parser.add_argument("--to", type=Path, metavar="FILE", help="default: the file in pipeline/evaluation/assets that is in use")
