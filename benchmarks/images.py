@@ -75,6 +75,7 @@ class Velocity(nn.Module):
         self.register_buffer("frequencies", torch.arange(1, TIME_FEATURES // 2 + 1) * torch.pi)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Compute the velocity of images x (n, c, s, s) at times t (n,) in [0, 1]."""
         phase = t[:, None] * self.frequencies
         image = self.net(x, torch.cat([phase.sin(), phase.cos()], 1))
         velocity: torch.Tensor = (image - x) / (1 - t).clamp_min(0.05).view(-1, 1, 1, 1)

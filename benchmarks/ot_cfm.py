@@ -38,6 +38,7 @@ class EulerMap(nn.Module):
         self.velocity, self.num_steps = velocity, num_steps
 
     def forward(self, x: Tensor, z: None) -> Tensor:
+        """Move x along the field from time 0 to time 1; z is there for maps that take one."""
         for step in range(self.num_steps):
             x = x + self.velocity(x, torch.full((len(x),), step / self.num_steps)) / self.num_steps
         return x

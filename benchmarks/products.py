@@ -34,7 +34,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     def replay(self) -> None:
-        """All of them, back to back."""
+        """Compute all recorded products again, back to back, without gradients."""
         with torch.no_grad():
             for func, args, kwargs in self.calls:
                 func(*args, **kwargs)

@@ -79,6 +79,7 @@ class VelocityNetwork(nn.Module):
         self.net = perceptron(3 + 2 * network.num_frequencies, network.width, network.depth, 2)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Compute the velocity of points x (n, 2) at times t (n,) in [0, 1]."""
         velocity: torch.Tensor = self.net(self.features(torch.cat([x, t[:, None]], 1)))
         return velocity
 

@@ -26,7 +26,7 @@ Step = Callable[[Batch], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Switches:
-    """How our step is run: in which layout, precision and program, and how often with its penalty.
+    """The ways to run our step: its layout, precision and program, and how often it has its penalty.
 
     >>> Switches(compile=True).bfloat16
     False

@@ -17,7 +17,7 @@ from tune.definition import Search, Trial
 NAME, DEFINITION, POINT, ERROR = "sjko.search", "sjko.definition", "sjko.point", "sjko.error"
 DIVERGED, NUMBER, CONFIRMED = "sjko.diverged", "sjko.trial", "sjko.confirmed"
 RESULT, PENALTY = "result", "penalty"
-"""What a trial reports: a phase's metric, or what a flow that gave none is counted as."""
+"""Kinds of a trial's reports: a phase's metric, or the figure that counts for a flow that gave none."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Sampler(nn.Module):
         self.scale = float(generator.endpoints.scale)
 
     def forward(self, noise: Tensor) -> Tensor:
+        """Map noise (n, d + z_dim) to samples (n, ...) in the data's own units."""
         x = noise[:, : self.dim].reshape(-1, *self.shape)
         z = noise[:, self.dim :] if self.z_dim else None
         for transport_map in self.maps:

@@ -33,7 +33,7 @@ HARDENING = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy"
 
 @dataclass(frozen=True)
 class Access:
-    """Who is let in to the service: by token, and by the names under which it may be asked.
+    """The conditions on which the service lets a request in: its token, and the names under which it may be asked.
 
     >>> Access(hosts=("demo.example.org",)).token is None
     True

@@ -26,7 +26,7 @@ from pipeline.training.flow import PhaseResult, run_flow
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
-"""What is logged in training and is no metric of the map."""
+"""Numbers that are logged in training and are no metric of the map."""
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 
 

@@ -25,9 +25,9 @@ EVALUATED = "sjko.evaluated"
 LOGGED_IN_TRAINING = frozenset(
     ("potential_loss", "map_loss", "transport_cost", "gradient_penalty", "divergence", "step", "train_seconds")
 )
-"""What the worker that trained a phase has logged to its run, beside which its metrics are kept."""
+"""Names of the numbers that the worker of a phase has logged to its run, beside which the map's metrics are kept."""
 CURVES = ("divergence", "transport_cost")
-"""What is drawn over the steps of a flow."""
+"""Names of the logged numbers that are drawn over the steps of a flow."""
 
 
 def metrics_of(

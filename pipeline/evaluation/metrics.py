@@ -42,9 +42,9 @@ METRICS = (
 HEADLINE = "w2"
 """The figure that titles, curves and lists of flows show: every map has it."""
 FLOOR = "_floor"
-"""What the name of a floor ends with."""
+"""Ending of the name of a floor."""
 FIRST_TAG = "version 2"
-"""How runs were tagged before the tag named each metric: one number for all."""
+"""Beginning of the tags of runs from before the tag named each metric: one number for all."""
 FIRST_NAMES = frozenset(
     ["w2", "sliced_w2", "modes_covered", "on_support", "mode_kl", "divergence", "transport_cost", "frechet", "kid", "precision"]
 ).union(["recall", "class_kl", "classes_covered", "score"])

@@ -45,16 +45,20 @@ class Watch(Callback):  # type: ignore[misc]
         self.draws = False
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Begin the row of a trial that Ray Tune starts."""
         self._row(trial)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Note a phase that a trial reports; the penalty of a flow that gave none is not shown."""
         if result.get("kind") == records.RESULT:
             self._row(trial).update({name: result[name] for name in ("phase", "value", "best")})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the row and the run of a trial that is done or was stopped early."""
         self._ended(trial, "FINISHED")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the row and the run of a trial that has failed."""
         self._ended(trial, "FAILED")
 
     def _row(self, trial: Any) -> dict[str, Any]:
