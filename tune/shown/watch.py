@@ -28,7 +28,7 @@ def shown(watch: "Watch") -> Iterator[None]:
 
 
 class Watch(Callback):  # type: ignore[misc]
-    """The callback of Ray Tune that notes how the trials go; it holds plain values alone, since Ray Tune pickles its callbacks.
+    """The callback of Ray Tune that notes how trials go; it holds plain values alone, since Ray Tune writes it to disk.
 
     Args:
         num_done: number of trials that have their results already.
