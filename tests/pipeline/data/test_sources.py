@@ -194,14 +194,14 @@ def test_a_new_set_of_images_is_one_file_and_one_line(
     add_module: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is prepared by the function behind `python -m pipeline prepare`, and trained on."""
-    from pipeline.command.prepare import Prepare, check, prepare
+    from pipeline.command.prepare import Prepare, prepare_set, require_usable
 
     add_module("letters", LETTERS)
     monkeypatch.setitem(table.IMAGE_SETS, "letters", "letters:LETTERS")
     np.save(tmp_path / "letters.npy", PIXELS[0])
     command = Prepare("letters", from_=tmp_path / "letters.npy", to=str(tmp_path / "sets"))
-    check(command)
-    prepare(command)
+    require_usable(command)
+    prepare_set(command)
     recipe = replace(tiny(num_phases=1, num_steps=3, num_frequencies=0), data=Data(target="letters"))
     validate(recipe)
     ends = load_endpoints(recipe.data, str(tmp_path / "sets"))
