@@ -10,7 +10,6 @@ from components import state as states
 from components.state import State
 from pipeline.phase import Phase
 from pipeline.provenance import TRAINED_ON
-from pipeline.store.ending import ending
 from pipeline.store.phases import Store
 from pipeline.training.recorder import Recorder
 
@@ -57,11 +56,12 @@ class Publisher:
     def _finish(
         self, run_id: str, folder: tempfile.TemporaryDirectory[str], recorder: Recorder, done: Callable[[], None]
     ) -> None:
-        with folder, ending(self._store, [run_id]):
+        with folder:
             recorder.flush()
             self._store.tag(run_id, TRAINED_ON, self._trained_on)
             self._store.publish(run_id, Path(folder.name))
             done()
+            self._store.set_status(run_id, "FINISHED")  # at once, for drivers that wait
 
     def wait(self) -> None:
         """Wait until all that was handed over is published.
