@@ -2,19 +2,25 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from flows import train, weights
+from torch import Tensor
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.evaluation import judging
+from pipeline.recipe import Recipe
 from pipeline.store.phases import Store
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sjko-tests"
 """What one run of the tests makes for the next."""
+Sound = Callable[[Recipe], list[dict[str, Tensor]]]
 
 
 @cache
@@ -57,3 +63,20 @@ def home(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def store(home: Path) -> Store:
     return Store(clusters.tracking_uri(Cluster()))
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
+    """(recipe) -> what each phase of a flow publishes that nothing disturbs: one phase per job, no checkpoint.
+
+    A recipe is trained once per process, whichever test asks first.
+    """
+    store = new_store(tmp_path_factory.mktemp("sound"))
+    cluster = Cluster(tracking_uri=store.uri, checkpoint_every=0)
+    return lambda recipe: [weights(store, result.ref) for result in train(recipe, store, cluster)]
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flows whose pictures a test does not look at: matplotlib takes seconds for them."""
+    monkeypatch.setattr(judging, "draw_flow", lambda *arguments: None)

@@ -112,7 +112,7 @@ def test_a_long_reason_is_cut_in_the_table_and_whole_in_the_json(tmp_path: Path)
     assert json.loads((tmp_path / "accelerator.json").read_text())["rows"][0]["failed"] == reason
 
 
-@pytest.mark.parametrize("name", ["second_order", "residual", "small"])
+@pytest.mark.parametrize("name", ["second_order", "residual", pytest.param("small", marks=pytest.mark.thorough)])
 def test_other_pairs_agree_with_float64(name: str) -> None:
     row, *_ = gradient_errors(Bench(torch.device("cpu"), quick=True), name, "kl")
     assert 0 < max(row["loss_error"], row["potential_error"], row["map_error"]) < 1e-4

@@ -101,8 +101,8 @@ def test_samples_go_to_s3(registered: MapRef, new_bucket: Callable[[], str]) -> 
         assert pq.read_table(file).num_rows == 70_000 - MOST_PER_PART
 
 
-def test_a_folder_with_other_samples_is_refused(registered: MapRef, store: Store, tmp_path: Path) -> None:
-    generator = load_generator(store, registered)
+def test_a_folder_with_other_samples_is_refused(store: Store, tmp_path: Path) -> None:
+    generator = load_generator(store, train(tiny(num_phases=1), store)[0].ref)
     generation = generation_of(generator, seed=0, num_samples=100, url=str(tmp_path))
     assert finished(generation) == {}
     (tmp_path / "part-000000.parquet").write_bytes(b"something else")

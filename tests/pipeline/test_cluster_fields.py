@@ -45,7 +45,7 @@ def test_channels_last_keeps_weights_averages_and_moments_of_images_in_that_layo
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for channels_last, phases_per_job in ((False, 1), (True, 1), (True, 2)):
-        recipe = tiny(seed=phases_per_job + 10 * channels_last, **IMAGES)
+        recipe = tiny(num_steps=2, seed=phases_per_job + 10 * channels_last, **IMAGES)
         seen = Seen(recipe, Cluster(channels_last=channels_last, phases_per_job=phases_per_job), store, monkeypatch)
         for state in seen.states:
             weights = [p for module in state.modules().values() for p in module.parameters() if p.ndim == 4 and p.shape[2] > 1]
@@ -55,7 +55,10 @@ def test_channels_last_keeps_weights_averages_and_moments_of_images_in_that_layo
             assert {each.is_contiguous(memory_format=torch.channels_last) for each in images} == {channels_last}
 
 
-@pytest.mark.parametrize(("num_microbatches", "most"), [(1, 16), (2, 8), (4, 4)])
+@pytest.mark.parametrize(
+    ("num_microbatches", "most"),
+    [pytest.param(1, 16, marks=pytest.mark.thorough), pytest.param(2, 8, marks=pytest.mark.thorough), (4, 4)],
+)
 def test_microbatches_are_what_networks_see(
     num_microbatches: int, most: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +67,7 @@ def test_microbatches_are_what_networks_see(
     assert max(seen.rows) == most
 
 
-@pytest.mark.parametrize("cpus_per_worker", [1, 2, 3])
+@pytest.mark.parametrize("cpus_per_worker", [2, *(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 3))])
 def test_a_worker_has_as_many_threads_as_processors_and_gives_them_back(
     cpus_per_worker: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

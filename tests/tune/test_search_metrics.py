@@ -16,7 +16,9 @@ from tune.metrics import mode_of, objective
 CONSTANT = {"modes", "lenet_n", "lenet_digits_n", "num_samples", "num_pairs"}
 
 
-@pytest.mark.parametrize("target", ["gaussian", "moons", "pinwheel", "digits", "fashion_mnist"])
+@pytest.mark.parametrize(
+    "target", ["gaussian", "moons", "pinwheel", "digits", pytest.param("fashion_mnist", marks=pytest.mark.thorough)]
+)
 def test_the_metrics_of_a_target_are_those_that_are_measured(target: str, home: object) -> None:
     if target == "fashion_mnist" and not DEBIAN_FOLDER.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")

@@ -166,10 +166,14 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cases(table: dict[str, list[Case]]) -> Any:
-    """Each case of a table, under the field's name."""
+    """Each case of a table, under the field's name; a field's further cases are thorough."""
     return pytest.mark.parametrize(
         ("base", "change"),
-        [pytest.param(*case, id=f"{name}-{i}") for name, each in table.items() for i, case in enumerate(each)],
+        [
+            pytest.param(*case, id=f"{name}-{i}", marks=[pytest.mark.thorough] * (i > 0))
+            for name, each in table.items()
+            for i, case in enumerate(each)
+        ],
     )
 
 
@@ -197,7 +201,14 @@ def test_a_field_without_influence_changes_neither_numbers_nor_fingerprints(
     assert set(all_sets.differ(base, base | change)) == {(False, False)}
 
 
-@pytest.mark.parametrize(("name", "base"), [(name, base) for name, bases in CHOICES.items() for base in bases])
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        pytest.param(name, base, marks=[pytest.mark.thorough] * (name == "data.target"))
+        for name, bases in CHOICES.items()
+        for base in bases
+    ],
+)
 def test_any_two_choices_of_a_field_are_different_flows(name: str, base: dict[str, Any], all_sets: Sets) -> None:
     group, field = name.split(".")
     allowed = []

@@ -92,6 +92,7 @@ def test_the_tag_of_kept_figures_follows_from_the_metrics_and_the_size(monkeypat
     assert not is_valid(tag, offer, SIZE), "another set of metrics"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_that_an_earlier_version_kept_are_valid_until_a_metric_is_added(
     store: Store, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from flows import ROOT, assert_identical, command_environment, tiny, train, weights
+from homes import Sound
 
 from components.gradients import Batch
 from pipeline.cluster import Cluster
@@ -70,17 +71,10 @@ def kept(home: Path) -> list[Path]:
     return [path for path in (home / "checkpoints").rglob("*") if path.is_file()]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    store = Store(f"sqlite:///{tmp_path_factory.mktemp('uninterrupted')}/mlflow.db")
-    (result,) = train(tiny(num_phases=1, **LONG), store, Cluster(tracking_uri=store.uri))
-    return weights(store, result.ref)
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 @pytest.mark.real
 def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from(
-    number: signal.Signals, store: Store, home: Path, uninterrupted: dict[str, Any]
+    number: signal.Signals, store: Store, home: Path, sound: Sound
 ) -> None:
     driver = subprocess.Popen(
         ["env", "--default-signal=INT", sys.executable, "-c", DRIVER, json.dumps(LONG)],
@@ -98,6 +92,7 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
     recipe = tiny(num_phases=1, **LONG)
     assert store.find(phases_of(recipe)[0]) is None
     (result,) = train(recipe, store, Cluster(checkpoint_every=20))
+    (uninterrupted,) = sound(recipe)
     assert_identical(weights(store, result.ref), uninterrupted)
     assert first_step(store, result.ref.run_id) > 20, "the first steps were not trained again"
     assert kept(home) == [], "what was kept goes when the phase is published"
@@ -107,8 +102,8 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
     "changes",
     [
         {"z_dim": 2, "target_noise": 0.3, "ema_decay": 0.9},
-        {"parametrization": "composed"},
-        {"second_order": True, "divergence": "kl", "fit": "logistic"},
+        pytest.param({"parametrization": "composed"}, marks=pytest.mark.thorough),
+        pytest.param({"second_order": True, "divergence": "kl", "fit": "logistic"}, marks=pytest.mark.thorough),
         pytest.param(
             {"target": "digits", "standardise": False, "kind": "light", "num_frequencies": 0, "bfloat16": True},
             marks=pytest.mark.thorough,
@@ -119,7 +114,14 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
 )
 @pytest.mark.parametrize("storage", ["path", pytest.param("url", marks=pytest.mark.thorough)])
 def test_a_phase_that_is_cut_and_goes_on_equals_one_that_is_not(
-    changes: dict[str, Any], storage: str, store: Store, *, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any],
+    storage: str,
+    store: Store,
+    *,
+    sound: Sound,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = tmp_path / "elsewhere"
     recipe = tiny(num_phases=2, num_steps=25, **changes)
@@ -131,14 +133,14 @@ def test_a_phase_that_is_cut_and_goes_on_equals_one_that_is_not(
     assert [result.cached for result in cut] == [True, False]
     assert first_step(store, cut[1].ref.run_id) == 21
     assert not list(place.rglob("*.checkpoint"))
-    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
-    whole = train(recipe, other, Cluster(tracking_uri=other.uri, checkpoint_every=0))
-    for a, b in zip(cut, whole, strict=True):
-        assert_identical(weights(store, a.ref), weights(other, b.ref))
+    for result, whole in zip(cut, sound(recipe), strict=True):
+        assert_identical(weights(store, result.ref), whole)
     assert kept(home) == []
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut short", "empty"])
+@pytest.mark.parametrize(
+    "damage", ["flipped", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("cut short", "empty"))]
+)
 def test_a_damaged_checkpoint_is_named_and_the_phase_begins_again(
     damage: str, store: Store, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,16 +157,15 @@ def test_a_damaged_checkpoint_is_named_and_the_phase_begins_again(
 
 
 def test_several_phases_of_one_job_keep_no_checkpoint_that_stands_for_an_unpublished_one(
-    store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, home: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, cluster = tiny(num_phases=3, num_steps=25), Cluster(checkpoint_every=EVERY, phases_per_job=3)
     train_until(12, recipe, store, cluster, monkeypatch=monkeypatch, k=1)
     assert [path.stem for path in kept(home)] == [phases_of(recipe)[1].fingerprint]
     results = train(recipe, store, cluster)
     assert [result.cached for result in results] == [True, False, False]
-    other = Store(f"sqlite:///{tmp_path}/other/mlflow.db")
-    for a, b in zip(results, train(recipe, other, Cluster(tracking_uri=other.uri)), strict=True):
-        assert_identical(weights(store, a.ref), weights(other, b.ref))
+    for result, whole in zip(results, sound(recipe), strict=True):
+        assert_identical(weights(store, result.ref), whole)
 
 
 def test_a_place_that_cannot_be_written_is_a_warning_and_no_end(

@@ -175,7 +175,9 @@ def test_the_estimate_of_a_step_is_what_its_operations_add_up_to(r2: float) -> N
     assert estimate(recipe, Cluster()).flop_per_step == pytest.approx(counted.total / 2, rel=0.15)
 
 
-@pytest.mark.parametrize(("name", "seconds_per_step"), [("cifar10_large", 0.6285), ("celeba_hq_256", 4.834)])
+@pytest.mark.parametrize(
+    ("name", "seconds_per_step"), [("cifar10_large", 0.6285), pytest.param("celeba_hq_256", 4.834, marks=pytest.mark.thorough)]
+)
 def test_hours_on_an_h100_are_those_of_the_step_that_was_timed_there(name: str, seconds_per_step: float) -> None:
     found = estimate(shipped(name), Cluster())
     assert found.hours("H100", bfloat16=True) == pytest.approx(found.num_steps * seconds_per_step / 3600, rel=0.03)
