@@ -65,6 +65,21 @@ def store(home: Path) -> Store:
     return Store(clusters.tracking_uri(Cluster()))
 
 
+@pytest.fixture(scope="module")
+def _home_of_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shared")
+    new_store(folder)
+    return folder
+
+
+@pytest.fixture
+def shared_store(_home_of_file: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store that tests of one file share, each under names of its own: a flow that two of them need is trained once."""
+    monkeypatch.setenv("SJKO_HOME", str(_home_of_file))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return Store(clusters.tracking_uri(Cluster()))
+
+
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     """(recipe) -> what each phase of a flow publishes that nothing disturbs: one phase per job, no checkpoint.

@@ -80,36 +80,36 @@ print([line.strip() for line in open(requirements)])
 
 
 def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worse, better = trained(store, 1), trained(store, 150)
-    registry, rule = Registry(store), ("--require", "w2 <= 1.0 * champion")
+    worse, better = (trained(shared_store, num_steps, num_phases=1) for num_steps in (1, 150))
+    registry, rule = Registry(shared_store), ("--require", "w2 <= 1.0 * champion")
     for ref, number in ((worse, 1), (better, 2)):
-        assert result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"] == number
-        done = result_of(tmp_path, "promote", "moons", *rule)
+        assert result_of(tmp_path, "register", ref.run_id, "--name", "better")["version"] == number
+        done = result_of(tmp_path, "promote", "better", *rule)
         assert (done["version"], done["before"]) == (number, number - 1 or None)
     assert done["value"] < done["bound"]
 
     capsys.readouterr()
-    assert main(["promote", "moons", "--version", "1", *rule, *QUICK]) == 3
+    assert main(["promote", "better", "--version", "1", *rule, *QUICK]) == 3
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "must be <= " in error
     assert "@champion stays version 2" in error
-    assert registry.require("moons", "champion").number == 2
+    assert registry.require("better", "champion").number == 2
 
-    assert result_of(tmp_path, "rollback", "moons") == {"version": 1, "instead_of": 2}
-    assert registry.require("moons", "champion").number == 1
-    assert registry.require("moons", "2").tags["sjko.rolled_back.champion"] == "to version 1"
-    assert main(["rollback", "moons"]) == 2
+    assert result_of(tmp_path, "rollback", "better") == {"version": 1, "instead_of": 2}
+    assert registry.require("better", "champion").number == 1
+    assert registry.require("better", "2").tags["sjko.rolled_back.champion"] == "to version 1"
+    assert main(["rollback", "better"]) == 2
     assert "there is none to go back to" in capsys.readouterr().err
 
 
-def test_a_version_holds_card_picture_tensors_and_lineage(store: Store, tmp_path: Path) -> None:
-    ref = trained(store, 12)
-    result_of(tmp_path, "register", ref.run_id, "--name", "moons")
-    registry = Registry(store)
-    version = registry.require("moons", "candidate")
+def test_a_version_holds_card_picture_tensors_and_lineage(shared_store: Store, tmp_path: Path) -> None:
+    ref = trained(shared_store, 12)
+    result_of(tmp_path, "register", ref.run_id, "--name", "card")
+    registry = Registry(shared_store)
+    version = registry.require("card", "candidate")
     with registry.folder(version) as folder:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert {
@@ -122,10 +122,10 @@ def test_a_version_holds_card_picture_tensors_and_lineage(store: Store, tmp_path
         } <= names
         assert not [name for name in names if name.endswith((".pkl", ".pth"))]
         card = (folder / "README.md").read_text()
-    for part in (ref.fingerprint, "| w2 |", '"target": "moons"', *(link.run_id for link in store.ancestors(ref))):
+    for part in (ref.fingerprint, "| w2 |", '"target": "moons"', *(link.run_id for link in shared_store.ancestors(ref))):
         assert part in card
     generator = registry.load(version)
-    np.testing.assert_array_equal(generator.sample(32), load_generator(store, ref).sample(32))
+    np.testing.assert_array_equal(generator.sample(32), load_generator(shared_store, ref).sample(32))
 
 
 def test_a_map_registered_twice_stays_one_version_and_is_the_candidate_again(
@@ -144,33 +144,37 @@ def test_a_map_registered_twice_stays_one_version_and_is_the_candidate_again(
     assert Registry(store).load(Registry(store).require("moons", "candidate")).phase.fingerprint == first.fingerprint
 
 
-def test_a_version_names_the_flow_that_was_registered_not_the_one_that_trained_its_phases(store: Store, tmp_path: Path) -> None:
-    longer = train(tiny(num_phases=2), store)
-    (shorter,) = train(tiny(num_phases=1), store)
+def test_a_version_names_the_flow_that_was_registered_not_the_one_that_trained_its_phases(
+    shared_store: Store, tmp_path: Path
+) -> None:
+    longer = train(tiny(num_phases=2), shared_store)
+    (shorter,) = train(tiny(num_phases=1), shared_store)
     assert shorter.cached
-    of_both, of_one = (store.flow_run_id(result.ref.fingerprint) for result in (longer[-1], shorter))
+    of_both, of_one = (shared_store.flow_run_id(result.ref.fingerprint) for result in (longer[-1], shorter))
     for reference in (of_one, shorter.ref.run_id, shorter.ref.fingerprint[:10], str(shorter.ref)):
         name = f"moons-{reference[:5].strip(':/')}"
         number = result_of(tmp_path, "register", reference, "--name", name)["version"]
-        version = Registry(store).require(name, str(number))
-        description = store.client.get_model_version(name, str(number)).description
-        assert version.tags["sjko.flow_run_id"] == Registry(store).lineage(version).flow_run_id == of_one
+        version = Registry(shared_store).require(name, str(number))
+        description = shared_store.client.get_model_version(name, str(number)).description
+        assert version.tags["sjko.flow_run_id"] == Registry(shared_store).lineage(version).flow_run_id == of_one
         assert of_one in description
         assert of_both not in description
 
 
-def test_models_of_another_program_are_left_alone(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ref = trained(store, 3)
-    store.client.create_registered_model("theirs")
+def test_models_of_another_program_are_left_alone(
+    shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ref = trained(shared_store, 12)
+    shared_store.client.create_registered_model("theirs")
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}")
-    store.client.create_model_version("theirs", folder.as_uri(), ref.run_id)
+    shared_store.client.create_model_version("theirs", folder.as_uri(), ref.run_id)
     assert main(["register", ref.run_id, "--name", "theirs", *QUICK]) == 2
     assert "theirs version 1 in this registry is another program's: choose another --name" in capsys.readouterr().err
     assert main(["promote", "theirs", "--version", "1"]) == 2
     assert "theirs version 1 is another program's: it was not made by" in capsys.readouterr().err
-    store.client.create_registered_model("empty")
+    shared_store.client.create_registered_model("empty")
     assert result_of(tmp_path, "register", ref.run_id, "--name", "empty")["version"] == 1
 
 
@@ -194,11 +198,11 @@ def test_a_version_whose_files_are_gone_is_one_sentence(
     assert "no models yet" in capsys.readouterr().err
 
 
-def test_registering_measures_a_map_once(store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ref = trained(store, 12)
-    measured = judging.judge(store, ref, load_generator(store, ref), EvaluationSize(200, 1))
+def test_registering_measures_a_map_once(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = trained(shared_store, 12)
+    measured = judging.judge(shared_store, ref, load_generator(shared_store, ref), EvaluationSize(200, 1))
     monkeypatch.setattr("pipeline.evaluation.measure.evaluate", None)
-    found = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["metrics"]
+    found = result_of(tmp_path, "register", ref.run_id, "--name", "measured_once")["metrics"]
     assert found == pytest.approx(measured, rel=1e-5)
 
 
@@ -221,9 +225,9 @@ def test_a_version_with_a_flipped_bit_is_not_promoted(
     assert Registry(store).require("moons", "champion").number == 1
 
 
-def test_a_map_that_gives_nan_is_not_promoted(store: Store, tmp_path: Path) -> None:
-    ref = trained(store, 12)
-    generator = load_generator(store, ref)
+def test_a_map_that_gives_nan_is_not_promoted(shared_store: Store, tmp_path: Path) -> None:
+    ref = trained(shared_store, 12)
+    generator = load_generator(shared_store, ref)
     with torch.no_grad():
         next(generator.maps[0].parameters()).fill_(torch.nan)
     bundle.write(tmp_path / "broken", generator, {}, bundle.Lineage("flow", ["phase"], "commit"))
@@ -231,12 +235,12 @@ def test_a_map_that_gives_nan_is_not_promoted(store: Store, tmp_path: Path) -> N
         bundle.read(tmp_path / "broken")
 
 
-def test_a_stochastic_map_and_a_composed_flow_can_be_registered(store: Store, tmp_path: Path) -> None:
+def test_a_stochastic_map_and_a_composed_flow_can_be_registered(shared_store: Store, tmp_path: Path) -> None:
     for changes in ({"z_dim": 3}, {"parametrization": "composed"}):
-        ref = trained(store, 12, **changes)
-        number = result_of(tmp_path, "register", ref.run_id, "--name", "moons")["version"]
-        generator = Registry(store).load(Version("moons", number, {}))
-        np.testing.assert_array_equal(generator.sample(16), load_generator(store, ref).sample(16))
+        ref = trained(shared_store, 12, **changes)
+        number = result_of(tmp_path, "register", ref.run_id, "--name", "kinds")["version"]
+        generator = Registry(shared_store).load(Version("kinds", number, {}))
+        np.testing.assert_array_equal(generator.sample(16), load_generator(shared_store, ref).sample(16))
 
 
 @pytest.mark.parametrize(("file", "flags"), [("moons.pt2", []), ("moons.onnx", []), ("moons", ["--format", "onnx"])])
@@ -265,17 +269,17 @@ def onnx_program(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda noise: session.run(["samples"], {"noise": noise})[0]
 
 
-def test_drawing_needs_no_data_set(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ref = trained(store, 3, target="digits", num_frequencies=0)
+def test_drawing_needs_no_data_set(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = trained(shared_store, 3, target="digits", num_frequencies=0)
     result_of(tmp_path, "register", ref.run_id, "--name", "digits")
-    expected_samples = load_generator(store, ref).sample(32)
+    expected_samples = load_generator(shared_store, ref).sample(32)
 
     def absent() -> None:
         raise AssertionError("the data set was read")
 
     monkeypatch.setattr("sklearn.datasets.load_digits", absent)
     endpoints_of.cache_clear()
-    generator = Registry(store).load(Version("digits", 1, {}))
+    generator = Registry(shared_store).load(Version("digits", 1, {}))
     np.testing.assert_array_equal(generator.sample(32), expected_samples)
     assert generator.endpoints.shape == (1, 8, 8)
     with pytest.raises(FlowError, match="was not loaded"):
