@@ -27,7 +27,9 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""
         command = ["env", "--default-signal=INT,HUP", sys.executable, *arguments]  # a shell's background has them ignored
-        self.process = pexpect.spawn(command[0], command[1:], env=environment, cwd=str(ROOT), dimensions=(rows, columns))
+        # pytest-xdist sets both in its workers, and programs would believe them rather than the terminal
+        own_size = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+        self.process = pexpect.spawn(command[0], command[1:], env=own_size, cwd=str(ROOT), dimensions=(rows, columns))
         self.process.delayafterclose = self.process.delayafterterminate = 0
 
     def lines(self) -> list[str]:
