@@ -58,7 +58,8 @@ def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
         assert main(["promote", "moons", *QUICK]) == 0
         port, metrics_port = free_port(), free_port()
-        command = [sys.executable, "-m", "deploy", "serve", "moons@champion", f"--port={port}", f"--metrics-port={metrics_port}"]
+        command = ["env", "--default-signal=INT", sys.executable]  # in a shell's background SIGINT is ignored
+        command += ["-m", "deploy", "serve", "moons@champion", f"--port={port}", f"--metrics-port={metrics_port}"]
         environment = {**command_environment(home), "SJKO_TOKEN": TOKEN}
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
