@@ -17,7 +17,8 @@ from benchmarks.flows import Trained, shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.streams import normal, stream
 from pipeline.data.analytic import Analytic
-from pipeline.data.endpoints import Samples, between
+from pipeline.data.endpoints import between
+from pipeline.data.source import Samples
 from pipeline.recipe import Recipe
 from tests.closed_forms import Gaussian, bures_uvp, gaussian_jko_step, optimal_potential
 

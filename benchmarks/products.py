@@ -20,11 +20,11 @@ PRODUCTS = {
 
 
 # torch ships TorchDispatchMode and its constructor without types, hence the comments below.
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """A recorder of the products that run while it is entered, with their arguments."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -40,14 +40,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 func(*args, **kwargs)
 
 
-class Flop(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Flop(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """Counts multiplications and additions of what runs while it is entered, second derivatives included.
 
     torch's own counter follows modules, and cannot where `autograd.grad` is called within.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -98,7 +98,7 @@ def textbook(state: State, anchor: torch.nn.Module) -> Step:
         generated: Tensor = transport_map(batch.source, batch.z)
         nothing = torch.zeros(len(real), dtype=real.dtype, device=real.device)
         loss_v = potential_loss(OBJECTIVE, on_real, potential(generated), nothing)
-        (loss_v + penalty).backward()  # type: ignore[no-untyped-call]
+        (loss_v + penalty).backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         potential_optimizer.step()
 
         map_optimizer.zero_grad()
@@ -107,7 +107,7 @@ def textbook(state: State, anchor: torch.nn.Module) -> Step:
         generated = transport_map(batch.source, batch.z)
         cost = transport_cost(frozen, generated, h=OBJECTIVE.h, cost=OBJECTIVE.cost)
         loss_t = map_loss(OBJECTIVE, potential(generated), None, cost)
-        loss_t.backward()  # type: ignore[no-untyped-call]
+        loss_t.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         map_optimizer.step()
         potential.requires_grad_(True)
         with torch.no_grad():

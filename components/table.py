@@ -4,7 +4,7 @@ One line adds one. Nothing is imported before a component is asked for, so that 
 """
 
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,5 +57,4 @@ def network_pair(kind: str) -> "NetworkPair":
 @cache
 def _made(where: str) -> Any:
     """Import a component and make it, once in a process."""
-    module, _, name = where.partition(":")
-    return getattr(import_module(module), name)()
+    return resolve_name(where)()

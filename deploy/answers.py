@@ -15,7 +15,7 @@ from deploy.models import Draw, Loaded, Models, Noise, noise_of
 from deploy.web import wire
 from deploy.web.bodies import MOST_SEED, SampleRequest
 from deploy.web.refusals import RETRY_AFTER, Rejected
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 from pipeline.errors import VersionNotFound
 from pipeline.generator import Generator
 from pipeline.places import Place, Tracking

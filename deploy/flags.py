@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from pipeline.cluster import Stores
+from pipeline.command.flags import Command
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Place, RayAddress
 
@@ -31,7 +32,7 @@ class Workers(RunningRay):
 
 
 @dataclass(frozen=True)
-class Register:
+class Register(Command):
     """Make a version of a trained flow's final map, under the alias @candidate."""
 
     reference: tyro.conf.Positional[str]
@@ -40,12 +41,10 @@ class Register:
     """name of the registered model"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Promote:
+class Promote(Command):
     """Verify a version, measure it on fresh samples, and point an alias at it; exit code 3 where the rule does not hold."""
 
     name: tyro.conf.Positional[str]
@@ -58,12 +57,10 @@ class Promote:
     """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Rollback:
+class Rollback(Command):
     """Point an alias back at the version before."""
 
     name: tyro.conf.Positional[str]
@@ -71,12 +68,10 @@ class Rollback:
     alias: str = "champion"
     """the alias to move"""
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Serve:
+class Serve(Command):
     """Serve samples over HTTP until Ctrl-C; an alias is followed as it moves."""
 
     model: tyro.conf.Positional[str]
@@ -96,12 +91,10 @@ class Serve:
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
     cluster: RunningRay = field(default_factory=RunningRay)
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Generate:
+class Generate(Command):
     """Draw many samples with Ray Data and write them as Parquet; started again, it goes on with what is missing."""
 
     model: tyro.conf.Positional[str]
@@ -116,12 +109,10 @@ class Generate:
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
     cluster: Workers = field(default_factory=Workers)
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Command):
     """Write a version's generator as one file for other runtimes."""
 
     model: tyro.conf.Positional[str]
@@ -131,8 +122,6 @@ class Export:
     format: Literal["pt2", "onnx"] | None = None
     """torch.export's format or ONNX; None: what the file's name ends in"""
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 def model_name(name: str) -> str:

@@ -19,9 +19,10 @@ import torch
 
 from components.streams import stream
 from deploy.models import push_in_blocks
-from pipeline.data.endpoints import Samples, load_source
+from pipeline.data.endpoints import load_source
 from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.data.parts import Damaged, Foreign, packed, unpacked
+from pipeline.data.source import Samples
 from pipeline.errors import FlowError, FolderTaken
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of

@@ -13,7 +13,7 @@ from components.streams import stream
 from deploy.versions import bundle
 from deploy.versions.bundle import Lineage
 from deploy.versions.registry import Registry, Version
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 from pipeline.errors import Corrupt, StoreUnavailable, VersionNotFound
 from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store

@@ -22,7 +22,7 @@ from deploy.answers import Answers, Settings
 from deploy.models import Models, Noise, push_in_blocks
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 from pipeline.generator import Generator
 from pipeline.places import resolved
 

@@ -12,7 +12,8 @@ from torch import nn
 from components import state as states
 from components.gradients import push_through
 from components.streams import normal, stream
-from pipeline.data.endpoints import Endpoints, Samples, load_endpoints
+from pipeline.data.endpoints import Endpoints, load_endpoints
+from pipeline.data.source import Samples
 from pipeline.phase import Phase
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.build import network_spec

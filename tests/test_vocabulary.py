@@ -1,10 +1,10 @@
 """One word means one thing: one flag per setting in all programs, old spellings refused, and each noun in the glossary."""
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -109,12 +109,23 @@ def test_the_glossary_has_every_noun_of_the_command_lines_and_no_other_flag() ->
     assert {word for word in code if word.startswith(groups)} <= KINDS.keys()
 
 
+def test_no_help_shows_an_example_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    """A docstring's `Example:` is for who reads the code; one without that heading stands in the help."""
+    for program in PROGRAMS.values():
+        for command in program.actions:
+            with pytest.raises(SystemExit) as ended:
+                program.main([command, "--help"])
+            assert ended.value.code == 0
+            shown = capsys.readouterr().out
+            assert "--json" in shown
+            assert ">>>" not in shown, command
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_command_has_a_function_that_takes_its_flags(name: str) -> None:
     for command, action in PROGRAMS[name].actions.items():
         function: Any = action.run
         if isinstance(function, Later):
-            module, _, attribute = function.function.partition(":")
-            function = getattr(importlib.import_module(module), attribute)
+            function = resolve_name(function.function)
         (parameter,) = inspect.signature(function).parameters.values()
         assert parameter.annotation is action.flags, command

@@ -10,7 +10,7 @@ import tyro
 from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.cluster import Mlflow
-from pipeline.command.flags import FlowFlags
+from pipeline.command.flags import Command, FlowFlags
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Database
 from tune.space import Axis
@@ -67,29 +67,25 @@ class Run(FlowFlags):
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resume(Command):
     """Go on with a search that was interrupted; no finished phase is trained again."""
 
     name: tyro.conf.Positional[str]
     """name of the search"""
     store: SearchStores = field(default_factory=SearchStores)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Show:
+class Show(Command):
     """Show the trials of a search."""
 
     name: tyro.conf.Positional[str]
     """name of the search"""
     store: Mlflow = field(default_factory=Mlflow)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Best:
+class Best(Command):
     """Write the best recipe of a search as YAML, for `python -m pipeline run`."""
 
     name: tyro.conf.Positional[str]
@@ -97,8 +93,6 @@ class Best:
     to: Path
     """the file"""
     store: Mlflow = field(default_factory=Mlflow)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 def optuna_url(url: str | None) -> str:

@@ -4,6 +4,8 @@ Csiszar divergences D_f(rho | nu) = E_nu[f(d rho / d nu)], model first, data sec
 and (f*)'(0) = 1. At the optimum of the semi-dual d mu_{k+1} / d nu = (f*)'(-v) (Eq. 19).
 """
 
+from abc import ABC, abstractmethod
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,7 +14,7 @@ PerSample = Float[Tensor, " n"]
 Scalar = Float[Tensor, ""]
 
 
-class Divergence:
+class Divergence(ABC):
     """The functional F of a JKO step, as the losses of a network's output D on target samples y and transported samples T(x).
 
     An own one that is a Csiszar divergence extends `FDivergence`; any other gives both losses itself.
@@ -38,13 +40,13 @@ class Divergence:
     finite_conjugate: bool = False
     fixes_marginal: bool = False
 
+    @abstractmethod
     def potential_loss(self, on_target: PerSample, on_transported: PerSample, cost: PerSample, source: "FDivergence") -> Scalar:
         """Compute L_v without penalties, with the divergence of the source side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def map_loss(self, on_target: PerSample | None, on_transported: PerSample, cost: PerSample) -> Scalar:
         """Compute L_T; D(y) is None unless the divergence is `paired`."""
-        raise NotImplementedError
 
 
 class FDivergence(Divergence):
@@ -61,17 +63,17 @@ class FDivergence(Divergence):
 
     finite_conjugate = True
 
+    @abstractmethod
     def generator(self, t: Scalars) -> Scalars:
         """Compute f(t) for a density ratio t = d rho / d nu >= 0; infinite outside its domain."""
-        raise NotImplementedError
 
+    @abstractmethod
     def conjugate(self, s: Scalars) -> Scalars:
         """Compute f*(s) = sup_t [s t - f(t)], for a slope s."""
-        raise NotImplementedError
 
+    @abstractmethod
     def conjugate_gradient(self, s: Scalars) -> Scalars:
         """Compute (f*)'(s), the density ratio that the slope s stands for."""
-        raise NotImplementedError
 
     def potential(self, output: Scalars) -> Scalars:
         """Compute the potential v from the network's output D; they are equal unless v is bounded below."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 
 MEDIA_TYPES = {
     "json": "application/json",

@@ -15,8 +15,16 @@ from pipeline.recipe import Data, Jko, Network, Recipe, Training
 DASHBOARD = "http://127.0.0.1:8265"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command of a program: what the flags of all commands share."""
+
+    json: Path | None = None
+    """also write the result to this file"""
+
+
 @dataclass(frozen=True)
-class FlowFlags:
+class FlowFlags(Command):
     """The flags of a command that trains flows: a recipe, fields that replace its own, where to run."""
 
     recipe: tyro.conf.Positional[str]
@@ -28,8 +36,6 @@ class FlowFlags:
     seed: int = 0
     """seed of every random number"""
     cluster: Cluster = field(default_factory=Cluster)
-    json: Path | None = None
-    """also write the result to this file"""
 
     def resolved(self) -> Recipe:
         """Make the recipe that the command line resolves to."""
@@ -51,27 +57,23 @@ class Run(FlowFlags):
 
 
 @dataclass(frozen=True)
-class List:
+class List(Command):
     """List the flows of the store."""
 
     store: Mlflow = field(default_factory=Mlflow)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Show:
+class Show(Command):
     """Show the phases of a flow with their metrics."""
 
     reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     store: Mlflow = field(default_factory=Mlflow)
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Command):
     """Compute the metrics of any published map afresh and draw its samples."""
 
     reference: tyro.conf.Positional[str]
@@ -85,8 +87,6 @@ class Evaluate:
     num_images: int = 5000
     """images for those metrics, at most what is held out; FID is published with 50000"""
     store: Stores = field(default_factory=Stores)
-    json: Path | None = None
-    """also write the result to this file"""
 
     def require_consistent(self) -> None:
         """Refuse flags that do not go together.
@@ -116,7 +116,7 @@ class Submit(FlowFlags):
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(Command):
     """Show a flow that was sent to a cluster, or all of them."""
 
     submission: tyro.conf.Positional[str | None] = None
@@ -125,17 +125,13 @@ class Status:
     """the cluster's dashboard"""
     follow: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print its log and follow it to the end"""
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 @dataclass(frozen=True)
-class Stop:
+class Stop(Command):
     """Stop a flow that was sent to a cluster; its finished phases are in the store, and sending it again goes on from there."""
 
     submission: tyro.conf.Positional[str]
     """what `submit` printed"""
     dashboard: Server = DASHBOARD
     """the cluster's dashboard"""
-    json: Path | None = None
-    """also write the result to this file"""

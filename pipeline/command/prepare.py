@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from pipeline import cluster as clusters
+from pipeline.command.flags import Command
 from pipeline.data import table
 from pipeline.places import Place
 from pipeline.provenance import redacted
@@ -22,7 +23,7 @@ else:
 
 
 @dataclass(frozen=True)
-class Prepare:
+class Prepare(Command):
     """Write a set of images as Parquet shards that training reads from any disk or object store; started again, it goes on.
 
     Example: `prepare image_folder --from photos --to s3://bucket/data --size 64`, then `run my.yaml --store.data
@@ -45,8 +46,6 @@ class Prepare:
     """side in pixels: the centre square is resized to it; None: what the set comes with. Folders need one"""
     encoding: Literal["raw", "encoded"] | None = None
     """`raw` pixels, quicker to read, or PNG and JPEG, smaller; None: `encoded` for folders, else `raw`"""
-    json: Path | None = None
-    """also write the result to this file"""
 
 
 def require_usable(command: Prepare) -> None:

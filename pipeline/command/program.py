@@ -4,7 +4,6 @@
 of its flags, a function that does it, and one `Action` in that table.
 """
 
-import importlib
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from pipeline import places
@@ -57,11 +57,10 @@ class Later:
         """Import the module and call its function with a command."""
         from pipeline.command import report
 
-        module, _, name = self.function.partition(":")
         with report.status(f"loading {self.loads}"):
-            imported = importlib.import_module(module)
+            function = resolve_name(self.function)
         report.quieten()  # now: MLflow and Ray set their loggers when they are imported
-        result: Result = getattr(imported, name)(command)
+        result: Result = function(command)
         return result
 
 

@@ -12,8 +12,6 @@ from pipeline.data.specs import ends_of, sample_shape
 from pipeline.errors import FlowError, Unusable
 from pipeline.recipe import Data, Recipe
 
-__all__ = ["Endpoints", "Samples", "between", "load_endpoints", "load_source", "resolve", "sample_shape"]
-
 
 @dataclass(frozen=True)
 class Standardised:

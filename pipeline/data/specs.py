@@ -1,6 +1,6 @@
 """What is known of a source before any of it is loaded: its shape, the fields of a recipe that it reads, its rules."""
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import ClassVar, Protocol
 
 from components.measures import Modes
@@ -84,8 +84,7 @@ def spec_of(name: str) -> SourceSpec:
         >>> spec_of("moons").shape(Data())
         (2,)
     """
-    module, _, attribute = (table.MEASURES | table.IMAGE_SETS)[name].partition(":")
-    spec: SourceSpec = getattr(import_module(module), attribute)
+    spec: SourceSpec = resolve_name((table.MEASURES | table.IMAGE_SETS)[name])
     return spec
 
 

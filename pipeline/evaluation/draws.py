@@ -14,7 +14,8 @@ from components.streams import stream
 from pipeline.evaluation.size import FULL, EvaluationSize
 
 if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its metrics; what describes images a replica need not
-    from pipeline.data.endpoints import Endpoints, Samples
+    from pipeline.data.endpoints import Endpoints
+    from pipeline.data.source import Samples
     from pipeline.evaluation.extractors import Extractor
     from pipeline.generator import Generator
 

@@ -15,7 +15,7 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 
 MAX_PANELS = 8
 FRAMES_PER_PHASE, FRAMES_PER_SECOND, HOLD = 8, 12, 12

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from pipeline.evaluation.size import EvaluationSize
@@ -129,8 +129,7 @@ class Metric:
 @cache
 def _loaded(path: str) -> Metric:
     """Import a metric by its `module:name`."""
-    module, _, name = path.partition(":")
-    metric = getattr(import_module(module), name)
+    metric = resolve_name(path)
     if not isinstance(metric, Metric):
         raise TypeError(f"{path} must be a Metric, not {type(metric).__name__}")
     return metric

@@ -9,8 +9,9 @@ LEAST_SAMPLES = 10
 class EvaluationSize:
     """The number of samples on which a distance such as W2 is measured, and its floor with it.
 
-    >>> str(EvaluationSize(num_samples=1000))
-    '4 pairs of 1000'
+    Example:
+        >>> str(EvaluationSize(num_samples=1000))
+        '4 pairs of 1000'
     """
 
     num_samples: int = 2000
@@ -26,8 +27,9 @@ class EvaluationSize:
 class Evaluation(EvaluationSize):
     """The number of samples on which the maps of a flow are judged; figures compare through their floors of the same size.
 
-    >>> str(Evaluation().of_phase(0, num_phases=3))
-    '16 pairs of 500'
+    Example:
+        >>> str(Evaluation().of_phase(0, num_phases=3))
+        '16 pairs of 500'
     """
 
     num_samples_between: int = 500

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from components.table import network_pair
 from pipeline.cluster import Cluster
-from pipeline.data.endpoints import sample_shape
+from pipeline.data.specs import sample_shape
 from pipeline.recipe import Recipe
 from pipeline.training.build import network_spec
 

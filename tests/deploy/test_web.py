@@ -20,7 +20,7 @@ from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.data.endpoints import Samples
+from pipeline.data.source import Samples
 from pipeline.generator import Generator
 from pipeline.store.phases import Store
 
