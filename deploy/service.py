@@ -88,13 +88,13 @@ class Replica:
                 logger.warning("%s is not looked up now: %s", self.models.name, str(error).partition("\n")[0])
 
     # Ray ships no types for its decorators and for what they make of a class.
-    @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]
+    @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]  # of Ray
     async def phase(self, model_id: str) -> Generator:
         """Load the generator of phase K of version NUMBER, from `NUMBER/K`; Serve keeps the few that were last asked for."""
         number, _, k = model_id.partition("/")
         return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
 
-    @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
+    @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]  # of Ray
     async def together(self, draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
         """Draw for all requests that wait, in one call; Serve's batching gathers their (generator, noise) pairs."""
         numbers().batch.observe(len(draws))

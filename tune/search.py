@@ -106,7 +106,7 @@ def distribution(axis: Axis) -> BaseDistribution:
     return FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-class Numbered(OptunaSearch):  # type: ignore[misc]
+class Numbered(OptunaSearch):  # type: ignore[misc]  # Ray ships no types for it
     """The search algorithm of Ray Tune that asks Optuna; each point has its number in the study, which resumes count on."""
 
     def suggest(self, trial_id: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """A route whose requests are `StrictRequest`, so that their bodies are read strictly."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # as said below
         """Wrap FastAPI's handler so that it gets a `StrictRequest`. FastAPI declares a coroutine; it awaits whatever it gets."""
         handle = super().get_route_handler()
 

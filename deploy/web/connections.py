@@ -28,7 +28,7 @@ class LimitedProtocol(HttpToolsProtocol):
     deadline: asyncio.TimerHandle | None = None
     head_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio says BaseTransport
         """Give a new connection its deadline, and let the kernel end it when its client reads nothing of an answer."""
         super().connection_made(transport)
         number = transport.get_extra_info("socket").fileno()

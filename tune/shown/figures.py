@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -41,8 +42,8 @@ def _by_phase(search: Search, trials: Sequence[Trial]) -> Figure:
     best = min(trials, key=lambda trial: trial.best(search) if search.mode == "min" else -trial.best(search))
     for trial in trials:
         first = trial is best
-        style = {"color": "C1" if first else "C0", "lw": 2.5 if first else 0.8, "zorder": 3 if first else 2}
-        axes.plot(range(len(trial.values)), trial.values, marker="o", ms=3, **style)  # type: ignore[arg-type]
+        style: dict[str, Any] = {"color": "C1" if first else "C0", "lw": 2.5 if first else 0.8, "zorder": 3 if first else 2}
+        axes.plot(range(len(trial.values)), trial.values, marker="o", ms=3, **style)
     axes.set(xlabel="phase k", ylabel=search.metric, title="quality by phase, best trial thick")
     _scale(axes, [value for trial in trials for value in trial.values])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

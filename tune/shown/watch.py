@@ -27,7 +27,7 @@ def shown(watch: "Watch") -> Iterator[None]:
         yield
 
 
-class Watch(Callback):  # type: ignore[misc]
+class Watch(Callback):  # type: ignore[misc]  # Ray ships no types for it
     """The callback of Ray Tune that notes how trials go; it holds plain values alone, since Ray Tune writes it to disk.
 
     Args:
