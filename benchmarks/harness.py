@@ -101,12 +101,12 @@ def summary(values: Sequence[Any], *, ranges: bool = True) -> str:
     return f"{median:.3g}" if low == high or not ranges else f"{median:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def prepare() -> None:
+def use_one_thread() -> None:
     """Give this process one thread, so that CPU-seconds are comparable."""
     torch.set_num_threads(NUM_THREADS)
 
 
-def measured(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
+def rows_of_case(measure: Callable[[Row], Iterable[Row]], case: Row) -> list[Row]:
     """Measure a case in a worker's process, and add its fields to each of its rows."""
     return [case | row for row in measure(case)]
 
@@ -123,11 +123,11 @@ def run(
     failures: list[str] = []
     spawn = get_context("spawn")
     with (
-        ProcessPoolExecutor(processes, mp_context=spawn, initializer=prepare, max_tasks_per_child=1) as pool,
+        ProcessPoolExecutor(processes, mp_context=spawn, initializer=use_one_thread, max_tasks_per_child=1) as pool,
         Progress(console=errors()) as progress,
     ):
         task = progress.add_task("cases", total=len(cases))
-        futures = {pool.submit(measured, measure, case): number for number, case in enumerate(cases)}
+        futures = {pool.submit(rows_of_case, measure, case): number for number, case in enumerate(cases)}
         try:
             for future in as_completed(futures):
                 number = futures[future]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import ROOT, Pivot, Row, main, prepare
+from benchmarks.harness import ROOT, Pivot, Row, main, use_one_thread
 from components.metrics import over_floor
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
@@ -67,7 +67,7 @@ def measure(case: Row) -> Iterator[Row]:
                 break
             chosen.append(point)
             trained += point["K"]
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=prepare) as pool:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
             values = list(pool.map(judge, [case] * len(chosen), chosen))
         winner = chosen[int(np.argmin(values))]
         yield judged(case, method, winner, trained) | {"phases_asked": trained, "seconds": time.monotonic() - began}

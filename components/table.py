@@ -55,6 +55,6 @@ def network_pair(kind: str) -> "NetworkPair":
 
 
 @cache
-def _made(where: str) -> Any:
+def _made(location: str) -> Any:
     """Import a component and make it, once in a process."""
-    return resolve_name(where)()
+    return resolve_name(location)()

@@ -35,7 +35,7 @@ class Settings:
         tracking_uri: of the MLflow whose registry has the model.
         name: of the registered model.
         which: alias or number of the version; an alias is followed as it moves.
-        where: folder or URL of prepared image sets, which only a source of images needs.
+        data: folder or URL of prepared image sets, which only a source of images needs.
         token: bearer token that every request must carry; None for none.
         hosts: names beside this machine's own that a request's Host header may have.
         max_samples: most samples of one request.
@@ -46,7 +46,7 @@ class Settings:
     tracking_uri: Tracking
     name: str
     which: str
-    where: Place | None = None
+    data: Place | None = None
     token: str | None = None
     hosts: tuple[str, ...] = ()
     max_samples: int = 100_000

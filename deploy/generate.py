@@ -45,7 +45,7 @@ class Generation:
         shape: of one sample.
         shift, scale: take samples from the space of the flow to the data's own units.
         url: folder, any URL that fsspec knows.
-        where: folder or URL of prepared image sets, which only a source of images needs.
+        data_uri: folder or URL of prepared image sets, which only a source of images needs.
     """
 
     phase: str
@@ -56,7 +56,7 @@ class Generation:
     seed: int
     num_samples: int
     url: str
-    where: str | None = None
+    data_uri: str | None = None
 
     @property
     def per_part(self) -> int:
@@ -80,14 +80,14 @@ def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str
     maps = tuple({key: value.numpy() for key, value in transport_map.state_dict().items()} for transport_map in generator.maps)
     ends = generator.endpoints
     return Generation(
-        generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.where
+        generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.data_uri
     )
 
 
 def generator_in(generation: Generation) -> Generator:
     """Build the generator of a generation, in the worker that draws from it."""
     phase = Phase.from_json(generation.phase)
-    endpoints = load_source(phase.data, generation.shape, generation.shift, generation.scale, generation.where)
+    endpoints = load_source(phase.data, generation.shape, generation.shift, generation.scale, generation.data_uri)
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)
     return generator_of(phase, endpoints, weights)
 

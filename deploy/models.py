@@ -102,11 +102,11 @@ class Models:
 
     Args:
         which: alias, which is followed as it moves, or number of a version.
-        where: folder or URL of prepared image sets, which only a source of images needs.
+        data_uri: folder or URL of prepared image sets, which only a source of images needs.
     """
 
-    def __init__(self, tracking_uri: str, name: str, which: str, where: str | None = None) -> None:
-        self._store, self._where = Store(tracking_uri, create=False), where
+    def __init__(self, tracking_uri: str, name: str, which: str, data_uri: str | None = None) -> None:
+        self._store, self._data_uri = Store(tracking_uri, create=False), data_uri
         self._registry = Registry(self._store)
         self.name, self.which = name, which
         self.failed: tuple[int, str] | None = None
@@ -130,7 +130,7 @@ class Models:
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
             card, lineage = (folder / "README.md").read_text(), bundle.read_lineage(folder)
-            generator = bundle.read(folder, where=self._where)
+            generator = bundle.read(folder, data_uri=self._data_uri)
         draw(generator, Draw(LEAST_ROWS, 0))  # the first forward pass is slow
         return Loaded(version, lineage, generator, card)
 

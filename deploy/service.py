@@ -68,7 +68,7 @@ class Replica:
 
         torch.set_num_threads(1)
         self.settings = Settings(**values)
-        self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.where)
+        self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
         threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:

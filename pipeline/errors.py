@@ -25,8 +25,14 @@ class MapNotFound(FlowError):
     exit_code = 2
 
 
-class RecipeMismatch(FlowError):
-    """A reference names more than one thing, or a thing of another kind than was asked for."""
+class AmbiguousReference(FlowError):
+    """A reference names more than one thing."""
+
+    exit_code = 2
+
+
+class IndivisibleBatch(FlowError):
+    """A batch cannot be shared by the workers and microbatches that a cluster is asked for."""
 
     exit_code = 2
 

@@ -33,7 +33,7 @@ def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         files, path = fsspec.core.url_to_fs(url)
     except Exception as error:  # each file system has its own: a missing package, bad credentials, ...
-        raise Unusable(f"{redacted(url)} cannot be opened: {said(error)}") from error
+        raise Unusable(f"{redacted(url)} cannot be opened: {describe_error(error)}") from error
     return files, str(path)
 
 
@@ -65,7 +65,7 @@ def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # each file system has its own
-        raise Unusable(f"{redacted(folder)} cannot be listed: {said(error)}") from error
+        raise Unusable(f"{redacted(folder)} cannot be listed: {describe_error(error)}") from error
 
 
 def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
@@ -118,7 +118,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     put(fsspec.filesystem("file"), str(path.absolute()), content)
 
 
-def said(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Put the message of another library's exception into one line, behind its type."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 

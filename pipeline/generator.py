@@ -74,17 +74,17 @@ def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[s
     return Generator(phase, endpoints, maps)
 
 
-def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None, where: str | None = None) -> Generator:
+def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None, data_uri: str | None = None) -> Generator:
     """Load the generator of a published map from the store.
 
     Args:
         endpoints: of its data, where they are known; loaded where they are not.
-        where: prepared image sets are, as `load_endpoints` takes it.
+        data_uri: prepared image sets are, as `load_endpoints` takes it.
 
     Raises:
         Corrupt: an artifact does not match its manifest.
     """
     phase = store.phase_of(ref)
-    endpoints = endpoints or endpoints_of(phase.data, where)
+    endpoints = endpoints or endpoints_of(phase.data, data_uri)
     links = store.ancestors(ref) if phase.composed else [ref]
     return generator_of(phase, endpoints, (store.load(link, ["averaged_map"])["averaged_map"] for link in links))

@@ -63,7 +63,7 @@ def photos(folder: Path, n: int = 40, side: int = 16, seed: int = 0) -> Path:
 def plan(
     name: str,
     source: Path,
-    where: str | Path,
+    data_uri: str | Path,
     size: int | None = None,
     *,
     encoding: Encoding | None = None,
@@ -72,7 +72,7 @@ def plan(
     images = image_sets()[name]
     size = size or images.side
     assert size is not None
-    uri = uri_of(name, size, str(where))
+    uri = uri_of(name, size, str(data_uri))
     encoding = encoding or ("raw" if images.side else "encoded")
     originals = images.originals_of(source, Layout(), lambda done, total: None)
     return plan_of(name, originals, uri, size=size, channels=images.channels, encoding=encoding, num_originals=per_shard)
@@ -81,18 +81,18 @@ def plan(
 def prepared(
     name: str,
     source: Path,
-    where: str | Path,
+    data_uri: str | Path,
     size: int | None = None,
     *,
     encoding: Encoding | None = None,
     per_shard: int | None = 16,
 ) -> Written:
     """Prepare with a few images per shard."""
-    return write_set(plan(name, source, where, size, encoding=encoding, per_shard=per_shard))
+    return write_set(plan(name, source, data_uri, size, encoding=encoding, per_shard=per_shard))
 
 
-def open_set(name: str, where: str | Path, size: int) -> PreparedSet:
-    return open_images(uri_of(name, size, str(where)))
+def open_set(name: str, data_uri: str | Path, size: int) -> PreparedSet:
+    return open_images(uri_of(name, size, str(data_uri)))
 
 
 def flip_a_byte(path: Path) -> None:

@@ -97,16 +97,16 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
     """
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     for result in flow:
-        load = partial(load_generator, store, result.ref, where=clusters.data(search.cluster))
+        load = partial(load_generator, store, result.ref, data_uri=clusters.data(search.cluster))
         metrics = metrics_of(store, result.ref, result.phase, load, cluster=search.cluster, size=search.evaluation)
         if not math.isfinite(metrics[search.metric]):
             raise Diverged(result.phase.k, result.phase.num_steps, search.metric, {})
         yield result, metrics
 
 
-def stay_at_source(recipe: Recipe, metric: str, where: str | None) -> float:
+def stay_at_source(recipe: Recipe, metric: str, data_uri: str | None) -> float:
     """Measure T = T_{-1}, the identity, which stays at the source: a finite penalty on the metric's own scale."""
-    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, where), [])
+    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, data_uri), [])
     return evaluate(generator)[metric]
 
 
@@ -121,5 +121,5 @@ def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: s
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     with records.attempted(store, run_id):
         *_, last = flow
-    metrics = evaluate(load_generator(store, last.ref, where=clusters.data(search.cluster)), FRESH, FRESH_DRAWS)
+    metrics = evaluate(load_generator(store, last.ref, data_uri=clusters.data(search.cluster)), FRESH, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

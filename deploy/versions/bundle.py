@@ -78,13 +78,13 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     manifest.write(folder / FOLDER, tensors, record)
 
 
-def read(folder: Path, *, with_data: bool = False, where: str | None = None) -> Generator:
+def read(folder: Path, *, with_data: bool = False, data_uri: str | None = None) -> Generator:
     """Read the generator from our own part of a version, every file verified.
 
     Args:
         folder: of the version, on this machine.
         with_data: load the data set as well, to measure against.
-        where: folder or URL of prepared image sets, as `load_endpoints` takes it.
+        data_uri: folder or URL of prepared image sets, as `load_endpoints` takes it.
 
     Raises:
         Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
@@ -96,9 +96,9 @@ def read(folder: Path, *, with_data: bool = False, where: str | None = None) -> 
     shift = manifest.read_tensors(bundled, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
     if with_data:
-        endpoints = endpoints_of(phase.data, where)
+        endpoints = endpoints_of(phase.data, data_uri)
     else:
-        endpoints = load_source(phase.data, shape, shift, float(str(record["scale"])), where)
+        endpoints = load_source(phase.data, shape, shift, float(str(record["scale"])), data_uri)
     num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():

@@ -51,11 +51,11 @@ class Registry:
     """The registered generators of one store, in MLflow's model registry.
 
     Args:
-        where: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
+        data_uri: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
     """
 
-    def __init__(self, store: Store, where: str | None = None) -> None:
-        self._store, self._client, self._where = store, store.client, where
+    def __init__(self, store: Store, data_uri: str | None = None) -> None:
+        self._store, self._client, self._data_uri = store, store.client, data_uri
 
     # -- reading ------------------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Registry:
             Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
         """
         with self.folder(version) as folder:
-            return bundle.read(folder, with_data=with_data, where=self._where)
+            return bundle.read(folder, with_data=with_data, data_uri=self._data_uri)
 
     def lineage(self, version: Version) -> Lineage:
         """Read where a version comes from: its flow's run, its phases' runs and the commit."""
@@ -175,7 +175,7 @@ class Registry:
         """
         from pipeline.evaluation import judging, measure  # what a replica, which loads versions, need not import
 
-        generator, run = load_generator(self._store, ref, where=self._where), self._store.run(ref.run_id)
+        generator, run = load_generator(self._store, ref, data_uri=self._data_uri), self._store.run(ref.run_id)
         metrics = judging.kept(run, generator.phase.data, size) or measure.evaluate(generator, size)
         phases = [link.run_id for link in self._store.ancestors(ref)]
         flow = flow_run_id or run.data.tags.get(PARENT, ref.run_id)

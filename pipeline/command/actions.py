@@ -33,7 +33,7 @@ PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
 def run(command: Run) -> Mapping[str, Any]:
     """Carry out `run`: train the phases that the store lacks, measure every phase, draw the pictures."""
     name, cluster = command.stem, command.cluster
-    recipe, where = resolve(command.resolved(), cluster), clusters.data(cluster)
+    recipe, data_uri = resolve(command.resolved(), cluster), clusters.data(cluster)
     store = open_store(cluster)
     phases = phases_of(recipe)
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
@@ -42,7 +42,7 @@ def run(command: Run) -> Mapping[str, Any]:
     with report.Display(store, phases) as display:
         for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
             display.published(result.phase)
-            generator = cache(partial(load_generator, store, result.ref, where=where))  # read when it is first needed
+            generator = cache(partial(load_generator, store, result.ref, data_uri=data_uri))  # read when it is first needed
             size = command.evaluation.of_phase(result.phase.k, len(phases))
             row = phase_row(store, result, generator, cluster, size)
             in_words = brief(offer_of(recipe.data, row["metrics"]), row["metrics"])
@@ -96,7 +96,7 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     """Carry out `evaluate`: measure the metrics of any published map afresh, and draw its samples."""
     store = open_store(command.store)
     ref = store.resolve(command.reference)
-    generator = load_generator(store, ref, where=clusters.data(command.store))
+    generator = load_generator(store, ref, data_uri=clusters.data(command.store))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
     metrics, measured = evaluate(generator, command.evaluation), figures(offer_of(generator.phase.data))

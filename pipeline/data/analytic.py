@@ -80,7 +80,7 @@ class MeasureSpec(SourceSpec):
         if shape != self.shape(data):
             raise Refused("data.dim", f"{self.measure.dim} for data.source {data.source}", data.dim)
 
-    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Make the measure a source; there is nothing to load."""
         return Analytic.of(self.measure)
 
@@ -101,7 +101,7 @@ class FamilySpec(SourceSpec):
         """Say whether a target is a measure on R^d as well."""
         return len(shape) == 1
 
-    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Make the measure of the target's dimension a source."""
         return Analytic.of(self.of_dim(*shape))
 
@@ -121,7 +121,7 @@ class NoiseSpec(SourceSpec):
         """Say that noise can be the source for every target."""
         return True
 
-    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Make noise of the target's shape a source that has no units."""
         return noise(shape)
 

@@ -52,7 +52,7 @@ class Endpoints:
         source, target: in the space that the flow lives in.
         data: the target in its own units: what samples are compared with.
         shift, scale: units = shift + scale * space.
-        where: the folder of prepared sets that was looked in, as `load_endpoints` was given it.
+        data_uri: the folder of prepared sets that was looked in, as `load_endpoints` was given it.
     """
 
     source: End
@@ -60,7 +60,7 @@ class Endpoints:
     data: Source
     shift: np.ndarray
     scale: float
-    where: str | None = None
+    data_uri: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ class Endpoints:
         return (self.shift + self.scale * samples).astype(np.float32)
 
 
-def between(source: Source, target: Source, *, standardise: bool, where: str | None = None) -> Endpoints:
+def between(source: Source, target: Source, *, standardise: bool, data_uri: str | None = None) -> Endpoints:
     """Make two sources the ends of a flow.
 
     Example:
@@ -93,10 +93,10 @@ def between(source: Source, target: Source, *, standardise: bool, where: str | N
     if moments.std == 0:
         raise Unusable("data.standardise must be false where all samples of data.target are equal")
     end = Standardised(target, moments.mean, moments.std)
-    return Endpoints(_in_space(source, moments.mean, moments.std), end, target, moments.mean, moments.std, where)
+    return Endpoints(_in_space(source, moments.mean, moments.std), end, target, moments.mean, moments.std, data_uri)
 
 
-def load_endpoints(data: Data, where: str | None = None) -> Endpoints:
+def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
     """Open source and target of a recipe.
 
     Example:
@@ -104,25 +104,25 @@ def load_endpoints(data: Data, where: str | None = None) -> Endpoints:
         (5,)
 
     Args:
-        where: folder or URL of prepared sets; None: $SJKO_HOME/data, and what is built in is read as it comes.
+        data_uri: folder or URL of prepared sets; None: $SJKO_HOME/data, and what is built in is read as it comes.
 
     Raises:
         FlowError: a data set is not on this machine, or not the one that the recipe means.
     """
     shape = sample_shape(data)
-    target, source = (spec.open(data, end, shape, where) for end, spec in ends_of(data).items())
-    return between(source, target, standardise=data.standardise, where=where)
+    target, source = (spec.open(data, end, shape, data_uri) for end, spec in ends_of(data).items())
+    return between(source, target, standardise=data.standardise, data_uri=data_uri)
 
 
-def load_source(data: Data, shape: tuple[int, ...], shift: np.ndarray, scale: float, where: str | None = None) -> Endpoints:
+def load_source(data: Data, shape: tuple[int, ...], shift: np.ndarray, scale: float, data_uri: str | None = None) -> Endpoints:
     """Open what drawing from a trained map needs, without its target: who samples does not have the data.
 
     Raises:
         FlowError: the source is not on this machine.
     """
     specs = ends_of(data)
-    source, absent = specs["source"].open(data, "source", shape, where), NotLoaded(data.target, shape, specs["target"].picture)
-    return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, where)
+    source, absent = specs["source"].open(data, "source", shape, data_uri), NotLoaded(data.target, shape, specs["target"].picture)
+    return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri)
 
 
 def _in_space(source: Source, shift: np.ndarray, scale: float) -> End:
@@ -154,7 +154,7 @@ def resolve(recipe: Recipe, cluster: Cluster) -> Recipe:
     Raises:
         Unusable: a set was not prepared, or from other images than the recipe means.
     """
-    data, where = recipe.data, clusters.data(cluster)
+    data, data_uri = recipe.data, clusters.data(cluster)
     for end, spec in ends_of(data).items():
-        data = spec.resolve(data, end, where, cluster.max_cached_gb * 1e9)
+        data = spec.resolve(data, end, data_uri, cluster.max_cached_gb * 1e9)
     return replace(recipe, data=data)

@@ -52,11 +52,11 @@ class SourceSpec(Protocol):
         """Bring a recipe whose target this is to the form that equal ones share."""
         return data
 
-    def resolve(self, data: Data, end: EndName, where: str | None, most_bytes: float) -> Data:
+    def resolve(self, data: Data, end: EndName, data_uri: str | None, most_bytes: float) -> Data:
         """Fill in what a recipe leaves open and only the data say, such as the digest of prepared images.
 
         Args:
-            where: folder or URL of prepared sets; None: $SJKO_HOME/data.
+            data_uri: folder or URL of prepared sets; None: $SJKO_HOME/data.
             most_bytes: larger sets are streamed.
 
         Raises:
@@ -64,12 +64,12 @@ class SourceSpec(Protocol):
         """
         return data
 
-    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Open the source: load its samples, or find out how they are read.
 
         Args:
             shape: of the target.
-            where: folder or URL of prepared sets; None: $SJKO_HOME/data.
+            data_uri: folder or URL of prepared sets; None: $SJKO_HOME/data.
 
         Raises:
             FlowError: it is not on this machine, or not the one that the recipe means.

@@ -67,10 +67,10 @@ def logged_in_training(run: Run) -> dict[str, float]:
     return {name: value for name, value in run.data.metrics.items() if name in LOGGED_IN_TRAINING}
 
 
-def _judge_in_task(uri: str, ref: MapRef, where: str | None, size: EvaluationSize) -> dict[str, float]:
+def _judge_in_task(uri: str, ref: MapRef, data_uri: str | None, size: EvaluationSize) -> dict[str, float]:
     """Load a published map in a task of Ray, measure its metrics and keep them."""
     store = Store(uri)
-    return judge(store, ref, load_generator(store, ref, where=where), size)
+    return judge(store, ref, load_generator(store, ref, data_uri=data_uri), size)
 
 
 def judge(store: Store, ref: MapRef, generator: Generator, size: EvaluationSize) -> dict[str, float]:

@@ -40,23 +40,23 @@ def evaluate(
     values |= means(measured, views_of(measured, draws))
     if with_floors:
         with_floor = tuple((name, metric) for name, metric in measured.items() if metric.has_floor)
-        values |= floors(generator.phase.data, size, first_draw, endpoints.where, with_floor)
+        values |= floors(generator.phase.data, size, first_draw, endpoints.data_uri, with_floor)
     return values
 
 
 @lru_cache(maxsize=8)
 def floors(
-    data: Data, size: EvaluationSize, first_draw: int, where: str | None, measured: tuple[tuple[str, Metric], ...]
+    data: Data, size: EvaluationSize, first_draw: int, data_uri: str | None, measured: tuple[tuple[str, Metric], ...]
 ) -> dict[str, float]:
     """Measure the same figures of the data themselves, of samples that training sees: what a perfect map would get.
 
     A flow's phases have the same floors, which take as long as the figures: those of the last few sizes are kept.
 
     Args:
-        where: folder or URL of prepared image sets, as `load_endpoints` takes it.
+        data_uri: folder or URL of prepared image sets, as `load_endpoints` takes it.
         measured: figures and their metrics.
     """
-    endpoints, looks = endpoints_of(data, where), offer_of(data).extractor
+    endpoints, looks = endpoints_of(data, data_uri), offer_of(data).extractor
     draws = Draws(OfData(endpoints), endpoints, size, first_draw, looks, num_samples(endpoints, size.num_samples))
     values = means(dict(measured), views_of(dict(measured), draws))
     return {floor_of(name): value for name, value in values.items()}

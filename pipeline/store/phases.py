@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import Corrupt, MapNotFound, RecipeMismatch, StoreUnavailable
+from pipeline.errors import AmbiguousReference, Corrupt, MapNotFound, StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import commit, redacted, versions
 from pipeline.store import manifest
@@ -246,7 +246,7 @@ class Store(Runs):
                 raise MapNotFound(f"{reference} {self.restoring(run)}")
             raise MapNotFound(f"{reference} is not in the store at {redacted(self.uri)}; see python -m pipeline list")
         if len(distinct := {run.data.tags.get(FINGERPRINT, "") for run in runs}) > 1:
-            raise RecipeMismatch(
+            raise AmbiguousReference(
                 f"{reference} fits {len(distinct)} fingerprints: {', '.join(sorted(distinct))}; write more of it"
             )
         if not (fingerprint := distinct.pop()):

@@ -10,7 +10,7 @@ from components.table import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.endpoints import resolve
-from pipeline.errors import RecipeMismatch
+from pipeline.errors import IndivisibleBatch
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import claims
@@ -94,11 +94,11 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
     """Refuse a batch that workers and microbatches cannot share.
 
     Raises:
-        RecipeMismatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
+        IndivisibleBatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
     """
     kind = recipe.network.kind
     if network_pair(kind).shares_batch_statistics and cluster.num_microbatches > 1:
-        raise RecipeMismatch(
+        raise IndivisibleBatch(
             f"cluster.num_microbatches must be 1 with network.kind {kind}, whose batch norm would see each part alone, "
             f"not {cluster.num_microbatches}"
         )
@@ -106,7 +106,7 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
     if recipe.training.batch_size % unit or recipe.training.batch_size < unit * workers:
         by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {kind}"
         rule = f"a multiple of {unit}, and at least {unit * workers}"
-        raise RecipeMismatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
+        raise IndivisibleBatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
 
 
 def once(action: Callable[[], None]) -> Callable[[], None]:

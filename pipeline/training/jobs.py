@@ -210,7 +210,7 @@ def causes(failures: Mapping[int, Exception]) -> list[BaseException]:
 
 def ended_by(error: BaseException) -> BaseException:
     """Make an error of a worker one for the user: what we raise has its sentence, of all others the type is said as well."""
-    return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {files.said(error)}")
+    return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {files.describe_error(error)}")
 
 
 def _lost(what: str) -> TrainingFailed:

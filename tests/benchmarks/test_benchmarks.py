@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from benchmarks.harness import Row, matches, measured
+from benchmarks.harness import Row, matches, rows_of_case
 
 pytestmark = pytest.mark.thorough
 
@@ -17,7 +17,7 @@ def rows_of(name: str, *only: tuple[str, str]) -> list[Row]:
     measure = getattr(module, "measure_case", None) or module.measure
     before = dict(os.environ)
     try:
-        rows = [row for case in module.cases(True) if matches(case, only) for row in measured(measure, case)]
+        rows = [row for case in module.cases(True) if matches(case, only) for row in rows_of_case(measure, case)]
     finally:  # a case has its process to itself, as a rule, and its own $SJKO_HOME
         os.environ.clear()
         os.environ.update(before)

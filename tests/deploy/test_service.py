@@ -358,7 +358,7 @@ def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: py
     assert build({**application.args, "hosts": ["demo.example.org"]})
     with pytest.raises(ValueError, match=r"args\.hosts must be a list of names"):
         build({**application.args, "hosts": "demo.example.org"})
-    for wrong in ({"tracking_uri": "mlflow:5000"}, {"where": "s3:///sets"}):
+    for wrong in ({"tracking_uri": "mlflow:5000"}, {"data": "s3:///sets"}):
         (field,) = wrong
         with pytest.raises(ValueError, match=rf"^args\.{field} must"):
             build({**application.args, **wrong})

@@ -114,23 +114,23 @@ class ImageSet(SourceSpec):
         """Leave out the size where it is the set's own."""
         return replace(data, size=None) if data.size == self.side else data
 
-    def resolve(self, data: Data, end: EndName, where: str | None, most_bytes: float) -> Data:
+    def resolve(self, data: Data, end: EndName, data_uri: str | None, most_bytes: float) -> Data:
         """Fill in the digest of prepared images, and whether they are streamed."""
         chosen = Chosen.of(data, end)
-        prepared = self._prepared(chosen, where)
+        prepared = self._prepared(chosen, data_uri)
         if prepared is None or self._needs_none(chosen):
             return data
         too_large = prepared.decoded_bytes("train") > most_bytes
         data = replace(data, streamed=data.streamed or too_large)
         return replace(data, digest=prepared.digest) if end == "target" else replace(data, source_digest=prepared.digest)
 
-    def open(self, data: Data, end: EndName, shape: tuple[int, ...], where: str | None) -> Source:
+    def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Read what is built in, or map prepared images into memory, or stream them."""
         from pipeline.data.images.images import Images, Mapped  # these import pyarrow and Pillow: half a second
         from pipeline.data.images.streaming import Streamed
 
         chosen, flip = Chosen.of(data, end), data.flip and end == "target"
-        prepared = self._prepared(chosen, where)
+        prepared = self._prepared(chosen, data_uri)
         if not self._needs_none(chosen):
             assert prepared is not None
             if data.streamed:
@@ -151,7 +151,7 @@ class ImageSet(SourceSpec):
         """Say whether the images that a recipe means come built in, so that no prepared set is needed."""
         return self.built_in is not None and chosen.size in (None, self.side) and chosen.digest is None
 
-    def _prepared(self, chosen: "Chosen", where: str | None) -> "PreparedSet | None":
+    def _prepared(self, chosen: "Chosen", data_uri: str | None) -> "PreparedSet | None":
         """Open the prepared set of an end; None where there is none and none is needed.
 
         Raises:
@@ -159,14 +159,14 @@ class ImageSet(SourceSpec):
         """
         from pipeline.data.images.prepared import open_images, read_manifest, uri_of  # imports pyarrow and Pillow
 
-        uri = uri_of(chosen.name, chosen.size or self.side or 0, where)
-        if self._needs_none(chosen) and (where is None or read_manifest(uri) is None):
+        uri = uri_of(chosen.name, chosen.size or self.side or 0, data_uri)
+        if self._needs_none(chosen) and (data_uri is None or read_manifest(uri) is None):
             return None
         try:
             return open_images(uri, chosen.digest)
         except Unusable as error:
             words = [chosen.name] if self.built_in else [chosen.name, "--from PATH"]
-            words += ([f"--to {redacted(where)}"] if where else []) + ([f"--size {chosen.size}"] if chosen.size else [])
+            words += ([f"--to {redacted(data_uri)}"] if data_uri else []) + ([f"--size {chosen.size}"] if chosen.size else [])
             raise Unusable(f"data.{chosen.end}: {error}. Prepare it: python -m pipeline prepare {' '.join(words)}") from error
 
 

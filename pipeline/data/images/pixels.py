@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.data.preparing.originals import Original
-from pipeline.files import said
+from pipeline.files import describe_error
 
 Pixels = UInt8[np.ndarray, "n c s s"]
 Encoding = Literal["raw", "encoded"]
@@ -94,7 +94,7 @@ def reason(error: Exception) -> str:
         return "no image that Pillow knows"
     if isinstance(error, OSError) and error.strerror:
         return f"{type(error).__name__}: {error.strerror}"
-    return re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "...", said(error))
+    return re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "...", describe_error(error))
 
 
 class Remarks:

@@ -87,7 +87,7 @@ class PreparedSet:
             column = pq.read_table(io.BytesIO(content), columns=["image"])["image"].combine_chunks()
             return decode(column if rows is None else column.take(pa.array(rows)), self.shape)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise Corrupt(redacted(path), places.said(error)) from error
+            raise Corrupt(redacted(path), places.describe_error(error)) from error
 
     def levels(self) -> Levels:
         """Read mean and variance of the training images.
@@ -109,9 +109,9 @@ class PreparedSet:
         return decoded(path, (self.num_rows(split), *self.shape), lambda: places.in_order(self.pixels, shards))
 
 
-def uri_of(name: str, size: int, where: str | None) -> str:
+def uri_of(name: str, size: int, data_uri: str | None) -> str:
     """Name the folder of a prepared set in the folder of all, by default $SJKO_HOME/data."""
-    return f"{(where or str(home() / 'data')).rstrip('/')}/{name}-{size}"
+    return f"{(data_uri or str(home() / 'data')).rstrip('/')}/{name}-{size}"
 
 
 def open_images(uri: str, digest: str | None = None) -> PreparedSet:
@@ -167,7 +167,7 @@ def _check_sizes(images: PreparedSet) -> None:
         files.invalidate_cache(folder)
         sizes = {entry["name"].rpartition("/")[2]: entry["size"] for entry in files.ls(folder, detail=True)}
     except Exception as error:
-        raise Unreachable(f"{redacted(images.uri)} cannot be listed: {places.said(error)}") from error
+        raise Unreachable(f"{redacted(images.uri)} cannot be listed: {places.describe_error(error)}") from error
     for shards in images.splits.values():
         for shard in shards:
             if sizes.get(shard.file) != shard.bytes:
@@ -182,9 +182,9 @@ def _read(path: str) -> bytes:
     except FileNotFoundError:
         raise
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        raise Unusable(f"{redacted(path)} cannot be read: {places.said(error)}") from error
+        raise Unusable(f"{redacted(path)} cannot be read: {places.describe_error(error)}") from error
     except Exception as error:  # each file system has its own
-        raise Unreachable(f"{redacted(path)} cannot be read: {places.said(error)}") from error
+        raise Unreachable(f"{redacted(path)} cannot be read: {places.describe_error(error)}") from error
     return content
 
 

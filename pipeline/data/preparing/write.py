@@ -160,4 +160,4 @@ def _write(plan: Plan, file: str, content: bytes) -> None:
     try:
         places.put(files, f"{folder}/{file}", content)
     except Exception as error:  # each file system has its own
-        raise Unusable(f"--to cannot be written: {redacted(plan.uri)}/{file}: {places.said(error)}") from error
+        raise Unusable(f"--to cannot be written: {redacted(plan.uri)}/{file}: {places.describe_error(error)}") from error

@@ -119,26 +119,26 @@ class Sets:
 
     def __init__(self, folder: Path) -> None:
         self.folders = folder / "first", folder / "second"
-        for seed, where in enumerate(self.folders):
-            sets.prepared("mnist", sets.mnist(folder / f"digits{seed}", seed=seed + 7), where)
-            sets.prepared("emnist_letters", sets.emnist(folder / f"letters{seed}", seed=seed + 50), where)
+        for seed, data_uri in enumerate(self.folders):
+            sets.prepared("mnist", sets.mnist(folder / f"digits{seed}", seed=seed + 7), data_uri)
+            sets.prepared("emnist_letters", sets.emnist(folder / f"letters{seed}", seed=seed + 50), data_uri)
             photos = sets.photos(folder / f"photos{seed}", seed=seed)
             for size in (8, 16):
-                sets.prepared("image_folder", photos, where, size)
+                sets.prepared("image_folder", photos, data_uri, size)
         sets.prepared("cifar10", sets.cifar10(folder / "cifar"), self.folders[0])
         self.numbers = cache(self._numbers)
 
     def recipe(self, changes: dict[str, Any]) -> tuple[Recipe, str]:
         """The tiny recipe with changes, resolved, and where its images are."""
         other = "other" in (changes.get("digest"), changes.get("source_digest"))
-        where = str(self.folders[other])
+        data_uri = str(self.folders[other])
         recipe = tiny(**{"num_phases": 2, "num_steps": 4} | {k: v for k, v in changes.items() if v != "other"})
         validate(recipe)
-        return resolve(recipe, Cluster(data=where)), where
+        return resolve(recipe, Cluster(data=data_uri)), data_uri
 
-    def _numbers(self, recipe: Recipe, where: str) -> list[list[Tensor]]:
+    def _numbers(self, recipe: Recipe, data_uri: str) -> list[list[Tensor]]:
         """Averaged weights and those of the potential after every phase."""
-        trained = train_flow(recipe, ends=load_endpoints(recipe.data, where))
+        trained = train_flow(recipe, ends=load_endpoints(recipe.data, data_uri))
         return [[*each.generator.maps[-1].parameters(), *each.potential.parameters()] for each in trained]
 
     def differ(self, one: dict[str, Any], other: dict[str, Any]) -> list[tuple[bool, bool]]:

@@ -11,14 +11,15 @@ from programs import program
 from terminals import terminal
 
 from pipeline.errors import (
+    AmbiguousReference,
     Corrupt,
     Diverged,
     FolderTaken,
     ForeignVersion,
     Incomparable,
+    IndivisibleBatch,
     MapNotFound,
     NoResult,
-    RecipeMismatch,
     SearchAtWork,
     SearchExists,
     SearchNotFound,
@@ -30,7 +31,7 @@ from pipeline.errors import (
 from pipeline.signals import STOPPING
 
 MISTAKES = (
-    *(MapNotFound, RecipeMismatch, Unusable, NoResult, FolderTaken),
+    *(MapNotFound, AmbiguousReference, IndivisibleBatch, Unusable, NoResult, FolderTaken),
     *(SearchNotFound, SearchExists, SearchAtWork, SubmissionNotFound, VersionNotFound, ForeignVersion, Incomparable),
 )
 """Errors that are the user's mistakes."""

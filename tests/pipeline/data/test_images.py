@@ -41,7 +41,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_uri(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of prepared sets, many shards each."""
     folder = tmp_path_factory.mktemp("sets")
     sets.prepared("mnist", sets.mnist(folder / "from"), folder, per_shard=8)
@@ -60,8 +60,8 @@ def a_copy(of: Path, to: Path) -> Path:
 # -- a set exists only when its manifest verifies ---------------------------------------------------------------------------
 
 
-def test_a_set_of_another_digest_is_refused(where: Path) -> None:
-    found = sets.open_set("mnist", where, 28)
+def test_a_set_of_another_digest_is_refused(data_uri: Path) -> None:
+    found = sets.open_set("mnist", data_uri, 28)
     assert open_images(found.uri, found.digest) == found
     with pytest.raises(Unusable, match=f"holds images with digest {found.digest}, not 0000"):
         open_images(found.uri, "0" * 64)
@@ -76,8 +76,8 @@ def test_a_set_of_another_digest_is_refused(where: Path) -> None:
         ("test-00001.parquet", "cut", "test-00001.parquet is corrupt: it has"),
     ],
 )
-def test_a_damaged_set_is_not_opened(file: str, damage: str, message: str, where: Path, tmp_path: Path) -> None:
-    folder = a_copy(where / "mnist-28", tmp_path / "copy")
+def test_a_damaged_set_is_not_opened(file: str, damage: str, message: str, data_uri: Path, tmp_path: Path) -> None:
+    folder = a_copy(data_uri / "mnist-28", tmp_path / "copy")
     content = (folder / file).read_bytes()
     damaged = {"cut": content[:-30], "edit": content.replace(b'"rows": 100', b'"rows": 101')}
     (folder / file).unlink() if damage == "remove" else (folder / file).write_bytes(damaged[damage])
@@ -86,8 +86,8 @@ def test_a_damaged_set_is_not_opened(file: str, damage: str, message: str, where
 
 
 @pytest.mark.thorough
-def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(where: Path, tmp_path: Path, one_ray: None) -> None:
-    folder = a_copy(where / "mnist-28", tmp_path / "copy")
+def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(data_uri: Path, tmp_path: Path, one_ray: None) -> None:
+    folder = a_copy(data_uri / "mnist-28", tmp_path / "copy")
     sets.flip_a_byte(folder / "train-00005.parquet")
     found = open_images(str(folder))
     with pytest.raises(Corrupt, match=r"copy/train-00005\.parquet is corrupt: its sha256 is not the manifest's"):
@@ -97,8 +97,8 @@ def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(where: Path
         batches(Streamed(found), range(20))
 
 
-def test_the_cache_is_written_once_whoever_asks_first(where: Path, tmp_path: Path) -> None:
-    found = sets.open_set("mnist", where, 28)
+def test_the_cache_is_written_once_whoever_asks_first(data_uri: Path, tmp_path: Path) -> None:
+    found = sets.open_set("mnist", data_uri, 28)
     arrays: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: arrays.append(found.mapped("train"))) for _ in range(4)]
     for thread in threads:
@@ -135,12 +135,12 @@ def test_a_damaged_cache_is_made_again_and_a_line_says_so(
     damage: str,
     *,
     same_process: bool,
-    where: Path,
+    data_uri: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = sets.open_set("mnist", where, 28)
+    found = sets.open_set("mnist", data_uri, 28)
     path = tmp_path / "home" / "cache" / f"{found.digest}-train.npy"
     assert np.array_equal(found.mapped("train"), sets.pixels(100))
     assert np.array_equal(np.load(path), sets.pixels(100)), "an array of numpy, for whoever looks at it"
@@ -156,8 +156,8 @@ def test_a_damaged_cache_is_made_again_and_a_line_says_so(
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
 
 
-def test_a_folder_in_the_place_of_a_cache_is_named_and_left_alone(where: Path, tmp_path: Path) -> None:
-    found = sets.open_set("mnist", where, 28)
+def test_a_folder_in_the_place_of_a_cache_is_named_and_left_alone(data_uri: Path, tmp_path: Path) -> None:
+    found = sets.open_set("mnist", data_uri, 28)
     path = tmp_path / "home" / "cache" / f"{found.digest}-test.npy"
     found.mapped("test")
     path.unlink()
@@ -167,7 +167,7 @@ def test_a_folder_in_the_place_of_a_cache_is_named_and_left_alone(where: Path, t
     assert (path / "inside").is_dir()
 
 
-def test_a_cache_whose_writing_fails_or_is_killed_is_not_there(where: Path, tmp_path: Path) -> None:
+def test_a_cache_whose_writing_fails_or_is_killed_is_not_there(data_uri: Path, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "array.npy"
 
     def until_the_disk_is_full() -> Iterator[np.ndarray]:
@@ -200,9 +200,9 @@ def batches(
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
 @pytest.mark.thorough
 def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resumed_phase(
-    kind: str, where: Path, one_ray: None
+    kind: str, data_uri: Path, one_ray: None
 ) -> None:
-    found = sets.open_set("image_folder", where, 16)
+    found = sets.open_set("image_folder", data_uri, 16)
     whole = batches(readers(found)[kind], range(12))
     assert len(np.unique(whole.reshape(-1, 3 * 16 * 16), axis=0)) > 40
     for workers in (2, 3):
@@ -215,16 +215,16 @@ def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resume
     assert not np.array_equal(batches(reader, range(2), phase=1), whole[:2])
 
 
-def test_the_mapped_reader_draws_as_the_built_in_sets_do(where: Path) -> None:
-    found = sets.open_set("mnist", where, 28)
+def test_the_mapped_reader_draws_as_the_built_in_sets_do(data_uri: Path) -> None:
+    found = sets.open_set("mnist", data_uri, 28)
     indices = stream(3, "target", phase=0, step=5).integers(100, size=24)
     np.testing.assert_array_equal(batches(readers(found)["mapped"], range(5, 6))[0], sets.pixels(100)[indices])
 
 
 @pytest.mark.thorough
-def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(where: Path, one_ray: None) -> None:
+def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(data_uri: Path, one_ray: None) -> None:
     """100 rows in 13 shards, the last one of 4; batches of 20."""
-    found = sets.open_set("mnist", where, 28)
+    found = sets.open_set("mnist", data_uri, 28)
     images = batches(Streamed(found), range(15), n=20).reshape(3, 100, -1)
     original = sets.pixels(100).reshape(100, -1)
     numbers = {image.tobytes(): i for i, image in enumerate(original)}
@@ -255,8 +255,8 @@ def test_positions_are_found_by_arithmetic_far_into_a_phase() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
-def test_samples_and_held_out_images_are_of_their_splits(kind: str, where: Path) -> None:
-    reader = readers(sets.open_set("mnist", where, 28))[kind]
+def test_samples_and_held_out_images_are_of_their_splits(kind: str, data_uri: Path) -> None:
+    reader = readers(sets.open_set("mnist", data_uri, 28))[kind]
     train, test = ({image.tobytes() for image in sets.pixels(n, seed=seed)} for n, seed in ((100, 0), (30, 1)))
     sampled = reader.sample(10, np.random.default_rng(0))
     assert {image.tobytes() for image in sampled} <= train
@@ -282,7 +282,7 @@ def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Pat
     sets.prepared("fashion_mnist", fashion_mnist.DEBIAN_FOLDER, tmp_path / "sets", per_shard=None)
     data = Data(target="fashion_mnist")
     built_in, prepared = load_endpoints(data), load_endpoints(data, str(tmp_path / "sets"))
-    assert prepared.where is not None
+    assert prepared.data_uri is not None
     assert built_in.scale == prepared.scale
     np.testing.assert_array_equal(built_in.shift, prepared.shift)
     at = At("target", 1, 2, 3, 64, slice(20, 40))
@@ -333,8 +333,8 @@ def test_other_images_under_the_name_of_fashion_mnist_are_refused(tmp_path: Path
         load_endpoints(Data(target="fashion_mnist"), str(tmp_path / "sets"))
 
 
-def test_prepared_images_are_standardised_by_their_moments(where: Path) -> None:
-    ends = load_endpoints(Data(target="mnist"), str(where))
+def test_prepared_images_are_standardised_by_their_moments(data_uri: Path) -> None:
+    ends = load_endpoints(Data(target="mnist"), str(data_uri))
     assert ends.shape == (1, 28, 28)
     everything = sets.pixels(100).astype(np.float64) / 127.5 - 1
     np.testing.assert_allclose(ends.shift, everything.mean(0), atol=1e-6)
@@ -343,15 +343,15 @@ def test_prepared_images_are_standardised_by_their_moments(where: Path) -> None:
     units = ends.to_units(ends.target.batch(at))
     originals = {tuple(np.round((image.ravel() + 1) * 127.5).astype(int)) for image in units}
     assert originals <= {tuple(image.ravel().tolist()) for image in sets.pixels(100)}
-    plain = load_endpoints(Data(target="mnist", standardise=False), str(where))
+    plain = load_endpoints(Data(target="mnist", standardise=False), str(data_uri))
     np.testing.assert_allclose(plain.target.batch(at), units, atol=1e-5)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.thorough
-def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streamed: bool, where: Path, one_ray: None) -> None:
-    plain = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed), str(where))
-    flipped = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed, flip=True), str(where))
+def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streamed: bool, data_uri: Path, one_ray: None) -> None:
+    plain = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed), str(data_uri))
+    flipped = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed, flip=True), str(data_uri))
     np.testing.assert_array_equal(plain.held_out(30, stream(0, "target")), flipped.held_out(30, stream(0, "target")))
     at = [At("target", 0, 1, step, 32, slice(0, 32)) for step in range(6)]
     before = np.concatenate([plain.target.batch(each) for each in at])
@@ -361,21 +361,21 @@ def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streame
     mirrored = [not np.array_equal(x, y) for x, y in zip(before, after, strict=True)]
     assert all(np.array_equal(x[..., ::-1] if m else x, y) for x, y, m in zip(before, after, mirrored, strict=True))
     assert 60 < sum(mirrored) < 132
-    ends = load_endpoints(Data(target="mnist", flip=True, streamed=streamed), str(where))
+    ends = load_endpoints(Data(target="mnist", flip=True, streamed=streamed), str(data_uri))
     both = np.concatenate([sets.pixels(100), sets.pixels(100)[..., ::-1]]).astype(np.float64) / 127.5 - 1
     np.testing.assert_allclose(ends.shift, both.mean(0), atol=1e-6)
     assert ends.scale == pytest.approx(np.sqrt(both.var(0).mean()), rel=1e-6)
 
 
-def test_images_flow_to_images_of_their_shape(where: Path) -> None:
+def test_images_flow_to_images_of_their_shape(data_uri: Path) -> None:
     data = Data(source="emnist_letters", target="mnist")
-    ends = load_endpoints(data, str(where))
+    ends = load_endpoints(data, str(data_uri))
     at = At("target", 0, 0, 4, 16, slice(0, 16))
     letters = {image.tobytes() for image in sets.pixels(60, seed=50).transpose(0, 1, 3, 2)}
     units = ends.to_units(ends.source.batch(replace(at, end="source")))
     found = [np.round((image + 1) * 127.5).astype(np.uint8).tobytes() for image in units]
     assert set(found) <= letters
-    own = load_source(data, ends.shape, ends.shift, ends.scale, str(where))
+    own = load_source(data, ends.shape, ends.shift, ends.scale, str(data_uri))
     np.testing.assert_array_equal(own.source.sample(9, stream(0, "source")), ends.source.sample(9, stream(0, "source")))
     with pytest.raises(FlowError, match="was not loaded"):
         own.target.sample(1, stream(0, "target"))
@@ -431,17 +431,17 @@ def test_the_size_that_a_set_comes_with_has_no_influence_and_every_other_new_fie
     assert phase.data == Data(target="mnist", size=32, flip=True, digest="a" * 64)
 
 
-def test_digests_and_the_way_of_reading_are_resolved_before_phases_are_made(where: Path) -> None:
-    letters, digits = (sets.open_set(name, where, 28).digest for name in ("emnist_letters", "mnist"))
+def test_digests_and_the_way_of_reading_are_resolved_before_phases_are_made(data_uri: Path) -> None:
+    letters, digits = (sets.open_set(name, data_uri, 28).digest for name in ("emnist_letters", "mnist"))
     recipe = Recipe(Data(source="emnist_letters", target="mnist"))
-    found = resolve(recipe, Cluster(data=str(where))).data
+    found = resolve(recipe, Cluster(data=str(data_uri))).data
     assert (found.digest, found.source_digest, found.streamed) == (digits, letters, False)
-    assert resolve(Recipe(found), Cluster(data=str(where))).data == found
-    too_large = resolve(recipe, Cluster(data=str(where), max_cached_gb=1e-6)).data
+    assert resolve(Recipe(found), Cluster(data=str(data_uri))).data == found
+    too_large = resolve(recipe, Cluster(data=str(data_uri), max_cached_gb=1e-6)).data
     assert too_large.streamed
     assert fingerprint(too_large) != fingerprint(found), "other batches are another phase"
     with pytest.raises(Unusable, match=f"digest {digits}, not {'b' * 64}.*prepare mnist"):
-        resolve(Recipe(Data(target="mnist", digest="b" * 64)), Cluster(data=str(where)))
+        resolve(Recipe(Data(target="mnist", digest="b" * 64)), Cluster(data=str(data_uri)))
     assert resolve(Recipe(Data(target="moons")), Cluster()) == Recipe(Data(target="moons"))
 
 
@@ -497,15 +497,15 @@ def test_these_are_recipes(data: Data) -> None:
 
 @pytest.mark.thorough
 def test_a_streamed_flow_is_the_same_in_this_process_and_on_two_ray_train_workers(
-    where: Path, store: Store, tmp_path: Path, one_ray: None
+    data_uri: Path, store: Store, tmp_path: Path, one_ray: None
 ) -> None:
     """Both workers hold a CPU each, all that there are, while Ray Data reads for them."""
     recipe = tiny(num_phases=1, num_steps=20, batch_size=16, width=8, num_frequencies=0, **STILL)
     recipe = replace(recipe, data=Data(target="mnist"))
-    cluster = Cluster(data=str(where), max_cached_gb=0.0, checkpoint_every=0)
+    cluster = Cluster(data=str(data_uri), max_cached_gb=0.0, checkpoint_every=0)
     (local,) = train(recipe, store, cluster)
     assert local.phase.data.streamed
-    assert local.phase.data.digest == sets.open_set("mnist", where, 28).digest
+    assert local.phase.data.digest == sets.open_set("mnist", data_uri, 28).digest
     other = new_store(tmp_path / "other")
     (there,) = train(recipe, other, replace(cluster, num_workers=2, tracking_uri=other.uri))
     assert there.phase == local.phase

@@ -17,7 +17,7 @@ from components.streams import stream
 from components.table import network_pair
 from pipeline.command import cli
 from pipeline.data.endpoints import load_endpoints
-from pipeline.errors import FlowError, MapNotFound, RecipeMismatch
+from pipeline.errors import AmbiguousReference, FlowError, MapNotFound
 from pipeline.evaluation import built_in, figures
 from pipeline.evaluation.draws import held_out
 from pipeline.evaluation.measure import evaluate, floors
@@ -145,7 +145,7 @@ def test_an_ambiguous_reference_is_refused_with_its_candidates(store: Store) -> 
     for fingerprint in ("abcdef001", "abcdef002"):
         tags = {"sjko.fingerprint": fingerprint, "sjko.kind": "phase", "sjko.k": "0"}
         store.client.create_run(store._experiment_id, tags=tags)
-    with pytest.raises(RecipeMismatch, match="abcdef001, abcdef002"):
+    with pytest.raises(AmbiguousReference, match="abcdef001, abcdef002"):
         store.resolve("abcdef00")
 
 

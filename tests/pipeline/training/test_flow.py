@@ -21,7 +21,7 @@ from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.command import cli
-from pipeline.errors import Diverged, RecipeMismatch, StoreUnavailable, Unschedulable
+from pipeline.errors import Diverged, IndivisibleBatch, StoreUnavailable, Unschedulable
 from pipeline.generator import load_generator
 from pipeline.phase import phases_of
 from pipeline.store import claims
@@ -144,7 +144,7 @@ def test_a_composed_flow_pushes_samples_through_all_increments(store: Store) -> 
 
 
 def test_a_batch_that_workers_cannot_share_is_refused_before_anything_starts(store: Store) -> None:
-    with pytest.raises(RecipeMismatch, match=r"training\.batch_size must be .*at least 17, with 17 workers, .*not 16"):
+    with pytest.raises(IndivisibleBatch, match=r"training\.batch_size must be .*at least 17, with 17 workers, .*not 16"):
         train(tiny(), store, Cluster(num_workers=17))
 
 

@@ -12,7 +12,7 @@ import picture_sets as sets
 import pytest
 import torch
 from builders import CPU
-from flows import ROOT, STILL, assert_same_gradients, command_environment, train, weights
+from flows import ROOT, STILL, assert_identical, assert_same_gradients, command_environment, train, weights
 from homes import new_store
 
 from benchmarks.products import Flop
@@ -21,7 +21,7 @@ from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.data import table
 from pipeline.data.endpoints import load_endpoints, resolve
-from pipeline.errors import RecipeMismatch
+from pipeline.errors import IndivisibleBatch
 from pipeline.evaluation.measure import evaluate, image_figures
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import load_generator
@@ -65,7 +65,7 @@ def shortened(name: str, **training: object) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_uri(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared sets of noise in the shape of the real ones."""
     folder = tmp_path_factory.mktemp("sets")
     sets.prepared("mnist", sets.mnist(folder / "mnist"), folder)
@@ -83,12 +83,12 @@ def test_these_are_all_the_recipes_of_images_in_their_own_networks() -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "fashion_mnist" else pytest.mark.thorough) for name in IMAGE_RECIPES]
 )
-def test_a_recipe_of_images_runs_on_data_of_its_true_shape(name: str, store: Store, where: Path) -> None:
-    cluster = Cluster(data=str(where))
+def test_a_recipe_of_images_runs_on_data_of_its_true_shape(name: str, store: Store, data_uri: Path) -> None:
+    cluster = Cluster(data=str(data_uri))
     recipe = resolve(shortened(name), cluster)
     validate(recipe)
     results = train(recipe, store, cluster)
-    generator = load_generator(store, results[-1].ref, where=str(where))
+    generator = load_generator(store, results[-1].ref, data_uri=str(data_uri))
     samples = generator.sample(3)
     assert samples.shape == (3, *generator.endpoints.shape)
     assert np.abs(samples).max() <= 1
@@ -128,6 +128,21 @@ def test_two_workers_see_the_gradients_of_one_process(still: list[dict[str, torc
         assert_same_gradients(a, b)
 
 
+@pytest.mark.thorough
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("one_ray")
+def test_workers_with_batch_norm_freeze_the_anchor_that_is_published(data_uri: Path, tmp_path: Path) -> None:
+    """Each worker averages running moments over its own rows; the first one's are published, and a next job reads them."""
+    found = []
+    for phases_per_job in (1, 2):
+        own = new_store(tmp_path / str(phases_per_job))
+        cluster = Cluster(num_workers=2, phases_per_job=phases_per_job, data=str(data_uri), tracking_uri=own.uri)
+        results = train(resolve(shortened("cifar10_small", batch_size=8), cluster), own, cluster)
+        found.append([weights(own, result.ref) for result in results])
+    for alone, together in zip(*found, strict=True):
+        assert_identical(alone, together)
+
+
 COMPILED = """
 from test_image_flows import STILL_IMAGES, Cluster, Store, train
 from torch._dynamo.utils import counters
@@ -143,7 +158,7 @@ def test_compiled_steps_see_the_gradients_of_steps_that_are_not(
     """In a process of its own: torch cannot compile what checks shapes while it runs."""
     other = new_store(tmp_path / "compiled")
     environment = command_environment(home)
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "pipeline")))
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
     subprocess.run([sys.executable, "-c", COMPILED.format(uri=other.uri)], cwd=ROOT, env=environment, check=True)
     found = [weights(other, ref) for phase in phases_of(STILL_IMAGES) if (ref := other.find(phase)) is not None]
     for a, b in zip(still, found, strict=True):
@@ -205,12 +220,12 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_refused(name: str, changes: dict[str, int], rule: str, store: Store) -> None:
-    with pytest.raises(RecipeMismatch, match=f"training.batch_size must be {rule}, with"):
+    with pytest.raises(IndivisibleBatch, match=f"training.batch_size must be {rule}, with"):
         train(shortened(name, batch_size=20), store, Cluster(**changes))
 
 
 def test_batch_norm_is_given_no_microbatches(store: Store) -> None:
-    with pytest.raises(RecipeMismatch, match=r"cluster\.num_microbatches must be 1 with network\.kind small, .* not 2"):
+    with pytest.raises(IndivisibleBatch, match=r"cluster\.num_microbatches must be 1 with network\.kind small, .* not 2"):
         train(shortened("cifar10_small"), store, Cluster(num_microbatches=2))
 
 

@@ -25,8 +25,8 @@ from pipeline.data.endpoints import resolve
 from pipeline.errors import (
     Corrupt,
     Diverged,
+    IndivisibleBatch,
     MapNotFound,
-    RecipeMismatch,
     StoreUnavailable,
     TrainingFailed,
     Unreachable,
@@ -202,7 +202,7 @@ def test_a_folder_of_images_is_the_driver_s_and_a_mistake_about_it_is_not_tried_
     ("error", "final"),
     [
         (Unusable("no such folder"), True),
-        (RecipeMismatch("another digest"), True),
+        (IndivisibleBatch("another digest"), True),
         (MapNotFound("no parent"), True),
         (Corrupt("train-00000.parquet", "it is missing"), True),
         (StoreUnavailable("no answer"), False),
