@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components import state as states
-from components.costs import transport_cost
+from components.costs import MeanSquared, transport_cost
 from components.divergences.kl import KL
 from components.divergences.linear import Linear
 from components.gradients import Batch, push_through
@@ -18,7 +18,7 @@ from components.semidual import Objective, map_loss, potential_loss
 from components.state import State
 
 CPU = torch.device("cpu")
-OBJECTIVE = Objective(KL(), Linear(), "mean_squared", h=0.1, r1=0.2, r2=0.0)
+OBJECTIVE = Objective(KL(), Linear(), MeanSquared(), h=0.1, r1=0.2, r2=0.0)
 RATES, BETAS = (2e-4, 1e-4), (0.5, 0.9)
 """Learning rates of map and potential, and Adam's betas, as in the paper."""
 Step = Callable[[Batch], tuple[Tensor, Tensor]]

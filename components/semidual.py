@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from components.costs import CostName
+from components.costs import Cost
 from components.divergences.base import Divergence, FDivergence
 
 FitName = Literal["conjugate", "logistic"]
@@ -31,15 +31,15 @@ class Objective:
     """The semi-dual of one phase: its divergences, its transport cost and its penalties.
 
     Example:
-        >>> from components.table import divergence
-        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> from components.table import cost, divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), cost("squared"), h=0.1, r1=1.0, r2=0.0)
         >>> objective.fit
         'conjugate'
 
     Attributes:
         divergence: F of the JKO step.
         source_divergence: the one of the source side; `linear` keeps the source marginal fixed.
-        cost: convention of c_h, see `components.costs`.
+        cost: of transport, in units of 2 h.
         h: JKO step size; `inf` drops the cost, which leaves a plain f-GAN.
         r1: weight of the gradient penalty on target samples.
         r2: weight of the gradient penalty on transported samples.
@@ -48,7 +48,7 @@ class Objective:
 
     divergence: Divergence
     source_divergence: FDivergence
-    cost: CostName
+    cost: Cost
     h: float
     r1: float
     r2: float
@@ -67,8 +67,8 @@ def potential_loss(
     the Jensen-Shannon divergence, whatever F is.
 
     Example:
-        >>> from components.table import divergence
-        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> from components.table import cost, divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), cost("squared"), h=0.1, r1=1.0, r2=0.0)
         >>> zeros = torch.zeros(4)
         >>> potential_loss(objective, zeros, zeros, cost=zeros)
         tensor(0.)
@@ -87,8 +87,8 @@ def map_loss(
     """Compute L_T from the network outputs and the cost; D(y) is needed by a paired divergence alone.
 
     Example:
-        >>> from components.table import divergence
-        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> from components.table import cost, divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), cost("squared"), h=0.1, r1=1.0, r2=0.0)
         >>> zeros = torch.zeros(4)
         >>> map_loss(objective, zeros, None, cost=zeros + 0.5)
         tensor(0.5000)
@@ -105,8 +105,8 @@ def gradient_penalty(
     graph is kept, since the penalty is differentiated again.
 
     Example:
-        >>> from components.table import divergence
-        >>> objective = Objective(divergence("kl"), divergence("linear"), "squared", h=0.1, r1=1.0, r2=0.0)
+        >>> from components.table import cost, divergence
+        >>> objective = Objective(divergence("kl"), divergence("linear"), cost("squared"), h=0.1, r1=1.0, r2=0.0)
         >>> samples = torch.ones(4, 2, requires_grad=True)
         >>> gradient_penalty(objective, outputs=3 * samples[:, 0], inputs=samples, num_target=2).item()
         4.5

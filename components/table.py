@@ -1,13 +1,15 @@
-"""The components that a recipe names, and where each is: `module:name` of a class that is called without arguments.
+"""The components that a recipe names, and where each is: `module:name` of a class that is called with the part's options.
 
-One line adds one. Nothing is imported before a component is asked for, so that names can be checked in milliseconds.
+One line adds one, and none a part from outside this repository, which a recipe names by its own `module:name`
+(`components.parts`). Nothing is imported before a component is asked for, so that names can be checked in milliseconds.
 """
 
-from functools import cache
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from components.parts.loading import load
 
 if TYPE_CHECKING:
+    from components.costs import Cost
     from components.divergences.base import Divergence
     from components.networks.pair import NetworkPair
 
@@ -30,31 +32,44 @@ NETWORK_PAIRS = {
     "large_256": "components.networks.pairs:Large256",
 }
 """Transport maps and the potentials that suit them."""
+COSTS = {
+    "squared": "components.costs:Squared",
+    "mean_squared": "components.costs:MeanSquared",
+}
+"""Costs of transport in units of 2 h."""
 
 
 def divergence(name: str) -> "Divergence":
-    """Load a divergence by its name in `DIVERGENCES`.
+    """Load a divergence by its name in `DIVERGENCES`, or by the name of an own part.
 
     Example:
         >>> divergence("jsd").curvature
         0.5
     """
-    loaded: Divergence = _made(DIVERGENCES[name])
-    return loaded
+    from components.divergences.base import Divergence
+
+    return load(name, DIVERGENCES, Divergence)  # type: ignore[type-abstract]  # mypy issue 4717
 
 
 def network_pair(kind: str) -> "NetworkPair":
-    """Load a pair of networks by its name in `NETWORK_PAIRS`.
+    """Load a pair of networks by its name in `NETWORK_PAIRS`, or by the name of an own part.
 
     Example:
         >>> network_pair("large_256").sides
         (256,)
     """
-    pair: NetworkPair = _made(NETWORK_PAIRS[kind])
-    return pair
+    from components.networks.pair import NetworkPair
+
+    return load(kind, NETWORK_PAIRS, NetworkPair)
 
 
-@cache
-def _made(location: str) -> Any:
-    """Import a component and make it, once in a process."""
-    return resolve_name(location)()
+def cost(name: str) -> "Cost":
+    """Load a cost by its name in `COSTS`, or by the name of an own part.
+
+    Example:
+        >>> type(cost("mean_squared")).__name__
+        'MeanSquared'
+    """
+    from components.costs import Cost
+
+    return load(name, COSTS, Cost)  # type: ignore[type-abstract]  # as above

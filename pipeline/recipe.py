@@ -1,23 +1,26 @@
 """The recipe of a flow: everything that decides *what* is computed, and nothing about where or how it runs.
 
-Importing this file costs milliseconds: names of sources, divergences and networks stand in tables that import nothing.
+Importing this file costs milliseconds: names of sources, divergences and networks stand in tables that import nothing. Where a
+recipe names a part, `package.module:name` is one from outside this repository, with `(option=value)` where it has options.
 """
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from components.table import DIVERGENCES, NETWORK_PAIRS
+from components.parts.naming import PartName
+from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS
 from pipeline.data import table
 
 if TYPE_CHECKING:
     DivergenceName = str
     PairName = str
     SourceName = str
+    CostName = str
 else:
-    DivergenceName = Literal[tuple(DIVERGENCES)]
-    PairName = Literal[tuple(NETWORK_PAIRS)]
-    SourceName = Literal[table.names()]
-    """What a recipe may name as its source and as its target: what stands in the table."""
+    DivergenceName = Literal[tuple(DIVERGENCES)] | PartName
+    PairName = Literal[tuple(NETWORK_PAIRS)] | PartName
+    SourceName = Literal[table.names()] | PartName
+    CostName = Literal[tuple(COSTS)] | PartName
 FitName = Literal["conjugate", "logistic"]
 
 
@@ -100,7 +103,7 @@ class Jko:
     fit: FitName = "conjugate"
     """how v is learned for a given T: by the semi-dual loss with f*, or by logistic regression (`kl`, `forward_kl`): the same
     solution without the heavy tail of exp(-v)"""
-    cost: Literal["squared", "mean_squared"] = "squared"
+    cost: CostName = "squared"
     """`squared`: the true step |x - y|^2 / 2h; `mean_squared`: divided by the dimension, as the reference code does"""
     parametrization: Literal["direct", "composed"] = "direct"
     """`direct`: T_k maps the source to mu_{k+1}, O(K); `composed`: one increment per phase, O(K^2), for comparison"""
@@ -166,5 +169,7 @@ class Recipe:
     """seed of every random number"""
 
 
+PARTS = ("data.source", "data.target", "network.kind", "jko.divergence", "jko.source_divergence", "jko.cost")
+"""The fields that name a part."""
 GROUPS: dict[str, type[Any]] = {"data": Data, "network": Network, "jko": Jko, "training": Training}
 """The groups of a recipe by name."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.costs import Squared
 from components.gradients import Batch
 from components.jko import Problem
 from components.networks.pair import NetworkSpec
@@ -29,7 +30,7 @@ def name_of(spec: NetworkSpec) -> str:
 
 def objective(name: str = "kl", source_divergence: str = "linear", **changes) -> Objective:
     """A source-fixed objective without cost or penalty, but for `changes`."""
-    fields = {"cost": "squared", "h": math.inf, "r1": 0.0, "r2": 0.0}
+    fields = {"cost": Squared(), "h": math.inf, "r1": 0.0, "r2": 0.0}
     return Objective(divergence(name), divergence(source_divergence), **fields | changes)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray.tune
 
 from pipeline import cluster as clusters
-from pipeline.data.endpoints import resolve
+from pipeline.data.resolution import resolve
 from pipeline.errors import Diverged
 from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate

@@ -28,7 +28,7 @@ class NetworkSpec:
         depth: hidden layers, where the pair takes a depth.
         z_dim: size of the latent z; 0 for a deterministic map.
         num_frequencies: random Fourier features of the map's input, where the pair takes them.
-        kind: name of the pair in `components.table.NETWORK_PAIRS`.
+        kind: name of the pair, as `components.table.network_pair` takes it.
         second_order: the map has an affine part and the potential a quadratic one, exact between Gaussians; where the
             pair takes it.
     """

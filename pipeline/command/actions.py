@@ -10,7 +10,7 @@ from pipeline.cluster import Cluster
 from pipeline.command import report
 from pipeline.command.flags import Evaluate, Run
 from pipeline.command.listing import open_store
-from pipeline.data.endpoints import resolve
+from pipeline.data.resolution import resolve
 from pipeline.evaluation import judging
 from pipeline.evaluation.extractors import extractor
 from pipeline.evaluation.judging import LOGGED_IN_TRAINING

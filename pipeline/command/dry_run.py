@@ -8,7 +8,7 @@ from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.command import report
 from pipeline.command.flags import Run
-from pipeline.data.endpoints import resolve
+from pipeline.data.resolution import resolve
 from pipeline.errors import Unusable
 from pipeline.phase import phases_of
 from pipeline.recipes.reading import as_yaml

@@ -1,16 +1,14 @@
 """The two ends of a flow in the space that it lives in, and the way from there to the data's own units."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Never
 
 import numpy as np
 
-from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
 from pipeline.data.source import At, End, Moments, Samples, Source
 from pipeline.data.specs import ends_of, sample_shape
 from pipeline.errors import FlowError, Unusable
-from pipeline.recipe import Data, Recipe
+from pipeline.recipe import Data
 
 
 @dataclass(frozen=True)
@@ -146,15 +144,3 @@ class NotLoaded:
         raise FlowError(f"data.target: {self.name} was not loaded, only what drawing from its maps needs")
 
     batch = sample = held_out = seen = moments = _refuse
-
-
-def resolve(recipe: Recipe, cluster: Cluster) -> Recipe:
-    """Fill in what a recipe's data leave open: digests of prepared images, and whether these are streamed.
-
-    Raises:
-        Unusable: a set was not prepared, or from other images than the recipe means.
-    """
-    data, data_uri = recipe.data, clusters.data(cluster)
-    for end, spec in ends_of(data).items():
-        data = spec.resolve(data, end, data_uri, cluster.max_cached_gb * 1e9)
-    return replace(recipe, data=data)

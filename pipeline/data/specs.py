@@ -4,6 +4,7 @@ from pkgutil import resolve_name
 from typing import ClassVar, Protocol
 
 from components.measures import Modes
+from components.parts.naming import is_own
 from pipeline.data import table
 from pipeline.data.source import EndName, Source
 from pipeline.recipe import Data
@@ -78,13 +79,13 @@ class SourceSpec(Protocol):
 
 
 def spec_of(name: str) -> SourceSpec:
-    """Find the specification of a source by the name that recipes have for it.
+    """Find the specification of a source by the name that recipes have for it, be it that of an own part.
 
     Example:
         >>> spec_of("moons").shape(Data())
         (2,)
     """
-    spec: SourceSpec = resolve_name((table.MEASURES | table.IMAGE_SETS)[name])
+    spec: SourceSpec = resolve_name(table.OWN)(name) if is_own(name) else resolve_name((table.MEASURES | table.IMAGE_SETS)[name])
     return spec
 
 

@@ -29,6 +29,10 @@ IMAGE_SETS = {
 """Sets of images, each a `pipeline.data.images.image_set.ImageSet`: what `python -m pipeline prepare` takes."""
 
 
+OWN = "pipeline.data.own:OwnSpec"
+"""What makes the specification of a source from outside this repository, of its name."""
+
+
 def names() -> tuple[str, ...]:
     """List all sources: each may be the source or the target of a flow.
 

@@ -6,9 +6,9 @@ The parser's events are read one after the other and nothing is ever expanded.
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 import yaml
 from yaml.events import (
@@ -22,6 +22,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from components.parts.naming import Part, PartError, PartName
 from pipeline import places
 from pipeline.recipe import GROUPS, Recipe
 from pipeline.recipes import values
@@ -186,6 +187,9 @@ class _Reader:
             self.refuse(event, unknown(name))
         self.once(name, event, self.file.lines)
         value = self.plain(next(self.events))
+        if isinstance(value, MappingStartEvent) and PartName in values.kinds_of(KINDS[name]):
+            self.file.values[name] = self.part(name)
+            return
         if not isinstance(value, ScalarEvent):
             written = "a list" if isinstance(value, SequenceStartEvent) else "a group of fields"
             self.refuse(value, f"{name} must be {values.rule_of(KINDS[name])}, not {written}")
@@ -195,6 +199,27 @@ class _Reader:
             )
         except Refused as error:
             self.refuse(value, str(error))
+
+    def part(self, name: str) -> str:
+        """Read a part that is written as a mapping: `use`, and its options."""
+        lines: dict[str, int] = {}
+        given: dict[str, Any] = {}
+        while (key := self.key(f"{name}.")) is not None:
+            option, event = key
+            self.once(option, event, lines)
+            value = self.plain(next(self.events))
+            if not isinstance(value, ScalarEvent):
+                self.refuse(value, f"{option} must be a number, text, true, false or null")
+            try:
+                given[option.removeprefix(f"{name}.")] = values.option(option, value.value, quoted=value.style is not None)
+            except Refused as error:
+                self.refuse(value, str(error))
+        if not isinstance(use := given.pop("use", None), str):
+            raise ValueError(f"{self.path}, line {self.file.lines[name]}: {name} must have `use`, the name of the part")
+        try:
+            return str(replace(Part.read(use), options=given))
+        except PartError as error:
+            raise ValueError(f"{self.path}, line {self.file.lines[name]}: {name}: {error}") from None
 
     def once(self, name: str, event: Event, lines: dict[str, int]) -> None:
         """Remember the line of a name, which must not have been given before."""

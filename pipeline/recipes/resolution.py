@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from components.parts.naming import PartError
 from components.table import network_pair
 from pipeline.recipe import GROUPS, Network, Recipe
 from pipeline.recipes.reading import RecipeFile
 from pipeline.recipes.rules import validate
-from pipeline.recipes.values import Refused, Value
+from pipeline.recipes.values import Refused, UnfitPart, Value
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ def filled(given: Mapping[str, Value]) -> Recipe:
 
 def defaults_of(kind: str) -> dict[str, Value]:
     """Give the defaults that a kind of network has of its own: as the shipped recipes have them, on data that it can make."""
-    pair = network_pair(kind)
+    try:
+        pair = network_pair(kind)
+    except PartError as error:
+        raise UnfitPart("network.kind", str(error)) from error
     left_out: dict[str, Value] = {} if "num_frequencies" in pair.takes else {"network.num_frequencies": 0}
     in_pixels: dict[str, Value] = {"data.standardise": False} if pair.sides else {}
     return {**left_out, **in_pixels, **pair.defaults}
@@ -66,8 +70,8 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
     kind, kind_of_file = kind_of({**file.values, **flags}), kind_of(file.values)
     dropped = {name: value for name, value in file.values.items() if name.startswith("network.") and kind != kind_of_file}
     given = {name: value for name, value in {**file.values, **flags}.items() if name in flags or name not in dropped}
-    recipe = filled(given)
     try:
+        recipe = filled(given)
         validate(recipe)
     except Refused as error:
         raise ValueError(_placed(error, file, given, flags, kind)) from None
@@ -86,4 +90,5 @@ def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags:
         return str(error)
     if error.field in given:
         return f"{file.path}, line {file.lines[error.field]}: {error}"
-    return f"{error}, the default of network.kind {kind}" if error.field in defaults_of(kind) else str(error)
+    by_default = not isinstance(error, UnfitPart) and error.field in defaults_of(kind)
+    return f"{error}, the default of network.kind {kind}" if by_default else str(error)

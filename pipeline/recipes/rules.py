@@ -1,16 +1,19 @@
 """What makes a recipe one that can be computed: rules that types cannot say."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from components.networks.pair import NetworkPair
-from components.table import DIVERGENCES, divergence, network_pair
+from components.parts.naming import PartError, is_own
+from components.table import DIVERGENCES, cost, divergence, network_pair
 from pipeline.data import table
 from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
+from pipeline.errors import Unusable
 from pipeline.recipe import GROUPS, Data, Jko, Recipe
-from pipeline.recipes.values import Refused
+from pipeline.recipes.values import Refused, UnfitPart
 
 SMALLEST, LARGEST = 1e-12, 1e12
 """Bounds of numbers above 0: their squares and inverses are numbers of float32."""
@@ -70,11 +73,22 @@ def validate(recipe: Recipe) -> None:
     _require_consistent(recipe)
 
 
+def _require_part(field_name: str, load: Callable[[], object]) -> None:
+    """Load a part, and say which field names it where it cannot be used."""
+    try:
+        load()
+    except (PartError, Unusable) as error:
+        raise UnfitPart(field_name, str(error)) from error
+
+
 def _require_ends(data: Data) -> None:
     """Check source and target, which know their own rules, and whether they fit each other."""
     for field_name in ("target", "source"):
         name = getattr(data, field_name)
-        _require(name in table.names(), f"data.{field_name}", f"one of {', '.join(table.names())}", name)
+        known = name in table.names() or is_own(name)
+        _require(known, f"data.{field_name}", f"one of {', '.join(table.names())}", name)
+        if is_own(name):
+            _require_part(f"data.{field_name}", partial(spec_of(name).shape, data))
     target, source = spec_of(data.target), spec_of(data.source)
     for field_name in ("size", "flip", "digest", "streamed", "source_digest"):
         end, fields = ("source", source.source_fields) if field_name == "source_digest" else ("target", target.fields)
@@ -97,7 +111,9 @@ def _require_consistent(recipe: Recipe) -> None:
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     _require_divergences(jko)
+    _require_part("jko.cost", lambda: cost(jko.cost))
     network = recipe.network
+    _require_part("network.kind", lambda: network_pair(network.kind))
     exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
     _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
     _require_pair(recipe, network_pair(network.kind))
@@ -106,14 +122,26 @@ def _require_consistent(recipe: Recipe) -> None:
 def _require_divergences(jko: Jko) -> None:
     """Check the rules of both divergences, of the step's and of the source side's."""
     fixed = Jko.source_divergence
+    _require_part("jko.divergence", lambda: divergence(jko.divergence))
+    _require_part("jko.source_divergence", lambda: divergence(jko.source_divergence))
     if jko.source_divergence != fixed:
         finite = [name for name in DIVERGENCES if divergence(name).finite_conjugate]
-        _require(jko.source_divergence in finite, "jko.source_divergence", f"one of {', '.join(finite)}", jko.source_divergence)
+        _require(
+            divergence(jko.source_divergence).finite_conjugate,
+            "jko.source_divergence",
+            f"one of {', '.join(finite)}",
+            jko.source_divergence,
+        )
         unpaired = not divergence(jko.divergence).paired
         _require(unpaired, "jko.source_divergence", f"{fixed} when jko.divergence is {jko.divergence}", jko.source_divergence)
     if jko.fit != Jko.fit:
         fitting = [name for name in DIVERGENCES if divergence(name).logistic_fit]
-        _require(jko.divergence in fitting, "jko.fit", f"{Jko.fit} unless jko.divergence is {' or '.join(fitting)}", jko.fit)
+        _require(
+            divergence(jko.divergence).logistic_fit,
+            "jko.fit",
+            f"{Jko.fit} unless jko.divergence is {' or '.join(fitting)}",
+            jko.fit,
+        )
         _require(jko.source_divergence == fixed, "jko.fit", f"{Jko.fit} unless jko.source_divergence is {fixed}", jko.fit)
 
 

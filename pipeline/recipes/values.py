@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from components.parts.naming import Part, PartError, PartName, is_own
 from pipeline.words import literal
 
 Value = str | int | float | bool | None
@@ -33,6 +34,7 @@ RULES: dict[Any, str] = {
     str: "text",
     Path: "a path",
     types.NoneType: "null",
+    PartName: "package.module:name of your own",
 }
 
 
@@ -41,10 +43,19 @@ class Refused(ValueError):
 
     def __init__(self, field: str, rule: str, value: object, hint: str = "") -> None:
         super().__init__(f"{field} must be {rule}, not {shown(value)}{hint}")
-        self.field, self.arguments = field, (field, rule, value, hint)
+        self.field = field
+        self.arguments: tuple[Any, ...] = (field, rule, value, hint)
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), self.arguments
+
+
+class UnfitPart(Refused):
+    """A field names a part that cannot be used: the message has the field's dotted name and the reason."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        ValueError.__init__(self, f"{field}: {reason}")
+        self.field, self.arguments = field, (field, reason)
 
 
 def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Iterable[str] = NONE) -> Any:
@@ -64,6 +75,9 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
         if get_origin(each) is Literal:
             if text in get_args(each):
                 return text
+        elif each is PartName:
+            if is_own(text) or "(" in text:
+                return part_name(field, text)
         elif each in (str, Path):
             return each(text)
         elif not quoted and (value := _number_or_truth(field, text, each)) is not None:
@@ -73,6 +87,37 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
     if {int, float} & set(kinds) and not quoted and AMBIGUOUS.fullmatch(text) and not NUMBER.fullmatch(text):
         hint = ", which programs read in different ways"
     raise Refused(field, rule_of(kind), f"{shown(text)} in quotes" if quoted and not choices else text, hint)
+
+
+def option(field: str, text: str, *, quoted: bool) -> Value:
+    """Read the value of a part's option, whose kind only the part knows: a number or a truth value where it looks like one.
+
+    Raises:
+        Refused: programs read it in different ways.
+    """
+    if quoted:
+        return text
+    if text in NULLS:
+        return None
+    for kind in (bool, int, float):
+        if (value := _number_or_truth(field, text, kind)) is not None:
+            return value
+    if AMBIGUOUS.fullmatch(text):
+        raise Refused(field, "a number such as 0.5, or text in quotes", text, ", which programs read in different ways")
+    return text
+
+
+def part_name(field: str, text: str) -> str:
+    """Bring the name of a part to its canonical form.
+
+    Raises:
+        UnfitPart: it is no name of a part.
+    """
+    try:
+        part = Part.read(text)
+    except PartError as error:
+        raise UnfitPart(field, str(error)) from error
+    return str(part)
 
 
 def _number_or_truth(field: str, text: str, kind: Any) -> bool | int | float | None:

@@ -17,7 +17,7 @@ from components.networks.pair import NetworkSpec
 from components.semidual import Objective
 from components.state import State, Tensors
 from components.streams import normal, stream
-from components.table import divergence, network_pair
+from components.table import cost, divergence, network_pair
 from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At, End, EndName
 from pipeline.phase import Phase
@@ -137,7 +137,7 @@ def objective_of(phase: Phase) -> Objective:
     jko, training = phase.jko, phase.training
     source = divergence(jko.source_divergence)
     assert isinstance(source, FDivergence)  # a rule of recipes
-    return Objective(divergence(jko.divergence), source, jko.cost, jko.h, training.r1, training.r2, jko.fit)
+    return Objective(divergence(jko.divergence), source, cost(jko.cost), jko.h, training.r1, training.r2, jko.fit)
 
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:

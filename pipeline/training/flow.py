@@ -9,7 +9,7 @@ from typing import Protocol
 from components.table import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
-from pipeline.data.endpoints import resolve
+from pipeline.data.resolution import resolve
 from pipeline.errors import IndivisibleBatch
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from components.costs import transport_cost
+from components.costs import MeanSquared, Squared, transport_cost
 
 SHAPES = pytest.mark.parametrize("shape", [(1,), (5,), (3, 8, 8)], ids=str)
-COSTS = pytest.mark.parametrize("cost", ["squared", "mean_squared"])
+COSTS = pytest.mark.parametrize("cost", [Squared(), MeanSquared()], ids=["squared", "mean_squared"])
 
 
 def points(shape, seed, n=6):
@@ -23,13 +23,13 @@ def points(shape, seed, n=6):
 def test_the_true_cost_is_half_the_squared_distance_over_h(shape):
     x, y = points(shape, 0), points(shape, 1)
     expected = [np.sum((a - b) ** 2) / (2 * 0.3) for a, b in zip(x.numpy(), y.numpy(), strict=True)]
-    np.testing.assert_allclose(transport_cost(x, y, h=0.3, cost="squared"), expected, rtol=1e-12)
+    np.testing.assert_allclose(transport_cost(x, y, h=0.3, cost=Squared()), expected, rtol=1e-12)
 
 
 @SHAPES
 def test_the_two_conventions_differ_by_the_dimension(shape):
     x, y = points(shape, 0), points(shape, 1)
-    true, mean = (transport_cost(x, y, h=0.3, cost=cost) for cost in ("squared", "mean_squared"))
+    true, mean = (transport_cost(x, y, h=0.3, cost=cost) for cost in (Squared(), MeanSquared()))
     torch.testing.assert_close(true, mean * math.prod(shape))
 
 
@@ -63,9 +63,9 @@ def test_an_infinite_step_drops_the_cost(shape, cost):
 def test_the_cost_pulls_along_the_displacement(cost):
     x, y = points((4,), 0), points((4,), 1).requires_grad_()
     (gradient,) = torch.autograd.grad(transport_cost(x, y, h=0.3, cost=cost).sum(), y)
-    torch.testing.assert_close(gradient, (y - x).detach() / (0.3 if cost == "squared" else 4 * 0.3))
+    torch.testing.assert_close(gradient, (y - x).detach() / (0.3 if isinstance(cost, Squared) else 4 * 0.3))
 
 
 def test_shape_annotations_are_checked_while_testing():
     with pytest.raises(TypeCheckError):
-        transport_cost(points((4,), 0), points((5,), 0), h=1.0, cost="squared")
+        transport_cost(points((4,), 0), points((5,), 0), h=1.0, cost=Squared())

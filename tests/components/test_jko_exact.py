@@ -18,7 +18,7 @@ from closed_forms import (
 from scipy import stats
 from torch import nn
 
-from components.costs import transport_cost
+from components.costs import Squared, transport_cost
 from components.gradients import Batch
 from components.jko import train_phase
 from components.networks.pair import NetworkSpec
@@ -78,7 +78,7 @@ def test_the_exact_step_is_a_saddle_point_of_both_losses(h):
     solved = objective("kl", h=h)
 
     transported = transport_map(source, None)
-    cost = transport_cost(source, transported, h=h, cost="squared")
+    cost = transport_cost(source, transported, h=h, cost=Squared())
 
     def of_v(y, t, c):
         return potential_loss(solved, y[None], t[None], c[None])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import xlogy
 from scipy.stats import norm
 
-from components.costs import transport_cost
+from components.costs import Squared, transport_cost
 from components.semidual import map_loss, potential_loss
 
 GENERATORS = {
@@ -192,7 +192,7 @@ def test_the_map_loss(name):
 def test_an_infinite_step_leaves_the_map_loss_of_a_gan(name):
     on_transported, on_target = np.random.default_rng(0).normal(size=(2, 9))
     x, y = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    cost = transport_cost(x, y, h=math.inf, cost="squared")
+    cost = transport_cost(x, y, h=math.inf, cost=Squared())
     loss = map_loss(objective(name), torch.from_numpy(on_transported), torch.from_numpy(on_target), cost)
     assert loss.item() == pytest.approx(np.mean(MAP_LOSSES[name](on_transported, on_target, 0)), rel=1e-12)
 

@@ -20,12 +20,13 @@ from benchmarks import readers as readers_benchmark
 from components.streams import stream
 from pipeline.cluster import Cluster
 from pipeline.command import cli
-from pipeline.data.endpoints import load_endpoints, load_source, resolve
+from pipeline.data.endpoints import load_endpoints, load_source
 from pipeline.data.images import decoded
 from pipeline.data.images.images import Mapped
 from pipeline.data.images.prepared import PreparedSet, open_images
 from pipeline.data.images.shuffle import SHARDS_PER_WINDOW, Shuffle
 from pipeline.data.images.streaming import Streamed
+from pipeline.data.resolution import resolve
 from pipeline.data.sets import fashion_mnist
 from pipeline.data.source import At
 from pipeline.errors import Corrupt, FlowError, Unusable
@@ -352,7 +353,7 @@ def test_prepared_images_are_standardised_by_their_moments(data_uri: Path) -> No
 def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streamed: bool, data_uri: Path, one_ray: None) -> None:
     plain = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed), str(data_uri))
     flipped = load_endpoints(Data(target="mnist", standardise=False, streamed=streamed, flip=True), str(data_uri))
-    np.testing.assert_array_equal(plain.held_out(30, stream(0, "target")), flipped.held_out(30, stream(0, "target")))
+    np.testing.assert_array_equal(plain.data.held_out(30, stream(0, "target")), flipped.data.held_out(30, stream(0, "target")))
     at = [At("target", 0, 1, step, 32, slice(0, 32)) for step in range(6)]
     before = np.concatenate([plain.target.batch(each) for each in at])
     del plain  # and with it its run of Ray Data

@@ -20,7 +20,8 @@ from components.jko import train_step
 from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.data import table
-from pipeline.data.endpoints import load_endpoints, resolve
+from pipeline.data.endpoints import load_endpoints
+from pipeline.data.resolution import resolve
 from pipeline.errors import IndivisibleBatch
 from pipeline.evaluation.measure import evaluate, image_figures
 from pipeline.evaluation.size import EvaluationSize

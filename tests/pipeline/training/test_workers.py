@@ -21,7 +21,7 @@ from flows import ROOT, STILL, Quiet, assert_identical, assert_same_gradients, c
 from homes import new_store
 
 from pipeline.cluster import Cluster
-from pipeline.data.endpoints import resolve
+from pipeline.data.resolution import resolve
 from pipeline.errors import (
     Corrupt,
     Diverged,

@@ -1,0 +1,112 @@
+"""The code of an own part: its source files and their digest, or the distribution that it is installed from."""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from components.parts.naming import PartError
+
+OURS = frozenset({"components", "pipeline", "tune", "deploy", "sjko"})
+"""Packages that are wherever a part is used: their versions are kept beside each phase anyway."""
+DIGEST_LENGTH = 12
+MOST_FILES = 1000
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that a part needs beside what is installed.
+
+    Attributes:
+        digest: `name==version` of an installed distribution, else the beginning of a sha256 over all files.
+        folder: where the files are; None where they are installed.
+        files: content by path in the folder; empty where they are installed.
+    """
+
+    digest: str
+    folder: Path | None
+    files: Mapping[str, bytes]
+
+    @property
+    def modules(self) -> list[Path]:
+        """List the files and folders that are imported by name: what `py_modules` of a Ray runtime environment takes."""
+        if self.folder is None:
+            return []
+        return [self.folder / name for name in sorted({path.partition("/")[0] for path in self.files})]
+
+
+def code_of(module: str) -> Code:
+    """Find the code of a module: all of its package, and whatever stands beside that and is imported by it.
+
+    Nothing is run. Data files are not part of it.
+
+    Raises:
+        PartError: there is no such module.
+    """
+    top = module.partition(".")[0]
+    spec = PathFinder.find_spec(top)
+    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
+        raise PartError(f"{module}: no module {top} is in {Path.cwd()}, beside the recipe's file or on $PYTHONPATH")
+    path = Path(next(iter(spec.submodule_search_locations or []), None) or str(spec.origin))
+    if (version := installed(top, path)) is not None:
+        return Code(version, None, {})
+    files = dict(sorted(_files(top, path.parent)))
+    content = hashlib.sha256()
+    for name, text in files.items():
+        content.update(f"{name}\0{len(text)}\0".encode() + text)
+    return Code(content.hexdigest()[:DIGEST_LENGTH], path.parent, files)
+
+
+def installed(top: str, path: Path) -> str | None:
+    """Give `name==version` of the distribution that a top-level module is installed from; None where its files are still changed.
+
+    Those of an editable installation are.
+    """
+    if not any(part in ("site-packages", "dist-packages") for part in path.parts):
+        return None
+    for name in _distributions().get(top, ()):
+        direct = metadata.distribution(name).read_text("direct_url.json")
+        if not (direct and json.loads(direct).get("dir_info", {}).get("editable")):
+            return f"{name}=={metadata.version(name)}"
+    return None
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the source files of a top-level module, and of all beside it that they import, each once."""
+    pending, seen = [top], {top, *OURS, *sys.stdlib_module_names}
+    number = 0
+    while pending:
+        place = folder / pending.pop()
+        paths = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_name(f"{place.name}.py")]
+        for path in paths:
+            number += 1
+            if number > MOST_FILES:
+                raise PartError(f"{top}: more than {MOST_FILES} source files in {folder}; put the part into a folder of its own")
+            content = path.read_bytes()
+            yield path.relative_to(folder).as_posix(), content
+            for name in _imported(content, path) - seen:
+                seen.add(name)
+                if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+                    pending.append(name)
+
+
+def _imported(content: bytes, path: Path) -> set[str]:
+    """Name the top-level modules that a source file imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError) as error:
+        raise PartError(f"{path} is no Python that can be read: {error}") from None
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in names}

@@ -1,0 +1,23 @@
+"""What a recipe leaves open and only this machine and its data can say, filled in before phases are made."""
+
+from dataclasses import replace
+
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.data.specs import ends_of
+from pipeline.parts.pinning import pin
+from pipeline.recipe import Recipe
+
+
+def resolve(recipe: Recipe, cluster: Cluster) -> Recipe:
+    """Fill in what a recipe leaves open: digests of prepared images, whether these are streamed, the code of own parts.
+
+    Raises:
+        Unusable: a set was not prepared, or from other images than the recipe means.
+        ValueError: an own part cannot be used, or its code is another than the recipe means.
+    """
+    recipe = pin(recipe)
+    data, data_uri = recipe.data, clusters.data(cluster)
+    for end, spec in ends_of(data).items():
+        data = spec.resolve(data, end, data_uri, cluster.max_cached_gb * 1e9)
+    return replace(recipe, data=data)

@@ -1,0 +1,37 @@
+"""Own parts in a recipe: which there are, and the recipe in which each name holds the digest of its code."""
+
+from dataclasses import replace
+from typing import Any
+
+from components.parts.loading import pinned
+from components.parts.naming import PartError, is_own
+from pipeline.recipe import GROUPS, PARTS, Recipe
+from pipeline.recipes.values import UnfitPart
+
+
+def own_parts(recipe: Recipe) -> dict[str, str]:
+    """Name the own parts of a recipe, by the dotted field that each stands in.
+
+    Example:
+        >>> from pipeline.recipe import Jko
+        >>> own_parts(Recipe(jko=Jko(divergence="my_parts:alpha")))
+        {'jko.divergence': 'my_parts:alpha'}
+    """
+    names = {field: getattr(getattr(recipe, field.partition(".")[0]), field.partition(".")[2]) for field in PARTS}
+    return {field: name for field, name in names.items() if is_own(name)}
+
+
+def pin(recipe: Recipe) -> Recipe:
+    """Bring the names of own parts to their canonical form, with the digest of the code that is found: what phases are made of.
+
+    Raises:
+        UnfitPart: there is no such part, or its code is another than the one that its name means.
+    """
+    changed: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for field, name in own_parts(recipe).items():
+        group, _, attribute = field.partition(".")
+        try:
+            changed[group][attribute] = pinned(name)
+        except PartError as error:
+            raise UnfitPart(field, str(error)) from error
+    return replace(recipe, **{group: replace(getattr(recipe, group), **values) for group, values in changed.items() if values})

@@ -1,0 +1,58 @@
+"""A recipe whose parts are all of somebody's own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flows import train
+from own_parts import written
+
+from pipeline.cluster import Cluster
+from pipeline.data.resolution import resolve
+from pipeline.phase import Phase, phases_of
+from pipeline.recipes import reading
+from pipeline.recipes.loading import load_recipe
+from pipeline.store.phases import Store
+
+
+def test_a_recipe_of_own_parts_trains_and_its_identity_has_their_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    path = written(tmp_path, monkeypatch, "parts_of_recipe")
+    recipe = load_recipe(str(path))
+    assert (recipe.jko.divergence, recipe.jko.cost) == ("parts_of_recipe:Alpha(alpha=3)", "parts_of_recipe:Huber(delta=2.0)")
+    results = train(recipe, store)
+    assert [result.cached for result in results] == [False, False]
+    phase = store.phase_of(results[-1].ref)
+    assert phase == phases_of(resolve(recipe, Cluster()))[-1] == Phase.from_json(phase.to_json())
+    assert phase.jko.divergence.startswith("parts_of_recipe:Alpha(alpha=3.0)@")
+    path.write_text(reading.as_yaml(resolve(recipe, Cluster())))
+    assert load_recipe(str(path)) == resolve(recipe, Cluster())
+    assert all(result.cached for result in train(load_recipe(str(path)), store))
+    other = replace(recipe, jko=replace(recipe.jko, divergence="parts_of_recipe:Alpha(alpha=2.5)"))
+    assert not any(result.cached for result in train(other, store))
+
+
+WRONG = {
+    "jko: {divergence: {alpha: 1}}": r"line 1: jko\.divergence must have `use`, the name of the part",
+    "jko: {divergence: {use: m:x, alpha: [1]}}": r"line 1: jko\.divergence\.alpha must be a number, text, true, false or null",
+    "jko: {divergence: {use: m:x, alpha: 1, alpha: 2}}": r"line 1: jko\.divergence\.alpha is given twice",
+    "jko: {divergence: {use: m:x, alpha: 010}}": r"line 1: jko\.divergence\.alpha must be a number such as 0\.5.* not 010",
+    "jko: {h: {use: m:x}}": r"line 1: jko\.h must be a number such as .*, not a group of fields",
+    "jko: {divergence: hellinger}": r"jko\.divergence must be one of kl, .* or package\.module:name of your own, not hellinger",
+    "jko: {divergence: nowhere_else:x}": r"line 1: jko\.divergence: nowhere_else:x: there is no module nowhere_else in ",
+    "jko: {divergence: 'jsd(alpha=1)'}": r"line 1: jko\.divergence: jsd\(alpha=1\) could not be made: TypeError",
+    "jko: {source_divergence: nowhere_else:x}": r"line 1: jko\.source_divergence: nowhere_else:x: there is no module",
+    "jko: {cost: nowhere_else:x}": r"line 1: jko\.cost: nowhere_else:x: there is no module",
+    "network: {kind: nowhere_else:x}": r"network\.kind: nowhere_else:x: there is no module",
+    "data: {target: nowhere_else:x}": r"line 1: data\.target: nowhere_else:x: there is no module",
+    "data: {source: nowhere_else:x}": r"line 1: data\.source: nowhere_else:x: there is no module",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_part_that_cannot_be_used_is_named_with_its_field_and_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError, match=WRONG[text]):
+        load_recipe(str(path))
