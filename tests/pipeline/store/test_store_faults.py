@@ -137,11 +137,11 @@ def test_a_server_killed_while_a_phase_is_published_leaves_no_half_phase(shaky: 
     assert_identical(weights(store, results[-1].ref), undisturbed(home, 4))
 
 
-FLOW = ["run", "moons", *QUICK, "--jko.num-phases=2", "--training.num-steps=20", "--training.batch-size=16"]
+FLOW = ["run", "moons", *QUICK, "--training.num-steps=20", "--training.batch-size=16"]
 
 
-def run(home: Path, *flags: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*before, sys.executable, "-m", "pipeline", *FLOW, *flags]
+def run(home: Path, *flags: str, num_phases: int = 2, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*before, sys.executable, "-m", "pipeline", *FLOW, f"--jko.num-phases={num_phases}", *flags]
     return subprocess.run(
         command, cwd=ROOT, env=command_environment(home), capture_output=True, text=True, timeout=200, check=False
     )
@@ -167,7 +167,7 @@ def test_a_full_disk_is_one_sentence_and_the_flow_goes_on_when_there_is_room(tmp
 
 
 def test_a_clock_that_goes_back_a_day_between_phases_changes_nothing(home: Path) -> None:
-    assert run(home, "--jko.num-phases=1", before=("faketime", "-f", "+1d")).returncode == 0
+    assert run(home, num_phases=1, before=("faketime", "-f", "+1d")).returncode == 0
     later = run(home)
     assert later.returncode == 0, later.stderr
     assert later.stdout.count("from the store") == 1
