@@ -23,6 +23,11 @@ TAU = 2 * np.pi
 class Modes:
     """The modes of a measure: which one a sample lies in, and how probable each is.
 
+    Example:
+        >>> right = Modes(lambda points: (points[:, 0] > 0).astype(int) - 1, (1.0,))
+        >>> right.mode_of(np.array([[2.0, 0.0], [-2.0, 0.0]]))
+        array([ 0, -1])
+
     Attributes:
         mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none.
         mode_weights: probability of each mode.

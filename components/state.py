@@ -19,6 +19,11 @@ FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimiz
 class State:
     """The networks and optimizers of a flow while it is trained: all that a phase hands to the next.
 
+    Example:
+        >>> from components.networks.pair import NetworkSpec
+        >>> list(new_state(NetworkSpec((2,), width=8, depth=1), seed=0, betas=(0.0, 0.99)).modules())
+        ['map', 'averaged_map', 'potential']
+
     Attributes:
         transport_map: T_k, live weights.
         averaged_map: their exponential moving average, the one that is evaluated and served.

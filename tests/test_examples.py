@@ -19,14 +19,17 @@ ENTRIES = """
 benchmarks.gaussian: moments_of
 benchmarks.harness: Pivot
 benchmarks.variants: Switches
-components.costs: transport_cost
+components.costs: Cost transport_cost
 components.divergences.base: Divergence FDivergence
-components.measures: Measure gaussian
+components.measures: Measure Modes gaussian
 components.metrics: mmd2 sliced_w2 w2
-components.networks.pair: NetworkPair
+components.networks.pair: NetworkPair NetworkSpec
+components.parts.loading: pinned
+components.parts.naming: Part is_own
 components.semidual: Objective gradient_penalty map_loss potential_loss
+components.state: State
 components.streams: normal stream
-components.table: divergence network_pair
+components.table: cost divergence network_pair
 deploy.access: check_ports hosts_of is_loopback
 deploy.answers: Settings
 deploy.cli: require_alias
@@ -34,21 +37,22 @@ deploy.flags: model_and_version
 deploy.flavour.sjko_sampler: Sampler
 deploy.models: Draw blocks
 deploy.rules: Rule
-deploy.versions.registry: Version
+deploy.versions.registry: Registry Version
 deploy.web.door: Access
 deploy.web.refusals: Rejected
 deploy.web.wire: encode format_of
 pipeline.cluster: Cluster Stores tracking_uri
 pipeline.command.parsing: parse
 pipeline.command.process: exit_code
-pipeline.command.program: Later
-pipeline.data.analytic: Analytic
+pipeline.command.program: Later Program
+pipeline.data.analytic: Analytic MeasureSpec
 pipeline.data.endpoints: Endpoints between load_endpoints
 pipeline.data.images.image_set: image_sets
 pipeline.data.images.images: Images
+pipeline.data.own: as_source
 pipeline.data.parts: packed
 pipeline.data.points: Points
-pipeline.data.source: moments_of
+pipeline.data.source: At moments_of
 pipeline.data.specs: sample_shape spec_of
 pipeline.data.table: names
 pipeline.errors: FlowError
@@ -57,16 +61,20 @@ pipeline.evaluation.lenet: LeNet
 pipeline.evaluation.metrics: Metric figures floor_of
 pipeline.evaluation.size: Evaluation EvaluationSize
 pipeline.generator: Generator
+pipeline.parts.pinning: own_parts
 pipeline.phase: Phase phases_of
 pipeline.recipe: Data Jko Network Recipe Training
 pipeline.recipes.loading: load_recipe
 pipeline.recipes.resolution: filled
+pipeline.recipes.values: Refused
 pipeline.store.phases: MapRef Store
+pipeline.training.build: Setting
 pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow
+pipeline.training.ranks: Share
 pipeline.words: command_line literal
 tune.cli: resume_words
-tune.definition: Search
+tune.definition: Search Trial
 tune.flags: optuna_url
 tune.metrics: mode_of
 tune.search: distribution

@@ -72,6 +72,11 @@ class Search:
 class Trial:
     """One trial of a search: a point of the space, and how far its flow came.
 
+    Example:
+        >>> trial = Trial("2f1e", 1, {"jko.h": 0.5}, (0.8, 0.6), (4.0, 8.0), "FINISHED", error="")
+        >>> min(trial.values)
+        0.6
+
     Attributes:
         number: from 1, in the order in which they were proposed; the same wherever the trial is named.
         point: what it has of the space, as its recipe has it.

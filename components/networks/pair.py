@@ -22,6 +22,10 @@ Defaults = Mapping[str, str | int | float | bool | None]
 class NetworkSpec:
     """Sizes from which a transport map and its potential are built.
 
+    Example:
+        >>> NetworkSpec((2,), width=64, depth=3, z_dim=1).kind
+        'perceptron'
+
     Attributes:
         sample_shape: of one sample: (d,) or (channels, side, side).
         width: units of a hidden layer, or channels of the widest images of a convolutional network.

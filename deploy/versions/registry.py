@@ -50,6 +50,12 @@ class Version:
 class Registry:
     """The registered generators of one store, in MLflow's model registry.
 
+    Example:
+        >>> from pipeline.cluster import Cluster, tracking_uri
+        >>> registry = Registry(Store(tracking_uri(Cluster())))
+        >>> registry.find("two_circles", "champion") is None
+        True
+
     Args:
         data_uri: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
     """

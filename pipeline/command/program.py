@@ -87,7 +87,14 @@ class Action:
 
 @dataclass(frozen=True)
 class Program:
-    """One of the programs `python -m NAME`: its name, and its commands by name."""
+    """One of the programs `python -m NAME`: its name, and its commands by name.
+
+    Example:
+        >>> from pipeline.command.flags import Command
+        >>> hello = Action(Command, check=lambda command: None, run=lambda command: None, left="nothing")
+        >>> Program("greet", {"hello": hello}).main(["hello"])
+        0
+    """
 
     name: str
     actions: Mapping[str, Action]

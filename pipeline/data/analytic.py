@@ -57,7 +57,13 @@ class Analytic:
 
 @dataclass(frozen=True)
 class MeasureSpec(SourceSpec):
-    """The specification of a measure on R^d whose dimension is fixed: what recipes must know of it."""
+    """The specification of a measure on R^d whose dimension is fixed: what recipes must know of it.
+
+    Example:
+        >>> from pipeline.recipe import Data
+        >>> MeasureSpec(measures.MOONS).shape(Data())
+        (2,)
+    """
 
     measure: Measure
     picture: str = "points"

@@ -16,6 +16,10 @@ EndName = Literal["source", "target"]
 class At:
     """The place of a batch in a flow, and the rows of it that one rank takes: a batch is a function of this alone.
 
+    Example:
+        >>> At("target", seed=0, phase=1, step=9, n=256, rows=slice(0, 128)).rows
+        slice(0, 128, None)
+
     Attributes:
         end: which end of the flow it is for; the two draw different random numbers.
         n: samples of the global batch.

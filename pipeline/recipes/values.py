@@ -39,7 +39,14 @@ RULES: dict[Any, str] = {
 
 
 class Refused(ValueError):
-    """A field cannot have a value: the message has the field's dotted name, the rule and the value."""
+    """A field cannot have a value: the message has the field's dotted name, the rule and the value.
+
+    Example:
+        >>> raise Refused("jko.h", "above 0", -1)
+        Traceback (most recent call last):
+            ...
+        pipeline.recipes.values.Refused: jko.h must be above 0, not -1
+    """
 
     def __init__(self, field: str, rule: str, value: object, hint: str = "") -> None:
         super().__init__(f"{field} must be {rule}, not {shown(value)}{hint}")

@@ -34,6 +34,14 @@ NUM_TO_START_FROM = 65_536
 class Setting:
     """All that the phases of a job are trained with beside themselves: made once, and given to each.
 
+    Example:
+        >>> from pipeline.data.endpoints import load_endpoints
+        >>> from pipeline.phase import phases_of
+        >>> from pipeline.recipe import Recipe
+        >>> recipe = Recipe()
+        >>> Setting.of(phases_of(recipe)[0], load_endpoints(recipe.data)).share.num_rows
+        256
+
     Attributes:
         endpoints: source and target of the flow.
         spec: sizes of the two networks.

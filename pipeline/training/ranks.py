@@ -31,7 +31,12 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of a batch of n that are this process's; shares differ by a row or so where n is no multiple of their number."""
+    """The rows of a batch of n that are this process's; shares differ by a row or so where n is no multiple of their number.
+
+    Example:
+        >>> Share(slice(0, 3), n=4).weight
+        0.75
+    """
 
     rows: slice
     n: int
