@@ -21,7 +21,7 @@ class State:
 
     Example:
         >>> from components.networks.pair import NetworkSpec
-        >>> list(new_state(NetworkSpec((2,), width=8, depth=1), seed=0, betas=(0.0, 0.99)).modules())
+        >>> list(new_state(NetworkSpec((2,), width=8, depth=1), seed=0, betas=(0.0, 0.99), device=torch.device("cpu")).modules())
         ['map', 'averaged_map', 'potential']
 
     Attributes:
