@@ -17,7 +17,7 @@ from jaxtyping import install_import_hook
 # Tests import `components` after this file, so beartype checks every annotated function and dataclass of it. An int passes for
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
 install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # one, unless somebody asks torch for more
 pytest_plugins = ["homes", "servers", "live_service"]  # after the hook: they import `components`
 
 LARGER = ("real", "thorough", "soak")
