@@ -17,6 +17,10 @@ OURS = frozenset({"components", "pipeline", "tune", "deploy", "sjko"})
 """Packages that are wherever a part is used: their versions are kept beside each phase anyway."""
 DIGEST_LENGTH = 12
 MOST_FILES = 1000
+TRAVELLING = "sjko_own_parts"
+"""Name of the folder that a driver sends along to the sub-processes of its Ray, with a folder for each digest."""
+UNPACKED: dict[str, Path] = {}
+"""Folders with code that a driver has sent along, or that a registered version carries, by digest."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +38,60 @@ class Code:
     files: Mapping[str, bytes]
 
     @property
-    def modules(self) -> list[Path]:
-        """List the files and folders that are imported by name: what `py_modules` of a Ray runtime environment takes."""
-        if self.folder is None:
-            return []
-        return [self.folder / name for name in sorted({path.partition("/")[0] for path in self.files})]
+    def tops(self) -> frozenset[str]:
+        """Name the modules and packages at the top of the folder."""
+        return frozenset(path.partition("/")[0].removesuffix(".py") for path in self.files)
 
 
-def code_of(module: str) -> Code:
+def code_of(module: str, folder: Path | None = None) -> Code:
     """Find the code of a module: all of its package, and whatever stands beside that and is imported by it.
 
     Nothing is run. Data files are not part of it.
 
+    Args:
+        folder: where to look; None: where Python does, after what a driver has sent along.
+
     Raises:
-        PartError: there is no such module.
+        PartError: there is no such module, or it is in several folders.
     """
+    find_what_travelled()
     top = module.partition(".")[0]
-    spec = PathFinder.find_spec(top)
+    spec = PathFinder.find_spec(top, None if folder is None else [str(folder)])
     if spec is None or (spec.origin is None and not spec.submodule_search_locations):
         raise PartError(f"{module}: no module {top} is in {Path.cwd()}, beside the recipe's file or on $PYTHONPATH")
-    path = Path(next(iter(spec.submodule_search_locations or []), None) or str(spec.origin))
-    if (version := installed(top, path)) is not None:
+    folders = list(spec.submodule_search_locations or [])
+    if spec.origin is None and len(folders) > 1:
+        raise PartError(f"{module}: the package {top} is spread over {' and '.join(folders)}; give it an __init__.py in one")
+    path = Path(next(iter(folders), None) or str(spec.origin))
+    if folder is None and (version := installed(top, path)) is not None:
         return Code(version, None, {})
+    if not folders and path.suffix != ".py":
+        raise PartError(f"{module}: {path} is no source file, so that its code cannot be told from another")
     files = dict(sorted(_files(top, path.parent)))
+    return Code(digest_of(files), path.parent, files)
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Hash source files with their paths: the beginning of a sha256.
+
+    Example:
+        >>> digest_of({"mine.py": b"x = 1"})
+        '092b117d506d'
+    """
     content = hashlib.sha256()
-    for name, text in files.items():
+    for name, text in sorted(files.items()):
         content.update(f"{name}\0{len(text)}\0".encode() + text)
-    return Code(content.hexdigest()[:DIGEST_LENGTH], path.parent, files)
+    return content.hexdigest()[:DIGEST_LENGTH]
+
+
+@cache
+def find_what_travelled() -> None:
+    """Let Python find what a driver has sent along to this sub-process, before what is installed on this machine."""
+    spec = PathFinder.find_spec(TRAVELLING)
+    for place in (spec.submodule_search_locations or []) if spec is not None else []:
+        for folder in sorted(Path(place).iterdir()):
+            UNPACKED[folder.name] = folder
+            sys.path.insert(0, str(folder))
 
 
 def installed(top: str, path: Path) -> str | None:
@@ -88,7 +119,7 @@ def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
     number = 0
     while pending:
         place = folder / pending.pop()
-        paths = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_name(f"{place.name}.py")]
+        paths = sources_in(place) if place.is_dir() else [place.with_name(f"{place.name}.py")]
         for path in paths:
             number += 1
             if number > MOST_FILES:
@@ -97,8 +128,20 @@ def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(folder).as_posix(), content
             for name in _imported(content, path) - seen:
                 seen.add(name)
-                if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+                if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file() or _is_bare(folder / name):
                     pending.append(name)
+
+
+def sources_in(package: Path) -> list[Path]:
+    """List the source files of a package, but for hidden ones such as a notebook's copies."""
+    paths = package.rglob("*.py")
+    return sorted(path for path in paths if not any(name.startswith(".") for name in path.relative_to(package).parts))
+
+
+def _is_bare(package: Path) -> bool:
+    """Say whether a folder without __init__.py is a package that is imported by its name: nothing else has that name."""
+    spec = PathFinder.find_spec(package.name) if package.is_dir() and any(package.glob("*.py")) else None
+    return spec is not None and spec.origin is None
 
 
 def _imported(content: bytes, path: Path) -> set[str]:

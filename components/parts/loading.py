@@ -2,21 +2,19 @@
 
 import importlib
 import inspect
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.parts.code import code_of
+from components.parts.code import UNPACKED, Code, code_of
+from components.parts.importing import as_it_is_now, beside
 from components.parts.naming import Part, PartError
 
 Kind = TypeVar("Kind")
 IN_MEMORY: dict[str, Any] = {}
 """Objects that have no import name, by the name that recipes of this process have for them."""
-UNPACKED: dict[str, Path] = {}
-"""Folders with the code that a registered version carries, by digest."""
 
 
 def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
@@ -29,16 +27,31 @@ def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
     Raises:
         PartError: there is no such part, its code is another than the one that is meant, or it is not of that kind.
     """
-    made = _made(name, table.get(Part.read(name).use))
+    part = Part.read(name)
+    unpinned = part.is_own and part.digest is None and not part.is_in_memory
+    made = _made(name, table.get(part.use), _digest_now(part) if unpinned else None)
     if not isinstance(made, kind):
         expected = f"{kind.__module__}.{kind.__qualname__}"
         raise PartError(f"{name} must make a {expected}, and makes a {type(made).__name__}")
     return made
 
 
+def _digest_now(part: Part) -> str | None:
+    """Hash the code that a name without digest means now; None where it cannot be read, as importing it will tell."""
+    try:
+        return code_of(part.module).digest
+    except PartError:
+        return None
+
+
 @cache
-def _made(name: str, location: str | None) -> Any:
-    """Make the object that a name means; `location` is that of a part that is built in."""
+def _made(name: str, location: str | None, digest: str | None) -> Any:
+    """Make the object that a name means.
+
+    Args:
+        location: of a part that is built in.
+        digest: of the code as it is now, where the name has none: an edit makes another object.
+    """
     part = Part.read(name)
     if part.is_in_memory:
         if part.use not in IN_MEMORY:
@@ -63,7 +76,7 @@ def _made(name: str, location: str | None) -> Any:
 def factory_of(part: Part, location: str | None = None) -> Any:
     """Import what makes a part: a class, a function, or the part itself."""
     module, _, path = (location or part.use).partition(":")
-    with imported_from(part):
+    with nullcontext() if location else imported_from(part):
         try:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -74,52 +87,61 @@ def factory_of(part: Part, location: str | None = None) -> Any:
             raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
         except Exception as error:
             raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
-    for attribute in path.split("."):
-        if not hasattr(found, attribute):
-            offered = ", ".join(sorted(each for each in vars(found) if not each.startswith("_"))) or "nothing"
-            raise PartError(f"{part.use}: {module} has no {path}; it has {offered}")
-        found = getattr(found, attribute)
+        for attribute in path.split("."):
+            if not hasattr(found, attribute):
+                offered = ", ".join(sorted(each for each in vars(found) if not each.startswith("_"))) or "nothing"
+                raise PartError(f"{part.use}: {module} has no {path}; it has {offered}")
+            found = getattr(found, attribute)
     return found
 
 
-@contextmanager
-def imported_from(part: Part) -> Iterator[None]:
-    """Let a module be imported from the code that a part's digest means, be it found by Python or carried by a version.
+def imported_from(part: Part) -> AbstractContextManager[None]:
+    """Let a module be imported from the code that a part means, for the time of the context.
 
     Raises:
-        PartError: the code that is found is another, and no version carries the one that is meant.
+        PartError: the code that is found is another, and none was sent along or is carried by a version.
     """
-    if part.digest is None:
-        yield
-        return
     try:
-        found = code_of(part.module).digest
+        code, is_found = _code_meant(part)
+    except PartError:
+        if part.digest is not None:
+            raise
+        return nullcontext()  # importing it says what is wrong
+    if code.folder is None:
+        return nullcontext()
+    return as_it_is_now(code) if is_found else beside(code.folder, code.tops).present()
+
+
+def code_meant(part: Part) -> Code:
+    """Find the code that a part means: what Python finds, else what a driver has sent along or a version carries.
+
+    Raises:
+        PartError: there is none, or it is another.
+    """
+    return _code_meant(part)[0]
+
+
+def _code_meant(part: Part) -> tuple[Code, bool]:
+    """The code that a part means, and whether Python finds it."""
+    try:
+        code = code_of(part.module)
     except PartError:
         if part.digest not in UNPACKED:
             raise
-        found = ""
-    if found == part.digest:
-        yield
-        return
-    if part.digest not in UNPACKED:
-        raise PartError(f"{part.use} has changed: its code is {found} here, and {part.digest} is meant")
-    folder = UNPACKED[part.digest]
-    top = part.module.partition(".")[0]
-    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in _tops(folder)}
-    for name in hidden:
-        del sys.modules[name]
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.partition(".")[0] in (top, *_tops(folder))]:
-            del sys.modules[name]
-        sys.modules.update(hidden)
+    else:
+        if part.digest in (None, code.digest):
+            return code, True
+        if part.digest not in UNPACKED:
+            raise changed(part, code.digest)
+    code = code_of(part.module, UNPACKED[part.digest])
+    if code.digest != part.digest:
+        raise changed(part, code.digest)
+    return code, False
 
 
-def _tops(folder: Path) -> set[str]:
-    return {path.stem for path in folder.iterdir()}
+def changed(part: Part, digest: str) -> PartError:
+    """Make the error of a part whose code is another here than the one that is meant."""
+    return PartError(f"{part.use} has changed: its code is {digest} here, and {part.digest} is meant")
 
 
 def pinned(name: str) -> str:
@@ -137,9 +159,7 @@ def pinned(name: str) -> str:
     part = Part.read(name)
     if not part.is_own or part.is_in_memory:
         return str(part)
-    digest = code_of(part.module).digest
-    if part.digest not in (None, digest):
-        raise PartError(f"{part.use} has changed: its code is {digest} here, and {part.digest} is meant")
+    digest = code_meant(part).digest
     factory = factory_of(part)
     return str(Part(part.use, _normal(part, factory) if callable(factory) else part.options, digest))
 
