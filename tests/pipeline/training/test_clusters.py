@@ -18,6 +18,7 @@ from flows import QUICK, ROOT, STILL, assert_identical, assert_same_gradients, c
 from homes import new_store
 from mlflow.entities import Run
 from ray.cluster_utils import Cluster as Nodes
+from servers import LocalRay
 
 from pipeline.cluster import Cluster
 from pipeline.errors import Unusable
@@ -33,14 +34,16 @@ LONG = {"num_steps": 5000, "batch_size": 64, "width": 32}
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Nodes]:
-    """A head without work, which no test here harms."""
+def head(local_ray: LocalRay) -> Iterator[Nodes]:
+    """A head without work, which no test here harms. One that starts beside this process's own Ray never answers it."""
+    local_ray.down()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_health_check_period_ms", "500")
         patch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")
         patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")  # a minute, within which a lost node is not yet known
-        found = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "resources": {"train_driver": 10}})
+        settings = {"num_cpus": 0, "resources": {"train_driver": 10}, "dashboard_port": services.free_port()}
+        found = Nodes(initialize_head=True, head_node_args=settings)
         print(f"started the head of a Ray cluster at {found.address}")
         try:
             yield found
@@ -49,7 +52,7 @@ def head() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def nodes(no_ray: None, head: Nodes) -> Iterator[Nodes]:
+def nodes(head: Nodes, no_ray: None) -> Iterator[Nodes]:
     """The head, to which a test adds nodes of its own."""
     try:
         yield head
@@ -88,6 +91,8 @@ class InTheBackground:
             self.failure = error
 
     def step(self) -> float:
+        if self.failure is not None:
+            raise self.failure
         runs = self.store.runs_of(self.phases[0].fingerprint)
         return float(runs[0].data.metrics.get("step", 0)) if runs else 0
 
