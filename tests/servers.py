@@ -113,6 +113,15 @@ def one_ray(local_ray: LocalRay) -> None:
 
 
 @pytest.fixture
+def ray_of_this_environment(local_ray: LocalRay) -> Iterator[None]:
+    """A Ray of this test alone, whose workers have the variables that the fixtures named before it have set."""
+    local_ray.down()
+    local_ray.up()
+    yield
+    local_ray.down()
+
+
+@pytest.fixture
 def no_ray(local_ray: LocalRay) -> None:
     """No Ray is there: the test starts its own."""
     local_ray.down()

@@ -90,7 +90,7 @@ def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tm
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("s3_here")
+@pytest.mark.usefixtures("s3_here", "ray_of_this_environment")
 def test_samples_go_to_s3(registered: MapRef, new_bucket: Callable[[], str]) -> None:
     bucket = new_bucket()
     assert main(["generate", "moons@candidate", "--num-samples", "70000", "--to", f"s3://{bucket}/out"]) == 0
