@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ray._private import services
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.errors import Unschedulable, Unusable
+from pipeline.parts import travel
 from pipeline.provenance import redacted
 from pipeline.shipped import excludes
 from pipeline.signals import own_signals
@@ -36,14 +37,17 @@ def before_shutdown(action: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def connected(cluster: Cluster, metrics_port: int | None = None) -> Iterator[None]:
+def connected(cluster: Cluster, metrics_port: int | None = None, parts: Iterable[str] = ()) -> Iterator[None]:
     """Be connected to Ray for the time of a flow: to none in local mode, to an own one without an address, else to the cluster
     at it.
+
+    Args:
+        parts: names of parts, as `started` takes them.
     """
     if cluster.num_workers == 0:
         yield
         return
-    with started(cluster, metrics_port=metrics_port):
+    with started(cluster, metrics_port=metrics_port, parts=parts):
         yield
 
 
@@ -53,14 +57,22 @@ def is_secret(name: str, value: str) -> bool:
 
 
 @contextlib.contextmanager
-def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metrics_port: int | None = None) -> Iterator[None]:
+def started(
+    cluster: Cluster,
+    resources: Mapping[str, float] | None = None,
+    metrics_port: int | None = None,
+    parts: Iterable[str] = (),
+) -> Iterator[None]:
     """Connect to Ray: the one that this process has already, else the cluster at the address, else one that is started here.
 
     Args:
         resources: custom resources of a Ray that is started here.
         metrics_port: that Prometheus reads of it; None for a free one.
+        parts: names of parts, of which the own ones are sent along to all sub-processes; a Ray that this process has already
+            keeps what it was started with.
 
     Raises:
+        PartError: an own part is not there, or too large to be sent.
         Unschedulable: nothing answers at the cluster's address, or Ray does not start here; says why.
     """
     if ray.is_initialized():
@@ -75,7 +87,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
     environment |= {"SJKO_HOME": places["SJKO_HOME"], "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for this: 2 s by default
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: any other process of this machine would go first
-    runtime_env: dict[str, object] = {"env_vars": environment}
+    runtime_env: dict[str, Any] = {"env_vars": environment}
     if IN_A_JOB in os.environ:  # its files are on the nodes already
         os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     elif cluster.address:
@@ -83,6 +95,7 @@ def started(cluster: Cluster, resources: Mapping[str, float] | None = None, metr
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)  # that .git stays here
     else:
         environment["PYTHONPATH"] = str(ROOT)
+    travel.sent_along(runtime_env, parts, os.environ.get(IN_A_JOB))
     settings = {
         "runtime_env": runtime_env,
         "log_to_driver": False,

@@ -1,6 +1,7 @@
 """Submissions: flows that are sent to a running Ray cluster through its Jobs API, and go on there when the client is gone.
 
-What travels is this repository's code and recipes; MLflow's address and all secrets are the cluster's own.
+What travels is this repository's code and recipes, and the code of the recipe's own parts; MLflow's address and all secrets are
+the cluster's own.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from pipeline import places
 from pipeline.command import parsing, report
 from pipeline.command.flags import Status, Stop, Submit
 from pipeline.errors import SubmissionFailed, SubmissionNotFound, Unschedulable, Unusable
+from pipeline.parts import travel
+from pipeline.parts.pinning import own_parts
 from pipeline.provenance import commit, redacted
 from pipeline.ray_session import ROOT
 from pipeline.shipped import LEFT_BEHIND, excludes
@@ -85,7 +88,8 @@ def submit(command: Submit) -> Mapping[str, Any]:
         Unschedulable: no cluster answers there.
         SubmissionFailed: the flow has failed there.
     """
-    environment = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
+    environment: dict[str, Any] = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
+    travel.sent_along(environment, own_parts(command.resolved()).values())
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', command.stem)}-{secrets.token_hex(4)}"
     deadline = time.monotonic() + SECONDS_TO_GET_READY
     with answering(command.dashboard) as client:

@@ -14,6 +14,8 @@ from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.metrics import HEADLINE, floor_of, is_valid, offer_of, tag_of
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, load_generator
+from pipeline.parts import travel
+from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import EVALUATED_ON, machine
 from pipeline.recipe import Data
@@ -70,6 +72,7 @@ def logged_in_training(run: Run) -> dict[str, float]:
 def _judge_in_task(uri: str, ref: MapRef, data_uri: str | None, size: EvaluationSize) -> dict[str, float]:
     """Load a published map in a task of Ray, measure its metrics and keep them."""
     store = Store(uri)
+    travel.require(own_parts(store.phase_of(ref)))
     return judge(store, ref, load_generator(store, ref, data_uri=data_uri), size)
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from components.parts.loading import pinned
 from components.parts.naming import PartError, is_own
+from pipeline.phase import Phase
 from pipeline.recipe import GROUPS, PARTS, Recipe
 from pipeline.recipes.values import UnfitPart
 
 
-def own_parts(recipe: Recipe) -> dict[str, str]:
-    """Name the own parts of a recipe, by the dotted field that each stands in.
+def own_parts(recipe: Recipe | Phase) -> dict[str, str]:
+    """Name the own parts of a recipe or a phase, by the dotted field that each stands in.
 
     Example:
         >>> from pipeline.recipe import Jko

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.resolution import resolve
 from pipeline.errors import IndivisibleBatch
+from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import claims
@@ -58,7 +59,14 @@ class Unwatched:
 
 
 def run_flow(
-    recipe: Recipe, *, name: str, store: Store, cluster: Cluster, observer: Observer, run_id: str | None = None
+    recipe: Recipe,
+    *,
+    name: str,
+    store: Store,
+    cluster: Cluster,
+    observer: Observer,
+    run_id: str | None = None,
+    parts: Collection[str] = (),
 ) -> Iterator[PhaseResult]:
     """Train a recipe's flow: yield each phase in order as soon as it is in the store; what is there is not trained again.
 
@@ -72,6 +80,7 @@ def run_flow(
 
     Args:
         run_id: MLflow run that stands for the flow, ended by who gives it; None: the flow's own, opened again or new.
+        parts: names of parts beside the recipe's, such as metrics, that sub-processes need meanwhile.
 
     Raises:
         FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
@@ -84,7 +93,8 @@ def run_flow(
         if run_id is None:
             stack.enter_context(ending(store, [flow_run_id]))
             stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
-        connect = once(lambda: stack.enter_context(ray_session.connected(cluster)))
+        needed = [*own_parts(recipe).values(), *parts]
+        connect = once(lambda: stack.enter_context(ray_session.connected(cluster, parts=needed)))
         for start in range(0, len(phases), cluster.phases_per_job):
             group = phases[start : start + cluster.phases_per_job]
             yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)

@@ -19,6 +19,8 @@ from ray.train.torch import get_device
 from components import state as states
 from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import Diverged, Unusable
+from pipeline.parts import travel
+from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import SLOW, processor
 from pipeline.store.phases import Store
@@ -77,6 +79,8 @@ def train_loop(config: Mapping[str, Job]) -> dict[str, Any]:
             "store.tracking_uri must be http(s)://... : this worker is on another node than the driver, "
             "whose sqlite file it cannot see"
         )
+    if not job.local:
+        travel.require(own_parts(next(iter(job.runs))))
     threads_before = torch.get_num_threads()
     torch.set_num_threads(job.num_threads)
     try:
