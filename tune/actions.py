@@ -36,7 +36,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
         command.max_concurrent,
         command.cluster,
         command.evaluation,
-    )
+    ).pinned()
     store = open_store(command.cluster)
     clusters.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, definition, claims.this_process())
@@ -61,6 +61,7 @@ def resume(command: flags.Resume) -> Mapping[str, Any]:
     """
     store = open_store(command.store)
     stored, definition = records.require(store, command.name, command.store.tracking_uri)
+    definition.pinned()  # refuses other code than that of the trials before
     require_idle(store, stored, definition.name)
     has_trials = bool(records.trials(store, definition, stored.run_id))
     with search.study_of(definition, flags.optuna_url(command.store.optuna), create=not has_trials, again=True) as study:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from components.parts.naming import is_own
 from pipeline.cluster import Cluster
 from pipeline.evaluation.size import EvaluationSize
-from pipeline.recipe import Recipe
+from pipeline.parts.pinning import own_parts, pin, pin_field
+from pipeline.recipe import PARTS, Recipe
 from pipeline.recipes.values import Value
 from tune import space
 from tune.space import Axis
@@ -51,6 +53,27 @@ class Search:
     def better(self, a: float, b: float) -> bool:
         """Whether a is a better value of the metric than b."""
         return a < b if self.mode == "min" else a > b
+
+    def parts(self) -> dict[str, str]:
+        """Name the own parts of the recipe and of the axes, by where each stands."""
+        choices = {f"{axis.name} {value}": str(value) for axis in self.axes if axis.name in PARTS for value in axis.choices}
+        return {**own_parts(self.recipe), **{where: name for where, name in choices.items() if is_own(name)}}
+
+    def pinned(self) -> "Search":
+        """Give the search in which every own part means the code that is found now: one for all trials, whenever they are trained.
+
+        Raises:
+            UnfitPart: there is no such part, or its code is another than the one that its name means.
+            ValueError: two choices of an axis are the same part.
+        """
+        axes = []
+        for axis in self.axes:
+            choices = tuple(pin_field(axis.name, str(value)) for value in axis.choices) if axis.name in PARTS else axis.choices
+            if len(set(choices)) < len(choices):
+                names = ", ".join(map(str, axis.choices))
+                raise ValueError(f"--space.{axis.name.partition('.')[2]} must name each value once, not {names}")
+            axes.append(replace(axis, choices=choices))
+        return replace(self, recipe=pin(self.recipe), axes=tuple(axes))
 
     def to_json(self) -> str:
         """Write the search as JSON, without the address of MLflow, which may hold a password."""

@@ -61,7 +61,8 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
         report.line(f"{definition.name}: {axis}")
     with claims.held(store, [run_id]):
         try:
-            with ray_session.started(definition.cluster, {search.DRIVER: search.MANY_DRIVERS}):
+            drivers = {search.DRIVER: search.MANY_DRIVERS}
+            with ray_session.started(definition.cluster, drivers, parts=definition.parts().values()):
                 if num_trials > 0:
                     watch = Watch(definition, run_id, definition.num_trials - num_trials, search.last_number(study, num_trials))
                     with shown(watch):

@@ -16,6 +16,7 @@ from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
+from pipeline.parts import travel
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store.phases import KIND, Store
@@ -68,6 +69,7 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
     progress = Progress(search)
     try:
         with records.attempted(store, run_id):
+            travel.require(search.parts())
             recipe = space.applied(search.recipe, search.axes, point)
             for result, metrics in judged(recipe, search, store, run_id):
                 value = metrics[search.metric]
@@ -115,6 +117,7 @@ def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: s
     job = config["jobs"][config["number"]]
     os.environ |= places
     store = Store(clusters.tracking_uri(search.cluster))
+    travel.require(search.parts())
     recipe = space.applied(search.recipe, search.axes, job["point"])
     recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
     run_id = store.create(f"seed {job['seed']}", {KIND: "confirmation"}, {}, parent=search_run_id)

@@ -31,8 +31,17 @@ def pin(recipe: Recipe) -> Recipe:
     changed: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for field, name in own_parts(recipe).items():
         group, _, attribute = field.partition(".")
-        try:
-            changed[group][attribute] = pinned(name)
-        except PartError as error:
-            raise UnfitPart(field, str(error)) from error
+        changed[group][attribute] = pin_field(field, name)
     return replace(recipe, **{group: replace(getattr(recipe, group), **values) for group, values in changed.items() if values})
+
+
+def pin_field(field: str, name: str) -> str:
+    """Bring the name of a part that stands in a field to its canonical form, with the digest of the code that is found.
+
+    Raises:
+        UnfitPart: there is no such part, or its code is another than the one that its name means.
+    """
+    try:
+        return pinned(name)
+    except PartError as error:
+        raise UnfitPart(field, str(error)) from error
