@@ -8,6 +8,7 @@ from deploy import flags
 from deploy.access import hosts_of, token_of
 from deploy.export import export
 from deploy.rules import Rule
+from deploy.versions.code import needed, require_no_other
 from deploy.versions.promotion import promote, rollback
 from deploy.versions.registry import Registry
 from pipeline import cluster as clusters
@@ -20,21 +21,21 @@ from pipeline.provenance import redacted
 from pipeline.words import command_line
 
 
-def registry_of(stores: Stores) -> Registry:
+def registry_of(stores: Stores, *, allow_code: bool) -> Registry:
     """Open the registry of the MLflow that flags or the environment name."""
-    return Registry(open_store(stores), clusters.data(stores))
+    return Registry(open_store(stores), clusters.data(stores), allow_code=allow_code)
 
 
 def rolled_back(command: flags.Rollback) -> Mapping[str, Any]:
     """Carry out `rollback`: point an alias back at the version that it pointed at before."""
-    current, previous = rollback(registry_of(command.store), command.name, command.alias)
+    current, previous = rollback(registry_of(command.store, allow_code=command.allow_code), command.name, command.alias)
     report.line(f"@{command.alias} of {command.name} points at version {previous.number} again, no longer at {current.number}")
     return {"version": previous.number, "instead_of": current.number}
 
 
 def exported(command: flags.Export) -> Mapping[str, Any]:
     """Carry out `export`: write a version's generator as one file for other runtimes."""
-    registry = registry_of(command.store)
+    registry = registry_of(command.store, allow_code=command.allow_code)
     version = registry.require(*flags.model_and_version(command.model))
     export(registry.load(version), command.to, command.format or command.to.suffix[1:])
     report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
@@ -49,14 +50,24 @@ def serve(command: flags.Serve) -> NoReturn:
     name, which = flags.model_and_version(command.model)
     store = open_store(command.store)
     images = clusters.data(command.store)
-    version = Registry(store, images).require(name, which)
+    registry = Registry(store, images, allow_code=command.allow_code)
+    version = registry.require(name, which)
+    registry.require_allowed(version)
     serving.check_port(command.host, command.port, f"--host {command.host} --port {command.port}")
     if command.metrics_port is not None:
         serving.check_port("127.0.0.1", command.metrics_port, f"--metrics-port {command.metrics_port}")
     token = token_of(command.host, command.token_file)
     min_replicas, max_replicas = command.replicas
     settings = Settings(
-        store.uri, name, which, images, token, hosts_of(command.hosts), min_replicas=min_replicas, max_replicas=max_replicas
+        store.uri,
+        name,
+        which,
+        images,
+        token,
+        hosts_of(command.hosts),
+        min_replicas=min_replicas,
+        max_replicas=max_replicas,
+        allow_code=command.allow_code,
     )
     with serving.running(settings, command.host, command.port, command.cluster.address, command.metrics_port):
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
@@ -71,18 +82,21 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
     from pipeline.ray_session import connected
 
     store = open_store(command.store)
-    registry = Registry(store, clusters.data(command.store))
+    registry = Registry(store, clusters.data(command.store), allow_code=command.allow_code)
     version = registry.require(*flags.model_and_version(command.model))
     generator = registry.load(version)
     if command.phase is not None:
         runs = registry.lineage(version).phase_run_ids
         if command.phase >= len(runs):
             raise ValueError(f"--phase must be below {len(runs)}, the number of phases of {version}, not {command.phase}")
-        generator = load_generator(store, store.resolve(runs[command.phase]), generator.endpoints)
+        ref = store.resolve(runs[command.phase])
+        require_no_other(store.phase_of(ref), generator.phase, str(version))
+        generator = load_generator(store, ref, generator.endpoints)
     generation = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
     workers = command.cluster.num_workers
-    with connected(Cluster(num_workers=workers, address=command.cluster.address)), report.progress("samples") as show:
+    where, parts = Cluster(num_workers=workers, address=command.cluster.address), needed(generator.phase).values()
+    with connected(where, parts=parts), report.progress("samples") as show:
         for done, total in generate(generation, workers):
             show(done * command.num_samples // total, command.num_samples)
     report.line(f"{command.num_samples:,} samples of {version} in {generation.num_parts} files: {redacted(command.to)}")
@@ -111,7 +125,14 @@ def promoted(command: flags.Promote) -> Mapping[str, Any]:
     """Carry out `promote`: measure a version, and point an alias at it where the rule holds."""
     rule = Rule.parse(command.require) if command.require else None
     number = None if command.version is None else str(command.version)
-    done = promote(registry_of(command.store), command.name, number, command.alias, rule, size=command.evaluation)
+    done = promote(
+        registry_of(command.store, allow_code=command.allow_code),
+        command.name,
+        number,
+        command.alias,
+        rule,
+        size=command.evaluation,
+    )
     previous = "unset" if done.before is None else f"version {done.before.number}"
     report.line(f"@{command.alias} of {command.name} points at version {done.version.number}; before: {previous}")
     if rule is not None and done.bound is None:

@@ -40,6 +40,7 @@ class Settings:
         hosts: names beside this machine's own that a request's Host header may have.
         max_samples: most samples of one request.
         max_waiting: most requests that one replica has in hand; more are refused with 429.
+        allow_code: versions may run the code of own parts that they carry or name.
         time_limit_seconds: after which a request is given up with 503.
     """
 
@@ -54,6 +55,7 @@ class Settings:
     time_limit_seconds: float = 30.0
     min_replicas: int = 1
     max_replicas: int = 1
+    allow_code: bool = False
 
 
 class Answers:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -31,6 +31,9 @@ class Workers(RunningRay):
     """Ray workers, of one CPU each"""
 
 
+ALLOW_CODE = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
 @dataclass(frozen=True)
 class Register(Command):
     """Make a version of a trained flow's final map, under the alias @candidate."""
@@ -55,6 +58,8 @@ class Promote(Command):
     """the alias to move"""
     require: str | None = None
     """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
 
@@ -67,6 +72,8 @@ class Rollback(Command):
     """name of the registered model"""
     alias: str = "champion"
     """the alias to move"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
     store: Stores = field(default_factory=Stores)
 
 
@@ -89,6 +96,8 @@ class Serve(Command):
     token and no names any is taken"""
     metrics_port: int | None = None
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
     cluster: RunningRay = field(default_factory=RunningRay)
     store: Stores = field(default_factory=Stores)
 
@@ -107,6 +116,8 @@ class Generate(Command):
     """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
     seed: int = 0
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
     cluster: Workers = field(default_factory=Workers)
     store: Stores = field(default_factory=Stores)
 
@@ -121,6 +132,8 @@ class Export(Command):
     """the file"""
     format: Literal["pt2", "onnx"] | None = None
     """torch.export's format or ONNX; None: what the file's name ends in"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
     store: Stores = field(default_factory=Stores)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from components.streams import stream
 from deploy.models import push_in_blocks
+from deploy.versions.code import needed
 from pipeline.data.endpoints import load_source
 from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.data.parts import Damaged, Foreign, packed, unpacked
@@ -26,6 +27,7 @@ from pipeline.data.source import Samples
 from pipeline.errors import FlowError, FolderTaken
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of
+from pipeline.parts import travel
 from pipeline.phase import Phase
 
 logger = logging.getLogger(__name__)
@@ -87,7 +89,9 @@ def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str
 def generator_in(generation: Generation) -> Generator:
     """Build the generator of a generation, in the worker that draws from it."""
     phase = Phase.from_json(generation.phase)
-    endpoints = load_source(phase.data, generation.shape, generation.shift, generation.scale, generation.data_uri)
+    travel.require(needed(phase))
+    where = (generation.shape, generation.shift, generation.scale, generation.data_uri)
+    endpoints = load_source(phase.data, *where, picture="none")  # of samples that nobody draws
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)
     return generator_of(phase, endpoints, weights)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.streams import stream
-from deploy.versions import bundle
+from deploy.versions import bundle, code
 from deploy.versions.bundle import Lineage
 from deploy.versions.registry import Registry, Version
 from pipeline.data.source import Samples
@@ -103,11 +103,14 @@ class Models:
     Args:
         which: alias, which is followed as it moves, or number of a version.
         data_uri: folder or URL of prepared image sets, which only a source of images needs.
+        allow_code: versions may run the code of own parts that they carry or name.
     """
 
-    def __init__(self, tracking_uri: str, name: str, which: str, data_uri: str | None = None) -> None:
-        self._store, self._data_uri = Store(tracking_uri, create=False), data_uri
-        self._registry = Registry(self._store)
+    def __init__(
+        self, tracking_uri: str, name: str, which: str, data_uri: str | None = None, *, allow_code: bool = False
+    ) -> None:
+        self._store = Store(tracking_uri, create=False)
+        self._registry = Registry(self._store, data_uri, allow_code=allow_code)
         self.name, self.which = name, which
         self.failed: tuple[int, str] | None = None
         self._lock = threading.Lock()
@@ -130,7 +133,7 @@ class Models:
     def _load(self, version: Version) -> Loaded:
         with self._registry.folder(version) as folder:
             card, lineage = (folder / "README.md").read_text(), bundle.read_lineage(folder)
-            generator = bundle.read(folder, data_uri=self._data_uri)
+            generator = self._registry.read(folder, version)
         draw(generator, Draw(LEAST_ROWS, 0))  # the first forward pass is slow
         return Loaded(version, lineage, generator, card)
 
@@ -181,6 +184,7 @@ class Models:
         if k == -1:
             return replace(loaded.last, maps=[])
         ref = self._store.resolve(loaded.lineage.phase_run_ids[k])
+        code.require_no_other(self._store.phase_of(ref), loaded.last.phase, str(loaded.version))
         return load_generator(self._store, ref, loaded.last.endpoints)
 
     def description(self, loaded: Loaded) -> Mapping[str, Any]:

@@ -68,7 +68,8 @@ class Replica:
 
         torch.set_num_threads(1)
         self.settings = Settings(**values)
-        self.models = Models(self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
+        where = (self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
+        self.models = Models(*where, allow_code=self.settings.allow_code)
         threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -129,6 +130,8 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
     required = {"tracking_uri", "name", "which"}
     if not names <= field_names or not required <= names:
         raise ValueError(f"args must hold {', '.join(sorted(required))} and may hold {', '.join(sorted(field_names - required))}")
+    if not isinstance(allowed := arguments.get("allow_code", False), bool):
+        raise ValueError(f"args.allow_code must be true or false, not {allowed!r}")
     check_hosts("args.hosts", arguments.get("hosts", ()))
     open_to_all = "0.0.0.0"  # nosec B104
     return build(resolved(Settings(**arguments, token=token_of(open_to_all, None)), "args."))

@@ -60,7 +60,7 @@ class Search:
         return {**own_parts(self.recipe), **{where: name for where, name in choices.items() if is_own(name)}}
 
     def pinned(self) -> "Search":
-        """Give the search in which every own part means the code that is found now: one for all trials, whenever they are trained.
+        """Give the search in which every own part means the code that is found now: one for all trials, also after a resume.
 
         Raises:
             UnfitPart: there is no such part, or its code is another than the one that its name means.

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deploy.versions import code
 from pipeline.data.endpoints import load_source
 from pipeline.errors import Corrupt
 from pipeline.evaluation.draws import held_out, num_samples
 from pipeline.evaluation.metrics import floor_of
 from pipeline.generator import Generator, endpoints_of, generator_of
+from pipeline.parts import travel
+from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import versions
 from pipeline.store import manifest
@@ -58,7 +61,13 @@ class Lineage:
 
 
 def write(folder: Path, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> None:
-    """Write our own part of a version: averaged maps, phase with its recipe, metrics and lineage, under a manifest."""
+    """Write our own part of a version: averaged maps, phase with its recipe, the code of its own parts, metrics and lineage,
+    under a manifest.
+
+    Raises:
+        Unusable: the code of a part is not here any more; says which.
+    """
+    files = code.packed(generator.phase)
     tensors = {
         f"map_{number}": {key: value.detach().cpu().contiguous() for key, value in transport_map.state_dict().items()}
         for number, transport_map in enumerate(generator.maps)
@@ -68,6 +77,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
         "fingerprint": generator.phase.fingerprint,
         "shape": list(generator.endpoints.shape),
         "scale": generator.endpoints.scale,
+        "picture": generator.endpoints.data.picture,
         "metrics": dict(metrics),
         "flow_run_id": lineage.flow_run_id,
         "phase_run_ids": list(lineage.phase_run_ids),
@@ -75,35 +85,57 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
         "versions": versions(),
     }
     tensors["shift"] = {"shift": torch.from_numpy(np.array(generator.endpoints.shift, dtype=np.float32))}
-    manifest.write(folder / FOLDER, tensors, record)
+    manifest.write_files(folder / FOLDER, tensors, record)
+    travel.write(folder / FOLDER, files)
+    manifest.seal(folder / FOLDER)
 
 
-def read(folder: Path, *, with_data: bool = False, data_uri: str | None = None) -> Generator:
+def read(
+    folder: Path, version: str, *, with_data: bool = False, data_uri: str | None = None, allow_code: bool = False
+) -> Generator:
     """Read the generator from our own part of a version, every file verified.
 
     Args:
         folder: of the version, on this machine.
+        version: names it in errors.
         with_data: load the data set as well, to measure against.
         data_uri: folder or URL of prepared image sets, as `load_endpoints` takes it.
+        allow_code: run the code of own parts that the version carries or names.
 
     Raises:
+        CodeRefused: the version has such parts, and that was not allowed.
+        PartError: such a part cannot be imported, as where a package is not installed.
         Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
     """
     bundled = folder / FOLDER
     manifest.verify(bundled)
     record = manifest.read_record(bundled)
     phase = Phase.from_json(str(record["phase"]))
+    parts = code.needed(phase, with_data=with_data)
+    code.require_allowed(parts, version, allow_code=allow_code)
+    code.unpack(bundled, parts)
     shift = manifest.read_tensors(bundled, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
     if with_data:
         endpoints = endpoints_of(phase.data, data_uri)
     else:
-        endpoints = load_source(phase.data, shape, shift, float(str(record["scale"])), data_uri)
+        scale, picture = float(str(record["scale"])), record.get("picture")  # which versions of earlier releases have not
+        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=None if picture is None else str(picture))
     num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
         raise Corrupt(str(bundled), "its map gives numbers that are not finite")
     return generator
+
+
+def require_phase(folder: Path, fingerprint: str) -> None:
+    """Refuse our own part of a version that holds another phase than the one with a fingerprint.
+
+    Raises:
+        Corrupt: it does.
+    """
+    if Phase.from_json(str(manifest.read_record(folder / FOLDER)["phase"])).fingerprint != fingerprint:
+        raise Corrupt(str(folder / FOLDER / manifest.PHASE), f"it is not the record of {fingerprint}")
 
 
 def read_lineage(folder: Path) -> Lineage:
@@ -161,6 +193,12 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         "",
         f"Fingerprint {phase.fingerprint}, commit {lineage.commit}, flow run {lineage.flow_run_id}.",
         "",
+        *(f"Own part: {field} `{name}`." for field, name in own_parts(phase).items()),
+        *(
+            [f"Their code is in `{FOLDER}/{code.CODE}`; what draws or loads runs it (`--allow-code`).", ""]
+            if own_parts(phase)
+            else []
+        ),
         "| phase | run |",
         "|---|---|",
         *(f"| {k} | {run_id} |" for k, run_id in enumerate(lineage.phase_run_ids)),

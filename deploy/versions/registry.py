@@ -16,7 +16,7 @@ import mlflow.artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from deploy.versions import bundle
+from deploy.versions import bundle, code
 from deploy.versions.bundle import Lineage
 from deploy.versions.folder import write_folder
 from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
@@ -29,6 +29,8 @@ from pipeline.store.runs import PARENT
 logger = logging.getLogger(__name__)
 MOST_VERSION = 2**31 - 1
 CANDIDATE, CHAMPION = "candidate", "champion"
+CODE = "sjko.code"
+"""Tag of a version: own parts that run where it draws samples."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class Registry:
 
     Args:
         data_uri: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
+        allow_code: versions may run the code of own parts that they carry or name.
     """
 
-    def __init__(self, store: Store, data_uri: str | None = None) -> None:
-        self._store, self._client, self._data_uri = store, store.client, data_uri
+    def __init__(self, store: Store, data_uri: str | None = None, *, allow_code: bool = False) -> None:
+        self._store, self._client, self._data_uri, self._allow_code = store, store.client, data_uri, allow_code
 
     # -- reading ------------------------------------------------------------------------------------------------------------
 
@@ -140,9 +143,23 @@ class Registry:
 
         Raises:
             Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
+            CodeRefused: the version has own parts, and it was not allowed that their code runs.
         """
         with self.folder(version) as folder:
-            return bundle.read(folder, with_data=with_data, data_uri=self._data_uri)
+            return self.read(folder, version, with_data=with_data)
+
+    def read(self, folder: Path, version: Version, *, with_data: bool = False) -> Generator:
+        """Read the generator of a version from its folder on this machine, as `load` does."""
+        return bundle.read(folder, str(version), with_data=with_data, data_uri=self._data_uri, allow_code=self._allow_code)
+
+    def require_allowed(self, version: Version) -> None:
+        """Refuse a version with own parts at once, by what its tag says of them; who reads it looks into its files.
+
+        Raises:
+            CodeRefused: it was not allowed that their code runs.
+        """
+        if parts := version.tags.get(CODE):
+            code.require_allowed({"own parts": parts}, str(version), allow_code=self._allow_code)
 
     def lineage(self, version: Version) -> Lineage:
         """Read where a version comes from: its flow's run, its phases' runs and the commit."""
@@ -165,7 +182,11 @@ class Registry:
         for version in versions:
             if version.tags[FINGERPRINT] == ref.fingerprint:
                 try:
-                    self.load(version)
+                    with self.folder(version) as folder:
+                        bundle.require_phase(folder, ref.fingerprint)
+                        bundle.read(
+                            folder, str(version), data_uri=self._data_uri, allow_code=True
+                        )  # that of the map, which ran here
                 except (Corrupt, StoreUnavailable) as error:
                     logger.warning("%s holds this map already, but not whole, and a new version is made: %s", version, error)
                 else:
@@ -194,6 +215,7 @@ class Registry:
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
             tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
+            tags |= {CODE: " ".join(code.needed(generator.phase).values())}
             tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
             uri = f"{run.info.artifact_uri}/{path}"
             version = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))

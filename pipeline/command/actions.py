@@ -7,7 +7,7 @@ from typing import Any
 from components.metrics import over_floor
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.command import report
+from pipeline.command import process, report
 from pipeline.command.flags import Evaluate, Run
 from pipeline.command.listing import open_store
 from pipeline.data.resolution import resolve
@@ -19,6 +19,7 @@ from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures,
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.files import write_json
 from pipeline.generator import Generator, load_generator
+from pipeline.parts.history import changes
 from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON
 from pipeline.store.phases import Store
@@ -36,6 +37,8 @@ def run(command: Run) -> Mapping[str, Any]:
     recipe, data_uri = resolve(command.resolved(), cluster), clusters.data(cluster)
     store = open_store(cluster)
     phases = phases_of(recipe)
+    for sentence in changes(recipe, store):
+        process.say(f"note: {sentence}")
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
     rows: list[dict[str, Any]] = []
     generators: list[Callable[[], Generator]] = []

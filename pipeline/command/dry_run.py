@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import cluster as clusters
 from pipeline import places
-from pipeline.command import report
+from pipeline.command import process, report
 from pipeline.command.flags import Run
 from pipeline.data.resolution import resolve
 from pipeline.errors import Unusable
+from pipeline.parts.pinning import own_parts
 from pipeline.phase import phases_of
 from pipeline.recipes.reading import as_yaml
 from pipeline.training.estimate import estimate, lines
@@ -31,6 +32,11 @@ def dry_run(command: Run) -> Mapping[str, Any]:
     store = None if fresh else existing_store(uri)
     for line in (f"# {command.stem}", *as_yaml(recipe).splitlines(), ""):
         report.line(line)
+    if store is not None and not unprepared and own_parts(recipe):
+        from pipeline.parts.history import changes  # and with it MLflow
+
+        for sentence in changes(recipe, store):
+            process.say(f"note: {sentence}")
     rows = []
     for phase in [] if unprepared else phases_of(recipe):
         ref = store.find(phase, mark=False) if store else None

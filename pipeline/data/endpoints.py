@@ -112,14 +112,26 @@ def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
     return between(source, target, standardise=data.standardise, data_uri=data_uri)
 
 
-def load_source(data: Data, shape: tuple[int, ...], shift: np.ndarray, scale: float, data_uri: str | None = None) -> Endpoints:
+def load_source(
+    data: Data,
+    shape: tuple[int, ...],
+    shift: np.ndarray,
+    scale: float,
+    data_uri: str | None = None,
+    *,
+    picture: str | None = None,
+) -> Endpoints:
     """Open what drawing from a trained map needs, without its target: who samples does not have the data.
+
+    Args:
+        picture: how samples are drawn, so that an own target need not be imported; None: as the target says.
 
     Raises:
         FlowError: the source is not on this machine.
     """
     specs = ends_of(data)
-    source, absent = specs["source"].open(data, "source", shape, data_uri), NotLoaded(data.target, shape, specs["target"].picture)
+    source = specs["source"].open(data, "source", shape, data_uri)
+    absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture)
     return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri)
 
 

@@ -6,7 +6,7 @@ Published phases and mid-phase checkpoints are such folders.
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Corrupt
@@ -40,8 +40,9 @@ def write_files(folder: Path, tensors: Mapping[str, Mapping[str, "Tensor"]], rec
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest of a folder whose files are all there."""
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    """Write the manifest of a folder whose files are all there, in folders inside it as well."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    sums = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1))
 
 
@@ -53,9 +54,20 @@ def _sums(folder: Path) -> dict[str, str]:
         sums = json.loads(path.read_text())["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(str(path), "it is not a manifest") from error
-    if not isinstance(sums, dict) or any(Path(name).name != name for name in sums):
+    if not isinstance(sums, dict) or not all(map(_is_inside, sums)):
         raise Corrupt(str(path), "it names files outside its folder")
     return sums
+
+
+def _is_inside(name: str) -> bool:
+    """Say whether a name in a manifest is that of a file in its folder, and not one elsewhere."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name and path.as_posix() == name != "."
+
+
+def names(folder: Path) -> list[str]:
+    """List the files of a folder, by their paths in it, as its manifest has them."""
+    return sorted(_sums(folder))
 
 
 def verify(folder: Path) -> None:
@@ -71,7 +83,12 @@ def verify(folder: Path) -> None:
             raise Corrupt(str(folder / name), "its sha256 is not the manifest's")
 
 
-def _verified_bytes(folder: Path, name: str) -> bytes:
+def read_bytes(folder: Path, name: str) -> bytes:
+    """Read a file; the very bytes that are given are the ones that were verified.
+
+    Raises:
+        Corrupt: it is missing, or is not the manifest's.
+    """
     path, expected = folder / name, _sums(folder).get(name)
     if expected is None or not path.is_file():
         raise Corrupt(str(path), "it is missing")
@@ -87,11 +104,11 @@ def read_tensors(folder: Path, name: str) -> dict[str, "Tensor"]:
     from safetensors.torch import load
 
     try:
-        return load(_verified_bytes(folder, f"{name}.safetensors"))
+        return load(read_bytes(folder, f"{name}.safetensors"))
     except SafetensorError as error:
         raise Corrupt(str(folder / f"{name}.safetensors"), str(error)) from error
 
 
 def read_record(folder: Path) -> dict[str, object]:
     """Read the content of phase.json, verified against the manifest."""
-    return dict(json.loads(_verified_bytes(folder, PHASE)))
+    return dict(json.loads(read_bytes(folder, PHASE)))

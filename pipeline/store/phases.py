@@ -72,6 +72,10 @@ class Store(Runs):
         """List the runs of all flows, newest first."""
         return self.select(f"tags.`{KIND}` = 'flow'")
 
+    def flows_with(self, field: str, beginning: str) -> list[Run]:
+        """List the runs of the flows whose recipe has a value with this beginning in a field, newest first."""
+        return self.select(f"tags.`{KIND}` = 'flow' and params.`{field}` LIKE '{beginning}%'")
+
     def open_flow(self, name: str, fingerprint: str, recipe: Mapping[str, Any]) -> str:
         """Open the run of a flow: the one that exists for this fingerprint, once more, or a new one."""
         for run in self.runs_of(fingerprint, "flow"):
@@ -173,9 +177,16 @@ class Store(Runs):
             return {name: manifest.read_tensors(folder, name) for name in names}
 
     def phase_of(self, ref: MapRef) -> Phase:
-        """Read the phase that a published map solves, from its own record."""
+        """Read the phase that a published map solves, from its own record.
+
+        Raises:
+            Corrupt: it is the record of another phase, whose parts would be run in place of those that are meant.
+        """
         with self._folder(ref, [manifest.MANIFEST, manifest.PHASE]) as folder:
-            return Phase.from_json(str(manifest.read_record(folder)["phase"]))
+            phase = Phase.from_json(str(manifest.read_record(folder)["phase"]))
+            if phase.fingerprint != ref.fingerprint:
+                raise Corrupt(str(folder / manifest.PHASE), f"it is not the record of {ref.fingerprint}")
+            return phase
 
     def ancestors(self, ref: MapRef) -> list[MapRef]:
         """List the published maps of phases 0, ..., k, the last being `ref`."""

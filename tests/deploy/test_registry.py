@@ -232,7 +232,7 @@ def test_a_map_that_gives_nan_is_not_promoted(shared_store: Store, tmp_path: Pat
         next(generator.maps[0].parameters()).fill_(torch.nan)
     bundle.write(tmp_path / "broken", generator, {}, bundle.Lineage("flow", ["phase"], "commit"))
     with pytest.raises(bundle.Corrupt, match="not finite"):
-        bundle.read(tmp_path / "broken")
+        bundle.read(tmp_path / "broken", "it")
 
 
 def test_a_stochastic_map_and_a_composed_flow_can_be_registered(shared_store: Store, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from flows import train
 from own_parts import written
 
 from pipeline.cluster import Cluster
+from pipeline.command.cli import main
 from pipeline.data.resolution import resolve
 from pipeline.phase import Phase, phases_of
 from pipeline.recipes import reading
@@ -56,3 +57,30 @@ def test_a_part_that_cannot_be_used_is_named_with_its_field_and_line(text: str, 
     path.write_text(text + "\n")
     with pytest.raises(ValueError, match=WRONG[text]):
         load_recipe(str(path))
+
+
+def test_a_run_says_which_part_has_changed_since_which_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, monkeypatch, "parts_changed")
+    recipe = load_recipe(str(path))
+    train(recipe, store)
+    before = phases_of(resolve(recipe, Cluster()))[-1]
+    assert main(["run", str(path), "--dry-run"]) == 0
+    assert "note:" not in capsys.readouterr().err
+    module = tmp_path / "parts_changed.py"
+    original = module.read_text()
+    module.write_text(original + "# changed\n")
+    assert main(["run", str(path), "--dry-run"]) == 0
+    now = phases_of(resolve(recipe, Cluster()))[-1]
+    digests = [phase.jko.cost.partition("@")[2] for phase in (before, now)]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: parts_changed:{name} has changed since flow {before.fingerprint[:8]} ({digests[0]} -> {digests[1]}): "
+        "its phases are trained anew"
+        for name in ("windows", "Plain", "Alpha", "Huber")
+    ]
+    train(replace(recipe, jko=replace(recipe.jko, num_phases=1)), store)
+    module.write_text(original)  # an edit that is taken back trains nothing
+    assert main(["run", str(path), "--dry-run"]) == 0
+    assert "note:" not in capsys.readouterr().err

@@ -1,0 +1,112 @@
+"""The code of own parts in a registered version: packed as it is registered, unpacked and run only where that was allowed."""
+
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from components.parts.code import UNPACKED, code_of, digest_of
+from components.parts.loading import code_meant
+from components.parts.naming import Part, PartError
+from pipeline.errors import Corrupt, FlowError, Unusable
+from pipeline.parts import travel
+from pipeline.parts.pinning import own_parts
+from pipeline.phase import Phase
+from pipeline.store import manifest
+
+CODE = "code"
+"""Folder inside a version's own part, with a folder for each digest."""
+DRAWING = ("network.kind", "data.source")
+"""Fields whose parts run wherever samples are drawn."""
+
+
+class CodeRefused(FlowError):
+    """The error of a version with code of its own, where it was not allowed that such code runs."""
+
+    exit_code = 2
+
+
+def packed(phase: Phase) -> dict[str, bytes]:
+    """Read the files of all own parts of a phase, by their paths in a version.
+
+    Raises:
+        Unusable: the code of a part is not here any more, or is too large; says which.
+    """
+    files: dict[str, bytes] = {}
+    for field, name in own_parts(phase).items():
+        part = Part.read(name)
+        try:
+            code = code_meant(part)
+            content = travel.files_of(part, code) if code.folder is not None else {}
+        except PartError as error:
+            raise Unusable(f"{field}: {error}; a version carries the code that its phases were trained with") from error
+        files |= {f"{CODE}/{code.digest}/{path}": each for path, each in content.items()}
+    return files
+
+
+def needed(phase: Phase, *, with_data: bool = False) -> dict[str, str]:
+    """Name the own parts of a phase that run where its map draws samples, or where it is also measured against its data."""
+    fields = (*DRAWING, "data.target") if with_data else DRAWING
+    return {field: name for field, name in own_parts(phase).items() if field in fields}
+
+
+def require_allowed(parts: Mapping[str, str], version: str, *, allow_code: bool) -> None:
+    """Refuse a version with code of its own, unless it was allowed that such code runs.
+
+    Raises:
+        CodeRefused: names the parts and the flag.
+    """
+    if parts and not allow_code:
+        names = ", ".join(f"{field} {name}" for field, name in parts.items())
+        raise CodeRefused(
+            f"{version} runs code that it brings along or names: {names}. Read it among its files in MLflow, under sjko/{CODE}, "
+            "then allow it with --allow-code (`allow_code: true` among the args in deploy/serve.yaml)"
+        )
+
+
+def require_no_other(phase: Phase, allowed: Phase, version: str) -> None:
+    """Refuse an earlier phase of a version, as the store has it, that names other own parts than the version itself.
+
+    Raises:
+        Corrupt: it does.
+    """
+    if needed(phase) != needed(allowed):
+        raise Corrupt(f"phase {phase.k} of {version}", "it names other parts than the version")
+
+
+def unpack(folder: Path, parts: Mapping[str, str]) -> None:
+    """Let the parts of a version be imported from the code that it carries, where this machine has no equal code.
+
+    Args:
+        folder: our own part of a version, verified against its manifest.
+
+    Raises:
+        Corrupt: the code that is carried is not the one that the phase means.
+        Unusable: a version in this process has the same code and other data files beside it.
+    """
+    names = manifest.names(folder)
+    for name in parts.values():
+        part = Part.read(name)
+        prefix = f"{CODE}/{part.digest}/"
+        files = {path.removeprefix(prefix): manifest.read_bytes(folder, path) for path in names if path.startswith(prefix)}
+        if not files or part.digest is None:  # installed
+            continue
+        if part.digest not in UNPACKED:
+            place = Path(tempfile.mkdtemp(dir=_kept().name)) / part.digest
+            travel.write(place, files)
+            if code_of(part.module, place).digest != part.digest:
+                raise Corrupt(f"{folder / prefix}", f"it is not the code of {name}")
+            UNPACKED[part.digest] = place
+        elif digest_of(files) != digest_of(_data(UNPACKED[part.digest], files)):
+            raise Unusable(f"{name}: another version here has this code with other data files; serve one of them in a process")
+
+
+def _data(place: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Read the files of these paths that were unpacked before."""
+    return {path: (place / PurePosixPath(path)).read_bytes() for path in files if (place / path).is_file()}
+
+
+@cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    """Make the folder of all code that this process has unpacked; it goes with the process."""
+    return tempfile.TemporaryDirectory(prefix="sjko-code-")
