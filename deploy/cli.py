@@ -15,9 +15,8 @@ from deploy.flags import (
     model_name,
 )
 from deploy.rules import Rule
-from pipeline.command.flows import UNCHANGED, check_store
+from pipeline.command.flows import UNCHANGED, check_evaluation, check_store
 from pipeline.command.program import Action, Later, Program
-from pipeline.evaluation import size as evaluation_size
 
 BOUNDS = {"num_samples": (1, MOST_SAMPLES), "seed": (0, 2**63 - 1), "phase": (0, 10**6)}
 
@@ -38,7 +37,7 @@ def require_alias(alias: str) -> None:
 def check_register(command: Register) -> None:
     """Refuse a `register` whose stores, name or sizes of the evaluation cannot be."""
     check_store(command)
-    evaluation_size.validate(command.evaluation)
+    check_evaluation(command.evaluation)
     model_name(command.name)
 
 
@@ -46,7 +45,7 @@ def check_promote(command: Promote) -> None:
     """Refuse a `promote` whose stores, alias, name or sizes of the evaluation cannot be, or whose rule is none."""
     check_store(command)
     require_alias(command.alias)
-    evaluation_size.validate(command.evaluation)
+    check_evaluation(command.evaluation)
     model_name(command.name)
     if command.require is not None:
         Rule.parse(command.require)

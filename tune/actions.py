@@ -28,7 +28,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
         command.axes,
         command.num_trials,
         command.metric,
-        mode_of(command.data, command.metric, command.mode),
+        mode_of(command.data, command.metric, command.mode, command.evaluation.metrics),
         command.against_cost,
         command.sampler,
         command.search_seed,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from components.parts.naming import is_own
 from pipeline import cluster as clusters
-from pipeline.command.flows import UNCHANGED, check_flow, check_store, read_flow
+from pipeline.command.flows import UNCHANGED, check_flow, check_store, read_flow, tried_first
 from pipeline.command.program import Action, Later, Program
 from pipeline.provenance import redacted
 from tune import space
@@ -46,8 +47,13 @@ def check_run(command: Run) -> None:
         if value is not None and not lowest <= value <= highest:
             rule = f"at least {lowest}" if value < lowest else f"at most {highest}"
             raise ValueError(f"--{flag.replace('_', '-')} must be {rule}, not {value}")
-    mode_of(command.data, command.metric, command.mode)
+    mode_of(command.data, command.metric, command.mode, command.evaluation.metrics)
     space.require_valid(command.resolved(), command.axes)
+    for axis in command.axes:
+        for choice in filter(is_own, map(str, axis.choices)):
+            if space.refusal(command.resolved(), [axis], {axis.name: choice}) is None:
+                recipe = space.applied(command.resolved(), [axis], {axis.name: choice})
+                tried_first("require_working")(recipe, fields=(axis.name,))
 
 
 def check_resume(command: Resume) -> None:

@@ -85,7 +85,8 @@ class Search:
         values = json.loads(document)
         values["recipe"] = space.rebuilt(values["recipe"])
         values["axes"] = tuple(Axis(**{**axis, "choices": tuple(axis["choices"])}) for axis in values["axes"])
-        values["evaluation"] = EvaluationSize(**values.get("evaluation", {}))
+        evaluation = values.get("evaluation", {})
+        values["evaluation"] = EvaluationSize(**{**evaluation, "metrics": tuple(evaluation.get("metrics", ()))})
         cluster = {RENAMED.get(name, name): value for name, value in values["cluster"].items()}
         values["cluster"] = Cluster(**{**cluster, "tracking_uri": tracking_uri})
         return cls(**values)

@@ -14,7 +14,7 @@ from pipeline.data.resolution import resolve
 from pipeline.errors import Diverged
 from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.size import EvaluationSize
+from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.parts import travel
 from pipeline.phase import phases_of
@@ -79,9 +79,9 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
                 report(result.phase.k + 1, value, progress)
     except Diverged:
         if progress.best is None:
-            if search.against_cost or not objective(recipe.data, search.metric).is_distance:
+            if search.against_cost or not objective(recipe.data, search.metric, search.evaluation.metrics).is_distance:
                 raise
-            value = stay_at_source(resolve(recipe, search.cluster), search.metric, clusters.data(search.cluster))
+            value = stay_at_source(resolve(recipe, search.cluster), search)
             progress.add(value, 0.0)
             report(1, value, progress, PENALTY)
 
@@ -106,10 +106,10 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
         yield result, metrics
 
 
-def stay_at_source(recipe: Recipe, metric: str, data_uri: str | None) -> float:
+def stay_at_source(recipe: Recipe, search: Search) -> float:
     """Measure T = T_{-1}, the identity, which stays at the source: a finite penalty on the metric's own scale."""
-    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, data_uri), [])
-    return evaluate(generator)[metric]
+    generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, clusters.data(search.cluster)), [])
+    return evaluate(generator, replace(FULL, metrics=search.evaluation.metrics))[search.metric]
 
 
 def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: str, places: Mapping[str, str]) -> None:
@@ -124,5 +124,6 @@ def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: s
     flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     with records.attempted(store, run_id):
         *_, last = flow
-    metrics = evaluate(load_generator(store, last.ref, data_uri=clusters.data(search.cluster)), FRESH, FRESH_DRAWS)
+    fresh = replace(FRESH, metrics=search.evaluation.metrics)
+    metrics = evaluate(load_generator(store, last.ref, data_uri=clusters.data(search.cluster)), fresh, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

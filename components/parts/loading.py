@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -36,6 +37,11 @@ def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
     return made
 
 
+def remade(name: str) -> Any:
+    """Make an own part anew, which equals the one that `load` gives where making it is deterministic."""
+    return _made.__wrapped__(name, None, None)
+
+
 def _digest_now(part: Part) -> str | None:
     """Hash the code that a name without digest means now; None where it cannot be read, as importing it will tell."""
     try:
@@ -66,7 +72,7 @@ def _made(name: str, location: str | None, digest: str | None) -> Any:
         return factory
     try:
         return factory(**part.options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if inspect.isabstract(factory):
             missing = ", ".join(sorted(factory.__abstractmethods__))
             raise PartError(f"{part.use} lacks what its kind of part must have: {missing}") from error
@@ -85,7 +91,7 @@ def factory_of(part: Part, location: str | None = None) -> Any:
                     f"{part.use}: there is no module {error.name} in {Path.cwd()} or where Python finds any"
                 ) from error
             raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
         for attribute in path.split("."):
             if not hasattr(found, attribute):
@@ -142,6 +148,14 @@ def _code_meant(part: Part) -> tuple[Code, bool]:
 def changed(part: Part, digest: str) -> PartError:
     """Make the error of a part whose code is another here than the one that is meant."""
     return PartError(f"{part.use} has changed: its code is {digest} here, and {part.digest} is meant")
+
+
+def look_beside(path: Path) -> None:
+    """Let own parts be found in the folder of a file too, after all other places, such as beside the recipe that names them."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+        importlib.invalidate_caches()
 
 
 def pinned(name: str) -> str:

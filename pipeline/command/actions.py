@@ -48,7 +48,7 @@ def run(command: Run) -> Mapping[str, Any]:
             generator = cache(partial(load_generator, store, result.ref, data_uri=data_uri))  # read when it is first needed
             size = command.evaluation.of_phase(result.phase.k, len(phases))
             row = phase_row(store, result, generator, cluster, size)
-            in_words = brief(offer_of(recipe.data, row["metrics"]), row["metrics"])
+            in_words = brief(offer_of(recipe.data, row["metrics"], size.metrics), row["metrics"])
             display.note(report.phase_line(result.phase.k, in_words, cached=result.cached, seconds=result.seconds))
             generators.append(generator)
             rows.append(row)
@@ -102,10 +102,11 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     generator = load_generator(store, ref, data_uri=clusters.data(command.store))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
-    metrics, measured = evaluate(generator, command.evaluation), figures(offer_of(generator.phase.data))
+    offer = offer_of(generator.phase.data, own=command.evaluation.metrics)
+    metrics, measured = evaluate(generator, command.evaluation), figures(offer)
     if command.extractor is not None:
-        measured |= figures(Offer(extractor=extractor(command.extractor, command.weights)))
-        metrics |= image_figures(generator, command.extractor, command.num_images, command.weights)
+        measured |= figures(Offer(extractor=extractor(command.extractor, command.weights), own=offer.own))
+        metrics |= image_figures(generator, command.extractor, command.num_images, command.weights, offer.own)
     path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
     judging.draw_phase(path, ref, generator, metrics)
     report.table(str(ref), ["metric", "value", "floor", "unit"], table_of(metrics, measured))

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline import cluster as clusters
-from pipeline.command.flags import Evaluate, List, Run, Show, Status, Stop, Submit
-from pipeline.command.flows import UNCHANGED, check_flow, check_store, read_flow
+from pipeline.command.flags import CheckPart, Evaluate, List, Run, Show, Status, Stop, Submit
+from pipeline.command.flows import UNCHANGED, check_evaluation, check_flow, check_store, read_flow
 from pipeline.command.prepare import Prepare, prepare_set, require_usable
 from pipeline.command.program import Action, Later, Program, Result
-from pipeline.evaluation import size as evaluation_size
 
 
 def read_submission(flags: type, prog: str, words: Sequence[str]) -> Any:
@@ -20,8 +19,14 @@ def read_submission(flags: type, prog: str, words: Sequence[str]) -> Any:
 def check_evaluate(command: Evaluate) -> None:
     """Refuse an `evaluate` whose stores, sizes or extractor cannot be."""
     clusters.validate_stores(command.store)
-    evaluation_size.validate(command.evaluation)
+    check_evaluation(command.evaluation)
     command.require_consistent()
+
+
+def check_shape(command: CheckPart) -> None:
+    """Refuse a shape that no samples have."""
+    if command.shape and (len(command.shape) not in (1, 3) or min(command.shape) < 1):
+        raise ValueError(f"--shape must be D, or CHANNELS SIDE SIDE, not {' '.join(map(str, command.shape))}")
 
 
 def nothing(_: Any) -> None:
@@ -49,6 +54,7 @@ PROGRAM = Program(
             f"{UNCHANGED}, and the same command goes on:",
         ),
         "prepare": Action(Prepare, require_usable, prepare_set, "finished shards are kept, and the same command goes on:"),
+        "check-part": Action(CheckPart, check_shape, Later("torch", "pipeline.parts.checks.command:check_part"), UNCHANGED),
         "submit": Action(Submit, check_flow, Later("Ray", "pipeline.command.submission:submit"), SENT, read=read_submission),
         "status": Action(Status, nothing, Later("Ray", "pipeline.command.submission:status"), SENT),
         "stop": Action(Stop, nothing, Later("Ray", "pipeline.command.submission:stop"), SENT),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,6 +13,7 @@ from pipeline.places import Server, Source
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 
 DASHBOARD = "http://127.0.0.1:8265"
+KindOfPart = Literal["divergence", "network", "cost", "source", "metric", "extractor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,8 @@ class Evaluate(Command):
     reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     extractor: str | None = None
-    """image metrics in the features of this network as well: lenet, lenet_digits, effnet or inception, which with its published
-    weights gives FID and KID"""
+    """image metrics in the features of this network as well: lenet, lenet_digits, effnet, inception, which with its published
+    weights gives FID and KID, or package.module:name of your own"""
     weights: Source | None = None
     """path or URL of the weights of `inception`; the other networks bring their own"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
@@ -135,3 +136,22 @@ class Stop(Command):
     """what `submit` printed"""
     dashboard: Server = DASHBOARD
     """the cluster's dashboard"""
+
+
+@dataclass(frozen=True)
+class CheckPart(Command):
+    """Try a part of a flow, your own or one that is built in, and show what was found; exit code 2 where something fails.
+
+    A divergence: f* against a numerical supremum of s t - f(t), slopes, convexity, losses. A pair of networks: shapes, gradients
+    of first and second order, the distance from the identity, states, copies. A source: equal batches for an equal place, rows,
+    moments. A cost: not negative, 0 at rest, a finite gradient. `run` tries the own parts of its recipe too, but for what takes
+    time. What to write for each kind is in docs/parts.md.
+    """
+
+    part: tyro.conf.Positional[str]
+    """package.module:name of your own, "my_parts:alpha(alpha=0.5)" where it has options, or the name of one built in, as jsd"""
+    kind: Annotated[KindOfPart | None, tyro.conf.arg(name="as")] = None
+    """which kind of part it is meant to be; None: what it is"""
+    shape: tuple[int, ...] = ()
+    """shape of the samples that networks, costs and metrics are tried on: 2, or 1 28 28 for images; where it is not given: images
+    of the sides that a pair has, else points of the plane"""

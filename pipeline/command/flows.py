@@ -1,13 +1,18 @@
 """What the commands of several programs read and refuse alike: a recipe with flags, workers, stores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from components.parts.loading import look_beside
 from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.command import parsing, process
 from pipeline.evaluation import size as evaluation_size
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.parts.pinning import own_parts
 from pipeline.recipes.loading import resolved_recipe
 from pipeline.recipes.reading import KINDS
 
@@ -33,9 +38,34 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
 
 
 def check_flow(command: Any) -> None:
-    """Refuse a command whose places, workers or sizes of the evaluation cannot be."""
+    """Refuse a command whose places, workers or evaluation cannot be, or whose own parts fail when they are tried.
+
+    Raises:
+        ValueError: what is wrong, in one line; nothing has been written.
+    """
     clusters.validate(command.cluster)
     evaluation_size.validate(command.evaluation)
+    recipe, own_metrics = command.resolved(), command.evaluation.metrics
+    if own_metrics and Path(command.recipe).suffix:
+        look_beside(Path(command.recipe))
+    if own_metrics or own_parts(recipe):
+        tried_first("require_working")(recipe, own_metrics)
+
+
+def check_evaluation(size: EvaluationSize) -> None:
+    """Refuse an evaluation of sizes that cannot be, or by own metrics that fail when they are tried."""
+    evaluation_size.validate(size)
+    if size.metrics:
+        tried_first("require_metrics")(size.metrics)
+
+
+def tried_first(name: str) -> Callable[..., None]:
+    """Import a function that tries parts, which takes seconds and only somebody with own parts waits for."""
+    from pipeline.command import report
+
+    with report.status("loading torch"):
+        function: Callable[..., None] = resolve_name(f"pipeline.parts.checks.of_recipe:{name}")
+    return function
 
 
 def check_store(command: Any) -> None:

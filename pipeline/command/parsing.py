@@ -69,8 +69,13 @@ class Field:
 
     @property
     def num_words(self) -> int:
-        """Number of words that a value of the field takes."""
-        return len(get_args(self.kind)) if get_origin(self.kind) is tuple else 1
+        """Number of words that a value of the field takes, the least where it takes any number."""
+        return len(get_args(self.kind)) if get_origin(self.kind) is tuple and not self.takes_any else 1
+
+    @property
+    def takes_any(self) -> bool:
+        """Say whether a value is one word or several, up to the next flag."""
+        return get_origin(self.kind) is tuple and Ellipsis in get_args(self.kind)
 
 
 def command_of(commands: Mapping[str, type], prog: str, arguments: Sequence[str]) -> str:
@@ -200,7 +205,9 @@ class Words:
 
     def take(self, field: Field) -> list[str]:
         """Take the words of a flag's value from those that are left."""
-        texts, self.words = self.words[: field.num_words], self.words[field.num_words :]
+        following = next((i for i, word in enumerate(self.words) if word.startswith("--")), len(self.words))
+        number = max(1, following) if field.takes_any else field.num_words
+        texts, self.words = self.words[:number], self.words[number:]
         if len(texts) < field.num_words or any(text.startswith("--") for text in texts):
             raise ValueError(f"{field.spoken} must be {rule_of(field)}, and nothing follows {field.flag}")
         return texts
@@ -216,6 +223,8 @@ class Words:
 
 def rule_of(field: Field) -> str:
     """Say what a value of a field must be, in words."""
+    if field.takes_any:
+        return f"{values.rule_of(get_args(field.kind)[0])}, one or several"
     if field.num_words == 1:
         return values.rule_of(field.kind)
     return " and ".join(values.rule_of(kind) for kind in get_args(field.kind))
@@ -225,7 +234,7 @@ def value(field: Field, texts: list[str]) -> Any:
     """Read the value of a field from its words."""
     if get_origin(field.kind) is not tuple:
         return values.read(field.spoken, texts[0], field.kind)
-    kinds = get_args(field.kind)
+    kinds = (get_args(field.kind)[0],) * len(texts) if field.takes_any else get_args(field.kind)
     if len(texts) != len(kinds):
         raise Refused(field.spoken, rule_of(field), " ".join(texts))
     return tuple(values.read(field.spoken, text, kind) for text, kind in zip(texts, kinds, strict=True))

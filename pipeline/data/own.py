@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 
 from components.measures import Modes
-from components.parts.loading import load
+from components.parts import loading
+from components.parts.loading import described, load
 from components.parts.naming import PartError
 from pipeline.data.points import Points
 from pipeline.data.source import EndName, Source
@@ -70,7 +71,30 @@ def source_of(name: str) -> Source:
     Raises:
         PartError: there is none, or it is no source.
     """
-    return as_source(load(name, {}, object), name)
+    return _source(load(name, {}, object), name)
+
+
+def remade(name: str) -> Source:
+    """Make the source anew, which equals the first where it is deterministic.
+
+    Raises:
+        PartError: it is no source this time.
+    """
+    return _source(loading.remade(name), name)
+
+
+def _source(made: Any, name: str) -> Source:
+    """Take what an own part has made for a source, whatever it raises where it is asked for its shape."""
+    try:
+        source = as_source(made, name)
+        shape = source.shape
+        if not isinstance(shape, tuple) or not all(isinstance(side, int) for side in shape):
+            raise PartError(f"{name}: shape must be a tuple of whole numbers, not {shape!r}"[:300])
+    except (PartError, Unusable):
+        raise
+    except Exception as error:
+        raise PartError(f"{name} cannot be used as a source: {described(error)}") from error
+    return source
 
 
 def as_source(made: Any, name: str) -> Source:

@@ -8,7 +8,7 @@
 | `inception` | Inception v3 of torch-fidelity, weights from a path or URL that the caller names | 2048, with ImageNet's logits |
 
 All see what a picture file would hold: 8 bits, values outside [-1, 1] clipped. To add one, write an `Extractor` and a line in
-the table. Importing this file loads no network and no torch.
+the table, or name it as `package.module:name` of your own. Importing this file loads no network and no torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from components.parts.loading import load
+from components.parts.naming import PartError, is_own
 from pipeline.errors import Unusable
 
 if TYPE_CHECKING:
@@ -197,9 +199,17 @@ def require_named(name: str, weights: str | None = None, flag: str = "extractor"
     Raises:
         Unusable: no extractor has that name, or weights are missing or too many.
     """
-    if name not in EXTRACTORS:
-        raise Unusable(f"{flag} must be one of {', '.join(EXTRACTORS)}, not {name}")
-    named = EXTRACTORS[name]
+    if is_own(name):
+        try:
+            named = load(name, {}, Extractor)
+        except PartError as error:
+            raise Unusable(f"{flag}: {error}") from error
+        if named.name in EXTRACTORS:
+            raise Unusable(f"{flag}: {name}: an extractor {named.name} is there already; give yours another name")
+    elif name in EXTRACTORS:
+        named = EXTRACTORS[name]
+    else:
+        raise Unusable(f"{flag} must be one of {', '.join(EXTRACTORS)} or package.module:name of your own, not {name}")
     if named.takes_weights and weights is None:
         raise Unusable(f"{flag} {name} needs {weights_flag}, a path or URL; the others bring their own")
     if weights is not None and not named.takes_weights:

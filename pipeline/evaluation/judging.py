@@ -44,7 +44,7 @@ def metrics_of(
     """
     run = store.run(ref.run_id)
     logged = logged_in_training(run)
-    if is_valid(run.data.tags.get(EVALUATED), offer_of(phase.data, logged), size):
+    if is_valid(run.data.tags.get(EVALUATED), offer_of(phase.data, logged, size.metrics), size):
         return dict(run.data.metrics)
     if cluster.address and cluster.num_workers and ray.is_initialized():
         task = ray.remote(num_cpus=1)(_judge_in_task)
@@ -59,7 +59,7 @@ def metrics_of(
 
 def kept(run: Run, data: Data, size: EvaluationSize = FULL) -> dict[str, float] | None:
     """Read what `evaluate` gives for the map of a phase's run, where that was kept; None where it is to be measured."""
-    if not is_valid(run.data.tags.get(EVALUATED), offer_of(data, logged_in_training(run)), size):
+    if not is_valid(run.data.tags.get(EVALUATED), offer_of(data, logged_in_training(run), size.metrics), size):
         return None
     return {name: value for name, value in run.data.metrics.items() if name not in LOGGED_IN_TRAINING}
 
@@ -85,7 +85,7 @@ def judge(store: Store, ref: MapRef, generator: Generator, size: EvaluationSize)
     with store.artifact_file(ref.run_id, "samples.png", "pictures") as path:
         draw_phase(path, ref, generator, metrics)
     store.tag(ref.run_id, EVALUATED_ON, machine())
-    store.tag(ref.run_id, EVALUATED, tag_of(offer_of(generator.phase.data, logged), size))
+    store.tag(ref.run_id, EVALUATED, tag_of(offer_of(generator.phase.data, logged, size.metrics), size))
     return metrics
 
 

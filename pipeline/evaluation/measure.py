@@ -32,7 +32,7 @@ def evaluate(
         first_draw: the number of the first sample; samples of other numbers are independent.
         logged: what was logged while the map was trained, for metrics that need it.
     """
-    offer, endpoints = offer_of(generator.phase.data, logged), generator.endpoints
+    offer, endpoints = offer_of(generator.phase.data, logged, size.metrics), generator.endpoints
     n = num_samples(endpoints, size.num_samples)
     draws = Draws(OfMap(generator), endpoints, size, first_draw, offer.extractor, n, logged)
     measured = figures(offer)
@@ -79,12 +79,15 @@ def require_image_figures(endpoints: Endpoints, name: str, n: int, weights: str 
         )
 
 
-def image_figures(generator: Generator, name: str, n: int, weights: str | None = None) -> dict[str, float]:
+def image_figures(
+    generator: Generator, name: str, n: int, weights: str | None = None, own: tuple[str, ...] = ()
+) -> dict[str, float]:
     """Measure the metrics of n images, or as many as are held out, that look through an extractor of any name.
 
     Args:
         weights: path or URL of the weights, for an extractor that does not bring its own.
+        own: names of metrics from outside this repository.
     """
     looks, endpoints = extractor(name, weights), generator.endpoints
     samples, test = Draws(OfMap(generator), endpoints, num_images=n).images
-    return image_metrics(samples, OfData(endpoints).many(len(samples)), test, looks)
+    return image_metrics(samples, OfData(endpoints).many(len(samples)), test, looks, own)

@@ -2,7 +2,8 @@
 
 To add a metric, write one `Metric` in a file of its own and add one line to `METRICS`. Its figure, with its floor, is then in
 `evaluate`, in the rows of `run --json`, in MLflow and on model cards, `tune run --metric` and `promote --require` know its name,
-and figures that were kept before are computed again. Importing this file loads neither numpy nor torch.
+and figures that were kept before are computed again. One from outside this repository needs no line: `--evaluation.metrics` names
+it as `package.module:name`. Importing this file loads neither numpy nor torch.
 """
 
 import math
@@ -10,11 +11,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from components.parts.loading import load, pinned
+from components.parts.naming import PartError
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
 
@@ -49,6 +52,12 @@ FIRST_NAMES = frozenset(
     ["w2", "sliced_w2", "modes_covered", "on_support", "mode_kl", "divergence", "transport_cost", "frechet", "kid", "precision"]
 ).union(["recall", "class_kl", "classes_covered", "score"])
 """The metrics of that time, each in its version 1."""
+TAKEN = frozenset(
+    ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes"]
+)
+"""Names of numbers beside figures that no metric can have."""
+AND_OWN = " + "
+"""What stands before each metric from outside in the tag of a run."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,14 @@ class Offer:
         has_modes: the data are an analytic measure that has modes.
         extractor: the network that image metrics look through.
         logged: names of what was logged while the map was trained.
+        own: names of metrics from outside this repository, with the digest of their code.
     """
 
     has_pairs: bool = False
     has_modes: bool = False
     extractor: "Extractor | None" = None
     logged: frozenset[str] = frozenset()
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,17 +151,34 @@ def metrics() -> list[Metric]:
     return [_loaded(path) for path in METRICS]
 
 
-def offer_of(data: Data, logged: Iterable[str] = ()) -> Offer:
+def own_metric(name: str) -> Metric:
+    """Load a metric from outside this repository.
+
+    Raises:
+        PartError: there is none, or its name is that of another figure.
+    """
+    metric = load(name, {}, Metric)
+    if metric.name in {each.name for each in metrics()} | TAKEN:
+        raise PartError(f"{name}: a metric {metric.name} is there already; give yours another name")
+    return metric
+
+
+def offer_of(data: Data, logged: Iterable[str] = (), own: Sequence[str] = ()) -> Offer:
     """Say what the maps towards some data give metrics to look at.
 
     Args:
         logged: names of what was logged while a map was trained.
+        own: names of metrics from outside this repository, which are pinned to the code that is found.
+
+    Raises:
+        PartError: there is no such metric.
     """
     from pipeline.data.specs import sample_shape, spec_of
     from pipeline.evaluation.extractors import trained_on
 
     has_modes = spec_of(data.target).modes is not None
-    return Offer(True, has_modes, trained_on(data.target, sample_shape(data)), frozenset(logged))
+    looks = trained_on(data.target, sample_shape(data))
+    return Offer(True, has_modes, looks, frozenset(logged), tuple(dict.fromkeys(map(pinned, own))))
 
 
 def figures(offer: Offer) -> dict[str, Metric]:
@@ -159,7 +187,7 @@ def figures(offer: Offer) -> dict[str, Metric]:
     >>> list(figures(Offer(has_pairs=True)))
     ['w2', 'sliced_w2']
     """
-    named = ((metric.needs.figure(metric.name, offer), metric) for metric in metrics())
+    named = ((metric.needs.figure(metric.name, offer), metric) for metric in [*metrics(), *map(own_metric, offer.own)])
     return {figure: metric for figure, metric in named if figure is not None}
 
 
@@ -217,12 +245,20 @@ def brief(offer: Offer, row: Mapping[str, float]) -> list[str]:
 
 
 def tag_of(offer: Offer, size: EvaluationSize) -> str:
-    """Say how kept figures were computed, as the tag of their run has it: on how many samples, and the version of each metric."""
-    return f"{size}: {', '.join(f'{figure} {metric.version}' for figure, metric in figures(offer).items())}"
+    """Say how kept figures were computed, as the tag of their run has it: on how many samples, and the version of each metric.
+
+    That of a metric from outside is the digest of its code, in its name.
+    """
+    versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own=())).items())
+    return AND_OWN.join([f"{size}: {versions}", *offer.own])
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
-    """Whether the figures that were kept under a tag are those that would be computed now."""
-    if tag == f"{FIRST_TAG}, {size}":
-        return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in figures(offer).values())
-    return tag == tag_of(offer, size)
+    """Whether the figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
+    kept, *own = (tag or "").split(AND_OWN)
+    if not set(offer.own) <= set(own):
+        return False
+    if kept == f"{FIRST_TAG}, {size}":
+        known = figures(replace(offer, own=()))
+        return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in known.values())
+    return kept == tag_of(replace(offer, own=()), size)

@@ -1,6 +1,8 @@
-"""On how many samples maps are judged. Not part of a phase's identity; kept beside every figure."""
+"""On how many samples maps are judged, and by which own metrics. Not part of a phase's identity; kept beside every figure."""
 
 from dataclasses import dataclass
+
+from components.parts.naming import PartName
 
 LEAST_SAMPLES = 10
 
@@ -18,6 +20,8 @@ class EvaluationSize:
     """samples of the last map of a flow, at most as many as are held out; W2 of 2000 points takes two seconds of a core"""
     num_pairs: int = 4
     """independent pairs of samples that a distance is the mean of: that of one pair scatters by 10-30 %"""
+    metrics: tuple[PartName, ...] = ()
+    """metrics of your own beside those of the data, as package.module:name of a `Metric` or of what makes one; docs/parts.md"""
 
     def __str__(self) -> str:
         return f"{self.num_pairs} pairs of {self.num_samples}"
@@ -38,8 +42,9 @@ class Evaluation(EvaluationSize):
     def of_phase(self, k: int, num_phases: int) -> EvaluationSize:
         """Choose the size for phase k of a flow: whole for the last phase, small pairs for those before it."""
         if k == num_phases - 1 or self.num_samples_between >= self.num_samples:
-            return EvaluationSize(self.num_samples, self.num_pairs)
-        return EvaluationSize(self.num_samples_between, self.num_pairs * self.num_samples // self.num_samples_between)
+            return EvaluationSize(self.num_samples, self.num_pairs, self.metrics)
+        num_pairs = self.num_pairs * self.num_samples // self.num_samples_between
+        return EvaluationSize(self.num_samples_between, num_pairs, self.metrics)
 
 
 FULL = EvaluationSize()

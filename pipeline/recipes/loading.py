@@ -4,7 +4,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.recipe import Recipe
+from components.parts.loading import look_beside
+from components.parts.naming import is_own
+from pipeline.recipe import PARTS, Recipe
 from pipeline.recipes import reading, values
 from pipeline.recipes.reading import KINDS
 from pipeline.recipes.resolution import Resolved, resolve
@@ -35,9 +37,12 @@ def load_recipe(name_or_path: str, **fields: Any) -> Recipe:
 
 
 def resolved_recipe(name_or_path: str, given: Mapping[str, values.Value]) -> Resolved:
-    """Find and read a recipe, and replace the fields that are given by dotted name.
+    """Find and read a recipe, and replace the fields that are given by dotted name; own parts may stand beside its file.
 
     Raises:
         ValueError: as `load_recipe` does.
     """
-    return resolve(reading.read(reading.find(name_or_path)), given)
+    file = reading.read(reading.find(name_or_path))
+    if any(is_own(str(values.get(field, ""))) for values in (file.values, given) for field in PARTS):
+        look_beside(file.path)
+    return resolve(file, given)
