@@ -1,6 +1,7 @@
 """Own parts in sub-processes: what is sent along, what is too large, and what a sub-process says that has no such part."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,41 @@ def test_a_sub_process_without_the_part_says_which_where_and_what_to_do() -> Non
         travel.require({"jko.cost": "nowhere:Cost@0123456789ab"})
 
 
+KILLED = """
+import os
+import signal
+
+if os.getpid() != DRIVER and not os.path.exists("MARK"):
+    open("MARK", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.real
 @pytest.mark.usefixtures("no_ray")
-def test_workers_that_never_saw_the_folder_train_with_own_parts(
+def test_workers_that_never_saw_the_folder_train_with_own_parts_also_after_one_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
-    recipe = load_recipe(str(written(tmp_path, monkeypatch, "travel_c")))
+    path, mark = written(tmp_path, monkeypatch, "travel_c"), tmp_path / "killed"
+    module = tmp_path / "travel_c.py"
+    module.write_text(KILLED.replace("DRIVER", str(os.getpid())).replace("MARK", str(mark)) + module.read_text())
+    recipe = load_recipe(str(path))
     results = train(recipe, store, Cluster(num_workers=2))
     assert [result.cached for result in results] == [False, False]
+    assert mark.exists()
     assert all(result.cached for result in train(recipe, store, Cluster()))
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("one_ray")
+def test_a_ray_that_was_there_before_and_lacks_the_part_is_told_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    recipe = load_recipe(str(written(tmp_path, monkeypatch, "travel_d")))
+    with pytest.raises(
+        travel.PartMissing, match=r"^data\.target: travel_d: no module travel_d .*, in a sub-process of Ray on "
+    ) as told:
+        train(recipe, store, Cluster(num_workers=1, max_failures=3))
+    assert told.value.exit_code == 2
+    (run,) = store.select("tags.`sjko.kind` = 'phase'")
+    assert run.info.status == "FAILED"
