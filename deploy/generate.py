@@ -89,7 +89,7 @@ def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str
 def generator_in(generation: Generation) -> Generator:
     """Build the generator of a generation, in the worker that draws from it."""
     phase = Phase.from_json(generation.phase)
-    travel.require(needed(phase))
+    travel.require(needed(phase).items())
     where = (generation.shape, generation.shift, generation.scale, generation.data_uri)
     endpoints = load_source(phase.data, *where, picture="none")  # of samples that nobody draws
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)

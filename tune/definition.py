@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from components.parts.naming import is_own
+from components.parts.naming import PartName, is_own
 from pipeline.cluster import Cluster
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.parts.pinning import own_parts, pin, pin_field
@@ -54,10 +54,11 @@ class Search:
         """Whether a is a better value of the metric than b."""
         return a < b if self.mode == "min" else a > b
 
-    def parts(self) -> dict[str, str]:
-        """Name the own parts of the recipe and of the axes, by where each stands."""
-        choices = {f"{axis.name} {value}": str(value) for axis in self.axes if axis.name in PARTS for value in axis.choices}
-        return {**own_parts(self.recipe), **{where: name for where, name in choices.items() if is_own(name)}}
+    def parts(self) -> list[tuple[str, str]]:
+        """List the own parts of the recipe, the axes and the evaluation, each with the field that it stands in."""
+        choices = [(axis.name, str(value)) for axis in self.axes if axis.name in PARTS for value in axis.choices]
+        metrics = [("evaluation.metrics", name) for name in self.evaluation.metrics]
+        return [*own_parts(self.recipe).items(), *(each for each in choices if is_own(each[1])), *metrics]
 
     def pinned(self) -> "Search":
         """Give the search in which every own part means the code that is found now: one for all trials, also after a resume.
@@ -73,7 +74,8 @@ class Search:
                 names = ", ".join(map(str, axis.choices))
                 raise ValueError(f"--space.{axis.name.partition('.')[2]} must name each value once, not {names}")
             axes.append(replace(axis, choices=choices))
-        return replace(self, recipe=pin(self.recipe), axes=tuple(axes))
+        metrics = tuple(PartName(pin_field("evaluation.metrics", name)) for name in self.evaluation.metrics)
+        return replace(self, recipe=pin(self.recipe), axes=tuple(axes), evaluation=replace(self.evaluation, metrics=metrics))
 
     def to_json(self) -> str:
         """Write the search as JSON, without the address of MLflow, which may hold a password."""

@@ -62,7 +62,7 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
     with claims.held(store, [run_id]):
         try:
             drivers = {search.DRIVER: search.MANY_DRIVERS}
-            with ray_session.started(definition.cluster, drivers, parts=definition.parts().values()):
+            with ray_session.started(definition.cluster, drivers, parts=[name for _, name in definition.parts()]):
                 if num_trials > 0:
                     watch = Watch(definition, run_id, definition.num_trials - num_trials, search.last_number(study, num_trials))
                     with shown(watch):

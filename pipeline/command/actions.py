@@ -42,8 +42,9 @@ def run(command: Run) -> Mapping[str, Any]:
     report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
     rows: list[dict[str, Any]] = []
     generators: list[Callable[[], Generator]] = []
+    own_metrics = command.evaluation.metrics
     with report.Display(store, phases) as display:
-        for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display):
+        for result in run_flow(recipe, name=name, store=store, cluster=cluster, observer=display, parts=own_metrics):
             display.published(result.phase)
             generator = cache(partial(load_generator, store, result.ref, data_uri=data_uri))  # read when it is first needed
             size = command.evaluation.of_phase(result.phase.k, len(phases))

@@ -1,12 +1,15 @@
 """Judge published maps: their metrics and pictures, measured once and kept with the run of their phase."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from components.metrics import over_floor
+from components.parts.loading import pinned
+from components.parts.naming import PartName
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.evaluation.draws import held_out, num_samples
@@ -47,7 +50,9 @@ def metrics_of(
     if is_valid(run.data.tags.get(EVALUATED), offer_of(phase.data, logged, size.metrics), size):
         return dict(run.data.metrics)
     if cluster.address and cluster.num_workers and ray.is_initialized():
-        task = ray.remote(num_cpus=1)(_judge_in_task)
+        # By default a task of a trial would have to fit into what Ray Tune reserves for the trial itself, a place for a driver.
+        task = ray.remote(num_cpus=1, scheduling_strategy="DEFAULT")(_judge_in_task)
+        size = replace(size, metrics=tuple(PartName(pinned(name)) for name in size.metrics))
         try:
             metrics = ray.get(task.remote(store.uri, ref, clusters.data(cluster), size))
         except ray.exceptions.RayTaskError as error:
@@ -72,7 +77,8 @@ def logged_in_training(run: Run) -> dict[str, float]:
 def _judge_in_task(uri: str, ref: MapRef, data_uri: str | None, size: EvaluationSize) -> dict[str, float]:
     """Load a published map in a task of Ray, measure its metrics and keep them."""
     store = Store(uri)
-    travel.require(own_parts(store.phase_of(ref)))
+    metrics = (("evaluation.metrics", name) for name in size.metrics)
+    travel.require([*own_parts(store.phase_of(ref)).items(), *metrics])
     return judge(store, ref, load_generator(store, ref, data_uri=data_uri), size)
 
 

@@ -105,20 +105,21 @@ def sent_along(environment: dict[str, Any], names: Iterable[str], job: str | Non
         environment["excludes"] = [*environment["excludes"], *(f"!/{each.name}" for each in Path(modules[0]).iterdir())]
 
 
-def require(parts: Mapping[str, str]) -> None:
+def require(parts: Iterable[tuple[str, str]]) -> None:
     """Refuse to work in a sub-process of Ray that cannot use an own part.
 
     Args:
-        parts: name by the field, or flag, that it stands in.
+        parts: the field, or flag, that each stands in, and its name.
 
     Raises:
         PartMissing: says which, where, and what to do.
     """
-    for field, name in parts.items():
+    parts = list(parts)
+    for field, name in parts:
         try:
             factory_of(Part.read(name))
         except PartError as error:
             raise PartMissing(
                 f"{field}: {error}, in a sub-process of Ray on {socket.gethostname()}; install the part there, or connect to Ray "
-                f"with runtime_env={{'py_modules': pipeline.parts.travel.py_modules({sorted({*parts.values()})})}}"
+                f"with runtime_env={{'py_modules': pipeline.parts.travel.py_modules({sorted({name for _, name in parts})})}}"
             ) from error

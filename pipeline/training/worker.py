@@ -80,7 +80,7 @@ def train_loop(config: Mapping[str, Job]) -> dict[str, Any]:
             "whose sqlite file it cannot see"
         )
     if not job.local:
-        travel.require(own_parts(next(iter(job.runs))))
+        travel.require(own_parts(next(iter(job.runs))).items())
     threads_before = torch.get_num_threads()
     torch.set_num_threads(job.num_threads)
     try:

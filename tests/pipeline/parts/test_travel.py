@@ -75,7 +75,7 @@ def test_a_sub_process_without_the_part_says_which_where_and_what_to_do() -> Non
     with pytest.raises(
         travel.PartMissing, match=r"^jko\.cost: nowhere: no module nowhere .*, in a sub-process of Ray on .*; install "
     ):
-        travel.require({"jko.cost": "nowhere:Cost@0123456789ab"})
+        travel.require([("jko.cost", "nowhere:Cost@0123456789ab")])
 
 
 KILLED = """
