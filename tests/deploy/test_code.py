@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flows import QUICK, train
 from own_parts import written
 
 from components.parts import loading
 from components.parts.code import UNPACKED
 from deploy.cli import main
+from deploy.flavour.sjko_sampler import GRAPH
 from deploy.models import Draw, Models, draw
 from deploy.service import configured
 from deploy.versions import bundle
@@ -75,6 +77,10 @@ def test_a_version_with_own_parts_draws_without_its_author_where_its_code_is_all
     assert not (tmp_path / "map.pt2").exists()
     assert main(["serve", "mine@1"]) == 2
     assert "mine version 1 runs code that it brings along" in said()
+    registry = Registry(store)
+    with registry.folder(registry.require("mine", "1")) as folder:  # the model in MLflow's own flavour
+        graph = torch.export.load(folder / "data" / "graph" / GRAPH).module()
+        assert graph(torch.zeros(5, 6)).shape == (5, 6)
     loaded = Models(store.uri, "mine", "1", allow_code=True)
     np.testing.assert_array_equal(draw(loaded.current.last, Draw(20, 0)), expected)
     assert draw(loaded.phase(loaded.current, 0), Draw(3, 0)).shape == (3, 6)

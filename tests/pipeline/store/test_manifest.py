@@ -47,6 +47,18 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         manifest.verify(folder)
 
 
+def test_files_in_folders_inside_are_held_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "code" / "deeper" / "it.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("x = 1")
+    manifest.seal(tmp_path)
+    assert manifest.names(tmp_path) == ["code/deeper/it.py"]
+    assert manifest.read_bytes(tmp_path, "code/deeper/it.py") == b"x = 1"
+    path.write_text("x = 2")
+    with pytest.raises(Corrupt, match=r"it\.py is corrupt: its sha256"):
+        manifest.verify(tmp_path)
+
+
 def test_a_truncated_file_is_found(folder: Path) -> None:
     path = folder / "map.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
@@ -54,7 +66,12 @@ def test_a_truncated_file_is_found(folder: Path) -> None:
         manifest.verify(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"sha256": []}', '{"sha256": {"../../etc/passwd": "00"}}'])
+OUTSIDE = ["../../etc/passwd", "/etc/passwd", "code/../../passwd", "code//passwd", "./passwd", "..\\\\passwd", "."]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"sha256": []}', *(f'{{"sha256": {{"{name}": "00"}}}}' for name in OUTSIDE)]
+)
 def test_a_manifest_that_is_none_is_corrupt(folder: Path, content: str) -> None:
     (folder / manifest.MANIFEST).write_text(content)
     with pytest.raises(Corrupt, match=r"manifest\.json"):
