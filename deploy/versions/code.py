@@ -35,6 +35,8 @@ def packed(phase: Phase) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for field, name in own_parts(phase).items():
         part = Part.read(name)
+        if part.is_in_memory:
+            raise Unusable(f"{field}: {name} is an object without an import name, whose code no version can carry")
         try:
             code = code_meant(part)
             content = travel.files_of(part, code) if code.folder is not None else {}

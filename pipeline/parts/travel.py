@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.parts.code import TRAVELLING, Code
-from components.parts.loading import code_meant, factory_of
+from components.parts.loading import IN_MEMORY, code_meant, factory_of
 from components.parts.naming import Part, PartError
 from pipeline.errors import FlowError
 
@@ -116,8 +116,15 @@ def require(parts: Iterable[tuple[str, str]]) -> None:
     """
     parts = list(parts)
     for field, name in parts:
+        part = Part.read(name)
+        if part.is_in_memory and part.use not in IN_MEMORY:
+            raise PartMissing(
+                f"{field}: {name} is an object in the memory of another process; only what has an import name reaches "
+                "the sub-processes of Ray: give it one, or train with cluster.num_workers 0"
+            )
         try:
-            factory_of(Part.read(name))
+            if not part.is_in_memory:
+                factory_of(part)
         except PartError as error:
             raise PartMissing(
                 f"{field}: {error}, in a sub-process of Ray on {socket.gethostname()}; install the part there, or connect to Ray "
