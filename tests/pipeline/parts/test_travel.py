@@ -2,14 +2,16 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flows import train
 from own_parts import written
 
-from components.parts.code import TRAVELLING, code_of
-from components.parts.loading import pinned
+from components.parts.code import TRAVELLING, UNPACKED, code_of, find_what_travelled
+from components.parts.loading import _made, load, pinned
 from components.parts.naming import PartError
 from pipeline.cluster import Cluster
 from pipeline.parts import travel
@@ -48,6 +50,30 @@ def test_one_folder_travels_with_the_code_by_digest_and_the_data_of_packages(
     assert found == {f"{one}/travel_a.py", f"{one}/travel_a_powers.py", f"{two}/travel_package/__init__.py", *inner}
     assert code_of("travel_a", Path(folder) / one).digest == one
     assert travel.py_modules(["jsd", "numpy:ones(shape=3)"]) == []
+
+
+def test_a_sub_process_finds_what_travelled_before_what_is_installed_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, other = tmp_path / "author", tmp_path / "other"
+    for folder in (home, other):
+        package(folder, "travel_found")
+    (other / "travel_found" / "inner" / "table.py").write_text("def numbers():\n    return 'of another version'\n")
+    monkeypatch.syspath_prepend(home)
+    name = pinned("travel_found:numbers")
+    (sent,) = travel.py_modules([name])
+    monkeypatch.setattr(sys, "path", [str(other), str(Path(sent).parent), *(path for path in sys.path if path != str(home))])
+    for module in [module for module in sys.modules if module.startswith("travel_found")]:
+        monkeypatch.delitem(sys.modules, module)
+    find_what_travelled.cache_clear()
+    _made.cache_clear()
+    try:
+        assert pinned("travel_found:numbers") == name
+        assert load(name, {}, np.ndarray).shape == (50, 2)
+        assert Path(sys.modules["travel_found"].__file__ or "").is_relative_to(sent)
+    finally:
+        find_what_travelled.cache_clear()
+        UNPACKED.pop(name.partition("@")[2])
 
 
 def test_a_package_with_a_large_file_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
