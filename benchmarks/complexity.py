@@ -24,7 +24,7 @@ NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 
 def cases(quick: bool) -> list[Row]:
     """List the cases: each parametrization, over all phases."""
-    phases, rounds = (21, 6) if quick else (NUM_PHASES, NUM_ROUNDS)
+    phases, rounds = (9, 2) if quick else (NUM_PHASES, NUM_ROUNDS)
     return [{"parametrization": name, "num_phases": phases, "num_rounds": rounds} for name in ("direct", "composed")]
 
 

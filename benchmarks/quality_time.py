@@ -15,7 +15,7 @@ from benchmarks.harness import Pivot, Row, main
 from components.metrics import over_floor
 from pipeline.data.endpoints import load_endpoints
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.size import FULL
+from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
@@ -23,6 +23,8 @@ from pipeline.recipe import Data, Recipe
 MEASURES = ("two_circles", "gauss25", "moons", "checkerboard")
 GOAL, SPACING = 1.25, 1.4
 LIMIT, PATIENCE = 40.0, 5
+SIZE: EvaluationSize = FULL
+"""Samples of a look."""
 PUBLISHED = "published_sjko_kl"
 METHODS = (PUBLISHED, *toys.METHODS, *(f"{toys.OT_CFM}_{steps}" for steps in ot_cfm.EULER_STEPS))
 
@@ -45,7 +47,7 @@ def measure_case(case: Row) -> Iterator[Row]:
     ratio = float("nan")
     for seconds, num_steps, generator in looks_at(case):
         ratio = ratio_to_floor(generator, 0)
-        if ratio <= GOAL and (ratio := ratio_to_floor(generator, FULL.num_pairs)) <= GOAL:
+        if ratio <= GOAL and (ratio := ratio_to_floor(generator, SIZE.num_pairs)) <= GOAL:
             yield {"cpu_seconds": seconds, "reached": 1, "w2_ratio": ratio, "num_steps": num_steps}
             return
         if seconds >= case["limit"]:
@@ -55,7 +57,7 @@ def measure_case(case: Row) -> Iterator[Row]:
 
 def ratio_to_floor(generator: Generator, first_draw: int) -> float:
     """Measure W2 over its floor, on samples numbered from `first_draw`; NaN where the floor is 0."""
-    metrics = evaluate(generator, first_draw=first_draw)
+    metrics = evaluate(generator, SIZE, first_draw)
     ratio = over_floor(metrics["w2"], metrics["w2_floor"])
     return math.nan if ratio is None else ratio
 

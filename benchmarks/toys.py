@@ -26,7 +26,8 @@ from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 
 MEASURES = ("gauss8", "gauss25", "two_circles", "moons", "checkerboard", "spiral", "swiss_roll")
-SEEDS, CPU_SECONDS, SIZE = (0, 1, 2), 27.0, EvaluationSize(num_pairs=16)
+SEEDS, CPU_SECONDS = (0, 1, 2), 27.0
+SIZE = EvaluationSize(num_pairs=16)
 METHODS = ("sjko_kl", "sjko_jsd", "uotm_source_fixed", "uotm", "otm", "f_gan", "composed")
 OT_CFM = "ot_cfm"
 CFM_LEARNING_RATE = 5e-3

@@ -147,6 +147,8 @@ def test_workers_with_batch_norm_freeze_the_anchor_that_is_published(data_uri: P
 COMPILED = """
 from test_image_flows import STILL_IMAGES, Cluster, Store, train
 from torch._dynamo.utils import counters
+from components import jko
+jko.BACKEND = "aot_eager"  # Inductor's code is seen in test_jko.py
 train(STILL_IMAGES, Store("{uri}"), Cluster(tracking_uri="{uri}", compile=True))
 assert counters["stats"]["unique_graphs"] == 4, counters  # with an anchor and without, with penalties and without
 """
