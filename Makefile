@@ -26,8 +26,8 @@ test-all: system .venv/.installed-dev lint ## everything: every fault, autoscali
 soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
 	$(BIN)/python -m pytest -m soak
 
-coverage: system .venv/.installed-dev ## branch coverage of the packages under `make test`
-	$(PYTEST) -m "not thorough and not soak" --cov --cov-report=term:skip-covered --cov-report=html:.coverage-html
+coverage: system .venv/.installed-dev ## branch coverage of the packages by the tests of `make check`
+	$(PYTEST) -m "not real and not thorough and not soak" --cov --cov-report=term:skip-covered --cov-report=html:.coverage-html
 
 lint: .venv/.installed-dev ## linters and types
 	$(BIN)/ruff check .
