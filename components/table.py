@@ -7,6 +7,7 @@ One line adds one, and none a part from outside this repository, which a recipe 
 from typing import TYPE_CHECKING
 
 from components.parts.loading import load
+from components.parts.naming import PartError
 
 if TYPE_CHECKING:
     from components.costs import Cost
@@ -60,7 +61,10 @@ def network_pair(kind: str) -> "NetworkPair":
     """
     from components.networks.pair import NetworkPair
 
-    return load(kind, NETWORK_PAIRS, NetworkPair)
+    pair = load(kind, NETWORK_PAIRS, NetworkPair)
+    if wrong := pair.wrong():
+        raise PartError(f"{kind}: {wrong}")
+    return pair
 
 
 def cost(name: str) -> "Cost":

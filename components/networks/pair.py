@@ -4,7 +4,7 @@ An own pair is a class like those of `components.networks.pairs`. It overrides w
 networks of any samples that need nothing special. This file imports no torch: rules of recipes read it before anything heavy is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -78,6 +78,17 @@ class NetworkPair:
     group_size: int = 1
     shares_batch_statistics: bool = False
     share_of_peak: float = SHARE_OF_PEAK
+
+    def wrong(self) -> str:
+        """Say which attribute is not what it must be; empty where all are."""
+        sizes = [*self.sides, self.group_size] if isinstance(self.sides, Sequence) else []
+        right = {
+            "takes must be a set of names": isinstance(self.takes, Set) and all(isinstance(each, str) for each in self.takes),
+            "defaults must be a mapping of recipe fields to values": isinstance(self.defaults, Mapping),
+            "sides must be a sequence of numbers of pixels": isinstance(self.sides, Sequence),
+            "sides and group_size must be whole numbers above 0": all(isinstance(each, int) and each > 0 for each in sizes),
+        }
+        return next((rule for rule, holds in right.items() if not holds), "")
 
     def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
         """Build T(x, z) with weights from torch's generator; z is None where `z_dim` is 0."""

@@ -15,7 +15,7 @@ from typing import NewType
 Option = str | int | float | bool | None
 PartName = NewType("PartName", str)
 """The kind of a field that may name an own part, beside the names of a table."""
-USE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?|:[\w.-]+")
+USE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?|:[\w.-]+")
 WHOLE = re.compile(r"(?P<use>[\w.:-]+)(?P<options>\(.*\))?(@(?P<digest>[\w.+!=-]+))?", re.DOTALL)
 
 

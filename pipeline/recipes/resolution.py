@@ -7,7 +7,8 @@ from typing import Any
 from components.parts.naming import PartError
 from components.table import network_pair
 from pipeline.recipe import GROUPS, Network, Recipe
-from pipeline.recipes.reading import RecipeFile
+from pipeline.recipes import values
+from pipeline.recipes.reading import KINDS, RecipeFile
 from pipeline.recipes.rules import validate
 from pipeline.recipes.values import Refused, UnfitPart, Value
 
@@ -44,6 +45,12 @@ def defaults_of(kind: str) -> dict[str, Value]:
         pair = network_pair(kind)
     except PartError as error:
         raise UnfitPart("network.kind", str(error)) from error
+    for name, value in pair.defaults.items():
+        try:
+            values.read(name, str(value), KINDS[name])
+        except (KeyError, Refused) as error:
+            reason = error if isinstance(error, Refused) else f"{name} is no field of a recipe"
+            raise UnfitPart("network.kind", f"{kind}: its defaults cannot be: {reason}") from error
     left_out: dict[str, Value] = {} if "num_frequencies" in pair.takes else {"network.num_frequencies": 0}
     in_pixels: dict[str, Value] = {"data.standardise": False} if pair.sides else {}
     return {**left_out, **in_pixels, **pair.defaults}

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from components.networks.pair import NetworkPair
+from components.networks.pair import NetworkPair, Rule
+from components.parts.loading import described
 from components.parts.naming import PartError, is_own
 from components.table import DIVERGENCES, cost, divergence, network_pair
 from pipeline.data import table
@@ -173,7 +174,11 @@ def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
         _require_images_of(recipe, pair.sides)
     groups = {group: asdict(getattr(recipe, group)) for group in GROUPS}
     given = {f"{group}.{name}": value for group, fields in groups.items() for name, value in fields.items()}
-    for rule in pair.rules(given):
+    try:
+        rules = [Rule(*each) for each in pair.rules(given)]
+    except Exception as error:  # of an own pair
+        raise UnfitPart("network.kind", f"{recipe.network.kind}: its rules raise {described(error)}") from error
+    for rule in rules:
         _require(rule.holds, rule.field, f"{rule.must_be} {kind}{rule.reason}", given[rule.field])
     grouped = recipe.training.batch_size % pair.group_size == 0
     _require(grouped, "training.batch_size", f"a multiple of {pair.group_size} {kind}", recipe.training.batch_size)

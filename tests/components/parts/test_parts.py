@@ -13,6 +13,7 @@ from components.table import DIVERGENCES, divergence
 
 FORMS = {
     "jsd": "jsd",
+    "été:Été": "été:Été",
     " a.b:C ": "a.b:C",
     "a:b(z=1,y=.5)": "a:b(y=0.5, z=1)",
     "a:b()@1f2e": "a:b@1f2e",

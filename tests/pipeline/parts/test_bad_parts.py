@@ -82,6 +82,31 @@ class Root(Huber):
         return (x - y).flatten(1).square().sum(1).sqrt()
 
 
+class Taking(Plain):
+    takes = None
+
+
+class Sided(Plain):
+    sides = 8
+
+
+class Grouped(Plain):
+    group_size = 0
+
+
+class Defaulting(Plain):
+    defaults = {"network.wdth": 3}
+
+
+class Defaulted(Plain):
+    defaults = {"network.width": "many"}
+
+
+class Ruled(Plain):
+    def rules(self, fields):
+        raise RuntimeError("no rules today")
+
+
 def noise(n=200):
     return np.random.default_rng().normal(size=(n, 2))
 
@@ -141,6 +166,12 @@ FAULTS = {
         PAIR,
         "Half",
     ): "build_potential must give a module of float32 weights, equal for equal seeds of torch: it raises NotImplementedError",
+    (PAIR, "Taking"): "takes must be a set of names",
+    (PAIR, "Sided"): "sides must be a sequence of numbers of pixels",
+    (PAIR, "Grouped"): "sides and group_size must be whole numbers above 0",
+    (PAIR, "Defaulting"): "its defaults cannot be: network.wdth is no field of a recipe",
+    (PAIR, "Defaulted"): "its defaults cannot be: network.width must be a whole number such as 12, not many",
+    (PAIR, "Ruled"): "its rules raise RuntimeError: no rules today",
     (
         COST,
         "Two",
