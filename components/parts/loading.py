@@ -131,9 +131,9 @@ def _code_meant(part: Part) -> tuple[Code, bool]:
     """The code that a part means, and whether Python finds it."""
     try:
         code = code_of(part.module)
-    except PartError:
+    except PartError as error:
         if part.digest not in UNPACKED:
-            raise
+            raise PartError(f"{part.use}{str(error).removeprefix(part.module)}") from error
     else:
         if part.digest in (None, code.digest):
             return code, True

@@ -8,7 +8,7 @@ from pipeline.store.phases import FINGERPRINT, Store
 
 
 def changes(recipe: Recipe, store: Store) -> list[str]:
-    """Say which own parts have other code than in the last flow of a store that used them, in a sentence each.
+    """Say which own parts have other code than in the last flow of a store that used them, in a sentence for each such flow.
 
     Nothing is said of a flow that the store has already: none of it is trained anew.
 
@@ -17,7 +17,7 @@ def changes(recipe: Recipe, store: Store) -> list[str]:
     """
     if not own_parts(recipe) or store.runs_of(phases_of(recipe)[-1].fingerprint, "flow"):
         return []
-    sentences: dict[str, None] = {}  # in order, each once
+    changed: dict[str, list[str]] = {}
     for field, name in own_parts(recipe).items():
         part = Part.read(name)
         for flow in store.flows_with(field, part.use):
@@ -25,7 +25,10 @@ def changes(recipe: Recipe, store: Store) -> list[str]:
             if before.use != part.use:  # a longer name
                 continue
             if before.digest != part.digest:
-                which = f"{flow.data.tags[FINGERPRINT][:8]} ({before.digest} -> {part.digest})"
-                sentences[f"{part.use} has changed since flow {which}: its phases are trained anew"] = None
+                since = f"since flow {flow.data.tags[FINGERPRINT][:8]} ({before.digest} -> {part.digest})"
+                changed.setdefault(since, []).append(part.use)
             break
-    return list(sentences)
+    return [
+        f"{', '.join(dict.fromkeys(uses))} {'has' if len({*uses}) == 1 else 'have'} changed {since}: its phases are trained anew"
+        for since, uses in changed.items()
+    ]

@@ -76,9 +76,8 @@ def test_a_run_says_which_part_has_changed_since_which_flow(
     digests = [phase.jko.cost.partition("@")[2] for phase in (before, now)]
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert notes == [
-        f"note: parts_changed:{name} has changed since flow {before.fingerprint[:8]} ({digests[0]} -> {digests[1]}): "
-        "its phases are trained anew"
-        for name in ("windows", "Plain", "Alpha", "Huber")
+        f"note: {', '.join(f'parts_changed:{name}' for name in ('windows', 'Plain', 'Alpha', 'Huber'))} have changed since flow "
+        f"{before.fingerprint[:8]} ({digests[0]} -> {digests[1]}): its phases are trained anew"
     ]
     train(replace(recipe, jko=replace(recipe.jko, num_phases=1)), store)
     module.write_text(original)  # an edit that is taken back trains nothing

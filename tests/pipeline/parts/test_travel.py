@@ -99,7 +99,7 @@ def test_what_a_runtime_environment_has_stays(tmp_path: Path, monkeypatch: pytes
 
 def test_a_sub_process_without_the_part_says_which_where_and_what_to_do() -> None:
     with pytest.raises(
-        travel.PartMissing, match=r"^jko\.cost: nowhere: no module nowhere .*, in a sub-process of Ray on .*; install "
+        travel.PartMissing, match=r"^jko\.cost: nowhere:Cost: no module nowhere .*, in a sub-process of Ray on .*; install "
     ):
         travel.require([("jko.cost", "nowhere:Cost@0123456789ab")])
     with pytest.raises(travel.PartMissing, match=r"^jko\.cost: :mine is an object in the memory of another process; only "):
@@ -139,7 +139,7 @@ def test_a_ray_that_was_there_before_and_lacks_the_part_is_told_of_at_once(
 ) -> None:
     recipe = load_recipe(str(written(tmp_path, monkeypatch, "travel_d")))
     with pytest.raises(
-        travel.PartMissing, match=r"^data\.target: travel_d: no module travel_d .*, in a sub-process of Ray on "
+        travel.PartMissing, match=r"^data\.target: travel_d:windows: no module travel_d .*, in a sub-process of Ray on "
     ) as told:
         train(recipe, store, Cluster(num_workers=1, max_failures=3))
     assert told.value.exit_code == 2

@@ -17,9 +17,11 @@ import torch
 from flows import QUICK, ROOT, STILL, assert_identical, assert_same_gradients, command_environment, tiny, train, weights
 from homes import new_store
 from mlflow.entities import Run
+from own_parts import written
 from ray.cluster_utils import Cluster as Nodes
 from servers import LocalRay
 
+from components.parts.loading import pinned
 from pipeline.cluster import Cluster
 from pipeline.errors import Unusable
 from pipeline.phase import phases_of
@@ -176,6 +178,20 @@ def test_an_announced_preemption_makes_a_checkpoint_from_which_another_node_goes
     assert_identical(found, expected(home, **changes))
     history = Store(mlflow_server).client.get_metric_history(flow.results[-1].ref.run_id, "step")
     assert [point.step for point in history].count(LONG["num_steps"] // 100) == 1, "the first steps were trained once"
+
+
+def test_a_node_that_comes_after_another_was_lost_gets_the_code_of_own_parts(
+    nodes: Nodes, mlflow_server: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, monkeypatch, "parts_on_nodes")
+    lost = nodes.add_node(num_cpus=1)
+    changes = {"num_phases": 1, "seed": 4, **LONG, "num_steps": 2000, "divergence": pinned("parts_on_nodes:Alpha")}
+    cluster = Cluster(num_workers=1, checkpoint_every=500, address=nodes.address, tracking_uri=mlflow_server)
+    flow = InTheBackground(Store(mlflow_server), cluster, **changes)
+    until(lambda: flow.step() > 500)
+    nodes.remove_node(lost, allow_graceful=False)
+    nodes.add_node(num_cpus=1)
+    assert_identical(flow.weights(), expected(home, **changes))
 
 
 def test_the_loss_of_the_head_ends_the_driver_with_a_sentence_and_a_new_one_goes_on(
