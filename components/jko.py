@@ -118,20 +118,24 @@ def updates(
 
 def transported(state: State, problem: Problem, anchor: Sequence[nn.Module], part: Batch) -> Transported:
     """Push the samples of a part of the batch through the frozen maps and through the live one."""
-    frozen = push_through(anchor, part.source, part.anchor_z)
-    return Transported(frozen, transport(state.transport_map, frozen if problem.composed else part.source, part.z))
+    frozen = push_through(anchor, part.source, part.anchor_z, part.condition)
+    x = frozen if problem.composed else part.source
+    return Transported(frozen, transport(state.transport_map, x, part.z, part.condition))
 
 
 def potential_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs, penalty_weight: int) -> Terms:
     """Yield each part's gradients of the potential, and what is reported of them."""
     for part, each in zip(parts, graphs, strict=True):
-        yield potential_gradients(state.potential, objective, part.target, each, penalty_weight=penalty_weight)
+        condition = part.condition
+        yield potential_gradients(
+            state.potential, objective, part.target, each, penalty_weight=penalty_weight, condition=condition
+        )
 
 
 def map_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs: Graphs) -> Terms:
     """Yield each part's gradients of the map, through its samples, and what is reported of them."""
     for part, each in zip(parts, graphs, strict=True):
-        gradient, report = sample_gradients(state.potential, objective, part.target, each)
+        gradient, report = sample_gradients(state.potential, objective, part.target, each, part.condition)
         yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
 
 

@@ -31,10 +31,12 @@ class Modes:
     Attributes:
         mode_of: index of the mode whose 3-sigma support a sample lies in, -1 for none.
         mode_weights: probability of each mode.
+        nearest: index of the mode that a sample lies nearest to, however far: a condition that every sample has; None: not known.
     """
 
     mode_of: Callable[[Points], Labels]
     mode_weights: tuple[float, ...]
+    nearest: Callable[[Points], Labels] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def _nearest_centre(x: Points, *, centres: np.ndarray, std: float) -> Labels:
 
 def _mixture_measure(centres: np.ndarray, std: float) -> Measure:
     weights = (1 / len(centres),) * len(centres)
-    modes = Modes(partial(_nearest_centre, centres=centres, std=std), weights)
+    mode_of, nearest = (partial(_nearest_centre, centres=centres, std=each) for each in (std, np.inf))
+    modes = Modes(mode_of, weights, nearest)
     return Measure(2, partial(_mixture, centres=centres, std=std), modes)
 
 
@@ -104,9 +107,9 @@ def _two_circles(n: int, rng: np.random.Generator) -> Points:
     return (ring + RING_STD * normal(rng, n, 2)).astype(np.float32)
 
 
-def _nearest_ring(x: Points) -> Labels:
+def _nearest_ring(x: Points, *, std: float = RING_STD) -> Labels:
     distance = np.abs(np.linalg.norm(x, axis=1)[:, None] - RADII)
-    return np.where(distance.min(1) <= 3 * RING_STD, distance.argmin(1), -1)
+    return np.where(distance.min(1) <= 3 * std, distance.argmin(1), -1)
 
 
 def _upper_moon(angle: Quantiles) -> Points:
@@ -175,7 +178,8 @@ def _curve_measure(
 ) -> Measure:
     """Make a measure of a noisy curve, given by points in order of equal probability, cut into arcs of equal probability."""
     arcs = np.arange(len(curve)) * num_arcs // len(curve)
-    return Measure(2, sample, Modes(partial(_nearest_arc, curve=curve, arcs=arcs, std=std), (1 / num_arcs,) * num_arcs))
+    mode_of, nearest = (partial(_nearest_arc, curve=curve, arcs=arcs, std=each) for each in (std, np.inf))
+    return Measure(2, sample, Modes(mode_of, (1 / num_arcs,) * num_arcs, nearest))
 
 
 def _dark_square(x: Points) -> Labels:
@@ -186,13 +190,16 @@ def _dark_square(x: Points) -> Labels:
 
 _QUANTILES = (np.arange(6000) + 0.5) / 6000
 _GRID = np.array([(x, y) for x in (-6, -3, 0, 3, 6) for y in (-6, -3, 0, 3, 6)], dtype=np.float64)
+_DARK_CENTRES = np.array([(2 * column + row % 2 - 1.5, row - 1.5) for row in range(4) for column in range(2)])
 _OCTAGON = 12 * np.stack([np.cos(TAU * np.arange(8) / 8), np.sin(TAU * np.arange(8) / 8)], 1)
 
 GAUSS8 = _mixture_measure(_OCTAGON, 0.4**0.5)
 GAUSS25 = _mixture_measure(_GRID, 0.0707)
-TWO_CIRCLES = Measure(2, _two_circles, Modes(_nearest_ring, (0.5, 0.5)))
+TWO_CIRCLES = Measure(2, _two_circles, Modes(_nearest_ring, (0.5, 0.5), partial(_nearest_ring, std=np.inf)))
 MOONS = _curve_measure(_moons, np.concatenate([_upper_moon(np.pi * _QUANTILES), _lower_moon(np.pi * _QUANTILES)]), 0.05, 2)
-CHECKERBOARD = Measure(2, _checkerboard, Modes(_dark_square, (1 / 8,) * 8))
+CHECKERBOARD = Measure(
+    2, _checkerboard, Modes(_dark_square, (1 / 8,) * 8, partial(_nearest_centre, centres=_DARK_CENTRES, std=np.inf))
+)
 SPIRAL = _curve_measure(_spiral, _spiral_arm(_QUANTILES), 0.1, 6)
 SWISS_ROLL = _curve_measure(_swiss_roll, _swiss_roll_arm(_QUANTILES), 0.1, 6)
 PINWHEEL = Measure(2, _pinwheel)

@@ -30,6 +30,8 @@ PURPOSES = {
     "source_shards": 19,
     "source_rows": 20,
     "target_noise": 21,
+    "evaluation_condition": 22,
+    "generation_condition": 23,
 }
 """The number that stands for each purpose in the generator's key. Published flows were drawn from these, so that none may change;
 a new purpose takes the next number, wherever its line stands."""

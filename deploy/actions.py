@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from components.conditions import asked_of
 from deploy import flags
 from deploy.access import hosts_of, token_of
 from deploy.export import export
@@ -92,7 +93,8 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
         ref = store.resolve(runs[command.phase])
         require_no_other(store.phase_of(ref), generator.phase, str(version))
         generator = load_generator(store, ref, generator.endpoints)
-    generation = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to)
+    asked = None if command.condition is None else asked_of(generator.endpoints.condition, command.condition)
+    generation = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to, condition=asked)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
     workers = command.cluster.num_workers
     where, parts = Cluster(num_workers=workers, address=command.cluster.address), needed(generator.phase).values()

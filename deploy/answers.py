@@ -137,7 +137,10 @@ class Answers:
         if k >= loaded.num_phases:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
         generator = loaded.last if body.phase is None else await self.phase(loaded.version.number, k)
-        noise = await asyncio.to_thread(noise_of, generator, Draw(body.num_samples, seed))
+        try:
+            noise = await asyncio.to_thread(noise_of, generator, Draw(body.num_samples, seed, body.condition))
+        except ValueError as error:
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
         samples = await self.push((generator, noise))
         if not np.isfinite(samples).all():
             sentence = (

@@ -118,6 +118,9 @@ class Generate(Command):
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
     allow_code: ALLOW_CODE = False
     """run the code of own parts that a version carries or names; read it first"""
+    condition: str | None = None
+    """NAME=CLASS, such as label=3, that all samples are given, or NAME=VALUE,VALUE,...; None: of a conditional model drawn for
+    each from the data's distribution, and written beside the sample"""
     cluster: Workers = field(default_factory=Workers)
     store: Stores = field(default_factory=Stores)
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import ray.data
 import torch
 
-from components.streams import stream
-from deploy.models import push_in_blocks
+from components.conditions import Conditions, Law
+from deploy.models import noise_at, push_in_blocks
 from deploy.versions.code import needed
-from pipeline.data.endpoints import load_source
+from pipeline.data.endpoints import law_at, load_source
 from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.data.parts import Damaged, Foreign, packed, unpacked
 from pipeline.data.source import Samples
@@ -48,6 +48,8 @@ class Generation:
         shift, scale: take samples from the space of the flow to the data's own units.
         url: folder, any URL that fsspec knows.
         data_uri: folder or URL of prepared image sets, which only a source of images needs.
+        law: of the condition that the map is given; None where it is given none.
+        condition: that all samples are given, as a person writes it; None: drawn for each.
     """
 
     phase: str
@@ -59,6 +61,8 @@ class Generation:
     num_samples: int
     url: str
     data_uri: str | None = None
+    law: Law | None = None
+    condition: str | None = None
 
     @property
     def per_part(self) -> int:
@@ -74,15 +78,32 @@ class Generation:
         """Say what part number `part` holds: of which map, from which seed, how many samples."""
         fingerprint = Phase.from_json(self.phase).fingerprint
         count = min(self.per_part, self.num_samples - part * self.per_part)
-        return {"fingerprint": fingerprint, "seed": self.seed, "part": part, "num_samples": count}
+        given = {} if self.condition is None else {"condition": self.condition}
+        return {"fingerprint": fingerprint, "seed": self.seed, "part": part, "num_samples": count, **given}
 
 
-def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str) -> Generation:
-    """Plan a generation: what is drawn from a generator, from which seed, and where it is written."""
+def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str, condition: str | None = None) -> Generation:
+    """Plan a generation: what is drawn from a generator, from which seed, given what, and where it is written.
+
+    Raises:
+        ValueError: there is no such condition, or the map is given none.
+    """
+    if condition is not None:
+        law_at(generator.endpoints.law, condition)
     maps = tuple({key: value.numpy() for key, value in transport_map.state_dict().items()} for transport_map in generator.maps)
     ends = generator.endpoints
     return Generation(
-        generator.phase.to_json(), maps, ends.shape, np.asarray(ends.shift), ends.scale, seed, num_samples, url, ends.data_uri
+        generator.phase.to_json(),
+        maps,
+        ends.shape,
+        np.asarray(ends.shift),
+        ends.scale,
+        seed,
+        num_samples,
+        url,
+        ends.data_uri,
+        ends.law,
+        condition,
     )
 
 
@@ -91,15 +112,19 @@ def generator_in(generation: Generation) -> Generator:
     phase = Phase.from_json(generation.phase)
     travel.require(needed(phase).items())
     where = (generation.shape, generation.shift, generation.scale, generation.data_uri)
-    endpoints = load_source(phase.data, *where, picture="none")  # of samples that nobody draws
+    endpoints = load_source(phase.data, *where, picture="none", law=generation.law)  # of samples that nobody draws
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)
     return generator_of(phase, endpoints, weights)
 
 
-def draw(generator: Generator, seed: int, part: int, n: int) -> Samples:
-    """Draw the n samples of a part, in the data's own units, from noise that the seed and the part's number alone decide."""
-    rngs = (stream(seed, purpose, step=part) for purpose in ("generation_source", "generation_z"))
-    return push_in_blocks(generator, generator.noise(n, *rngs))
+def draw(generator: Generator, seed: int, part: int, n: int, condition: str | None = None) -> tuple[Samples, Conditions | None]:
+    """Draw the n samples of a part, in the data's own units, from noise that the seed and the part's number alone decide.
+
+    Returns:
+        The samples, and the condition that each was given, where the map is given any.
+    """
+    noise = noise_at(generator, n, seed, part, condition)
+    return push_in_blocks(generator, noise), noise.condition
 
 
 def path_of(root: str, part: int) -> str:
@@ -126,13 +151,22 @@ class PartWriter:
     def write(self, part: int) -> str:
         """Draw and write one part, and return the sha256 of its float32 numbers."""
         identity = self.generation.identity(part)
-        samples = np.ascontiguousarray(draw(self.generator, self.generation.seed, part, identity["num_samples"]), dtype="<f4")
-        digest = hashlib.sha256(samples.tobytes()).hexdigest()
-        flat = samples.reshape(len(samples), -1)
-        column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-        content = packed(pa.table({"sample": column}), identity | {"shape": samples.shape[1:]}, digest)
-        put(self.files, path_of(self.root, part), content)
+        generation = self.generation
+        drawn, given = draw(self.generator, generation.seed, part, identity["num_samples"], generation.condition)
+        samples = np.ascontiguousarray(drawn, dtype="<f4")
+        columns = {"sample": column_of(samples)}
+        if given is not None:
+            columns["condition"] = column_of(given) if given.ndim > 1 else pa.array(given)
+        table = pa.table(columns)
+        digest = _sha256(table, {})
+        put(self.files, path_of(self.root, part), packed(table, identity | {"shape": samples.shape[1:]}, digest))
         return digest
+
+
+def column_of(rows: np.ndarray) -> pa.FixedSizeListArray:
+    """Make a column whose cells are rows of numbers, each flattened."""
+    flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
 
 
 def finished(generation: Generation) -> dict[int, str]:
@@ -162,12 +196,17 @@ def finished(generation: Generation) -> dict[int, str]:
 
 def _of_something_else(generation: Generation, path: str) -> FolderTaken:
     file = path.rpartition("/")[2]
-    return FolderTaken(f"{generation.url} already holds {file} of another map, seed or number: choose another folder")
+    return FolderTaken(f"{generation.url} already holds {file} of another map, seed, condition or number: choose another folder")
 
 
 def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
-    """Compute the sha256 of the numbers of a part."""
-    return hashlib.sha256(table["sample"].combine_chunks().values.to_numpy().tobytes()).hexdigest()
+    """Compute the sha256 of the numbers of a part: of its samples, then of their conditions."""
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        values = column.values if pa.types.is_fixed_size_list(column.type) else column
+        digest.update(values.to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def generate(generation: Generation, num_workers: int) -> Iterator[tuple[int, int]]:
@@ -210,6 +249,6 @@ def cause(error: Exception) -> str:
 def manifest_of(generation: Generation, digests: Mapping[int, str]) -> dict[str, Any]:
     """Write down whose samples a folder holds, how many, and one sha256 over the digests of all parts in order."""
     in_order = "".join(digests[part] for part in range(generation.num_parts))
-    identity = {key: value for key, value in generation.identity(0).items() if key in ("fingerprint", "seed")}
+    identity = {key: value for key, value in generation.identity(0).items() if key in ("fingerprint", "seed", "condition")}
     digest = hashlib.sha256(in_order.encode()).hexdigest()
     return {**identity, "num_samples": generation.num_samples, "num_parts": generation.num_parts, "sha256": digest}

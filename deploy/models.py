@@ -5,10 +5,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.conditions import Conditions
 from components.streams import stream
 from deploy.versions import bundle, code
 from deploy.versions.bundle import Lineage
@@ -19,24 +20,34 @@ from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store
 
 logger = logging.getLogger(__name__)
-Noise = tuple[Samples, Samples]
-"""x and z of one draw."""
 LEAST_ROWS, MOST_ROWS = 8, 16_384
 """The first and the largest block of rows that are evaluated together: memory stays bounded, and caches are of use."""
 MOST_BESIDE = 2
 """Versions kept in memory beside the one that is served."""
 
 
+class Noise(NamedTuple):
+    """The x and z of one draw, and the conditions where the map is given any."""
+
+    x: Samples
+    z: Samples
+    condition: Conditions | None = None
+
+
 @dataclass(frozen=True)
 class Draw:
-    """The number of samples and the seed that one request asks for; together they decide its samples.
+    """The number of samples, the seed and the condition that one request asks for; together they decide its samples.
 
     >>> Draw(num_samples=5, seed=0)
-    Draw(num_samples=5, seed=0)
+    Draw(num_samples=5, seed=0, condition=None)
+
+    Attributes:
+        condition: of all samples, as a person writes it; None: drawn for each, where the map is given any.
     """
 
     num_samples: int
     seed: int
+    condition: object = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,24 @@ class Loaded:
 
 
 def noise_of(generator: Generator, request: Draw) -> Noise:
-    """Draw the noise x and z of a request, from its own seed.
+    """Draw the noise x and z of a request, and the conditions, from its own seed.
 
     Equal seeds give equal first rows, whatever `num_samples` is, and those that `python -m deploy generate` writes first.
+
+    Raises:
+        ValueError: there is no such condition, or the map is given none.
     """
-    return generator.noise(request.num_samples, stream(request.seed, "generation_source"), stream(request.seed, "generation_z"))
+    return noise_at(generator, request.num_samples, request.seed, 0, request.condition)
+
+
+def noise_at(generator: Generator, n: int, seed: int, part: int, condition: object = None) -> Noise:
+    """Draw n rows of noise, and their conditions, from a seed and the number of a part alone.
+
+    Raises:
+        ValueError: there is no such condition, or the map is given none.
+    """
+    x_rng, z_rng, rng = (stream(seed, f"generation_{name}", step=part) for name in ("source", "z", "condition"))
+    return Noise(*generator.noise(n, x_rng, z_rng), generator.conditions(n, rng, condition))
 
 
 def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
@@ -68,13 +92,13 @@ def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
     BLAS adds up in another order for another number of rows, on some processors even where both are large. So a row is evaluated
     in a block whose place and size its number alone decides; the last block is filled up with zeros.
     """
-    x, z = noise
+    n, parts = len(noise.x), [part for part in noise if part is not None]
     samples = []
-    for block in blocks(len(x)):
-        missing = max(0, block.stop - len(x))
-        filled = (np.concatenate([part[block], np.zeros((missing, *part.shape[1:]), np.float32)]) for part in (x, z))
+    for block in blocks(n):
+        missing = max(0, block.stop - n)
+        filled = (np.concatenate([part[block], np.zeros((missing, *part.shape[1:]), part.dtype)]) for part in parts)
         samples.append(generator.push(*filled))
-    return np.concatenate(samples)[: len(x)]
+    return np.concatenate(samples)[:n]
 
 
 def blocks(num_rows: int) -> Iterator[slice]:
@@ -190,6 +214,7 @@ class Models:
     def description(self, loaded: Loaded) -> Mapping[str, Any]:
         """Describe a version in memory, as /v1/model answers: its name, aliases, fingerprint, shape, metrics and card."""
         metrics = {k.removeprefix("metric."): float(v) for k, v in loaded.version.tags.items() if k.startswith("metric.")}
+        condition = loaded.last.endpoints.condition
         return {
             "name": self.name,
             "version": loaded.version.number,
@@ -197,6 +222,7 @@ class Models:
             "fingerprint": loaded.last.phase.fingerprint,
             "target": loaded.last.phase.data.target,
             "shape": list(loaded.last.endpoints.shape),
+            "condition": None if condition is None else {"name": condition.name, "classes": condition.classes},
             "num_phases": loaded.num_phases,
             "metrics": metrics,
             "card": loaded.card,

@@ -99,7 +99,7 @@ class Replica:
     async def together(self, draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
         """Draw for all requests that wait, in one call; Serve's batching gathers their (generator, noise) pairs."""
         numbers().batch.observe(len(draws))
-        numbers().samples.inc(sum(len(x) for _, (x, _) in draws))
+        numbers().samples.inc(sum(len(noise.x) for _, noise in draws))
         return await asyncio.to_thread(draw_all, draws)
 
 

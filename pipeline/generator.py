@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from components import state as states
+from components.conditions import Conditions
 from components.gradients import push_through
 from components.streams import normal, stream
-from pipeline.data.endpoints import Endpoints, load_endpoints
+from pipeline.data.endpoints import Endpoints, law_at, load_endpoints
 from pipeline.data.source import Samples
 from pipeline.phase import Phase
 from pipeline.store.phases import MapRef, Store
@@ -50,25 +51,57 @@ class Generator:
         """Draw n samples of mu in the data's own units: what the identity T_{-1} makes of the x of `sample`."""
         return self.endpoints.to_units(self.endpoints.source.sample(n, stream(0, "evaluation_source", step=draw)))
 
-    def sample(self, n: int, draw: int = 0) -> Samples:
-        """Draw n samples of mu_{k+1} in the data's own units; equal draws give equal samples, and equal x for every phase."""
-        return self.push(*self.noise(n, stream(0, "evaluation_source", step=draw), stream(0, "evaluation_z", step=draw)))
+    def sample(self, n: int, draw: int = 0, condition: object = None) -> Samples:
+        """Draw n samples of mu_{k+1} in the data's own units; equal draws give equal samples, and equal x for every phase.
+
+        Args:
+            condition: that all samples are given: the number or name of a class, or values; None: each one drawn from the
+                data's own distribution, where the map takes any.
+
+        Raises:
+            ValueError: there is no such condition, or the map takes none.
+        """
+        return self.joint(n, draw, condition)[0]
+
+    def joint(self, n: int, draw: int = 0, condition: object = None) -> tuple[Samples, Conditions | None]:
+        """Draw the n samples of `sample`, and the condition that each was given."""
+        x, z = self.noise(n, stream(0, "evaluation_source", step=draw), stream(0, "evaluation_z", step=draw))
+        given = self.conditions(n, stream(0, "evaluation_condition", step=draw), condition)
+        return self.push(x, z, given), given
+
+    def conditions(self, n: int, rng: np.random.Generator, asked: object = None) -> Conditions | None:
+        """Draw n conditions from the data's distribution of c, or give the one that is asked for; None for maps without any.
+
+        Raises:
+            ValueError: there is no such condition, or the map takes none.
+        """
+        law = self.endpoints.law if asked is None else law_at(self.endpoints.law, asked)
+        return None if law is None else law.draw(n, rng)
+
+    def given(self, condition: object) -> "Generator":
+        """Give the generator of the samples with one condition, which are compared with the data that have it.
+
+        Raises:
+            ValueError: there is no such condition, or the map takes none.
+        """
+        return replace(self, endpoints=self.endpoints.given(condition))
 
     def noise(self, n: int, of_x: np.random.Generator, of_z: np.random.Generator) -> tuple[Samples, Samples]:
         """Draw x ~ mu in the space the flow lives in, and z of shape (n, z_dim)."""
         return self.endpoints.source.sample(n, of_x), normal(of_z, n, self.phase.network.z_dim)
 
-    def push(self, x: Samples, z: Samples) -> Samples:
-        """Map x and z to T(x, z), in the data's own units."""
+    def push(self, x: Samples, z: Samples, condition: Conditions | None = None) -> Samples:
+        """Map x and z, and conditions where the map takes them, to T(x, z, c), in the data's own units."""
         latent = torch.from_numpy(z) if z.shape[1] else None
-        return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent).numpy())
+        given = None if condition is None else torch.from_numpy(condition)
+        return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent, given).numpy())
 
 
 def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[str, torch.Tensor]]) -> Generator:
     """Make the generator whose map, or increments in order, have these weights."""
     maps = []
     for each in weights:
-        transport_map = states.build_map(network_spec(phase.network, endpoints.shape))
+        transport_map = states.build_map(network_spec(phase.network, endpoints.shape, endpoints.condition))
         transport_map.load_state_dict(each)
         maps.append(transport_map.eval())
     return Generator(phase, endpoints, maps)

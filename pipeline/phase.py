@@ -16,7 +16,7 @@ METHOD_VERSION = 3
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
 OF_FLOWS = ("num_phases", "first_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
-LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16")
+LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16", "condition")
 """Fields that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
 UNUSED: dict[str, Any] = {
     "dim": Data.dim,

@@ -53,6 +53,9 @@ class Data:
     streamed: bool = False
     """batches from epochs over shuffled Parquet shards, not drawn independently; set by itself where a set is too large for
     cluster.max_cached_gb"""
+    condition: str | None = None
+    """what T(x, z, c) and v(y, c) are given beside the samples: `label` of sets of images that have classes, `mode` of measures
+    with modes, or what an own source offers. Each JKO step is taken for each c by itself; None: nothing"""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def difference(seed: int, rows: slice) -> float:
     anchor, share = [double_state(SECOND_ORDER, seed + 2).averaged_map], Share(rows, N)
 
     def mine(step: int) -> Batch:
-        return Batch(*(tensor[rows] for tensor in DRAW(step)))
+        return Batch(*(None if tensor is None else tensor[rows] for tensor in DRAW(step)))
 
     alone, shared = new_state(seed), new_state(seed)
     expected = list(train_phase(alone, SOLVED, anchor, DRAW))

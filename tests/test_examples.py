@@ -50,10 +50,11 @@ pipeline.data.endpoints: Endpoints between load_endpoints
 pipeline.data.images.image_set: image_sets
 pipeline.data.images.images: Images
 pipeline.data.own: as_source
+pipeline.data.joint: Conditioned JointRows
 pipeline.data.parts: packed
 pipeline.data.points: Points
 pipeline.data.source: At moments_of
-pipeline.data.specs: sample_shape spec_of
+pipeline.data.specs: condition_of sample_shape spec_of
 pipeline.data.table: names
 pipeline.errors: FlowError
 pipeline.evaluation.extractors: Extractor quantised

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.networks.embedding import Given, embedding_of
 from components.networks.image_layers import (
     NEAR_ZERO,
     STYLE_DIM,
@@ -85,7 +86,8 @@ class Decoder(nn.Module):
 class LargeMap(nn.Module):
     """The large transport map T(x, z) = tanh(net(x, z)), with net near zero at the start.
 
-    With z_dim 100, 44,820,611 parameters for 3 channels at width 128; kind `large_256` has 38,049,091 at width 64.
+    With z_dim 100, 44,820,611 parameters for 3 channels at width 128; kind `large_256` has 38,049,091 at width 64. A condition's
+    embedding is added to that of z.
     """
 
     def __init__(self, spec: NetworkSpec, multipliers: Sequence[int]) -> None:
@@ -119,9 +121,10 @@ class LargeMap(nn.Module):
         )
         self.doublings = nn.ModuleList([StyledBlock(width, width, "up") for width in widths[1:]])
         self.norm, self.last = group_norm(widths[0]), conv(widths[0], channels, gain=NEAR_ZERO)
+        self.embedding = embedding_of(spec.condition, STYLE_DIM)
 
-    def forward(self, x: Image, z: Float[Tensor, "n z"]) -> Image:
-        style = self.to_style(z)
+    def forward(self, x: Image, z: Float[Tensor, "n z"], condition: Given | None = None) -> Image:
+        style = self.to_style(z) if self.embedding is None else self.to_style(z) + self.embedding(condition)
         pyramid, kept = x, [self.encoders[0](self.first(x), style)]
         for halving, encoder in zip(self.halvings, self.encoders[1:], strict=True):
             pyramid = halving(kept[-1][-1], pyramid, style)

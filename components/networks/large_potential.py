@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.networks.embedding import Given, projection_of
 from components.networks.image_layers import (
     LEAK,
     NEAR_ZERO,
@@ -63,8 +64,11 @@ class LargePotential(nn.Module):
         self.blocks = nn.Sequential(conv(channels, widths[0], size=1), *blocks)
         self.compare = conv(widths[-1] + 1, widths[-1], gain=NEAR_ZERO)
         self.last = scaled(SumHead(widths[-1]))
+        self.projection = projection_of(spec.condition, widths[-1])
 
-    def forward(self, x: Image) -> Float[Tensor, " n"]:
+    def forward(self, x: Image, condition: Given | None = None) -> Float[Tensor, " n"]:
         hidden = self.blocks(x)
         hidden = self.compare(torch.cat([hidden, minibatch_std(hidden)], 1))
-        return self.last(activate(hidden))
+        hidden = activate(hidden)
+        outputs = self.last(hidden)
+        return outputs if self.projection is None else outputs + self.projection(condition, hidden)

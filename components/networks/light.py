@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.networks.embedding import Given, embedding_of, projection_of
 from components.networks.image_layers import Image, activate, activation, image_shape
 from components.networks.pair import NetworkSpec
 
@@ -18,7 +19,7 @@ class LightMap(nn.Module):
     """The light map T(x, z): dense layers to a quarter of the side, a convolution there, two pixel shuffles (Shi et al. 2016)
     to the image.
 
-    Images end in tanh: T begins near grey and not at the identity.
+    Images end in tanh: T begins near grey and not at the identity. A condition's embedding is added to the first hidden layer.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -33,10 +34,19 @@ class LightMap(nn.Module):
         self.middle = nn.Conv2d(width // 4, width // 2, 3, padding=1)
         self.fine = nn.Conv2d(width // 2, 4 * channels, 3, padding=1)
         self.width = width
+        self.embedding = embedding_of(spec.condition, 4 * width)
 
-    def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
+    def forward(
+        self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None, condition: Given | None = None
+    ) -> Float[Tensor, "n *shape"]:
         flat = x.flatten(1)
-        hidden = self.dense(flat if z is None else torch.cat([flat, z], 1)).unflatten(1, (self.width, self.side, self.side))
+        first, *others = self.dense
+        hidden = first(flat if z is None else torch.cat([flat, z], 1))
+        if self.embedding is not None:
+            hidden = hidden + self.embedding(condition)
+        for layer in others:
+            hidden = layer(hidden)
+        hidden = hidden.unflatten(1, (self.width, self.side, self.side))
         hidden = activate(hidden + self.coarse(hidden))
         hidden = activate(self.middle(functional.pixel_shuffle(hidden, 2)))
         return torch.tanh(functional.pixel_shuffle(self.fine(hidden), 2))
@@ -54,8 +64,12 @@ class LightPotential(nn.Module):
         self.fine = nn.Conv2d(4 * channels, width // 2, 3, padding=1)
         self.middle = nn.Conv2d(2 * width, width, 1)
         self.dense = nn.Sequential(nn.Linear(width * (side // 4) ** 2, 3 * width), activation(), nn.Linear(3 * width, 1))
+        self.projection = projection_of(spec.condition, 3 * width)
 
-    def forward(self, x: Image) -> Float[Tensor, " n"]:
+    def forward(self, x: Image, condition: Given | None = None) -> Float[Tensor, " n"]:
         hidden = activate(self.fine(functional.pixel_unshuffle(x, 2)))
         hidden = activate(self.middle(functional.pixel_unshuffle(hidden, 2)))
-        return self.dense(hidden.flatten(1)).squeeze(1)
+        first, middle, last = self.dense
+        features = middle(first(hidden.flatten(1)))
+        outputs = last(features).squeeze(1)
+        return outputs if self.projection is None else outputs + self.projection(condition, features)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from components.conditions import Condition
+
 if TYPE_CHECKING:
     import torch.nn
 
@@ -35,6 +37,7 @@ class NetworkSpec:
         kind: name of the pair, as `components.table.network_pair` takes it.
         second_order: the map has an affine part and the potential a quadratic one, exact between Gaussians; where the
             pair takes it.
+        condition: what both networks are given beside their samples; None where nothing.
     """
 
     sample_shape: tuple[int, ...]
@@ -44,6 +47,7 @@ class NetworkSpec:
     num_frequencies: int = 0
     kind: str = "perceptron"
     second_order: bool = False
+    condition: Condition | None = None
 
 
 class Rule(NamedTuple):
@@ -56,11 +60,12 @@ class Rule(NamedTuple):
 
 
 class NetworkPair:
-    """A transport map T(x, z) and a potential's network D(x) that suit each other.
+    """A transport map T(x, z) and a potential's network D(x) that suit each other; T(x, z, c) and D(x, c) where they take a
+    condition.
 
     Attributes:
-        takes: fields of a recipe's `network` with influence, beside its kind. A depth that is not taken is not
-            read, what else is not must be 0 or false.
+        takes: fields of a recipe's `network` with influence, beside its kind, and `condition` where the networks can be given
+            one. A depth that is not taken is not read, what else is not must be 0 or false.
         defaults: recipe fields, by dotted name, whose defaults are the pair's own.
         sides: in pixels, of the square images in [-1, 1] that the map makes; empty for samples of any shape and scale.
         group_size: consecutive samples of a batch that the potential compares, which stay on one worker and in one microbatch.
@@ -91,11 +96,11 @@ class NetworkPair:
         return next((rule for rule, holds in right.items() if not holds), "")
 
     def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
-        """Build T(x, z) with weights from torch's generator; z is None where `z_dim` is 0."""
+        """Build T(x, z) with weights from torch's generator; z is None where `z_dim` is 0. With a condition: T(x, z, c)."""
         raise NotImplementedError
 
     def build_potential(self, spec: NetworkSpec) -> "torch.nn.Module":
-        """Build D(x), one number per sample, with weights from torch's generator."""
+        """Build D(x), one number per sample, with weights from torch's generator. With a condition: D(x, c)."""
         raise NotImplementedError
 
     def first_anchor(self, spec: NetworkSpec) -> "list[torch.nn.Module]":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Perceptron(NetworkPair):
     """Perceptrons that start as the identity, for vectors; images are taken as vectors of their pixels."""
 
-    takes = frozenset({"width", "depth", "z_dim", "num_frequencies", "second_order"})
+    takes = frozenset({"width", "depth", "z_dim", "num_frequencies", "second_order", "condition"})
 
     def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
         from components.networks.perceptron import PerceptronMap
@@ -37,10 +37,16 @@ class Perceptron(NetworkPair):
         if potential.second_order:
             potential.track(transported, reduce)
 
+    def rules(self, fields: Mapping[str, Any]) -> Iterator[Rule]:
+        holds = not fields["network.second_order"] or fields["data.condition"] is None
+        reason = " and data.condition is given: each condition has moments of its own"
+        yield Rule("network.second_order", holds, "false", reason)
+
 
 class Residual(NetworkPair):
     """The reference code's toy networks: blocks of three SiLU layers."""
 
+    takes = frozenset({"width", "depth", "z_dim", "condition"})
     defaults: ClassVar[Defaults] = {"network.width": 128, "network.z_dim": 2}
 
     def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
@@ -57,7 +63,7 @@ class Residual(NetworkPair):
 class Light(NetworkPair):
     """The light pair, for images on CPU cores."""
 
-    takes = frozenset({"width", "z_dim"})
+    takes = frozenset({"width", "z_dim", "condition"})
     defaults: ClassVar[Defaults] = {"network.width": 32, "data.target": "fashion_mnist"}
     sides = range(8, 1025, 4)
 
@@ -78,7 +84,7 @@ class Light(NetworkPair):
 class Small(NetworkPair):
     """The paper's small image pair, whose map reads 8 x 8 sums of the noise and has batch norm."""
 
-    takes = frozenset({"width"})
+    takes = frozenset({"width", "condition"})
     defaults: ClassVar[Defaults] = {"network.width": 64, "data.target": "cifar10"}
     sides = (8, 16, 32, 64, 128, 256, 512, 1024)
     shares_batch_statistics = True
@@ -109,7 +115,7 @@ class Small(NetworkPair):
 class Large(NetworkPair):
     """The paper's NCSN++ pair, for images with a side of 16 to 128 pixels."""
 
-    takes = frozenset({"width", "z_dim"})
+    takes = frozenset({"width", "z_dim", "condition"})
     defaults: ClassVar[Defaults] = {"network.width": 128, "network.z_dim": 100, "data.target": "cifar10"}
     sides: Sequence[int] = (16, 32, 64, 128)
     group_size = GROUP_SIZE

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from components.networks.embedding import Given, embedding_of
 from components.networks.pair import NetworkSpec
 from components.streams import stream
 
@@ -23,6 +24,9 @@ RIDGE = 1e-4
 TRACKING_RATE = 0.05
 """Weight of a batch in the running moments of the transported samples."""
 
+EMBEDDING_DIM = 32
+"""Size of the embedding of a condition, which stands beside the samples."""
+
 
 def perceptron(in_dim: int, width: int, depth: int, out_dim: int) -> nn.Sequential:
     """Make a perceptron with `depth` hidden layers of `width` units, LeakyReLU between."""
@@ -36,6 +40,11 @@ def start_at_zero(layer: nn.Module) -> None:
     assert isinstance(layer, nn.Linear)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
+
+
+def beside(x: Float[Tensor, "n d"], embedding: nn.Module | None, condition: Given | None) -> Float[Tensor, "n e"]:
+    """Put the embedding of each sample's condition beside it, where there is one."""
+    return x if embedding is None else torch.cat([x, embedding(condition)], 1)
 
 
 class FourierFeatures(nn.Module):
@@ -69,7 +78,8 @@ class PerceptronMap(nn.Module):
         dim = math.prod(spec.sample_shape)
         in_dim = dim + spec.z_dim
         self.features = FourierFeatures(in_dim, spec.num_frequencies)
-        self.net = perceptron(in_dim + 2 * spec.num_frequencies, spec.width, spec.depth, dim)
+        given = EMBEDDING_DIM if spec.condition else 0
+        self.net = perceptron(in_dim + 2 * spec.num_frequencies + given, spec.width, spec.depth, dim)
         start_at_zero(self.net[-1])
         self.second_order = spec.second_order
         if spec.second_order:
@@ -77,12 +87,15 @@ class PerceptronMap(nn.Module):
             start_at_zero(self.affine)
         else:
             self.closed = nn.Parameter(torch.zeros(dim))
+        self.embedding = embedding_of(spec.condition, EMBEDDING_DIM)
 
-    def forward(self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None) -> Float[Tensor, "n *shape"]:
+    def forward(
+        self, x: Float[Tensor, "n *shape"], z: Float[Tensor, "n z"] | None, condition: Given | None = None
+    ) -> Float[Tensor, "n *shape"]:
         flat = x.flatten(1)
         skip = flat + self.affine(flat) if self.second_order else (1 - GATE_RATE * self.closed) * flat
         both = flat if z is None else torch.cat([flat, z], 1)
-        return (skip + self.net(self.features(both))).view_as(x)
+        return (skip + self.net(beside(self.features(both), self.embedding, condition))).view_as(x)
 
 
 class PerceptronPotential(nn.Module):
@@ -102,13 +115,14 @@ class PerceptronPotential(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         dim = math.prod(spec.sample_shape)
-        self.net = perceptron(dim, spec.width, spec.depth, 1)
+        self.net = perceptron(dim + (EMBEDDING_DIM if spec.condition else 0), spec.width, spec.depth, 1)
         self.second_order = spec.second_order
         if spec.second_order:
             start_at_zero(self.net[-1])
             for vector, matrix in (("shift", "whitening"), ("mean", "second_moment")):
                 self.register_buffer(vector, torch.zeros(dim))
                 self.register_buffer(matrix, torch.eye(dim))
+        self.embedding = embedding_of(spec.condition, EMBEDDING_DIM)
 
     def start_from(self, source: Float[Tensor, "m *shape"], target: Float[Tensor, "m *shape"]) -> None:
         """Take the moments of both measures; T is the identity, so the source is what is transported."""
@@ -140,8 +154,8 @@ class PerceptronPotential(nn.Module):
         residual = torch.linalg.solve_triangular(factor, (white - self.mean).T, upper=False)
         return (residual.square().sum(0) - white.square().sum(1)) / 2 + factor.diagonal().log().sum()
 
-    def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
+    def forward(self, x: Float[Tensor, "n *shape"], condition: Given | None = None) -> Float[Tensor, " n"]:
         if not self.second_order:
-            return self.net(x.flatten(1)).squeeze(1)
+            return self.net(beside(x.flatten(1), self.embedding, condition)).squeeze(1)
         white = self.white(x)
         return self.log_ratio(white) + self.net(white).squeeze(1)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.networks.embedding import Given, embedding_of, projection_of
 from components.networks.image_layers import LEAK, Image, SumHead, activation, image_shape
 from components.networks.pair import NetworkSpec
 
@@ -48,7 +49,8 @@ class SmallMap(nn.Module):
     """The small map T(x) in (-1, 1): coarse noise of side 8 -> linear to side 4 -> one up-block per doubling -> norm, ReLU,
     conv, tanh.
 
-    421,827 parameters for 3 x 32 x 32 at width 64. Batch norm takes its statistics from the batch while training.
+    421,827 parameters for 3 x 32 x 32 at width 64. Batch norm takes its statistics from the batch while training. A condition's
+    embedding is added to the first feature maps.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -61,9 +63,13 @@ class SmallMap(nn.Module):
         self.blocks = nn.Sequential(*[UpBlock(spec.width) for _ in range(doublings)])
         last = nn.Conv2d(spec.width, channels, 3, padding=1)
         self.last = nn.Sequential(nn.BatchNorm2d(spec.width), nn.ReLU(inplace=True), last, nn.Tanh())
+        self.embedding = embedding_of(spec.condition, spec.width * FIRST_SIDE**2)
 
-    def forward(self, x: Image, z: Float[Tensor, "n z"] | None) -> Image:
-        return self.last(self.blocks(self.first(coarse(x).flatten(1)).unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))))
+    def forward(self, x: Image, z: Float[Tensor, "n z"] | None, condition: Given | None = None) -> Image:
+        hidden = self.first(coarse(x).flatten(1))
+        if self.embedding is not None:
+            hidden = hidden + self.embedding(condition)
+        return self.last(self.blocks(hidden.unflatten(1, (-1, FIRST_SIDE, FIRST_SIDE))))
 
 
 class SmallLift(nn.Module):
@@ -73,7 +79,7 @@ class SmallLift(nn.Module):
         super().__init__()
         self.side = spec.sample_shape[-1]
 
-    def forward(self, x: Image, z: Float[Tensor, "n z"] | None) -> Image:
+    def forward(self, x: Image, z: Float[Tensor, "n z"] | None, condition: Given | None = None) -> Image:
         return functional.interpolate(coarse(x), size=(self.side, self.side), mode="bicubic")
 
 
@@ -114,6 +120,9 @@ class SmallPotential(nn.Module):
             DownBlock(width, width, halve=False),
         )
         self.last = SumHead(width)
+        self.projection = projection_of(spec.condition, width)
 
-    def forward(self, x: Image) -> Float[Tensor, " n"]:
-        return self.last(torch.relu(self.blocks(x)))
+    def forward(self, x: Image, condition: Given | None = None) -> Float[Tensor, " n"]:
+        hidden = torch.relu(self.blocks(x))
+        outputs = self.last(hidden)
+        return outputs if self.projection is None else outputs + self.projection(condition, hidden)

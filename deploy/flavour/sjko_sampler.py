@@ -27,10 +27,12 @@ class Sampler:
         width: number of columns of the noise.
         columns: says what stands in them, as the end of a sentence.
         device: where the graph is, such as `cpu` or `cuda`.
+        num_classes: the last column is the number of one of so many classes; 0 where it is none.
     """
 
-    def __init__(self, graph: torch.nn.Module, width: int, columns: str, device: str) -> None:
+    def __init__(self, graph: torch.nn.Module, width: int, columns: str, device: str, num_classes: int = 0) -> None:
         self._graph, self.width, self._columns, self._device = graph, width, columns, device
+        self._num_classes = num_classes
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
         """Draw one sample per row of noise; where the noise is a data frame, a frame with each sample flattened to a row.
@@ -64,6 +66,9 @@ class Sampler:
             noise = np.ascontiguousarray(rows, dtype=np.float32)
         if not (finite := np.isfinite(noise).all(axis=1)).all():
             raise refused(f"noise must be finite numbers within float32, and row {int(np.argmin(finite))} is not")
+        if self._num_classes and not (known := np.isin(noise[:, -1], np.arange(self._num_classes))).all():
+            last, row = self._num_classes - 1, int(np.argmin(known))
+            raise refused(f"the last column must be a class, a number from 0 to {last}, and row {row} has {noise[row, -1]:g}")
         return noise
 
 
@@ -135,4 +140,4 @@ def _load_pyfunc(path: str) -> Sampler:
 
         program = move_to_device_pass(program, device)
     described = json.loads((Path(path) / INPUT).read_text())
-    return Sampler(program.module(), described["width"], described["what"], device)
+    return Sampler(program.module(), described["width"], described["what"], device, described.get("num_classes", 0))

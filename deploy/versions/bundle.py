@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.conditions import Condition, Law
+from components.gradients import transport
 from deploy.versions import code
 from pipeline.data.endpoints import load_source
 from pipeline.errors import Corrupt
-from pipeline.evaluation.draws import held_out, num_samples
 from pipeline.evaluation.metrics import floor_of
 from pipeline.generator import Generator, endpoints_of, generator_of
 from pipeline.parts import travel
@@ -28,8 +29,8 @@ FOLDER = "sjko"
 class Sampler(nn.Module):
     """The whole way from noise to samples in the data's own units, as one module that can be exported.
 
-    `noise` has shape (n, d + z_dim): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
-    source), then z ~ N(0, I).
+    `noise` has shape (n, d + z_dim + c): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
+    source), then z ~ N(0, I), then the condition where the map is given one: the number of a class, or values.
     """
 
     shift: Tensor
@@ -41,13 +42,18 @@ class Sampler(nn.Module):
         self.dim, self.z_dim = int(np.prod(self.shape)), generator.phase.network.z_dim
         self.register_buffer("shift", torch.from_numpy(np.asarray(generator.endpoints.shift, dtype=np.float32)))
         self.scale = float(generator.endpoints.scale)
+        self.condition = generator.endpoints.condition
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Map noise (n, d + z_dim) to samples (n, ...) in the data's own units."""
+        """Map noise (n, d + z_dim + c) to samples (n, ...) in the data's own units."""
+        end = self.dim + self.z_dim
         x = noise[:, : self.dim].reshape(-1, *self.shape)
-        z = noise[:, self.dim :] if self.z_dim else None
+        z = noise[:, self.dim : end] if self.z_dim else None
+        given = None
+        if self.condition is not None:
+            given = noise[:, end].round().long() if self.condition.classes else noise[:, end:]
         for transport_map in self.maps:
-            x = transport_map(x, z)
+            x = transport(transport_map, x, z, given)
         return self.shift + self.scale * x
 
 
@@ -84,6 +90,10 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
         "commit": lineage.commit,
         "versions": versions(),
     }
+    law = generator.endpoints.law
+    if law is not None:
+        record["condition"] = asdict(law.condition)
+        tensors["law"] = {"weights": torch.from_numpy(np.array(law.weights))}
     tensors["shift"] = {"shift": torch.from_numpy(np.array(generator.endpoints.shift, dtype=np.float32))}
     manifest.write_files(folder / FOLDER, tensors, record)
     travel.write(folder / FOLDER, files)
@@ -120,12 +130,22 @@ def read(
         endpoints = endpoints_of(phase.data, data_uri)
     else:
         scale, picture = float(str(record["scale"])), record.get("picture")  # which versions of earlier releases have not
-        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=None if picture is None else str(picture))
+        drawn, law = None if picture is None else str(picture), _law(bundled, record)
+        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=drawn, law=law)
     num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
         raise Corrupt(str(bundled), "its map gives numbers that are not finite")
     return generator
+
+
+def _law(bundled: Path, record: Mapping[str, object]) -> Law | None:
+    """Read the law of the condition that the map of a version is given; None where it is given none."""
+    if (described := record.get("condition")) is None:
+        return None
+    assert isinstance(described, dict)
+    condition = Condition(described["name"], tuple(described["classes"]), described["num_values"])
+    return Law(condition, manifest.read_tensors(bundled, "law")["weights"].numpy())
 
 
 def require_phase(folder: Path, fingerprint: str) -> None:
@@ -149,29 +169,47 @@ def read_lineage(folder: Path) -> Lineage:
 def example_of(generator: Generator) -> np.ndarray:
     """Draw two rows of noise to trace a generator with: one row would fix the batch size of the exported graph at 1."""
     dim = int(np.prod(generator.endpoints.shape)) + generator.phase.network.z_dim
-    return np.random.default_rng(0).standard_normal((2, dim), dtype=np.float32)
+    noise = np.random.default_rng(0).standard_normal((2, dim), dtype=np.float32)
+    condition = generator.endpoints.condition
+    if condition is None:
+        return noise
+    return np.concatenate([noise, condition.empty(2).reshape(2, -1).astype(np.float32)], 1)
 
 
 def input_of(generator: Generator) -> str:
     """Say what stands in the columns of a generator's noise, as the end of a sentence."""
     dim, z_dim = int(np.prod(generator.endpoints.shape)), generator.phase.network.z_dim
     first = f"{generator.phase.data.source} in its first {dim} columns"
-    return f"{first}, then {z_dim} standard normal ones" if z_dim else first
+    noise = f"{first}, then {z_dim} standard normal ones" if z_dim else first
+    condition = generator.endpoints.condition
+    if condition is None:
+        return noise
+    given = "the number of the class" if condition.classes else f"{condition.num_values} values"
+    return f"{noise}, then {given} that is given, {condition.name}"
 
 
 def picture(path: Path, generator: Generator) -> None:
     """Draw a picture of a generator's samples over held-out data."""
-    from pipeline.evaluation import figures  # and with it matplotlib
+    from pipeline.evaluation.judging import draw_samples  # and with it what measures, which a replica need not
 
-    reference = held_out(generator.endpoints, 0)
-    samples, title = generator.sample(num_samples(generator.endpoints)), f"T_{generator.phase.k}"
-    figures.phase_picture(path, generator.endpoints.data.picture, samples, reference, title)
+    draw_samples(path, generator, f"T_{generator.phase.k}")
+
+
+def _condition_lines(law: Law | None) -> list[str]:
+    """Say in a model card what the map is given, and how often the data have each class."""
+    if law is None:
+        return []
+    condition = law.condition
+    if not condition.classes:
+        return [f"Condition: `{condition.name}`, {condition.num_values} values, by default drawn from those of the data.", ""]
+    rows = [f"| {i} | {name} | {share:.3g} |" for i, (name, share) in enumerate(zip(condition.classes, law.weights, strict=True))]
+    title = f"Condition: `{condition.name}`, by default drawn with the shares of the data."
+    return [title, "", "| number | class | share |", "|---|---|---|", *rows, ""]
 
 
 def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:
     """Write the model card of a version in Markdown: its input, its metrics with floors, its phases and its recipe."""
     phase, endpoints = generator.phase, generator.endpoints
-    dim = int(np.prod(endpoints.shape))
     distances = {key: value for key, value in metrics.items() if floor_of(key) in metrics}
     floors = {floor_of(key) for key in distances}
     without_floor = {key: value for key, value in metrics.items() if key not in distances.keys() | floors}
@@ -181,9 +219,10 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
         f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
         "",
-        f"Input: noise of shape (n, {dim + phase.network.z_dim}), {input_of(generator)}, as an array, tensor, frame or nested "
-        f"lists. Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
+        f"Input: noise of shape (n, {example_of(generator).shape[1]}), {input_of(generator)}, as an array, tensor, frame or "
+        f"nested lists. Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
         "",
+        *_condition_lines(endpoints.law),
         "| metric | value | floor |",
         "|---|---|---|",
         *(f"| {key} | {value:.4g} | {metrics[floor_of(key)]:.4g} |" for key, value in distances.items()),

@@ -41,7 +41,11 @@ def _write_flavour(folder: Path, generator: Generator) -> None:
         data = Path(temporary) / "graph"
         data.mkdir()
         export(generator, data / sjko_sampler.GRAPH, "pt2")
-        (data / sjko_sampler.INPUT).write_text(json.dumps({"width": example.shape[1], "what": bundle.input_of(generator)}))
+        condition = generator.endpoints.condition
+        described = {"width": example.shape[1], "what": bundle.input_of(generator)}
+        if condition is not None and condition.classes:
+            described["num_classes"] = condition.num_classes
+        (data / sjko_sampler.INPUT).write_text(json.dumps(described))
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=sjko_sampler.__name__.rpartition(".")[2],

@@ -18,6 +18,7 @@ MOST_VERSION = 10**9 - 1
 EXAMPLE = '{"num_samples": 5}'
 PATTERN = r"^((0|[1-9][0-9]{0,8})|[A-Za-z_][A-Za-z0-9_.-]{0,63})$"
 EXCERPT = 20
+MOST_TEXT = 200
 
 
 def as_text(value: Any) -> Any:
@@ -36,6 +37,36 @@ Which = Annotated[
 """Alias or number of a version: 2, "2" or "champion"."""
 
 
+def as_condition(value: Any) -> Any:
+    """Take the number or name of a class, or a list of numbers; which of these a version takes it says itself.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    numbers = value if isinstance(value, list) else [value]
+    is_text = isinstance(value, str) and len(value) <= MOST_TEXT
+    if is_text or (numbers and all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)):
+        return value
+    raise ValueError
+
+
+Condition = Annotated[
+    Any,
+    BeforeValidator(as_condition),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "maxLength": MOST_TEXT},
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+"""What samples are given: 3, "3", "sneaker", or [0.5, -1]."""
+
+
 class SampleRequest(BaseModel):
     """The body of POST /v1/samples: how many samples, of which version and phase, from which seed."""
 
@@ -52,6 +83,9 @@ class SampleRequest(BaseModel):
     """alias or number of another version, the number as a number or as text; null: the one that is served"""
     phase: Annotated[StrictInt, Field(ge=-1, le=10**9)] | None = None
     """draw from mu_{k+1} = T_k of this phase k; -1: the noise x; null: the last"""
+    condition: Condition | None = None
+    """of a conditional model: the number or name of the class that all samples are given, or values; null: drawn for each from
+    the data's distribution. GET /v1/model tells the classes"""
     format: Literal["json", "npy", "arrow", "png"] | None = None
     """null: what the Accept header asks for"""
 
@@ -133,6 +167,7 @@ RULES = {
     "literal_error": "must be one of {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "value_error": "must be the number or name of a class, or a list of numbers",
     "extra_forbidden": f"is no field of a request; fields are {FIELDS}",
 }
 """The rule that each of pydantic's errors breaks, as a client reads it."""

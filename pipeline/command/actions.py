@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
+from components.conditions import asked_of
 from components.metrics import over_floor
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -29,6 +30,8 @@ LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
 """Numbers that are logged in training and are no metric of the map."""
 PICTURES = ("samples_by_phase.png", "curves.png", "flow.gif")
+OF_CLASSES = "samples_by_class.png"
+"""The picture of a flow whose maps are given a class."""
 
 
 def run(command: Run) -> Mapping[str, Any]:
@@ -55,7 +58,7 @@ def run(command: Run) -> Mapping[str, Any]:
             rows.append(row)
     flow_run_id = store.flow_run_id(phases[-1].fingerprint)
     folder = clusters.home() / "flows" / f"{name}-{phases[-1].fingerprint[:8]}"
-    pictures = [folder / name for name in PICTURES]
+    pictures = [folder / name for name in (*PICTURES, *([OF_CLASSES] if offer_of(recipe.data).has_classes else []))]
     if not all(row["cached"] for row in rows) or not all(picture.is_file() for picture in pictures):
         judging.draw_flow(store, flow_run_id, pictures, rows, [generator() for generator in generators])
     summary = {"run_id": flow_run_id, "phases": rows}
@@ -101,6 +104,8 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     store = open_store(command.store)
     ref = store.resolve(command.reference)
     generator = load_generator(store, ref, data_uri=clusters.data(command.store))
+    if command.condition is not None:
+        generator = generator.given(asked_of(generator.endpoints.condition, command.condition))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
     offer = offer_of(generator.phase.data, own=command.evaluation.metrics)
@@ -108,11 +113,14 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     if command.extractor is not None:
         measured |= figures(Offer(extractor=extractor(command.extractor, command.weights), own=offer.own))
         metrics |= image_figures(generator, command.extractor, command.num_images, command.weights, offer.own)
-    path = clusters.home() / "evaluations" / f"{ref.fingerprint}.png"
+    given = "" if command.condition is None else f"-{generator.endpoints.given_class}"
+    path = clusters.home() / "evaluations" / f"{ref.fingerprint}{given}.png"
     judging.draw_phase(path, ref, generator, metrics)
-    report.table(str(ref), ["metric", "value", "floor", "unit"], table_of(metrics, measured))
+    title = str(ref) if command.condition is None else f"{ref} given {command.condition}"
+    report.table(title, ["metric", "value", "floor", "unit"], table_of(metrics, measured))
     report.line(f"picture: {path}")
-    return {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, "metrics": metrics}
+    asked = {} if command.condition is None else {"condition": command.condition}
+    return {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, **asked, "metrics": metrics}
 
 
 def table_of(metrics: Mapping[str, float], measured: Mapping[str, Metric]) -> list[list[object]]:

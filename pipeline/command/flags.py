@@ -87,6 +87,9 @@ class Evaluate(Command):
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     num_images: int = 5000
     """images for those metrics, at most what is held out; FID is published with 50000"""
+    condition: str | None = None
+    """NAME=CLASS, such as label=3: of a conditional flow the samples given that class, beside the held-out samples of it; None:
+    of all classes, as often as the data have them"""
     store: Stores = field(default_factory=Stores)
 
     def require_consistent(self) -> None:

@@ -1,21 +1,27 @@
 """Analytic measures as sources: those of the plane, a Gaussian of any dimension, and noise of any shape."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from components import measures
+from components.conditions import Condition, Law
 from components.measures import Measure, Modes
 from components.streams import normal, stream
-from pipeline.data.source import At, EndName, Moments, Samples, Source, moments_of
+from pipeline.data.joint import class_of
+from pipeline.data.source import At, EndName, Joint, Moments, Samples, Source, moments_of
 from pipeline.data.specs import SourceSpec
 from pipeline.recipe import Data
 from pipeline.recipes.values import Refused
 
 NUM_FOR_MOMENTS = 65_536
+MODE = "mode"
+"""What recipes call the condition that is the mode of a sample."""
+LEAST_REJECTED = 256
+"""Samples that are drawn at once where those of one mode are looked for."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,57 @@ class Analytic:
 
     held_out = seen = sample
 
+    def joint(self, condition: Condition) -> "JointMeasure":
+        """Give the samples with the mode that each lies nearest to."""
+        return JointMeasure(self, condition)
+
+
+@dataclass(frozen=True)
+class JointMeasure:
+    """A measure with modes as a `JointSource`: the condition of a sample is the mode that it lies nearest to.
+
+    Example:
+        >>> joint = Analytic.of(measures.TWO_CIRCLES).joint(TWO_CIRCLES.conditions(Data())["mode"])
+        >>> joint.held_out(3, np.random.default_rng(0)).conditions.tolist()
+        [0, 0, 0]
+    """
+
+    measure: Analytic
+    condition: Condition
+
+    def law(self) -> Law:
+        """Give the probabilities of the modes."""
+        assert self.measure.modes is not None
+        return Law(self.condition, np.asarray(self.measure.modes.mode_weights))
+
+    def batch(self, at: At) -> Joint:
+        """Give one rank's rows of the global batch of a step."""
+        return self._with_modes(self.measure.batch(at))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n samples of the measure, each a new one."""
+        return self._with_modes(self.measure.draw(n, rng))
+
+    held_out = seen = sample
+
+    def only(self, asked: object) -> Analytic:
+        """Give the measure of one mode, drawn by rejection."""
+        mode = class_of(self.condition, asked)
+
+        def draw(n: int, rng: np.random.Generator) -> Samples:
+            parts = [np.empty((0, *self.measure.shape), np.float32)]
+            while sum(map(len, parts)) < n:
+                samples, modes = self.sample(max(n, LEAST_REJECTED), rng)
+                parts.append(samples[modes == mode])
+            return np.concatenate(parts)[:n]
+
+        return replace(self.measure, draw=draw, modes=None)
+
+    def _with_modes(self, samples: Samples) -> Joint:
+        assert self.measure.modes is not None
+        assert self.measure.modes.nearest is not None
+        return Joint(samples, self.measure.modes.nearest(samples).astype(np.int64))
+
 
 @dataclass(frozen=True)
 class MeasureSpec(SourceSpec):
@@ -72,6 +129,13 @@ class MeasureSpec(SourceSpec):
     def modes(self) -> Modes | None:
         """Give the modes of the measure, where there are any."""
         return self.measure.modes
+
+    def conditions(self, data: Data) -> Mapping[str, Condition]:
+        """Offer the mode of a sample, where there are modes."""
+        modes = self.measure.modes
+        if modes is None or modes.nearest is None:
+            return {}
+        return {MODE: Condition(MODE, tuple(map(str, range(len(modes.mode_weights)))))}
 
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape (d,) of the measure's samples."""

@@ -1,12 +1,13 @@
 """The two ends of a flow in the space that it lives in, and the way from there to the data's own units."""
 
-from dataclasses import dataclass
-from typing import Literal, Never
+from dataclasses import dataclass, replace
+from typing import Literal, Never, cast
 
 import numpy as np
 
-from pipeline.data.source import At, End, Moments, Samples, Source
-from pipeline.data.specs import ends_of, sample_shape
+from components.conditions import Condition, Conditions, Law
+from pipeline.data.source import At, Conditional, End, JointSource, Moments, Samples, Source
+from pipeline.data.specs import condition_of, ends_of, sample_shape
 from pipeline.errors import FlowError, Unusable
 from pipeline.recipe import Data
 
@@ -26,13 +27,14 @@ class Standardised:
 
     def batch(self, at: At) -> Samples:
         """Give one rank's rows of the global batch of a step, standardised."""
-        return self._to_space(self.inner.batch(at))
+        return self.to_space(self.inner.batch(at))
 
     def sample(self, n: int, rng: np.random.Generator) -> Samples:
         """Draw n training samples, standardised."""
-        return self._to_space(self.inner.sample(n, rng))
+        return self.to_space(self.inner.sample(n, rng))
 
-    def _to_space(self, samples: Samples) -> Samples:
+    def to_space(self, samples: Samples) -> Samples:
+        """Bring samples from the data's own units to the space that the flow lives in."""
         in_space: Samples = ((samples - self.shift) / self.scale).astype(np.float32)
         return in_space
 
@@ -51,6 +53,9 @@ class Endpoints:
         data: the target in its own units: what samples are compared with.
         shift, scale: units = shift + scale * space.
         data_uri: the folder of prepared sets that was looked in, as `load_endpoints` was given it.
+        law: of the condition c that the flow's maps are given; None where they are given none.
+        joint: the target with the condition of each sample, where it was loaded.
+        given_class: the one class whose samples the target is (`given`); None where it is all.
     """
 
     source: End
@@ -59,18 +64,59 @@ class Endpoints:
     shift: np.ndarray
     scale: float
     data_uri: str | None = None
+    law: Law | None = None
+    joint: JointSource | None = None
+    given_class: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Give the shape of one sample, without the batch: (d,) or (channels, side, side)."""
         return self.target.shape
 
+    @property
+    def condition(self) -> Condition | None:
+        """Give the kind of condition that the flow's maps are given; None where they are given none."""
+        return None if self.law is None else self.law.condition
+
+    def batch(self, at: At) -> tuple[Samples, Conditions | None]:
+        """Give one rank's rows of the target's global batch of a step, and their conditions."""
+        if self.joint is None:
+            return self.target.batch(at), None
+        samples, conditions = self.joint.batch(at)
+        return Standardised(self.data, self.shift, self.scale).to_space(samples), conditions
+
+    def given(self, asked: object) -> "Endpoints":
+        """Give the ends of the flow given one condition: its law always has it, the data are those of that class.
+
+        Raises:
+            ValueError: there is no such condition, or the maps are given none.
+        """
+        law = law_at(self.law, asked)
+        if self.joint is None:
+            return replace(self, law=law)
+        data = self.joint.only(asked)
+        end, (number,) = Standardised(data, self.shift, self.scale), law.present()
+        return replace(self, target=end, data=data, law=law, joint=None, given_class=number)
+
     def to_units(self, samples: Samples) -> Samples:
         """Bring samples from the space that the flow lives in to the data's own units."""
         return (self.shift + self.scale * samples).astype(np.float32)
 
 
-def between(source: Source, target: Source, *, standardise: bool, data_uri: str | None = None) -> Endpoints:
+def law_at(law: Law | None, asked: object) -> Law:
+    """Give the law of c that always has the condition which a person asks for.
+
+    Raises:
+        ValueError: there is no such condition, or the maps are given none.
+    """
+    if law is None:
+        raise ValueError(f"condition must be left out: this flow was trained without data.condition, not {asked!r}")
+    return law.at(asked)
+
+
+def between(
+    source: Source, target: Source, *, standardise: bool, data_uri: str | None = None, condition: Condition | None = None
+) -> Endpoints:
     """Make two sources the ends of a flow.
 
     Example:
@@ -81,6 +127,7 @@ def between(source: Source, target: Source, *, standardise: bool, data_uri: str 
 
     Args:
         standardise: shift and scale the target to mean 0 and, on average over its coordinates, variance 1.
+        condition: what the flow's maps are given, of what the target offers.
 
     Raises:
         Unusable: samples have different shapes, or are all equal and to be standardised.
@@ -91,7 +138,10 @@ def between(source: Source, target: Source, *, standardise: bool, data_uri: str 
     if moments.std == 0:
         raise Unusable("data.standardise must be false where all samples of data.target are equal")
     end = Standardised(target, moments.mean, moments.std)
-    return Endpoints(_in_space(source, moments.mean, moments.std), end, target, moments.mean, moments.std, data_uri)
+    joint = None if condition is None else cast(Conditional, target).joint(condition)
+    law = None if joint is None else joint.law()
+    at = _in_space(source, moments.mean, moments.std)
+    return Endpoints(at, end, target, moments.mean, moments.std, data_uri, law, joint)
 
 
 def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
@@ -109,7 +159,7 @@ def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
     """
     shape = sample_shape(data)
     target, source = (spec.open(data, end, shape, data_uri) for end, spec in ends_of(data).items())
-    return between(source, target, standardise=data.standardise, data_uri=data_uri)
+    return between(source, target, standardise=data.standardise, data_uri=data_uri, condition=condition_of(data))
 
 
 def load_source(
@@ -120,11 +170,13 @@ def load_source(
     data_uri: str | None = None,
     *,
     picture: str | None = None,
+    law: Law | None = None,
 ) -> Endpoints:
     """Open what drawing from a trained map needs, without its target: who samples does not have the data.
 
     Args:
         picture: how samples are drawn, so that an own target need not be imported; None: as the target says.
+        law: of the condition that the map is given.
 
     Raises:
         FlowError: the source is not on this machine.
@@ -132,7 +184,7 @@ def load_source(
     specs = ends_of(data)
     source = specs["source"].open(data, "source", shape, data_uri)
     absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture)
-    return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri)
+    return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri, law)
 
 
 def _in_space(source: Source, shift: np.ndarray, scale: float) -> End:

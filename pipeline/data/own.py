@@ -1,12 +1,14 @@
 """Sources from outside this repository: a `Source`, or arrays of samples that become one."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
 import numpy as np
 
+from components.conditions import Condition
 from components.measures import Modes
 from components.parts import loading
 from components.parts.loading import described, load
@@ -40,6 +42,11 @@ class OwnSpec(SourceSpec):
     def modes(self) -> Modes | None:
         """Give the modes of the source, where it has any."""
         return source_of(self.name).modes
+
+    def conditions(self, data: Data) -> Mapping[str, Condition]:
+        """List what the source says that its samples may be conditioned on."""
+        found: Mapping[str, Condition] = getattr(source_of(self.name), "conditions", {})
+        return found
 
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape of the source's samples."""

@@ -1,9 +1,9 @@
 """Sets of points in memory as sources: some to train on, others held out."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -44,6 +44,10 @@ class Points:
         for array in (self.train, self.test):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    def only(self, train: np.ndarray, test: np.ndarray) -> Self:
+        """Give the source of some of the points: those that two masks say."""
+        return replace(self, train=self.train[train], test=self.test[test])
 
     def moments(self) -> Moments:
         """Measure the moments of all training points."""

@@ -1,11 +1,13 @@
 """What a flow goes from and to: the protocol that analytic measures, sets of points and sets of images share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from components.conditions import Condition, Conditions, Law
 from components.measures import Modes
 
 Samples = Float[np.ndarray, "n *shape"]
@@ -44,6 +46,13 @@ class Moments:
 
     mean: Float[np.ndarray, "*shape"]
     std: float
+
+
+class Joint(NamedTuple):
+    """Samples, and the condition c of each."""
+
+    samples: Samples
+    conditions: Conditions
 
 
 class End(Protocol):
@@ -91,6 +100,44 @@ class Source(End, Protocol):
 
     def seen(self, n: int, rng: np.random.Generator) -> Samples:
         """Draw n samples that training does see, as `held_out` does: floors compare the two."""
+
+
+class JointSource(Protocol):
+    """The target of a conditional flow: its samples with their conditions, in units of its own."""
+
+    @property
+    def condition(self) -> Condition:
+        """Say what kind of condition each sample has."""
+
+    def law(self) -> Law:
+        """Give the law of c."""
+
+    def batch(self, at: At) -> Joint:
+        """Give one rank's rows of the global batch of a step."""
+
+    def seen(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n samples that training does see, none twice."""
+
+    def held_out(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n samples that training never sees, none twice."""
+
+    def only(self, asked: object) -> Source:
+        """Give the source of the samples of one class.
+
+        Raises:
+            ValueError: there is no such class, or the condition is values.
+        """
+
+
+class Conditional(Source, Protocol):
+    """A source that a flow can be conditioned on: what `data.condition` may name is among its `conditions`."""
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """List what its samples may be conditioned on, by name."""
+
+    def joint(self, condition: Condition) -> JointSource:
+        """Give the samples with one of the conditions."""
 
 
 def moments_of(samples: Samples) -> Moments:

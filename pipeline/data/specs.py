@@ -1,8 +1,10 @@
 """What is known of a source before any of it is loaded: its shape, the fields of a recipe that it reads, its rules."""
 
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import ClassVar, Protocol
 
+from components.conditions import Condition
 from components.measures import Modes
 from components.parts.naming import is_own
 from pipeline.data import table
@@ -24,6 +26,10 @@ class SourceSpec(Protocol):
     def modes(self) -> Modes | None:
         """Give the modes of the target, where there are any: there are metrics for them."""
         return None
+
+    def conditions(self, data: Data) -> Mapping[str, Condition]:
+        """List what a flow to this target may be conditioned on, by the names that recipes have for it."""
+        return {}
 
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape of a sample where this is the target."""
@@ -102,3 +108,13 @@ def sample_shape(data: Data) -> tuple[int, ...]:
         (1, 32, 32)
     """
     return spec_of(data.target).shape(data)
+
+
+def condition_of(data: Data) -> Condition | None:
+    """Find the kind of condition that a recipe names, without loading any sample; None where it names none.
+
+    Example:
+        >>> condition_of(Data(target="mnist", condition="label")).num_classes
+        10
+    """
+    return None if data.condition is None else spec_of(data.target).conditions(data)[data.condition]

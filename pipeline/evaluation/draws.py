@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from components.metrics import LEAST_SAMPLES
 from components.streams import stream
+from pipeline.data.source import Joint
 from pipeline.evaluation.size import FULL, EvaluationSize
 
 if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its metrics; what describes images a replica need not
     from pipeline.data.endpoints import Endpoints
-    from pipeline.data.source import Samples
+    from pipeline.data.source import Samples, Source
     from pipeline.evaluation.extractors import Extractor
     from pipeline.generator import Generator
 
@@ -45,6 +47,14 @@ class Sampler(Protocol):
         """Draw more samples than one evaluation of a network may take, the same ones at each call."""
         ...
 
+    def of_class(self, number: int, n: int, draw: int) -> Samples:
+        """Draw n samples given a class."""
+        ...
+
+    def to_classify(self, n: int) -> Joint:
+        """Draw n samples with the class that each was given: a classifier is tried on them."""
+        ...
+
 
 @dataclass(frozen=True)
 class OfMap:
@@ -58,8 +68,17 @@ class OfMap:
 
     def many(self, n: int) -> Samples:
         """Draw n samples, a few hundred at a time."""
-        counts = [min(SAMPLES_AT_ONCE, n - begin) for begin in range(0, n, SAMPLES_AT_ONCE)]
-        return np.concatenate([self.generator.sample(count, draw) for draw, count in enumerate(counts)])
+        return np.concatenate([self.generator.sample(count, draw) for draw, count in enumerate(_in_parts(n))])
+
+    def of_class(self, number: int, n: int, draw: int) -> Samples:
+        """Draw n samples given a class."""
+        return self.generator.sample(n, draw, number)
+
+    def to_classify(self, n: int) -> Joint:
+        """Draw n samples, their classes drawn from the data's distribution."""
+        parts = [self.generator.joint(count, draw) for draw, count in enumerate(_in_parts(n))]
+        classes = [conditions for _, conditions in parts if conditions is not None]
+        return Joint(np.concatenate([samples for samples, _ in parts]), np.concatenate(classes))
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,26 @@ class OfData:
     def many(self, n: int) -> Samples:
         """Draw n samples, of a data set without replacement."""
         return self.sample(n, 0)
+
+    def of_class(self, number: int, n: int, draw: int) -> Samples:
+        """Draw n samples of a class, of a data set without replacement."""
+        return of_class(self.endpoints, number).seen(n, stream(0, "evaluation_floor", step=draw))
+
+    def to_classify(self, n: int) -> Joint:
+        """Draw n held-out samples with their classes: those of training have taught the classifier."""
+        assert self.endpoints.joint is not None
+        return self.endpoints.joint.held_out(n, stream(0, "evaluation_target"))
+
+
+def _in_parts(n: int) -> list[int]:
+    """Cut n samples into parts that one evaluation of a network takes."""
+    return [min(SAMPLES_AT_ONCE, n - begin) for begin in range(0, n, SAMPLES_AT_ONCE)]
+
+
+def of_class(endpoints: Endpoints, number: int) -> Source:
+    """Find the data of one class of a conditional flow."""
+    assert endpoints.joint is not None
+    return endpoints.joint.only(number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +142,27 @@ class Draws:
         n = num_samples(self.endpoints, self.size.num_samples)
         draws = range(self.first_draw, self.first_draw + self.size.num_pairs)
         return [(self.sampler.sample(n, draw), held_out(self.endpoints, draw, n)) for draw in draws]
+
+    @cached_property
+    def by_class(self) -> list[tuple[Samples, Samples]]:
+        """Pairs of samples given a class, and as many held-out ones of it: a pair for each class that the data have."""
+        law = self.endpoints.law
+        assert law is not None
+        classes, pairs = law.present(), []
+        for number in classes:
+            data = of_class(self.endpoints, number)
+            share = max(LEAST_SAMPLES, num_samples(self.endpoints, self.size.num_samples) // len(classes))
+            reference = data.held_out(share, stream(0, "evaluation_target", step=self.first_draw))
+            n = min(len(reference), data.num_distinct or share)
+            if n >= LEAST_SAMPLES:
+                pairs.append((self.sampler.of_class(number, n, self.first_draw), reference[:n]))
+        return pairs
+
+    @cached_property
+    def to_classify(self) -> Joint:
+        """Samples with the class that each was given, as many as there are held-out ones for."""
+        n = num_samples(self.endpoints, self.size.num_samples)
+        return self.sampler.to_classify(n)
 
     @cached_property
     def images(self) -> tuple[Samples, Samples]:

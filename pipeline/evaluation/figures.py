@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from pipeline.data.source import Samples
 
 MAX_PANELS = 8
+PER_ROW = 10
+"""Images of each class in a picture of classes."""
 FRAMES_PER_PHASE, FRAMES_PER_SECOND, HOLD = 8, 12, 12
 BLUE, GREY = "#1f5fa8", "#c9c9c9"
 
@@ -44,10 +46,13 @@ class Drawing:
     Attributes:
         onto: draws samples, with held-out ones behind them, onto axes.
         png: draws samples alone, as the bytes of a PNG.
+        by_class: draws the samples of each class apart, with the names of the classes and held-out samples behind them, onto
+            axes.
     """
 
     onto: Callable[[Axes, Samples, Samples], None]
     png: Callable[[Samples], bytes]
+    by_class: Callable[[Axes, Sequence[Samples], Sequence[str], Samples], None]
 
 
 def _sheet(axes: Axes, samples: Samples, reference: Samples) -> None:
@@ -84,12 +89,37 @@ def _scatter_png(samples: Samples) -> bytes:
     return content.getvalue()
 
 
+def _rows_of_classes(axes: Axes, by_class: Sequence[Samples], names: Sequence[str], reference: Samples) -> None:
+    """Draw a sheet of images with a row for each class."""
+    sheet = _tile(np.concatenate([samples[:PER_ROW] for samples in by_class]), len(by_class), PER_ROW)
+    axes.imshow(sheet, interpolation="nearest")
+    height = len(sheet) / len(by_class)
+    axes.set_yticks([height * (row + 0.5) for row in range(len(by_class))], names, fontsize=7)
+
+
+def _scatter_classes(axes: Axes, by_class: Sequence[Samples], names: Sequence[str], reference: Samples) -> None:
+    """Draw points in a colour for each class over grey held-out points."""
+    low, high = _limits(reference)
+    axes.scatter(*_plane(reference), s=2, c=GREY, linewidths=0)
+    colours = plt.get_cmap("hsv")(np.linspace(0, 1, len(by_class), endpoint=False))
+    for samples, name, colour in zip(by_class, names, colours, strict=True):
+        axes.scatter(*_plane(samples), s=2, color=colour, linewidths=0, label=name)
+    axes.set_xlim(low[0], high[0])
+    if reference.shape[1] > 1:
+        axes.set_ylim(low[1], high[1])
+        axes.set_aspect("equal")
+    axes.legend(frameon=False, fontsize=7, markerscale=4, loc="upper right", ncols=1 + len(names) // 13)
+
+
 def _plane(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Take the first two coordinates; points on a line have the second one 0."""
     return samples[:, 0], samples[:, 1] if samples.shape[1] > 1 else 0 * samples[:, 0]
 
 
-DRAWINGS = {"points": Drawing(_scatter, _scatter_png), "images": Drawing(_sheet, _sheet_png)}
+DRAWINGS = {
+    "points": Drawing(_scatter, _scatter_png, _scatter_classes),
+    "images": Drawing(_sheet, _sheet_png, _rows_of_classes),
+}
 """Ways to draw samples, by the name that a source has for its own in `Source.picture`."""
 
 
@@ -104,6 +134,18 @@ def phase_picture(path: Path, picture: str, samples: Samples, reference: Samples
     """Draw samples of one phase over held-out data, to a file."""
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     _panel(axes, picture, samples, reference, title)
+    _save(figure, path)
+
+
+def class_picture(
+    path: Path, picture: str, by_class: Sequence[Samples], names: Sequence[str], reference: Samples, *, title: str
+) -> None:
+    """Draw the samples of each class of a conditional flow, images in a row for each, to a file."""
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    DRAWINGS[picture].by_class(axes, by_class, names, reference)
     _save(figure, path)
 
 

@@ -35,6 +35,11 @@ def _look(draws: "Draws") -> Sequence[Seen]:
     return [_seen(draws.extractor, samples, quantised(test))]
 
 
+def _look_by_class(draws: "Draws") -> Sequence[Seen]:
+    assert draws.extractor is not None
+    return [_seen(draws.extractor, samples, quantised(test)) for samples, test in draws.by_class]
+
+
 def _num_images(draws: "Draws") -> Mapping[str, float]:
     assert draws.extractor is not None
     return _count(draws.extractor, len(draws.images[0]))
@@ -53,7 +58,7 @@ def _seen(extractor: Extractor, samples: Images, test: Pixels) -> Seen:
     return Seen(Described(np.full_like(reference.features, math.nan), logits), reference)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)  # of a flow with classes, the test images of each
 def _described(extractor: Extractor, shape: tuple[int, ...], content: bytes) -> Described:
     """Describe 8-bit images, and keep that by their content: seconds to minutes of a network's time, in a few megabytes."""
     return extractor.describe(np.frombuffer(content, np.uint8).reshape(shape))
@@ -67,6 +72,10 @@ def _of_classes(name: str, offer: Offer) -> str | None:
     return name if offer.extractor and offer.extractor.classes == "data" else None
 
 
+def _given_classes(name: str, offer: Offer) -> str | None:
+    return offer.extractor.figure(name) if offer.extractor and offer.has_classes else None
+
+
 def _of_imagenet(name: str, offer: Offer) -> str | None:
     return offer.extractor.figure(name) if offer.extractor and offer.extractor.classes == "imagenet" else None
 
@@ -75,6 +84,8 @@ FEATURES = Needs(_in_features, _look, _num_images)
 """Images, and a network that describes them."""
 CLASSES = Needs(_of_classes, _look, _num_images)
 """Images, and a network that knows the classes of the data."""
+GIVEN_CLASSES = Needs(_given_classes, _look_by_class)
+"""Images given a class, beside held-out ones of it, and a network that describes them."""
 IMAGENET_CLASSES = Needs(_of_imagenet, _look, _num_images)
 """Images, and a network that knows ImageNet's classes."""
 
@@ -119,6 +130,7 @@ PRECISION = Metric("precision", "share", False, FEATURES, _precision)
 RECALL = Metric("recall", "share", False, FEATURES, _recall, brief="recall {value:.2f}")
 CLASS_KL = Metric("class_kl", "nats", True, CLASSES, _class_balance("class_kl"))
 CLASSES_COVERED = Metric("classes_covered", "number", False, CLASSES, _class_balance("classes_covered"))
+CLASS_FRECHET = Metric("class_frechet", "squared features", True, GIVEN_CLASSES, _frechet)
 SCORE = Metric("score", "classes", False, IMAGENET_CLASSES, _score)
 
 

@@ -97,11 +97,23 @@ def judge(store: Store, ref: MapRef, generator: Generator, size: EvaluationSize)
 
 def draw_phase(path: Path, ref: MapRef, generator: Generator, metrics: Mapping[str, float]) -> None:
     """Draw samples of a map over held-out ones, its metrics in the title."""
+    title = f"phase {ref.k}: W2 {metrics[HEADLINE]:.3g}, floor {metrics[floor_of(HEADLINE)]:.3g}"
+    draw_samples(path, generator, title)
+
+
+def draw_samples(path: Path, generator: Generator, title: str) -> None:
+    """Draw samples of a map over held-out ones; those of each class apart where the map is given one."""
     from pipeline.evaluation import figures  # and with it matplotlib
 
-    title = f"phase {ref.k}: W2 {metrics[HEADLINE]:.3g}, floor {metrics[floor_of(HEADLINE)]:.3g}"
-    samples, picture = generator.sample(num_samples(generator.endpoints)), generator.endpoints.data.picture
-    figures.phase_picture(path, picture, samples, held_out(generator.endpoints, 0), title)
+    endpoints = generator.endpoints
+    n, reference = num_samples(endpoints), held_out(endpoints, 0)
+    classes = endpoints.law.present() if endpoints.law and endpoints.given_class is None else []
+    if endpoints.condition is None or not classes:
+        figures.phase_picture(path, endpoints.data.picture, generator.sample(n), reference, title)
+        return
+    by_class = [generator.sample(max(figures.PER_ROW, n // len(classes)), condition=number) for number in classes]
+    names = [endpoints.condition.classes[number] for number in classes]
+    figures.class_picture(path, endpoints.data.picture, by_class, names, reference, title=title)
 
 
 def draw_flow(
@@ -110,7 +122,7 @@ def draw_flow(
     """Draw samples by phase, curves and the animation of a flow, on disk and with its run.
 
     Args:
-        pictures: the three files.
+        pictures: the three files, and a fourth of the last map's classes where it is given one.
         rows: what is known of each phase, as `run --json` has it.
     """
     from pipeline.evaluation import figures
@@ -125,6 +137,8 @@ def draw_flow(
     quality = {"W2": [over_floor(row["metrics"][HEADLINE], row["metrics"][floor_of(HEADLINE)]) for row in rows]}
     figures.curves_picture(pictures[1], quality, _curves(store, rows, generators))
     figures.animation(pictures[2], endpoints.data.picture, by_phase, reference, titles)
+    for path in pictures[3:]:
+        draw_samples(path, generators[-1], titles[-1])
     for picture in pictures:
         store.log_file(flow_run_id, picture, "pictures")
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from components.metrics import LEAST_SAMPLES
@@ -32,7 +33,10 @@ def evaluate(
         first_draw: the number of the first sample; samples of other numbers are independent.
         logged: what was logged while the map was trained, for metrics that need it.
     """
-    offer, endpoints = offer_of(generator.phase.data, logged, size.metrics), generator.endpoints
+    endpoints = generator.endpoints
+    offer = offer_of(generator.phase.data, logged, size.metrics)
+    if endpoints.given_class is not None:  # its data are those of one class
+        offer = replace(offer, has_modes=False, has_classes=False, has_classifier=False)
     n = num_samples(endpoints, size.num_samples)
     draws = Draws(OfMap(generator), endpoints, size, first_draw, offer.extractor, n, logged)
     measured = figures(offer)
@@ -40,13 +44,19 @@ def evaluate(
     values |= means(measured, views_of(measured, draws))
     if with_floors:
         with_floor = tuple((name, metric) for name, metric in measured.items() if metric.has_floor)
-        values |= floors(generator.phase.data, size, first_draw, endpoints.data_uri, with_floor)
+        values |= floors(generator.phase.data, size, first_draw, endpoints.data_uri, with_floor, given=endpoints.given_class)
     return values
 
 
 @lru_cache(maxsize=8)
 def floors(
-    data: Data, size: EvaluationSize, first_draw: int, data_uri: str | None, measured: tuple[tuple[str, Metric], ...]
+    data: Data,
+    size: EvaluationSize,
+    first_draw: int,
+    data_uri: str | None,
+    measured: tuple[tuple[str, Metric], ...],
+    *,
+    given: int | None = None,
 ) -> dict[str, float]:
     """Measure the same figures of the data themselves, of samples that training sees: what a perfect map would get.
 
@@ -55,8 +65,11 @@ def floors(
     Args:
         data_uri: folder or URL of prepared image sets, as `load_endpoints` takes it.
         measured: figures and their metrics.
+        given: the class whose samples the data are; None: all.
     """
     endpoints, looks = endpoints_of(data, data_uri), offer_of(data).extractor
+    if given is not None:
+        endpoints = endpoints.given(given)
     draws = Draws(OfData(endpoints), endpoints, size, first_draw, looks, num_samples(endpoints, size.num_samples))
     values = means(dict(measured), views_of(dict(measured), draws))
     return {floor_of(name): value for name, value in values.items()}

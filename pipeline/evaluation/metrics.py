@@ -31,12 +31,15 @@ METRICS = (
     "pipeline.evaluation.built_in:MODES_COVERED",
     "pipeline.evaluation.built_in:ON_SUPPORT",
     "pipeline.evaluation.built_in:MODE_KL",
+    "pipeline.evaluation.built_in:CLASS_ACCURACY",
+    "pipeline.evaluation.built_in:CLASS_W2",
     "pipeline.evaluation.image_metrics:FRECHET",
     "pipeline.evaluation.image_metrics:KID",
     "pipeline.evaluation.image_metrics:PRECISION",
     "pipeline.evaluation.image_metrics:RECALL",
     "pipeline.evaluation.image_metrics:CLASS_KL",
     "pipeline.evaluation.image_metrics:CLASSES_COVERED",
+    "pipeline.evaluation.image_metrics:CLASS_FRECHET",
     "pipeline.evaluation.image_metrics:SCORE",
     "pipeline.evaluation.built_in:DIVERGENCE",
     "pipeline.evaluation.built_in:TRANSPORT_COST",
@@ -70,6 +73,8 @@ class Offer:
         extractor: the network that image metrics look through.
         logged: names of what was logged while the map was trained.
         own: names of metrics from outside this repository, with the digest of their code.
+        has_classes: the maps are given a class of the data.
+        has_classifier: something tells the class of a sample: the modes of a measure, or a network that was trained on the data.
     """
 
     has_pairs: bool = False
@@ -77,6 +82,8 @@ class Offer:
     extractor: "Extractor | None" = None
     logged: frozenset[str] = frozenset()
     own: tuple[str, ...] = ()
+    has_classes: bool = False
+    has_classifier: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,12 +180,14 @@ def offer_of(data: Data, logged: Iterable[str] = (), own: Sequence[str] = ()) ->
     Raises:
         PartError: there is no such metric.
     """
-    from pipeline.data.specs import sample_shape, spec_of
+    from pipeline.data.specs import condition_of, sample_shape, spec_of
     from pipeline.evaluation.extractors import trained_on
 
-    has_modes = spec_of(data.target).modes is not None
-    looks = trained_on(data.target, sample_shape(data))
-    return Offer(True, has_modes, looks, frozenset(logged), tuple(dict.fromkeys(map(pinned, own))))
+    modes, looks, condition = spec_of(data.target).modes, trained_on(data.target, sample_shape(data)), condition_of(data)
+    has_classes = condition is not None and condition.num_classes > 0
+    has_classifier = has_classes and (modes is not None or (looks is not None and looks.classes == "data"))
+    own = tuple(dict.fromkeys(map(pinned, own)))
+    return Offer(True, modes is not None, looks, frozenset(logged), own, has_classes, has_classifier)
 
 
 def figures(offer: Offer) -> dict[str, Metric]:

@@ -96,6 +96,10 @@ def _require_ends(data: Data) -> None:
         value = getattr(data, field_name)
         without = field_name in fields or value == getattr(Data, field_name)
         _require(without, f"data.{field_name}", f"left out for data.{end} {getattr(data, end)}", value)
+    if data.condition is not None:
+        offered = target.conditions(data)
+        rule = f"{' or '.join(offered)}, or left out," if offered else "left out"
+        _require(data.condition in offered, "data.condition", f"{rule} for data.target {data.target}", data.condition)
     target.require_target(data)
     shape = target.shape(data)
     if not source.fits(shape):
@@ -170,6 +174,8 @@ def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
     for name, off in (("num_frequencies", "0"), ("second_order", "false"), ("z_dim", "0")):
         value = getattr(recipe.network, name)
         _require(name in pair.takes or not value, f"network.{name}", f"{off} {kind}", value)
+    condition = recipe.data.condition
+    _require("condition" in pair.takes or condition is None, "data.condition", f"left out {kind}, which takes none", condition)
     if pair.sides:
         _require_images_of(recipe, pair.sides)
     groups = {group: asdict(getattr(recipe, group)) for group in GROUPS}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from components import state as states
+from components.conditions import Condition
 from components.divergences.base import FDivergence
 from components.gradients import Batch
 from components.jko import Problem
@@ -19,7 +20,7 @@ from components.state import State, Tensors
 from components.streams import normal, stream
 from components.table import cost, divergence, network_pair
 from pipeline.data.endpoints import Endpoints
-from pipeline.data.source import At, End, EndName
+from pipeline.data.source import At
 from pipeline.phase import Phase
 from pipeline.recipe import Network
 from pipeline.training.ranks import Ranks, Share, rows_of
@@ -73,7 +74,7 @@ class Setting:
         """Make the setting of a phase, which is that of all others of its flow."""
         n, unit = phase.training.batch_size, indivisible(phase.network, num_microbatches)
         share = Share(rows_of(n, unit, rank=ranks.rank, num_workers=ranks.size), n)
-        spec = network_spec(phase.network, endpoints.shape)
+        spec = network_spec(phase.network, endpoints.shape, endpoints.condition)
         return cls(endpoints, spec, ranks.device, share, num_microbatches, compiled, channels_last)
 
 
@@ -84,7 +85,7 @@ class Parent(NamedTuple):
     earlier: Sequence[Tensors]
 
 
-def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec:
+def network_spec(network: Network, sample_shape: tuple[int, ...], condition: Condition | None = None) -> NetworkSpec:
     """Collect the sizes of a recipe's two networks."""
     return NetworkSpec(
         sample_shape,
@@ -94,6 +95,7 @@ def network_spec(network: Network, sample_shape: tuple[int, ...]) -> NetworkSpec
         num_frequencies=network.num_frequencies,
         kind=network.kind,
         second_order=network.second_order,
+        condition=condition,
     )
 
 
@@ -181,6 +183,9 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
 
     Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
     target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.
+
+    Of a conditional flow, sample i of the source is given the condition of sample i of the target: c has the data's law on both
+    sides, and no noise of two draws of it is in the difference of the two means that L_v is.
     """
     seed, n = phase.seed, phase.training.batch_size
     z_dim, shared = phase.network.z_dim, phase.jko.z == "shared"
@@ -194,12 +199,12 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
 
         z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
         anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
-        ends: dict[EndName, End] = {"source": endpoints.source, "target": endpoints.target}
-        source, target = (
-            torch.from_numpy(end.batch(At(name, seed, phase.k, step, n, rows))).to(device) for name, end in ends.items()
-        )
+        source = torch.from_numpy(endpoints.source.batch(At("source", seed, phase.k, step, n, rows))).to(device)
+        samples, conditions = endpoints.batch(At("target", seed, phase.k, step, n, rows))
+        target = torch.from_numpy(samples).to(device)
+        condition = None if conditions is None else torch.from_numpy(conditions).to(device)
         if phase.target_noise:  # all that v sees of the target: R1 and a relativistic pairing are taken at the noised samples too
             target = target + phase.target_noise * keep(normal(rng("target_noise"), n, *endpoints.shape))
-        return Batch(source, target, z, anchor_z)
+        return Batch(source, target, z, anchor_z, condition)
 
     return draw

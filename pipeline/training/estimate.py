@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from components.gradients import outputs_at, transport
 from components.table import network_pair
 from pipeline.cluster import Cluster
-from pipeline.data.specs import sample_shape
+from pipeline.data.specs import condition_of, sample_shape
 from pipeline.recipe import Recipe
 from pipeline.training.build import network_spec
 
@@ -52,14 +53,16 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
     samples 3 each; D for the map's loss 2 (its weights need no gradient); a penalty adds the gradient in x (1) and its own
     gradient (about 3) on the target, and on transported samples where r2 > 0.
     """
-    training, spec = recipe.training, network_spec(recipe.network, sample_shape(recipe.data))
+    training = recipe.training
+    spec = network_spec(recipe.network, sample_shape(recipe.data), condition_of(recipe.data))
     pair = network_pair(spec.kind)
     with torch.device("meta"):
         transport_map, potential = pair.build_map(spec).to("meta"), pair.build_potential(spec).to("meta")
         x = torch.empty(NUM_TRIED, *spec.sample_shape)
         z = torch.empty(NUM_TRIED, spec.z_dim) if spec.z_dim else None
-        of_map, kept_by_map = forward(lambda: transport_map(x, z))
-        of_potential, kept_by_potential = forward(lambda: potential(x))
+        c = torch.from_numpy(spec.condition.empty(NUM_TRIED)).to("meta") if spec.condition else None
+        of_map, kept_by_map = forward(lambda: transport(transport_map, x, z, c))
+        of_potential, kept_by_potential = forward(lambda: outputs_at(potential, x, c))
     penalised = training.r1 > 0 or training.r2 > 0
     num_penalised = (2 if training.r2 > 0 else 1) if penalised else 0  # samples per sample: target, or both
     per_sample = 4 * of_map + (3 + 3 + 2 + 4 * num_penalised / training.penalty_every) * of_potential

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from components.gradients import outputs_at, transport
 from components.networks.pair import NetworkSpec
 from components.state import build_map, build_potential
 from pipeline.phase import Phase
@@ -62,4 +63,5 @@ def _pass(spec: NetworkSpec, n: int) -> Callable[[], torch.Tensor]:
         return lambda: convolution(images)
     transport_map, potential = build_map(spec), build_potential(spec)
     x, z = torch.ones(n, *spec.sample_shape), torch.ones(n, spec.z_dim) if spec.z_dim else None
-    return lambda: potential(transport_map(x, z))
+    c = torch.from_numpy(spec.condition.empty(n)) if spec.condition else None
+    return lambda: outputs_at(potential, transport(transport_map, x, z, c), c)

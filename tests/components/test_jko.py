@@ -376,7 +376,7 @@ def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(spec, losse
                 gradient.copy_(mean)
 
         def half(step):
-            return Batch(*(part[6 * rank : 6 * (rank + 1)] for part in draw(step)))
+            return Batch(*(None if part is None else part[6 * rank : 6 * (rank + 1)] for part in draw(step)))
 
         list(train_phase(states[rank], solved, [], half, reduce))
 

@@ -39,7 +39,7 @@ def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: S
     samples = samples_of(two)
     assert samples.shape == (1_000_000, 2)
     assert np.isfinite(samples).all()
-    first = draw(load_generator(store, registered), 0, 0, MOST_PER_PART)
+    first = draw(load_generator(store, registered), 0, 0, MOST_PER_PART)[0]
     np.testing.assert_array_equal(samples[:MOST_PER_PART], first)
     assert len(np.unique(samples, axis=0)) > 999_000, "no part repeats another"
 
@@ -74,7 +74,7 @@ def test_samples_in_a_folder_of_any_name_are_gone_on_with_and_never_overwritten(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what is there is not made again"
     capsys.readouterr()
     assert main([*command, "--seed", "1"]) == 2
-    assert "of another map, seed or number: choose another folder" in " ".join(capsys.readouterr().err.split())
+    assert "of another map, seed, condition or number: choose another folder" in " ".join(capsys.readouterr().err.split())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("home", name)] == []
 
@@ -85,7 +85,7 @@ def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tm
     command = ["generate", "moons@candidate", "--num-samples", "500", "--to", str(tmp_path / "out")]
     assert main([*command, "--phase", "0"]) == 0
     first = store.ancestors(registered)[0]
-    np.testing.assert_array_equal(samples_of(tmp_path / "out"), draw(load_generator(store, first), 0, 0, 500))
+    np.testing.assert_array_equal(samples_of(tmp_path / "out"), draw(load_generator(store, first), 0, 0, 500)[0])
     assert main([*command, "--phase", "2"]) == 2
 
 
@@ -106,7 +106,7 @@ def test_a_folder_with_other_samples_is_refused(store: Store, tmp_path: Path) ->
     generation = generation_of(generator, seed=0, num_samples=100, url=str(tmp_path))
     assert finished(generation) == {}
     (tmp_path / "part-000000.parquet").write_bytes(b"something else")
-    with pytest.raises(FolderTaken, match=r"already holds part-000000\.parquet of another map, seed or number"):
+    with pytest.raises(FolderTaken, match=r"already holds part-000000\.parquet of another map, seed, condition or number"):
         finished(generation)
 
 
@@ -142,7 +142,7 @@ def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) ->
     assert (generation.per_part, generation.num_parts) == (65_536, 3)
     assert [generation.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
     again = generator_in(Generation(**vars(generation)))
-    np.testing.assert_array_equal(draw(again, 3, 1, 10), draw(load_generator(store, registered), 3, 1, 10))
+    np.testing.assert_array_equal(draw(again, 3, 1, 10)[0], draw(load_generator(store, registered), 3, 1, 10)[0])
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,11 @@ INTEGER = "must be an integer, written without a point, an exponent or quotes, n
         ({"version": "999"}, "moons has no version 999; GET /v1/model tells its aliases"),
         ({"version": 0}, "moons has no version 0; GET /v1/model tells its aliases"),
         ({"format": "exe"}, """format must be one of 'json', 'npy', 'arrow' or 'png', not "exe\""""),
-        ({"steps": 3}, "steps is no field of a request; fields are num_samples, seed, version, phase, format"),
-        ({"num samples\n": 3}, '"num samples\\n" is no field of a request; fields are num_samples, seed, version, phase, format'),
+        ({"steps": 3}, "steps is no field of a request; fields are num_samples, seed, version, phase, condition, format"),
+        (
+            {"num samples\n": 3},
+            '"num samples\\n" is no field of a request; fields are num_samples, seed, version, phase, condition, format',
+        ),
         ({"\ud800": 3}, 'the body must be a JSON object such as {"num_samples": 5}, not "\\ud800"'),
         ([1, 2], 'the body must be a JSON object such as {"num_samples": 5}, not a list'),
         (7, 'the body must be a JSON object such as {"num_samples": 5}, not 7'),

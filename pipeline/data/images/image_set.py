@@ -1,14 +1,16 @@
 """A set of square images by name: what a recipe may say of it, how its originals are read, and which images come built in."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from components.conditions import Condition
 from pipeline.data import table
 from pipeline.data.preparing.originals import Layout, Originals, Show, from_arrays
 from pipeline.data.source import EndName, Source
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 1024
 DIGEST = re.compile("[0-9a-f]{64}")
+LABEL = "label"
+"""What recipes call the condition that is the class of an image."""
 Pair = tuple[UInt8[np.ndarray, "n s s"], UInt8[np.ndarray, "m s s"]]
 LabelPair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
 
@@ -56,12 +60,16 @@ class ImageSet(SourceSpec):
         side: in pixels, that the set comes with; None: originals of any size.
         originals: reads what `python -m pipeline prepare --from` names; None where all originals are built in.
         built_in: images that are there without being prepared.
+        classes: names of the classes, in the order of their labels; empty where images have none that all sets share.
+        first_label: that of the first class, in the files.
     """
 
     channels: int
     side: int | None
     originals: Callable[[Path, Layout, Show], Originals] | None = None
     built_in: BuiltIn | None = None
+    classes: tuple[str, ...] = ()
+    first_label: int = 0
     picture: str = "images"
     fields = frozenset({"size", "flip", "digest", "streamed"})
     source_fields = frozenset({"source_digest"})
@@ -83,6 +91,10 @@ class ImageSet(SourceSpec):
         assert self.originals is not None
         return self.originals(path, layout, show)
 
+    def conditions(self, data: Data) -> Mapping[str, Condition]:
+        """Offer the class that an image shows, where the set has classes."""
+        return {LABEL: Condition(LABEL, self.classes)} if self.classes else {}
+
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape (channels, side, side) with the size that the recipe says, else the set's own."""
         side = data.size or self.side
@@ -102,6 +114,8 @@ class ImageSet(SourceSpec):
         _require_digest("data.digest", data.digest)
         if data.streamed and self._needs_none(Chosen.of(data, "target")):
             raise Refused("data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
+        if data.streamed and data.condition is not None:
+            raise Refused("data.streamed", "false where data.condition is given, since labels are not streamed", data.streamed)
 
     def require_source(self, data: Data, shape: tuple[int, ...]) -> None:
         """Refuse a target that comes in another size, where the recipe says none, and what is no digest."""
@@ -121,6 +135,9 @@ class ImageSet(SourceSpec):
         if prepared is None or self._needs_none(chosen):
             return data
         too_large = prepared.decoded_bytes("train") > most_bytes
+        if too_large and data.condition is not None:
+            needed = f"{prepared.decoded_bytes('train') / 1e9:.3g}"
+            raise Unusable(f"data.condition needs images in memory: cluster.max_cached_gb must be at least {needed} for these")
         data = replace(data, streamed=data.streamed or too_large)
         return replace(data, digest=prepared.digest) if end == "target" else replace(data, source_digest=prepared.digest)
 
@@ -135,17 +152,36 @@ class ImageSet(SourceSpec):
             assert prepared is not None
             if data.streamed:
                 return Images(Streamed(prepared), flip)
-            return Images(Mapped(prepared.mapped("train"), prepared.mapped("test"), levels=prepared.levels()), flip)
+            mapped = Mapped(prepared.mapped("train"), prepared.mapped("test"), levels=prepared.levels())
+            return Images(mapped, flip, partial(self._labels, prepared))
         assert self.built_in is not None
         if prepared is None:
             train, test = (images[:, None] for images in self.built_in.images())
         else:
             train, test = prepared.mapped("train"), prepared.mapped("test")
-        images = Images(Mapped(train, test), flip)
+        images = Images(Mapped(train, test), flip, partial(self._labels, prepared))
         if images.digest != self.built_in.sha256:
             place = "on this machine" if prepared is None else f"at {redacted(prepared.uri)}"
             raise FlowError(f"data.{end}: {chosen.name} {place} has sha256 {images.digest}, not {self.built_in.sha256}")
         return images
+
+    def _labels(self, prepared: "PreparedSet | None") -> LabelPair:
+        """Read the classes of training and test images, counted from 0.
+
+        Raises:
+            Unusable: images of the set have no label, or one that is none of its classes.
+        """
+        if prepared is None:
+            assert self.built_in is not None
+            return self.built_in.labels()
+        train, test = (prepared.labels(split) - self.first_label for split in ("train", "test"))
+        strange = sum(int(((labels < 0) | (labels >= len(self.classes))).sum()) for labels in (train, test))
+        if strange:
+            raise Unusable(
+                f"data.condition: {strange:,} images of {redacted(prepared.uri)} have no label from {self.first_label} to "
+                f"{self.first_label + len(self.classes) - 1}; prepare the set from files with labels, or leave data.condition out"
+            )
+        return train, test
 
     def _needs_none(self, chosen: "Chosen") -> bool:
         """Say whether the images that a recipe means come built in, so that no prepared set is needed."""

@@ -1,14 +1,17 @@
 """Sets of images as sources: grey levels from memory or from a stream, brought to [-1, 1] and perhaps mirrored."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float
 
+from components.conditions import Condition, Conditions
 from components.streams import stream
 from pipeline.data.images.pixels import Pixels
 from pipeline.data.images.prepared import Levels
+from pipeline.data.joint import JointRows
 from pipeline.data.points import Points
 from pipeline.data.source import At, Moments, Samples, moments_of
 
@@ -57,6 +60,10 @@ class Mapped(Points):
 
     levels: Levels | None = None
 
+    def only(self, train: np.ndarray, test: np.ndarray) -> Self:
+        """Give the reader of some of the images: those that two masks say."""
+        return replace(self, train=self.train[train], test=self.test[test], levels=None)
+
     def unit_moments(self) -> Moments:
         """Measure the moments of the training images, brought to [-1, 1]."""
         return moments_of(to_unit_range(self.train)) if self.levels is None else unit_moments_of(self.levels)
@@ -73,10 +80,12 @@ class Images:
 
     Attributes:
         flip: mirror each image of a batch left to right with probability 1/2.
+        labels: reads the classes of the training images and of the test images, counted from 0.
     """
 
     pixels: PixelReader
     flip: bool = False
+    labels: Callable[[], tuple[Conditions, Conditions]] | None = None
     modes: None = None
     units: Literal["data"] = "data"
     picture: str = "images"
@@ -106,11 +115,26 @@ class Images:
 
     def batch(self, at: At) -> Samples:
         """Give one rank's rows of the global batch of a step."""
-        images = self.pixels.batch(at)
-        if self.flip:
+        return self.view(self.pixels.batch(at), at)
+
+    def view(self, pixels: Pixels, at: At | None) -> Samples:
+        """Bring grey levels to [-1, 1]; those of a batch are mirrored where the source says so."""
+        if self.flip and at is not None:
             mirrored = stream(at.seed, "flip", phase=at.phase, step=at.step).random(at.n)[at.rows] < 0.5
-            images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
-        return to_unit_range(images)
+            pixels = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
+        return to_unit_range(pixels)
+
+    def joint(self, condition: Condition) -> JointRows:
+        """Give the images with their classes."""
+        assert isinstance(self.pixels, Mapped)  # a rule of recipes
+        assert self.labels is not None
+        train, test = self.labels()
+        return JointRows(self, self.pixels, condition, train, test, self.view)
+
+    def only(self, train: np.ndarray, test: np.ndarray) -> Self:
+        """Give the source of some of the images: those that two masks say."""
+        assert isinstance(self.pixels, Mapped)
+        return replace(self, pixels=self.pixels.only(train, test), labels=None)
 
     def sample(self, n: int, rng: np.random.Generator) -> Samples:
         """Draw n training images with replacement, none of them mirrored."""

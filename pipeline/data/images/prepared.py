@@ -89,6 +89,23 @@ class PreparedSet:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Corrupt(redacted(path), places.describe_error(error)) from error
 
+    def labels(self, split: str) -> Int[np.ndarray, " n"]:
+        """Read the labels of all images of a split, in the order of `mapped`.
+
+        Raises:
+            Corrupt: names the shard.
+        """
+        return np.concatenate(list(places.in_order(self._labels_of, self.splits[split])))
+
+    def _labels_of(self, shard: Shard) -> Int[np.ndarray, " n"]:
+        path = f"{self.uri}/{shard.file}"
+        content = _checked(path, shard.sha256)
+        try:
+            labels: np.ndarray = pq.read_table(io.BytesIO(content), columns=["label"])["label"].to_numpy()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise Corrupt(redacted(path), places.describe_error(error)) from error
+        return labels.astype(np.int64)
+
     def levels(self) -> Levels:
         """Read mean and variance of the training images.
 

@@ -50,4 +50,4 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         raise Unusable(f"{path} cannot be read: {error}") from error
 
 
-CIFAR10 = ImageSet(channels=3, side=32, originals=read_files)
+CIFAR10 = ImageSet(channels=3, side=32, originals=read_files, classes=CLASSES)

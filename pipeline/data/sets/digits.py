@@ -27,4 +27,5 @@ DIGITS = ImageSet(
     channels=1,
     side=8,
     built_in=BuiltIn(read_images, read_labels, "b41ca9fd335466eee997366c2e6f6bbe0a1b4582afe091fc4eba35f4a254182f"),
+    classes=tuple("0123456789"),
 )

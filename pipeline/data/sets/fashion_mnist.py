@@ -15,6 +15,7 @@ from pipeline.errors import FlowError
 
 logger = logging.getLogger(__name__)
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 SHA256 = "0fbbfcb392782b3b702472ead3688778e1509e8cf40f5c24d9d3303618b193ab"
 
 
@@ -69,4 +70,4 @@ def _downloaded(folder: Path) -> Pair:
             shutil.rmtree(copy)
 
 
-FASHION_MNIST = ImageSet(1, 28, mnist_files("", "t10k"), BuiltIn(read_images, read_labels, SHA256))
+FASHION_MNIST = ImageSet(1, 28, mnist_files("", "t10k"), BuiltIn(read_images, read_labels, SHA256), CLASSES)

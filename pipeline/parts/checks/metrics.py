@@ -18,6 +18,7 @@ from pipeline.recipe import Data
 SIZE = EvaluationSize(num_samples=64, num_pairs=2)
 LOGGED = {"divergence": 0.1, "transport_cost": 0.1}
 WITH_MODES = "moons"
+WITH_CLASSES = Data(target="digits", standardise=False, condition="label")
 LOOKS = "lenet_digits"
 
 
@@ -52,6 +53,7 @@ class _Tries:
             (Offer(has_modes=True), load_endpoints(Data(target=WITH_MODES))),
             (Offer(logged=frozenset(LOGGED)), plain),
             (Offer(extractor=looks), images),
+            (Offer(extractor=looks, has_classes=True, has_classifier=True), load_endpoints(WITH_CLASSES)),
         ]
 
     def needs(self) -> str:

@@ -23,15 +23,16 @@ Build = Callable[[NetworkSpec], nn.Module]
 def first_checks(pair: NetworkPair, spec: NetworkSpec) -> list[Check]:
     """Try what a step of training relies on: outputs and gradients of both networks; nothing that takes many evaluations."""
     tries = _Tries(pair, spec)
+    of_map, of_potential = ("T(x, z, c)", "D(x, c)") if spec.condition else ("T(x, z)", "D(x)")
     return [
         tried("build_map", "give a module of float32 weights, equal for equal seeds of torch", tries.map_is_built),
         tried("build_potential", "give a module of float32 weights, equal for equal seeds of torch", tries.potential_is_built),
-        tried("T(x, z)", f"be finite, of the shape and type of x, {tries.of}", tries.map_output),
-        tried("T(x, z)", f"move no x by over {WILD:g} times its size at the start", tries.start),
-        tried("T(x, z)", "have finite gradients by all weights", tries.map_gradients),
-        tried("D(x)", f"be one finite number per sample, {tries.of}", tries.potential_output),
-        tried("D(x)", "have finite gradients by x and all weights", tries.potential_gradients),
-        tried("D(x)", "be differentiable twice, for gradient penalties", tries.penalty_gradients),
+        tried(of_map, f"be finite, of the shape and type of x, {tries.of}", tries.map_output),
+        tried(of_map, f"move no x by over {WILD:g} times its size at the start", tries.start),
+        tried(of_map, "have finite gradients by all weights", tries.map_gradients),
+        tried(of_potential, f"be one finite number per sample, {tries.of}", tries.potential_output),
+        tried(of_potential, "have finite gradients by x and all weights", tries.potential_gradients),
+        tried(of_potential, "be differentiable twice, for gradient penalties", tries.penalty_gradients),
     ]
 
 
@@ -59,10 +60,17 @@ class _Tries:
     def __init__(self, pair: NetworkPair, spec: NetworkSpec) -> None:
         self.pair, self.spec = pair, spec
         self.of = f"for samples {spec.sample_shape}" + (f" and z of {spec.z_dim} numbers" if spec.z_dim else "")
+        self.of += f", given one of {spec.condition.num_classes} classes" if spec.condition and spec.condition.classes else ""
         random = torch.Generator().manual_seed(1)
         self.n = max(4, 2 * pair.group_size)
         self.x = torch.randn(self.n, *spec.sample_shape, generator=random, dtype=torch.float32)
         self.z = torch.randn(self.n, spec.z_dim, generator=random, dtype=torch.float32) if spec.z_dim else None
+        condition = spec.condition
+        some = None if condition is None else torch.from_numpy(condition.empty(self.n))
+        if some is not None and condition is not None and condition.classes:
+            some = torch.arange(self.n) % condition.num_classes
+        self.given = () if some is None else (some,)
+        """What both networks get beside: the condition of each sample, where there is one."""
         self.built: dict[tuple[str, int], nn.Module] = {}
 
     def network(self, method: str, seed: int = 0) -> nn.Module:
@@ -79,7 +87,7 @@ class _Tries:
         return module
 
     def transported(self, transport_map: nn.Module, x: Tensor, z: Tensor | None) -> Tensor:
-        return self.seeded(lambda: transport_map(x, z))
+        return self.seeded(lambda: transport_map(x, z, *self.given))
 
     @staticmethod
     def seeded(evaluate: Callable[[], Tensor]) -> Tensor:
@@ -116,7 +124,7 @@ class _Tries:
 
     def start(self) -> str:
         with torch.no_grad():
-            anchor = push_through(self.pair.first_anchor(self.spec), self.x, self.z)
+            anchor = push_through(self.pair.first_anchor(self.spec), self.x, self.z, *self.given)
             moved = self.transported(self.network("build_map"), self.x, self.z) - anchor
         distance = (moved.square().mean() / anchor.square().mean()).sqrt().item()
         require(distance <= WILD, f"it moves them by {distance:.3g} times their size: let it end in a layer of zeros, added to x")
@@ -128,14 +136,14 @@ class _Tries:
         return _gradients_by_weights((output * torch.linspace(0.5, 1.5, output.numel()).view_as(output)).sum(), network)
 
     def potential_output(self) -> str:
-        given = self.seeded(lambda: self.network("build_potential")(self.x))
+        given = self.seeded(lambda: self.network("build_potential")(self.x, *self.given))
         finite(tensor_like(given, self.x.new_zeros(self.n)))
         return f"({self.n},) in float32"
 
     def potential_gradients(self) -> str:
         network = self.network("build_potential")
         x = self.x.clone().requires_grad_()
-        output = self.seeded(lambda: network(x))
+        output = self.seeded(lambda: network(x, *self.given))
         (by_x,) = gradients(output.sum(), [x], "it", keep=True)
         require(by_x is not None, "it does not depend on x")
         finite(by_x if by_x is not None else x, "its gradient by x")
@@ -144,7 +152,7 @@ class _Tries:
     def penalty_gradients(self) -> str:
         network = self.network("build_potential")
         x = self.x.clone().requires_grad_()
-        output = self.seeded(lambda: network(x))
+        output = self.seeded(lambda: network(x, *self.given))
         (by_x,) = gradients(output.sum(), [x], "it", keep=True)
         require(by_x is not None, "it does not depend on x")
         require(not _once(by_x), "an operation in it can be differentiated once only, and would be taken for a constant")
@@ -170,7 +178,8 @@ class _Tries:
         others = self.x.flip(0).clone()
         others[:group] = self.x[:group]
         with torch.no_grad():
-            first, again = self.seeded(lambda: network(self.x)), self.seeded(lambda: network(others))
+            first = self.seeded(lambda: network(self.x, *self.given))
+            again = self.seeded(lambda: network(others, *self.given))
         return _require_close(first[:group], again[:group], "D(x)")
 
     def restored(self, method: str, evaluate: Callable[[nn.Module], Tensor]) -> str:
@@ -183,10 +192,10 @@ class _Tries:
         return f"{len(module.state_dict())} tensors, and equal outputs"
 
     def map_state(self) -> str:
-        return self.restored("build_map", lambda network: network(self.x, self.z))
+        return self.restored("build_map", lambda network: network(self.x, self.z, *self.given))
 
     def potential_state(self) -> str:
-        return self.restored("build_potential", lambda network: network(self.x))
+        return self.restored("build_potential", lambda network: network(self.x, *self.given))
 
     def copied(self) -> str:
         module = self.network("build_map")

@@ -1,8 +1,10 @@
 """The checks of a part by its name: which kind it is, and all that is tried of that kind."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from components.conditions import Condition
 from components.costs import Cost
 from components.divergences.base import Divergence
 from components.networks.pair import NetworkPair
@@ -27,6 +29,8 @@ from pipeline.training.build import network_spec
 Shape = tuple[int, ...]
 PLANE: Shape = (2,)
 """What is tried where nobody says a shape: most measures are of the plane."""
+CONDITION = Condition("label", ("a", "b", "c"))
+"""What a pair is given that takes conditions."""
 CLASSES: dict[KindOfPart, type[Any]] = {
     "divergence": Divergence,
     "network": NetworkPair,
@@ -102,7 +106,10 @@ def _shapes(name: str, shape: Shape) -> list[Shape]:
 
 def _network(name: str, shape: Shape) -> list[Check]:
     pair, spec = network_pair(name), network_spec(filled({"network.kind": name}).network, shape)
-    return [*networks.first_checks(pair, spec), *networks.further_checks(pair, spec)]
+    checks = [*networks.first_checks(pair, spec), *networks.further_checks(pair, spec)]
+    if "condition" in pair.takes:
+        checks += networks.first_checks(pair, replace(spec, condition=CONDITION))
+    return checks
 
 
 def _source(name: str) -> tuple[Source, Callable[[], Source]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from components.parts.naming import PartError
 from components.table import cost, divergence, network_pair
 from pipeline.data.own import remade, source_of
-from pipeline.data.specs import sample_shape
+from pipeline.data.specs import condition_of, sample_shape
 from pipeline.evaluation.metrics import figures, offer_of, own_metric
 from pipeline.parts.checks import costs, divergences, metrics, networks, sources
 from pipeline.parts.checks.check import Check
@@ -74,5 +74,6 @@ def first_checks(field: str, name: str, recipe: Recipe) -> list[Check]:
     if kind == "cost":
         return costs.checks_of(cost(name), (sample_shape(recipe.data),))
     if kind == "kind":
-        return networks.first_checks(network_pair(name), network_spec(recipe.network, sample_shape(recipe.data)))
+        spec = network_spec(recipe.network, sample_shape(recipe.data), condition_of(recipe.data))
+        return networks.first_checks(network_pair(name), spec)
     return sources.checks_of(source_of(name), lambda: remade(name))

@@ -26,7 +26,11 @@ def test_figures_have_names_of_their_own_and_every_metric_is_somewhere() -> None
     from pipeline.evaluation.extractors import EXTRACTORS
 
     logged = frozenset(judging.LOGGED_IN_TRAINING)
-    offers = [Offer(True, True, each, logged) for each in EXTRACTORS.values() if not each.takes_weights]
+    offers = [
+        Offer(True, True, each, logged, has_classes=True, has_classifier=True)
+        for each in EXTRACTORS.values()
+        if not each.takes_weights
+    ]
     named = [figures(offer) for offer in offers]
     assert {metric.name for found in named for metric in found.values()} == {m.name for m in metrics.metrics()} - {"score"}
     assert all(len(found) == len({id(metric) for metric in found.values()}) for found in named)

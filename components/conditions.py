@@ -1,0 +1,146 @@
+"""What a flow may be conditioned on: the kind of condition c of T(x, z, c) and v(y, c), and the law that c is drawn from.
+
+A condition is a class, counted from 0, or real values. The JKO step is taken for each value of c by itself: the cost moves x
+only. This file imports no torch: rules of recipes read it before anything heavy is.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Conditions = Int[np.ndarray, " n"] | Float[np.ndarray, "n v"]
+"""One condition per sample: classes in int64, or values in float32."""
+MOST_ATOMS = 65_536
+"""Rows of values that a law keeps at most."""
+MOST_SHOWN = 60
+
+
+def _shown(asked: object) -> str:
+    """Write what somebody asked for, at most 60 characters of it."""
+    text = ascii(asked)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A kind of condition: classes with names, or a number of real values of order 1.
+
+    Example:
+        >>> Condition("label", ("cat", "dog")).read("dog")
+        1
+
+    Attributes:
+        name: what a recipe calls it.
+        classes: names of the classes in order; empty where it is values.
+        num_values: how many values one condition has; 0 where it is a class.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    num_values: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """Count the classes; 0 where the condition is values."""
+        return len(self.classes)
+
+    def empty(self, n: int) -> Conditions:
+        """Give n conditions that are all class 0, or all values 0."""
+        return np.zeros(n, np.int64) if self.classes else np.zeros((n, self.num_values), np.float32)
+
+    def read(self, asked: object) -> int | Float[np.ndarray, " v"]:
+        """Read one condition as a person writes it: the name of a class, or its number, or values with commas between them.
+
+        Raises:
+            ValueError: there is no such class, or the values are not as many finite numbers as one condition has.
+        """
+        return self._class(asked) if self.classes else self._values(asked)
+
+    def _class(self, asked: object) -> int:
+        if isinstance(asked, str):
+            number = self.classes.index(asked) if asked in self.classes else int(asked) if asked.isdecimal() else -1
+        else:
+            number = int(asked) if isinstance(asked, int | np.integer) and not isinstance(asked, bool) else -1
+        if 0 <= number < self.num_classes:
+            return number
+        numbered = [f"{i} ({name})" if name != str(i) else name for i, name in enumerate(self.classes)]
+        raise ValueError(f"condition {self.name} must be one of {', '.join(numbered)}, not {_shown(asked)}")
+
+    def _values(self, asked: object) -> Float[np.ndarray, " v"]:
+        try:
+            parts: Any = asked.split(",") if isinstance(asked, str) else asked
+            with np.errstate(over="ignore"):  # what overflows float32 is infinite, which is refused below
+                values = np.atleast_1d(np.asarray(parts, dtype=np.float64)).astype(np.float32)
+        except (ValueError, TypeError, OverflowError):
+            values = np.full(1, np.nan, np.float32)
+        if values.shape != (self.num_values,) or not np.isfinite(values).all():
+            count = f"{self.num_values} numbers with commas between them" if self.num_values > 1 else "a number"
+            raise ValueError(f"condition {self.name} must be {count}, not {_shown(asked)}")
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """The law of c: probabilities of classes, or rows of values of equal weight.
+
+    Example:
+        >>> law = Law.of(Condition("label", ("cat", "dog")), np.array([0, 1, 1, 1]))
+        >>> law.weights.tolist(), law.draw(4, np.random.default_rng(0)).tolist()
+        ([0.25, 0.75], [1, 1, 0, 0])
+
+    Attributes:
+        weights: probability of each class, or all values; float64 (k,), or float32 (m, v).
+    """
+
+    condition: Condition
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, condition: Condition, conditions: Conditions) -> "Law":
+        """Take the law of c from the conditions of training samples: how often each class is, or the values themselves."""
+        if condition.classes:
+            counts = np.bincount(conditions, minlength=condition.num_classes)
+            return cls(condition, counts / counts.sum())
+        return cls(condition, np.asarray(conditions[:MOST_ATOMS], dtype=np.float32))
+
+    def draw(self, n: int, rng: np.random.Generator) -> Conditions:
+        """Draw n conditions independently; the first ones are the same for every n."""
+        quantiles = rng.random(n)
+        if self.condition.classes:
+            cumulative = np.cumsum(self.weights)
+            return np.searchsorted(cumulative / cumulative[-1], quantiles, side="right").astype(np.int64)
+        return np.asarray(self.weights[(quantiles * len(self.weights)).astype(np.int64)])
+
+    def present(self) -> list[int]:
+        """List the classes that occur."""
+        return np.flatnonzero(self.weights).tolist() if self.condition.classes else []
+
+    def at(self, asked: object) -> "Law":
+        """Give the law that always has one condition.
+
+        Raises:
+            ValueError: there is no such condition.
+        """
+        read = self.condition.read(asked)
+        weights = np.eye(self.condition.num_classes)[read] if self.condition.classes else np.asarray(read)[None]
+        return replace(self, weights=weights)
+
+
+def asked_of(condition: Condition | None, text: str) -> str:
+    """Take the condition out of what a person writes as NAME=CLASS, or as NAME=VALUE,VALUE,...
+
+    Example:
+        >>> asked_of(Condition("label", ("cat", "dog")), "label=dog")
+        'dog'
+
+    Raises:
+        ValueError: the name is another, or the map is given no condition.
+    """
+    if condition is None:
+        raise ValueError(f"--condition must be left out: this flow was trained without data.condition, not {text!r}")
+    name, equals, asked = text.partition("=")
+    if name != condition.name or not equals:
+        raise ValueError(f"--condition must be {condition.name}={'CLASS' if condition.classes else 'VALUES'}, not {text!r}")
+    return asked

@@ -1,0 +1,129 @@
+"""Samples with their conditions: rows in memory that have one each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, Self
+
+import numpy as np
+
+from components.conditions import Condition, Conditions, Law
+from pipeline.data.points import Points
+from pipeline.data.source import At, Joint, Samples, Source
+
+Mask = np.ndarray
+"""Which rows are kept."""
+
+
+class OfRows(Source, Protocol):
+    """A source whose samples are rows in memory."""
+
+    def only(self, train: Mask, test: Mask) -> Self:
+        """Give the source of some of the rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointRows:
+    """Rows in memory with a condition for each, as a `JointSource`: drawn with the same random numbers as the rows alone.
+
+    Example:
+        >>> points = Points(np.eye(4, dtype=np.float32), np.zeros((2, 4), dtype=np.float32))
+        >>> kinds = np.array([0, 1, 1, 1]), np.array([1, 0])
+        >>> joint = JointRows(points, points, Condition("label", ("a", "b")), *kinds)
+        >>> joint.law().weights.tolist(), joint.held_out(2, np.random.default_rng(0)).conditions.shape
+        ([0.25, 0.75], (2,))
+
+    Attributes:
+        source: of the rows, in the data's own units.
+        rows: the rows as they are kept.
+        condition: what kind of condition each has.
+        train, test: conditions of the rows to train on, and of those held out.
+        view: brings rows as they are kept to samples; the place of a batch is given with those of a batch.
+    """
+
+    source: OfRows
+    rows: Points
+    condition: Condition
+    train: Conditions
+    test: Conditions
+    view: Callable[[np.ndarray, At | None], Samples] = lambda rows, at: rows
+
+    @cached_property
+    def _numbers(self) -> Points:
+        """Numbers of rows in place of rows: draws of them are draws of both."""
+        return Points(np.arange(len(self.train)), np.arange(len(self.test)))
+
+    def law(self) -> Law:
+        """Give the law of the conditions to train on."""
+        return Law.of(self.condition, self.train)
+
+    def batch(self, at: At) -> Joint:
+        """Give one rank's rows of the global batch of a step."""
+        return self._of_train(self._numbers.batch(at), at)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n training samples with replacement."""
+        return self._of_train(self._numbers.sample(n, rng))
+
+    def seen(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n training samples without replacement."""
+        return self._of_train(self._numbers.seen(n, rng))
+
+    def held_out(self, n: int, rng: np.random.Generator) -> Joint:
+        """Draw n held-out samples without replacement."""
+        numbers = self._numbers.held_out(n, rng)
+        return Joint(self.view(self.rows.test[numbers], None), self.test[numbers])
+
+    def only(self, asked: object) -> Source:
+        """Give the source of the samples of one class.
+
+        Raises:
+            ValueError: there is no such class, or the condition is values, which no two samples share.
+        """
+        number = class_of(self.condition, asked)
+        return self.source.only(self.train == number, self.test == number)
+
+    def _of_train(self, numbers: np.ndarray, at: At | None = None) -> Joint:
+        return Joint(self.view(self.rows.train[numbers], at), self.train[numbers])
+
+
+def class_of(condition: Condition, asked: object) -> int:
+    """Read a class whose samples are looked for among the data.
+
+    Raises:
+        ValueError: there is no such class, or the condition is values, which no two samples share.
+    """
+    number = condition.read(asked)
+    if not isinstance(number, int):
+        raise ValueError(f"condition {condition.name} is values, and there are no held-out samples of {asked}")
+    return number
+
+
+@dataclass(frozen=True)
+class Conditioned(Points):
+    """Two arrays of samples with conditions of their own, as a `Source` that a flow can be conditioned on.
+
+    Example:
+        >>> x, angle = np.zeros((5, 2), dtype=np.float32), np.zeros((5, 1), dtype=np.float32)
+        >>> given = {"angle": (Condition("angle", num_values=1), angle, angle[:2])}
+        >>> list(Conditioned(x, x[:2], given=given).conditions)
+        ['angle']
+
+    Attributes:
+        given: by name, the kind of condition, and those of the samples to train on and held out.
+    """
+
+    given: Mapping[str, tuple[Condition, Conditions, Conditions]] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> dict[str, Condition]:
+        """List the conditions by name."""
+        return {name: condition for name, (condition, _, _) in self.given.items()}
+
+    def joint(self, condition: Condition) -> JointRows:
+        """Give the samples with one of their conditions."""
+        return JointRows(self, self, *self.given[condition.name])
+
+    def only(self, train: Mask, test: Mask) -> Self:
+        """Give the source of some of the samples, which has no conditions."""
+        return type(self)(self.train[train], self.test[test], picture=self.picture, given={})
