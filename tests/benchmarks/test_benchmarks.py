@@ -72,6 +72,16 @@ def test_images_give_a_row_per_method_with_floors() -> None:
         assert {"kid", "precision", "recall", "class_kl"} <= row.keys()
 
 
+def test_a_conditional_flow_makes_the_class_that_is_asked_for() -> None:
+    conditional, plain = rows_of("conditions")
+    assert conditional["class_accuracy"] > 0.8
+    assert conditional["class_accuracy_floor"] > 0.9
+    assert plain["class_accuracy"] is None
+    for row in (conditional, plain):
+        assert 0 < row["class_w2"] < 2 * conditional["class_w2_floor"]
+        assert row["class_frechet"] > 0
+
+
 def test_toys_give_a_row_per_method() -> None:
     rows = rows_of("toys", *(("method", name) for name in ("sjko_kl", "composed", "ot_cfm")))
     assert {row["method"] for row in rows} == {"sjko_kl", "composed", "ot_cfm_10", "ot_cfm_100"}
