@@ -27,12 +27,13 @@ def checks_of(metric: Metric, shape: tuple[int, ...] = (2,)) -> list[Check]:
 
     >>> from pipeline.evaluation.built_in import W2
     >>> [check.passed for check in checks_of(W2)]
-    [True, True]
+    [True, True, True]
     """
     tries = _Tries(metric, shape)
     return [
         tried("needs", "name a figure for some data, and give views of them", tries.needs),
         tried("measure", "give one finite number for a view, the same one each time", tries.measure),
+        tried("brief", "be text with {value}, {percent}, {floor} or numbers beside the figure", tries.brief),
     ]
 
 
@@ -42,6 +43,7 @@ class _Tries:
     def __init__(self, metric: Metric, shape: tuple[int, ...]) -> None:
         self.metric, self.shape = metric, shape
         self.views: Sequence[Any] = ()
+        self.counts: dict[str, float] = {}
 
     def offers(self) -> list[tuple[Offer, Endpoints]]:
         plain = between(noise(self.shape), noise(self.shape), standardise=False)
@@ -61,7 +63,7 @@ class _Tries:
             figure = self.metric.needs.figure(self.metric.name, offer)
             if figure is not None:
                 draws = Draws(OfData(endpoints), endpoints, SIZE, 0, offer.extractor, SIZE.num_samples, LOGGED)
-                self.views = self.metric.needs.views(draws)
+                self.views, self.counts = self.metric.needs.views(draws), dict(self.metric.needs.counts(draws))
                 require(len(self.views) > 0, "there are no views")
                 return f"{figure}, {len(self.views)} views"
         raise Failed("it names none, whatever the data are")
@@ -73,6 +75,13 @@ class _Tries:
         require(math.isfinite(first), f"it gives {first}")
         require(first == again, f"it gives {first:.6g}, and then {again:.6g}: draw with a seed")
         return f"{first:.4g} on {SIZE.num_samples} samples of noise"
+
+    def brief(self) -> str:
+        known = {**self.counts, "value": 0.5, "percent": 50.0, "floor": 0.4, "network": LOOKS}
+        try:
+            return self.metric.brief.format_map(known) or "not shown in the line of a phase"
+        except KeyError as error:
+            raise Failed(f"{self.metric.brief!r} has {{{error.args[0]}}}; there are {', '.join(known)}") from error
 
 
 def extractor_checks(extractor: Extractor) -> list[Check]:

@@ -85,6 +85,8 @@ def checks_of(name: str, kind: KindOfPart, shape: Shape = ()) -> list[Check]:
     Raises:
         PartError: there is no such part, or it is not of that kind.
     """
+    if not Part.read(name).is_own and Part.read(name).use not in built_in()[kind]:
+        raise PartError(f"{name} is a {kind_of(name)}, and no {kind}")
     of_kind: dict[str, Callable[[], list[Check]]] = {
         "divergence": lambda: divergences.checks_of(divergence(name)),
         "network": lambda: [check for each in _shapes(name, shape) for check in _network(name, each)],
@@ -116,6 +118,7 @@ def _source(name: str) -> tuple[Source, Callable[[], Source]]:
     if Part.read(name).is_own:
         return source_of(name), lambda: remade(name)
     data, spec = Data(target=name), spec_of(name)
+    spec.require_target(data)  # not a set that has no size of its own
 
     def opened() -> Source:
         return spec.open(data, "target", spec.shape(data), None)

@@ -287,6 +287,10 @@ def test_a_metric_that_is_no_number_or_another_each_time_is_found() -> None:
     assert found.endswith("it gives a ndarray")
     (found,) = failures(metrics.checks_of(replace(W2, measure=lambda pair: time_of_day())))
     assert found.endswith("draw with a seed")
+    (found,) = failures(metrics.checks_of(replace(W2, brief="W2 {valu:.3g}")))
+    assert "has {valu}; there are num_samples, num_pairs, value, percent, floor, network" in found
+    (found,) = failures(metrics.checks_of(replace(W2, brief="W2 {value:.3q}")))
+    assert "it raises ValueError" in found
 
 
 def test_own_parts_are_tried_by_their_kind(
@@ -322,6 +326,8 @@ def test_an_unknown_part_and_an_odd_shape_are_one_sentence(capsys: pytest.Captur
         ): "no where is no name of a part: write a name, or package.module:name, then (option=value) where it has any",
         ("nowhere:x",): "nowhere:x: there is no module nowhere in ",
         ("jsd", "--shape", "1", "2"): "--shape must be D, or CHANNELS SIDE SIDE, not 1 2",
+        ("jsd", "--as", "cost"): "jsd is a divergence, and no cost\n",
+        ("celeba_hq",): "data.size must be ",
         ("jsd", "--shape"): "--shape must be a whole number such as 12, one or several, and nothing follows --shape",
         ("jsd", "--as", "map"): "--as must be one of divergence, network, cost, source, metric, extractor or null, not map",
     }.items():
