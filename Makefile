@@ -33,7 +33,7 @@ lint: .venv/.installed-dev ## linters and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy benchmarks
+	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy sjko benchmarks
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
 """What changes while a flow is trained, and its form as named tensors."""
 
 import copy
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from components.table import network_pair
 
 Tensors = dict[str, Tensor]
 FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")
+_one_at_a_time = threading.Lock()
 
 
 @dataclass
@@ -57,8 +59,8 @@ def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
 
 
 def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, seed: int, purpose: str) -> nn.Module:
-    """Build a network from random numbers of its own, without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
+    """Build a network from random numbers of its own, without touching the global generator, which threads share."""
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream(seed, purpose).integers(2**31)))
         return build(spec)
 

@@ -6,7 +6,7 @@ Ray itself would send every file that git does not ignore: a forgotten `.env`, a
 import re
 from pathlib import Path
 
-KINDS = frozenset({".py", ".yaml", ".yml", ".html", ".css", ".js"})
+KINDS = frozenset({".py", ".typed", ".yaml", ".yml", ".html", ".css", ".js"})
 WHOLE = ("pipeline/evaluation/assets",)
 """Folders of the weights that recipes and metrics use."""
 LEFT_BEHIND = frozenset({"docs", "tests", "__pycache__"})

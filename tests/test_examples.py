@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("components", "pipeline", "tune", "deploy", "benchmarks")
+PACKAGES = ("components", "pipeline", "tune", "deploy", "sjko", "benchmarks")
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in PACKAGES
@@ -74,6 +74,8 @@ pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow
 pipeline.training.ranks: Share
 pipeline.words: command_line literal
+sjko.flow: Flow
+sjko.trained: TrainedPhase
 tune.cli: resume_words
 tune.definition: Search Trial
 tune.flags: optuna_url

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "pipeline": {"components", "pipeline"},
     "tune": {"components", "pipeline", "tune"},
     "deploy": {"components", "pipeline", "deploy"},
+    "sjko": {"components", "pipeline", "tune", "deploy", "sjko"},
 }
 PLATFORM = {"ray", "mlflow", "optuna"}
 MLFLOW = (
@@ -119,7 +120,7 @@ def test_nobody_takes_a_phase_for_a_dictionary() -> None:
         assert not re.search(r"phase\w*\.problem\b|phase\.values\(\)\[|\.problem\[", path.read_text()), path
 
 
-@pytest.mark.parametrize("package", ["pipeline", "deploy", "tune"])
+@pytest.mark.parametrize("package", ["pipeline", "deploy", "tune", "sjko"])
 @pytest.mark.real
 def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", package, "--help"]

@@ -87,13 +87,17 @@ class _Rate(ProgressColumn):
 
 
 class Display:
-    """The progress bar of a flow, fed from what the workers log to MLflow, so that it looks the same wherever they run."""
+    """The progress bar of a flow, fed from what the workers log to MLflow, so that it looks the same wherever they run.
 
-    def __init__(self, store: "Store", phases: Sequence[Phase]) -> None:
+    Args:
+        bar: what is drawn, with the methods of rich's `Progress` that are called here; None: a bar on the terminal.
+    """
+
+    def __init__(self, store: "Store", phases: Sequence[Phase], bar: Any = None) -> None:
         self._store, self._phases = store, phases
         self._steps_before = 0
         self._has_warned = False
-        self._progress = _Bar(
+        self._progress = bar or _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),

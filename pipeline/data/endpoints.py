@@ -102,6 +102,10 @@ class Endpoints:
         """Bring samples from the space that the flow lives in to the data's own units."""
         return (self.shift + self.scale * samples).astype(np.float32)
 
+    def from_source(self, points: Samples) -> Samples:
+        """Bring points of the source to the space that the flow lives in; those of a source without units are there already."""
+        return self.source.to_space(points) if isinstance(self.source, Standardised) else points
+
 
 def law_at(law: Law | None, asked: object) -> Law:
     """Give the law of c that always has the condition which a person asks for.

@@ -13,6 +13,7 @@ from components.measures import Modes
 from components.parts import loading
 from components.parts.loading import described, load
 from components.parts.naming import PartError
+from pipeline.data import rows
 from pipeline.data.points import Points
 from pipeline.data.source import EndName, Source
 from pipeline.data.specs import SourceSpec
@@ -58,7 +59,7 @@ class OwnSpec(SourceSpec):
 
     def resolve(self, data: Data, end: EndName, data_uri: str | None, most_bytes: float) -> Data:
         """Fill in the digest of the source's samples, where it has one."""
-        found = source_of(self.name).digest
+        found = opened(self.name, data_uri).digest
         given = data.digest if end == "target" else data.source_digest
         if given not in (None, found):
             field = "digest" if end == "target" else "source_digest"
@@ -68,16 +69,34 @@ class OwnSpec(SourceSpec):
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Give the source, whose samples must be those that the recipe means."""
         self.resolve(data, end, data_uri, 0)
-        return source_of(self.name)
+        return opened(self.name, data_uri)
 
 
-@cache
+def opened(name: str, data_uri: str | None) -> Source:
+    """Make the source that an own part's name means, with all of its samples.
+
+    Args:
+        data_uri: folder or URL where rows may be that are in no memory of this process.
+
+    Raises:
+        PartError: there is none, or it is no source.
+        Unusable: it is rows that are not here.
+    """
+    return rows.opened(name, data_uri) if rows.are_rows(name) else source_of(name)
+
+
 def source_of(name: str) -> Source:
-    """Make the source that an own part's name means, once in a process.
+    """Make the source that an own part's name means; of rows that are not here, what their name says of them.
 
     Raises:
         PartError: there is none, or it is no source.
     """
+    return rows.known(name) if rows.are_rows(name) else _made(name)
+
+
+@cache
+def _made(name: str) -> Source:
+    """Make a source once in a process."""
     return _source(load(name, {}, object), name)
 
 
@@ -164,4 +183,4 @@ def divided(samples: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def points(train: np.ndarray, test: np.ndarray) -> Points:
     """Make a source of samples in memory, drawn as images where they have the shape of images."""
-    return Points(train, test, picture="images" if train.ndim == 4 and train.shape[1] in (1, 3) else "points")
+    return Points(train, test, picture=rows.picture_of(train.shape[1:]))

@@ -1,4 +1,7 @@
-"""Pictures of samples, phases and curves, each written to a file."""
+"""Pictures of samples, phases and curves, each written to a file.
+
+Nothing here is pyplot's, which is for one thread, and whose back end is that of a user's notebook.
+"""
 
 import io
 import math
@@ -6,14 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from pipeline.data.source import Samples
 
@@ -63,7 +63,7 @@ def _sheet(axes: Axes, samples: Samples, reference: Samples) -> None:
 def _sheet_png(samples: Samples) -> bytes:
     """Draw all images as one sheet that is about square."""
     content, side = io.BytesIO(), math.isqrt(len(samples) - 1) + 1
-    plt.imsave(content, _tile(samples, side, side), format="png")
+    imsave(content, _tile(samples, side, side), format="png")
     return content.getvalue()
 
 
@@ -80,7 +80,7 @@ def _scatter(axes: Axes, samples: Samples, reference: Samples) -> None:
 
 def _scatter_png(samples: Samples) -> bytes:
     """Draw points in the first two coordinates."""
-    figure = Figure(figsize=(5, 5), layout="constrained")  # not pyplot's: that is for one thread
+    figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.scatter(*_plane(samples), s=3, c=BLUE, linewidths=0)
     axes.set_aspect("equal")
@@ -132,8 +132,8 @@ def _panel(axes: Axes, picture: str, samples: Samples, reference: Samples, title
 
 def phase_picture(path: Path, picture: str, samples: Samples, reference: Samples, title: str) -> None:
     """Draw samples of one phase over held-out data, to a file."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    _panel(axes, picture, samples, reference, title)
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    _panel(figure.subplots(), picture, samples, reference, title)
     _save(figure, path)
 
 
@@ -159,7 +159,8 @@ def flow_picture(path: Path, picture: str, by_phase: Sequence[Samples], referenc
     indices = np.unique(np.linspace(0, len(by_phase) - 1, min(len(by_phase), MAX_PANELS)).round().astype(int))
     columns = min(4, len(indices))
     rows = -(-len(indices) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(indices) :]:
         axes.set_axis_off()
     for axes, index in zip(grid.flat, indices, strict=False):
@@ -171,7 +172,8 @@ def curves_picture(
     path: Path, quality: Mapping[str, Sequence[float | None]], losses: Mapping[str, Sequence[tuple[float, float]]]
 ) -> None:
     """Draw distances by phase, each as a multiple of its floor, and the losses over all steps of the flow."""
-    figure, grid = plt.subplots(1, 1 + len(losses), figsize=(4 * (1 + len(losses)), 3.2), layout="constrained")
+    figure = Figure(figsize=(4 * (1 + len(losses)), 3.2), layout="constrained")
+    grid = figure.subplots(1, 1 + len(losses), squeeze=False)[0]
     for name, values in quality.items():
         plotted = [math.nan if value is None else value for value in values]
         grid[0].plot(range(len(plotted)), plotted, marker="o", ms=4, color=BLUE, label=f"{name} over its floor")
@@ -188,7 +190,8 @@ def curves_picture(
 
 def animation(path: Path, picture: str, by_phase: Sequence[Samples], reference: Samples, titles: Sequence[str]) -> None:
     """Animate a flow as a loop: each x moves on the line from T_{k-1}(x) to T_k(x), as along a Wasserstein geodesic."""
-    figure, axes = plt.subplots(figsize=(4, 4.2), layout="constrained")
+    figure = Figure(figsize=(4, 4.2), layout="constrained")
+    axes = figure.subplots()
     num_frames = FRAMES_PER_PHASE * (len(by_phase) - 1) + HOLD
 
     def draw(frame: int) -> None:
@@ -199,10 +202,8 @@ def animation(path: Path, picture: str, by_phase: Sequence[Samples], reference: 
         _panel(axes, picture, between, reference, titles[index + 1])
 
     FuncAnimation(figure, draw, frames=num_frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=80)
-    plt.close(figure)
 
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

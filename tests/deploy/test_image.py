@@ -43,7 +43,7 @@ PLANTED = (
     "pipeline/__pycache__/cli.cpython-311.pyc",
     "tune/optuna.db",
 )
-PACKAGES = ("components", "pipeline", "tune", "deploy")
+PACKAGES = ("components", "pipeline", "tune", "deploy", "sjko")
 
 
 @pytest.fixture(scope="module")

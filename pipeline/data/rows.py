@@ -1,0 +1,137 @@
+"""Rows of numbers that a user of Python has in memory, as a source whose name says what they are: `:rows-3-1f2e3d4c5b6a`.
+
+The name has the shape of a sample and the beginning of the digest of all of them. So equal data make equal flows, and another
+process, which does not have them, can show and sample such a flow. Workers read them from a file under their name.
+"""
+
+import io
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, Never
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from pipeline import files
+from pipeline.data.points import Points
+from pipeline.data.source import Source
+from pipeline.errors import Unusable
+from pipeline.provenance import redacted
+
+NAME = re.compile(r":rows-(\d+(?:x\d+)*)-([0-9a-f]{12})")
+FOLDER = "rows"
+"""Where rows are written for workers, in the place of prepared images."""
+_held: WeakValueDictionary[str, Points] = WeakValueDictionary()
+"""Rows of this process, as long as a flow has them."""
+
+
+def are_rows(name: str) -> bool:
+    """Say whether a source's name is one of rows in somebody's memory.
+
+    Example:
+        >>> are_rows(":rows-3-1f2e3d4c5b6a"), are_rows("moons")
+        (True, False)
+    """
+    return NAME.fullmatch(name) is not None
+
+
+def hold(points: Points) -> tuple[str, Points]:
+    """Name rows, so that recipes of this process can mean them for as long as the caller holds what is returned."""
+    name = f":rows-{'x'.join(map(str, points.shape))}-{points.digest[:12]}"
+    return name, _held.setdefault(name, points)
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """Read the shape of one sample from the name of rows.
+
+    Example:
+        >>> shape_of(":rows-3x8x8-1f2e3d4c5b6a")
+        (3, 8, 8)
+    """
+    found = NAME.fullmatch(name)
+    assert found is not None
+    return tuple(int(size) for size in found[1].split("x"))
+
+
+def picture_of(shape: tuple[int, ...]) -> str:
+    """Choose how samples of a shape are drawn: as images where they have the shape of images."""
+    return "images" if len(shape) == 3 and shape[0] in (1, 3) else "points"
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Rows in the memory of another process: what is known of them is their name, and what needs more is refused."""
+
+    name: str
+    units: Literal["data"] = "data"
+    digest: None = None
+    num_distinct: None = None
+    modes: None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Give the shape of one sample."""
+        return shape_of(self.name)
+
+    @property
+    def picture(self) -> str:
+        """Name how samples are drawn."""
+        return picture_of(self.shape)
+
+    def _refuse(self, *_: object) -> Never:
+        raise missing(self.name)
+
+    batch = sample = held_out = seen = moments = _refuse
+
+
+def known(name: str) -> Source:
+    """Give the rows of a name where this process has them, and else what is known of them."""
+    return _held.get(name) or Elsewhere(name)
+
+
+def opened(name: str, data_uri: str | None) -> Source:
+    """Give the rows of a name, from memory or from the file that was written for workers.
+
+    Raises:
+        Unusable: they are neither here nor there.
+    """
+    points = _held.get(name)
+    if points is not None:
+        return points
+    if data_uri is None:
+        raise missing(name)
+    system, folder = files.at(data_uri)
+    try:
+        content = system.cat_file(_path(folder, name))
+    except FileNotFoundError:
+        reason = f"{missing(name)}; they are not in {redacted(data_uri)}/{FOLDER} either, where workers would find them"
+        raise Unusable(reason) from None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        points = Points(arrays["train"], arrays["test"], picture=picture_of(shape_of(name)))
+    if hold(points)[0] != name:
+        raise Unusable(f"{data_uri}/{FOLDER}/{name[1:]}.npz holds other rows than its name says: remove it, and fit again")
+    return points
+
+
+def write(name: str, points: Points, data_uri: str) -> None:
+    """Write rows for workers, once."""
+    system, folder = files.at(data_uri)
+    path = _path(folder, name)
+    if not system.exists(path):
+        content = io.BytesIO()
+        np.savez(content, train=points.train, test=points.test)
+        files.put(system, path, content.getvalue())
+
+
+def missing(name: str) -> Unusable:
+    """Make the error of a flow whose data nobody here has."""
+    numbers = math.prod(shape_of(name))
+    return Unusable(
+        f"{name}: the data of this flow, rows of {numbers} numbers, were in the memory of another process; its maps can be "
+        "sampled here, and what needs the data works where Flow.fit is given them again"
+    )
+
+
+def _path(folder: str, name: str) -> str:
+    return f"{folder}/{FOLDER}/{name[1:]}.npz"

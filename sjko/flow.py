@@ -1,0 +1,384 @@
+"""The flow, as a user of Python holds it: fitted to data, sampled, applied to points, registered."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+from components.parts.loading import IN_MEMORY
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.data import rows
+from pipeline.data.endpoints import load_endpoints
+from pipeline.data.points import Points
+from pipeline.data.resolution import resolve
+from pipeline.errors import Unusable
+from pipeline.evaluation.size import Evaluation, EvaluationSize
+from pipeline.generator import Generator, generator_of, load_generator
+from pipeline.parts.pinning import own_parts
+from pipeline.phase import Phase, phases_of
+from pipeline.recipe import Recipe
+from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.rules import validate
+from pipeline.store.phases import MapRef, Store
+from pipeline.training.flow import require_shares, run_flow
+from sjko import page, parts, versions
+from sjko.ends import End, end_of, require_pixels
+from sjko.given import ARRAY, require_same
+from sjko.progress import counting, watching
+from sjko.recipes import checked
+from sjko.trained import InProcess, InStore, TrainedPhase
+from sjko.training import Kept, publish, train
+
+logger = logging.getLogger(__name__)
+HERE: Any = True
+"""The store that the commands use: $SJKO_TRACKING_URI, or the one under $SJKO_HOME."""
+
+
+class Flow:
+    """A flow of JKO steps from a source to data: fit it, draw samples, apply its map to points.
+
+    Example:
+        >>> import numpy as np
+        >>> from sjko import Flow, Jko, Recipe, Training
+        >>> x = np.random.default_rng(0).normal(size=(200, 3))
+        >>> flow = Flow(Recipe(jko=Jko(num_phases=1), training=Training(num_steps=5, batch_size=16))).fit(x)
+        >>> flow.sample(4, seed=1).shape, flow.transport(x[:2]).shape
+        ((4, 3), (2, 3))
+
+    Args:
+        recipe: everything that decides what is computed; None: the defaults.
+        divergence, source_divergence, cost, network: parts in place of those that the recipe names: an object, a class or a name.
+            One that cannot be imported by name (a lambda, a class in a notebook) makes a flow that can be trained and used, but
+            not stored.
+        source: where the flow starts: a name such as "normal" or "moons", data as `fit` takes them, or a `Source`.
+        name: what lists of flows call it.
+
+    Raises:
+        ValueError: a field of the recipe, or a part, cannot be what it is.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | None = None,
+        *,
+        divergence: Any = None,
+        source_divergence: Any = None,
+        cost: Any = None,
+        network: Any = None,
+        source: Any = None,
+        name: str = "flow",
+    ) -> None:
+        given = {
+            "jko.divergence": divergence,
+            "jko.source_divergence": source_divergence,
+            "jko.cost": cost,
+            "network.kind": network,
+        }
+        self._held: dict[str, Points] = {}
+        self._form = self._source_form = ARRAY
+        if source is not None:
+            start = end_of(source, None, "source")
+            given["data.source"], self._source_form = start.name, start.form
+            self._held |= {"source": start.points} if start.points else {}
+        self._recipe = checked(recipe or Recipe(), {field: part for field, part in given.items() if part is not None})
+        self.name = name
+        self._phases: list[TrainedPhase] = []
+        self._kept = Kept()
+        self._uri: str | None = None
+
+    @classmethod
+    def from_yaml(cls, name_or_path: str | os.PathLike[str], **fields: Any) -> Self:
+        """Make a flow of a shipped recipe, by its name, or of a YAML file, by its path.
+
+        Example:
+            >>> Flow.from_yaml("two_circles", jko__h=0.5, seed=3).recipe.jko.h
+            0.5
+
+        Args:
+            fields: fields of the recipe that replace its own, such as `jko__h=0.5`, and parts as the class takes them.
+
+        Raises:
+            ValueError: there is no such recipe or field, or the recipe is not valid.
+        """
+        taken = ("divergence", "source_divergence", "cost", "network", "source", "name")
+        own = {name: fields.pop(name) for name in taken if name in fields}
+        path = os.fspath(name_or_path)
+        return cls(load_recipe(path, **fields), **{"name": Path(path).stem, **own})
+
+    @classmethod
+    def load(cls, uri: str, *, store: Any = HERE) -> Self:
+        """Load a registered version, to draw from it: the numbers are those that the service gives for a seed.
+
+        Args:
+            uri: "models:/NAME@ALIAS" or "models:/NAME/NUMBER".
+            store: MLflow's tracking URI or a `Store`; True: the store that the commands use here.
+
+        Raises:
+            VersionNotFound: there is no such version.
+            Corrupt: a file of the version is not what was registered.
+        """
+        opened = store_of(store)
+        loaded = versions.load(opened, uri)
+        flow = cls(loaded.recipe, name=loaded.name)
+        flow._phases, flow._uri = loaded.phases, opened.uri
+        return flow
+
+    @property
+    def recipe(self) -> Recipe:
+        """Give the recipe with all of its parts by name; after `fit(x)` its target is the name of x."""
+        return self._recipe
+
+    @property
+    def phases(self) -> list[TrainedPhase]:
+        """List the phases that are finished, in order: after Ctrl-C fewer than the recipe has."""
+        return list(self._phases)
+
+    def fit(
+        self, x: Any = None, *, held_out: Any = None, store: Any = None, cluster: Cluster | None = None, progress: bool = True
+    ) -> Self:
+        """Train every phase that is not there yet, to data or to the target that the recipe names.
+
+        The same call goes on after Ctrl-C or an error, from the phase after the last finished one. Random numbers depend on the
+        recipe's seed alone, so that equal calls give equal flows.
+
+        Args:
+            x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
+                pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of an npy, npz, parquet or csv file. All
+                is trained on as float32. None: the data of the last `fit`, or else those of the recipe.
+            held_out: rows to compare samples with; None: one row in five, by a hash of each.
+            store: MLflow's tracking URI, or a `Store`: the flow is then that of `python -m pipeline run`, with the same
+                fingerprints, kept there and resumed from there; True: the store that the commands use here. None: trains in this
+                process, and keeps nothing.
+            cluster: workers and how they compute; workers need a store.
+            progress: show a bar, on a terminal or in a notebook.
+
+        Returns:
+            The flow itself.
+
+        Raises:
+            ValueError: the data, the recipe or a part cannot be used; says what and where.
+            FlowError: what went wrong in training, such as `Diverged`. Finished phases stay.
+        """
+        cluster = cluster or Cluster()
+        clusters.validate(cluster)
+        if x is not None:
+            self._take(end_of(x, held_out, "x"))
+        elif held_out is not None:
+            raise ValueError("held_out is of x, which is not given")
+        else:
+            validate(self._recipe)
+        require_shares(self._recipe, cluster)
+        if store is None:
+            self._fit_here(cluster, progress)
+        else:
+            self._fit_in(store_of(store), cluster, progress)
+        return self
+
+    def sample(self, n: int, seed: int = 0) -> Any:
+        """Draw n samples of the last finished phase in the data's own units; equal seeds give equal samples.
+
+        Args:
+            n: number of samples.
+            seed: at least 0.
+
+        Returns:
+            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns of x where the flow was
+            fitted with one, all of them float32, whatever type they had.
+
+        Raises:
+            Unusable: no phase is finished yet.
+        """
+        return self._last().sample(n, seed)
+
+    def transport(self, points: Any, seed: int = 0) -> Any:
+        """Apply the map of the last finished phase to given points of the source, in their own units, row by row.
+
+        Args:
+            points: as `fit` takes data; where the source is noise, rows of N(0, I).
+            seed: of the latent z, where the networks have one.
+
+        Returns:
+            As many samples in the data's own units, in the form of `sample`; a data frame keeps the index of the points.
+
+        Raises:
+            Unusable: no phase is finished yet, or the points are not finite or of another shape.
+        """
+        return self._last().transport(points, seed)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Give the metrics of the last finished phase with their floors, measured when first asked for.
+
+        Raises:
+            Unusable: no phase is finished yet, or the data were in the memory of another process.
+        """
+        return self._last().metrics
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML file that needs nothing beside it: metrics with floors, samples by phase, curves, the recipe.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            Unusable: no phase is finished yet.
+        """
+        self._last()
+        return page.write(Path(path), self.name, self._recipe, self._phases)
+
+    def register(self, name: str, *, store: Any = None) -> str:
+        """Make a version of the last map in MLflow's registry, as @candidate; a flow of this process is published first.
+
+        Args:
+            name: of the model.
+            store: MLflow's tracking URI or a `Store`; None: where the flow is, or the store that the commands use here.
+
+        Returns:
+            "models:/NAME/NUMBER", which `Flow.load` and `mlflow.pyfunc.load_model` take.
+
+        Raises:
+            Unusable: no phase is finished yet.
+            ValueError: a part of the flow is in memory only, or the name is none.
+        """
+        self._last()
+        opened = store_of(store if store is not None else self._uri or HERE)
+        self._require_stored("register")
+        if opened.uri != self._uri:
+            if not self._kept.curves:
+                raise Unusable(f"the flow is in the store at {self._uri}: register it there, or fit it with store={opened.uri!r}")
+            published = zip(self._publish(opened), self._phases, strict=True)
+            self._phases = [self._in_store(opened, ref, phase.generator) for ref, phase in published]
+            self._uri = opened.uri
+        return versions.register(opened, name, self._phases[-1])
+
+    def _last(self) -> TrainedPhase:
+        if not self._phases:
+            raise Unusable("the flow has no finished phase yet: call fit first")
+        return self._phases[-1]
+
+    def _take(self, end: End) -> None:
+        """Make an end the target of the recipe, where it can be."""
+        require_same(self._source_form, end.form, "source", "x")
+        data = replace(self._recipe.data, target=end.name, digest=None)
+        if end.points is not None:
+            data = replace(data, size=None, streamed=False)
+        recipe = replace(self._recipe, data=data)
+        validate(recipe)
+        if end.points is not None:
+            require_pixels(recipe, end.points)
+        self._recipe, self._form = recipe, end.form
+        self._held = {name: points for name, points in (*self._held.items(), ("x", end.points)) if points is not None}
+
+    def _require_stored(self, what: str) -> None:
+        """Refuse to store what no other process could make sense of."""
+        for field, name in own_parts(self._recipe).items():
+            if not parts.is_stored(name) and not rows.are_rows(name):
+                raise ValueError(
+                    f"{what}: {field} is the object {name[1:]}, which has no import name: put its class into a module, and let "
+                    "it have attributes with the names of its constructor's parameters"
+                )
+
+    def _fit_here(self, cluster: Cluster, progress: bool) -> None:
+        """Train in this process."""
+        if cluster.num_workers:
+            raise ValueError(
+                f"fit(cluster=...) with {cluster.num_workers} workers needs a store: fit(store=True), or a tracking URI"
+            )
+        recipe = resolve(self._recipe, cluster)
+        phases = phases_of(recipe)
+        if self._fingerprints(self._phases) == self._fingerprints(phases):
+            return
+        self._kept.forget_all_but(phases)
+        endpoints = load_endpoints(recipe.data, clusters.data(cluster))
+        self._phases, self._uri = [self._trained(phase, self._generator(phase, endpoints)) for phase in self._kept.curves], None
+        with counting(sum(phase.num_steps for phase in phases), progress) as show:
+            for phase in train(phases, endpoints, cluster, self._kept, show):
+                self._phases.append(self._trained(phase, self._generator(phase, endpoints)))
+
+    def _generator(self, phase: Phase, endpoints: Any) -> Generator:
+        return generator_of(phase, endpoints, self._kept.maps(phase))
+
+    def _trained(self, phase: Phase, generator: Generator) -> TrainedPhase:
+        return TrainedPhase(generator, InProcess(self._kept.curves[phase]), self._form, self._size(phase.k))
+
+    def _fit_in(self, store: Store, cluster: Cluster, progress: bool) -> None:
+        """Train as the command does: in a store, with workers or without."""
+        self._require_stored("fit(store=...)")
+        cluster = replace(cluster, tracking_uri=store.uri)
+        if cluster.num_workers:
+            cluster = self._with_rows(cluster)
+        recipe = resolve(self._recipe, cluster)
+        phases = phases_of(recipe)
+        if self._kept.curves and list(self._kept.curves) == phases[: len(self._kept.curves)]:
+            self._publish(store)
+        self._phases, self._uri = [], store.uri
+        with watching(store, phases, progress) as display:
+            for result in run_flow(self._recipe, name=self.name, store=store, cluster=cluster, observer=display):
+                display.published(result.phase)
+                generator = load_generator(store, result.ref, data_uri=clusters.data(cluster))
+                self._phases.append(self._in_store(store, result.ref, generator))
+
+    def _in_store(self, store: Store, ref: MapRef, generator: Generator) -> TrainedPhase:
+        return TrainedPhase(generator, InStore(store.uri, ref), self._form, self._size(ref.k))
+
+    def _size(self, k: int) -> EvaluationSize:
+        return Evaluation().of_phase(k, self._recipe.jko.num_phases)
+
+    def _with_rows(self, cluster: Cluster) -> Cluster:
+        """Write rows that are in this process's memory where workers find them."""
+        place = clusters.data(cluster) or str(clusters.home() / "data")
+        for points in self._held.values():
+            rows.write(rows.hold(points)[0], points, place)
+        return replace(cluster, data=place)
+
+    def _publish(self, store: Store) -> list[MapRef]:
+        """Publish what this process has trained, as a flow of so many phases."""
+        recipe = resolve(self._recipe, Cluster())
+        recipe = replace(recipe, jko=replace(recipe.jko, num_phases=len(self._kept.curves)))
+        return publish(self._kept, store, self.name, asdict(recipe))
+
+    @staticmethod
+    def _fingerprints(phases: Any) -> list[str]:
+        return [phase.fingerprint for phase in phases]
+
+    def __repr__(self) -> str:
+        recipe = self._recipe
+        return (
+            f"<Flow {self.name}: {recipe.data.source} to {recipe.data.target}, {recipe.jko.divergence}, "
+            f"{len(self._phases)} of {recipe.jko.num_phases} phases finished>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the flow in a notebook: samples by phase and curves, of the phases that are finished."""
+        return page.summary(repr(self), self._phases)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy in another process needs; it can be sampled and fitted, but trains from its first phase on."""
+        memory = {name: IN_MEMORY[name] for name in own_parts(self._recipe).values() if name in IN_MEMORY}
+        return {**vars(self), "_kept": None, "_memory": memory}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        IN_MEMORY.update(state.pop("_memory"))
+        held = {name: rows.hold(points)[1] for name, points in state["_held"].items()}
+        vars(self).update({**state, "_held": held, "_kept": Kept()})
+
+
+def store_of(store: Any) -> Store:
+    """Open a store: the one that is given, the one at a tracking URI, or for True the one that the commands use here.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    from pipeline.command import report
+
+    report.quieten()
+    if isinstance(store, Store):
+        return store
+    if store is HERE:
+        return Store(clusters.tracking_uri(Cluster()))
+    if not isinstance(store, str):
+        raise ValueError(f"store must be a tracking URI, a Store or True, not a {type(store).__name__}")
+    return Store(clusters.tracking_uri(Cluster(tracking_uri=store)))

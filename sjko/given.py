@@ -1,0 +1,296 @@
+"""Data that a person gives: arrays, frames, tables, data sets, files; read as rows of float32, and samples given back alike."""
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.parts.loading import described
+from pipeline import files, places
+from pipeline.data.own import divided, samples_of
+from pipeline.data.points import Points
+from pipeline.data.rows import picture_of
+from pipeline.errors import Unusable
+
+ENDINGS = (".npy", ".npz", ".parquet", ".csv")
+NOT_ROWS = "must be an array, a data frame, a table, a data set or the name of a file"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form in which samples are given back: an array, or with columns a pandas DataFrame or a pyarrow Table.
+
+    Attributes:
+        columns: names of the columns, in order; None for an array.
+        is_table: whether it is a Table of pyarrow.
+    """
+
+    columns: tuple[Any, ...] | None = None
+    is_table: bool = False
+
+    def back(self, samples: np.ndarray, index: Any = None) -> Any:
+        """Give samples (n, d) back in this form; all columns are float32.
+
+        Args:
+            index: of the frame, where it is to have one of its own.
+        """
+        if self.columns is None:
+            return samples
+        if self.is_table:
+            arrays = [pa.array(np.ascontiguousarray(column)) for column in samples.T]
+            return pa.Table.from_arrays(arrays, names=[str(name) for name in self.columns])
+        import pandas as pd
+
+        return pd.DataFrame(samples, columns=pd.Index(list(self.columns)), index=index)
+
+
+ARRAY = Form()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of numbers as a person gave them.
+
+    Attributes:
+        samples: float32 of shape (n, d) or (n, channels, side, side), all finite.
+        form: in which samples are given back.
+        index: of a data frame.
+    """
+
+    samples: np.ndarray
+    form: Form = ARRAY
+    index: Any = None
+
+
+def rows_of(given: Any, name: str = "x") -> Rows:
+    """Read data in memory, or in a file, as rows of float32.
+
+    Example:
+        >>> rows_of([[1, 2], [3, 4]]).samples.dtype
+        dtype('float32')
+
+    Args:
+        name: how messages call it.
+
+    Raises:
+        Unusable: it is not rows of finite numbers; says where and what.
+    """
+    if isinstance(given, str | os.PathLike):
+        return _of_file(os.fspath(given), name)
+    if isinstance(given, pa.Table):
+        return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))
+    if _is(given, "pandas", "DataFrame"):
+        read = _of_columns(given.items(), _of_series, name, Form((), False))
+        return Rows(read.samples, read.form, given.index)
+    if _is(given, "ray.data", "Dataset"):
+        return _of_ray(given, name)
+    if hasattr(given, "to_arrow") and hasattr(given, "columns"):  # polars
+        return rows_of(given.to_arrow(), name)
+    return Rows(_checked(_array(given, name), name))
+
+
+def points_of(rows: Rows, held_out: Rows | None, name: str = "x") -> Points:
+    """Make rows a source: those to train on, and held-out ones, which are one in five unless they are given.
+
+    Raises:
+        Unusable: the rows are too few, are all equal, or the held-out ones have another shape.
+    """
+    train = rows.samples
+    if held_out is None:
+        if len(train) > 1 and (train == train[:1]).all():
+            raise Unusable(f"{name}: all {len(train)} rows are equal")
+        train, test = divided(train, name)
+    else:
+        test = held_out.samples
+        require_same(rows.form, held_out.form, name, "held_out")
+        if test.shape[1:] != train.shape[1:]:
+            raise Unusable(f"held_out: its samples are {test.shape[1:]}, those of {name} {train.shape[1:]}")
+    return Points(train, test, picture=picture_of(train.shape[1:]))
+
+
+def require_same(one: Form, other: Form, name: str, other_name: str) -> None:
+    """Refuse two frames whose columns differ, or stand in another order.
+
+    Raises:
+        Unusable: names the columns.
+    """
+    if one.columns is not None and other.columns is not None and one.columns != other.columns:
+        mine, others = (", ".join(map(str, form.columns or ())) for form in (one, other))
+        raise Unusable(f"{other_name}: its columns are {others}, those of {name} {mine}")
+
+
+def _is(given: Any, module: str, name: str) -> bool:
+    """Say whether this is an object of a library that has been imported, which it then must be."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(given, kind)
+
+
+def _array(given: Any, name: str) -> np.ndarray:
+    """Make an array of what is no frame."""
+    if _is(given, "torch.utils.data", "Dataset") and not hasattr(given, "__array__"):
+        given = list(_items(given, name))
+    if isinstance(given, Iterator):
+        raise Unusable(f"{name} {NOT_ROWS}, not a {type(given).__name__}, which can be read once only: make a list of it")
+    if _is(given, "torch", "Tensor"):
+        given = given.detach().cpu()
+        given = given.float().numpy() if given.is_floating_point() else given.numpy()
+    elif hasattr(given, "toarray"):  # scipy's sparse ones
+        given = given.toarray()
+    elif isinstance(given, list | tuple) and any(_is(each, "torch", "Tensor") for each in given):
+        given = [_array(each, name) for each in given]
+    elif not (isinstance(given, list | tuple) or hasattr(given, "__array__")):
+        raise Unusable(f"{name} {NOT_ROWS}, not a {type(given).__name__}")
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise Unusable(
+            f"{name}: row {np.flatnonzero(np.ma.getmaskarray(given).reshape(len(given), -1).any(1))[0]} has a masked value"
+        )
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise Unusable(f"{name} must be rows of one length: {described(error)}") from error
+
+
+def _items(data_set: Any, name: str) -> Iterator[Any]:
+    """Yield the samples of a torch Dataset; of items that are pairs, as with labels, the first part."""
+    if not hasattr(data_set, "__len__") or not hasattr(data_set, "__getitem__"):
+        raise Unusable(f"{name}: an {type(data_set).__name__} has no length; give a data set whose items are numbered")
+    for number in range(len(data_set)):
+        item = data_set[number]
+        yield item[0] if isinstance(item, list | tuple) else item
+
+
+def _checked(array: np.ndarray, name: str) -> np.ndarray:
+    """Refuse what is not samples (n, d) or (n, channels, side, side), and say what to write in place of it."""
+    if array.ndim == 1 and array.dtype.kind in "fiub":
+        raise Unusable(
+            f"{name} must have rows and columns, not the shape {array.shape}: write {name}[:, None] for one number per row"
+        )
+    if array.ndim == 3:
+        raise Unusable(f"{name} must be (n, d), or images (n, channels, side, side), not of the shape {array.shape}")
+    if array.dtype.kind == "O" and array.ndim == 2:
+        for number, column in enumerate(array.T):
+            if (bad := next((each for each in column if not isinstance(each, int | float | np.number)), None)) is not None:
+                raise Unusable(f"{name}: column {number} holds {type(bad).__name__}, and a flow takes numbers")
+        array = array.astype(np.float64)  # None becomes NaN
+    if array.ndim == 2 and array.dtype.kind == "f" and 0 not in array.shape:
+        _require_finite(array, range(array.shape[1]), name)
+    return samples_of(array, name)
+
+
+def _require_finite(rows: np.ndarray, columns: Iterable[Any], name: str) -> None:
+    """Name the first row and column of a number that float32 cannot hold.
+
+    Raises:
+        Unusable: there is one.
+    """
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(rows.astype(np.float32))
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        found = f"{(~finite).any(1).sum()} of {len(rows)} rows have such"
+        what = "missing" if np.isnan(rows[row, column]) else "infinite in float32"
+        raise Unusable(f"{name}: row {row}, column {list(columns)[column]!r} is {what}; {found}: leave them out, or fill them")
+
+
+def _of_columns(columns: Iterable[tuple[Any, Any]], read: Any, name: str, form: Form) -> Rows:
+    """Set columns side by side; a single one whose cells are vectors is an array of them."""
+    named = list(columns)
+    if not named or not len(named[0][1]):
+        raise Unusable(f"{name} has no {'rows' if named else 'columns'}")
+    arrays = [read(column, label, name) for label, column in named]
+    if len(arrays) == 1 and arrays[0].ndim > 1:
+        return Rows(_checked(arrays[0], name))
+    rows = np.stack(arrays, axis=1)
+    _require_finite(rows, [label for label, _ in named], name)
+    return Rows(samples_of(rows, name), Form(tuple(label for label, _ in named), form.is_table))
+
+
+def _of_series(column: Any, label: Any, name: str) -> np.ndarray:
+    """Read a column of a pandas frame."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "c":
+        raise _no_numbers(label, column.dtype, name)
+    numbers: np.ndarray = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
+
+
+def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
+    """Read a column of an arrow table."""
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        flat = column.combine_chunks().flatten()
+        return _of_arrow(flat, label, name).reshape(len(column), -1)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+        raise _no_numbers(label, kind, name)
+    numbers: np.ndarray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _no_numbers(label: Any, kind: Any, name: str) -> Unusable:
+    return Unusable(f"{name}: column {label!r} holds {kind}, and a flow takes numbers: leave it out, or encode it")
+
+
+def _of_ray(data_set: Any, name: str) -> Rows:
+    """Read a data set of Ray Data, its blocks in their order, so that it has the same digest each time."""
+    ordered = data_set.context.execution_options
+    before, ordered.preserve_order = ordered.preserve_order, True
+    try:
+        batches = list(data_set.iter_batches(batch_size=None, batch_format="pyarrow"))
+    finally:
+        ordered.preserve_order = before
+    tables = [batch for batch in batches if len(batch)]
+    if not tables:
+        raise Unusable(f"{name} has no rows")
+    table = pa.concat_tables(tables)
+    if len(table.column_names) == 1 and hasattr(table.column(0).type, "shape"):  # Ray's own type of arrays in cells
+        arrays = [np.asarray(chunk.to_numpy_ndarray()) for chunk in table.column(0).chunks]
+        return Rows(_checked(np.concatenate(arrays), name))
+    return rows_of(table, name)
+
+
+def _of_file(location: str, name: str) -> Rows:
+    """Read a file of numbers by its path or URL."""
+    ending = Path(location).suffix.lower()
+    if ending not in ENDINGS:
+        raise Unusable(f"{name} must end in one of {', '.join(ENDINGS)}, not {location}")
+    system, path = files.at(places.source(name, location))
+    try:
+        content = io.BytesIO(system.cat_file(path))
+        if ending == ".parquet":
+            import pyarrow.parquet as pq
+
+            return rows_of(pq.read_table(content), location)
+        if ending == ".csv":
+            return rows_of(_csv(content), location)
+        loaded = np.load(content, allow_pickle=False)
+    except FileNotFoundError:
+        raise Unusable(f"{name}: there is no file {location}") from None
+    except Unusable:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise Unusable(f"{name}: {location} cannot be read: {described(error)}") from error
+    if ending == ".npz":
+        if len(loaded.files) != 1:
+            raise Unusable(f"{name}: {location} holds {', '.join(loaded.files) or 'no array'}; give one array")
+        loaded = loaded[loaded.files[0]]
+    return rows_of(loaded, location)
+
+
+def _csv(content: io.BytesIO) -> pa.Table:
+    """Read a CSV of numbers, with a line of names or without one."""
+    from pyarrow import csv
+
+    table = csv.read_csv(content, csv.ReadOptions(use_threads=False))  # in one thread it numbers the rows of its errors
+    try:
+        [float(label) for label in table.column_names]
+    except ValueError:
+        return table
+    content.seek(0)
+    return csv.read_csv(content, csv.ReadOptions(use_threads=False, autogenerate_column_names=True))

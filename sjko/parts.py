@@ -1,0 +1,115 @@
+"""From objects and classes to the names that recipes have for parts, and back in the same process."""
+
+import inspect
+import itertools
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+from components.parts.loading import IN_MEMORY, described
+from components.parts.naming import Option, Part, PartError
+from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "jko.divergence": DIVERGENCES,
+    "jko.source_divergence": DIVERGENCES,
+    "jko.cost": COSTS,
+    "network.kind": NETWORK_PAIRS,
+}
+"""Where each field of a recipe that names a part has its built-in ones."""
+_numbers = itertools.count(1)
+
+
+def name_of(part: Any, field: str) -> str:
+    """Name a part for a recipe: a name as it is, a class or an object by its import name and options, else one in memory.
+
+    Example:
+        >>> from components.divergences.kl import KL
+        >>> name_of(KL(), "jko.divergence"), name_of("my_parts:alpha( alpha = 1 )", "jko.divergence")
+        ('kl', 'my_parts:alpha(alpha=1)')
+
+    Args:
+        field: of the recipe, dotted.
+
+    Raises:
+        ValueError: a name that is none.
+    """
+    if isinstance(part, str):
+        try:
+            return str(Part.read(part))
+        except PartError as error:
+            raise ValueError(f"{field}: {error}") from None
+    table = {location: name for name, location in TABLES.get(field, {}).items()}
+    if isinstance(part, type) or inspect.isroutine(part):
+        use = import_name(part)
+        return table.get(use, use) if use else name_of(_made(part, field), field)
+    use, options = import_name(type(part)), options_of(part)
+    if use is None or options is None:
+        return in_memory(part)
+    return str(Part(table.get(use, use), options))
+
+
+def _made(factory: Any, field: str) -> Any:
+    try:
+        return factory()
+    except Exception as error:
+        raise ValueError(f"{field}: {factory.__qualname__} could not be made: {described(error)}; give an object") from error
+
+
+def is_stored(name: str) -> bool:
+    """Say whether a part's name means the same in another process: it is in a table, or can be imported.
+
+    Example:
+        >>> is_stored("jsd"), is_stored(":Alpha.1")
+        (True, False)
+    """
+    return not Part.read(name).is_in_memory
+
+
+def in_memory(part: Any) -> str:
+    """Name an object that has no import name, the same one always alike."""
+    for name, known in IN_MEMORY.items():
+        if known is part:
+            return name
+    name = f":{type(part).__name__}.{next(_numbers)}"
+    IN_MEMORY[name] = part
+    return name
+
+
+def import_name(made: Any) -> str | None:
+    """Find the `module:name` that a class or function is imported by; None where it has none, as in a notebook's cell."""
+    module, path = getattr(made, "__module__", None), getattr(made, "__qualname__", "")
+    if module in (None, "__main__", "builtins") or not path.replace(".", "").isidentifier():  # a lambda, or within a function
+        return None
+    source = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        found = resolve_name(f"{module}:{path}")
+    except (ImportError, AttributeError):
+        return None
+    return f"{module}:{path}" if found is made and source is not None else None
+
+
+def options_of(part: Any) -> dict[str, Option] | None:
+    """Find the options that an object was made with: its attributes of the names of its constructor's parameters.
+
+    Returns:
+        None where an object that is made with them would be another one, or they cannot be written down.
+    """
+    if is_dataclass(part):
+        names = [field.name for field in fields(part) if field.init]
+    else:
+        parameters = inspect.signature(type(part)).parameters.values()
+        names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    found = {name: getattr(part, name, ...) for name in names}
+    options: dict[str, Any] = {
+        name: value.item() if hasattr(value, "item") else value for name, value in found.items()
+    }  # of NumPy
+    if not all(isinstance(value, Option) for value in options.values()):
+        return None
+    try:
+        Part.read(str(Part("its_module:its_name", options)))  # not every number can be written: inf
+        return options if vars(type(part)(**options)) == vars(part) else None
+    except Exception:  # of somebody's code: a state that is not compared, a constructor that takes no names
+        return None

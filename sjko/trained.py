@@ -1,0 +1,168 @@
+"""A trained phase of a flow, as a user of Python holds it: T_k, which is sampled and applied to points."""
+
+import operator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from components.streams import normal, stream
+from deploy.models import Draw, draw, push_in_blocks
+from pipeline.cluster import Cluster
+from pipeline.errors import Unusable
+from pipeline.evaluation import judging
+from pipeline.evaluation.judging import CURVES
+from pipeline.evaluation.measure import evaluate
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator
+from pipeline.store.phases import MapRef, Store
+from sjko.given import ARRAY, Form, require_same, rows_of
+from sjko.training import Curve
+
+OF_TRAINING = frozenset(("potential_loss", "map_loss", "gradient_penalty", "step", "train_seconds"))
+"""Names of numbers that are logged in training and are no metric of the map."""
+
+
+class Origin(Protocol):
+    """The place that a trained phase is from: what is known of its training, and its metrics."""
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """Give the running divergence and the transport cost by step."""
+        ...
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        """Give the metrics of the map, with their floors."""
+        ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A phase that this process has trained, and that no store has."""
+
+    curve: Curve
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        return {name: [(step, losses[name]) for step, losses in self.curve if name in losses] for name in CURVES}
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        return evaluate(generator, size, logged=self.curve[-1][1] if self.curve else {})
+
+
+@dataclass(frozen=True)
+class InStore:
+    """A phase that is published in a store, with which its metrics are kept."""
+
+    uri: str
+    ref: MapRef
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        store = Store(self.uri)
+        return {name: store.metric_history(self.ref.run_id, name) for name in CURVES}
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        return judging.metrics_of(Store(self.uri), self.ref, generator.phase, lambda: generator, cluster=Cluster(), size=size)
+
+
+class TrainedPhase:
+    """A trained phase k of a flow: its map T_k from the source to mu_{k+1}.
+
+    Example:
+        >>> from sjko import Flow, Jko, Recipe, Training
+        >>> flow = Flow(Recipe(jko=Jko(num_phases=2), training=Training(num_steps=5, batch_size=16))).fit()
+        >>> flow.phases[0].k, flow.phases[0].sample(3).shape
+        (0, (3, 2))
+    """
+
+    def __init__(self, generator: Generator, origin: Origin, form: Form = ARRAY, size: EvaluationSize | None = None) -> None:
+        self.generator, self._origin, self._form = generator, origin, form
+        self._size = size or EvaluationSize()
+
+    @property
+    def k(self) -> int:
+        """Give the number of the phase, counted from 0."""
+        return self.generator.phase.k
+
+    @property
+    def fingerprint(self) -> str:
+        """Give the hash of all that the phase's result depends on."""
+        return self.generator.phase.fingerprint
+
+    @cached_property
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """Give `divergence` and `transport_cost` as lists of (step, mean over a hundredth of the phase), in nats."""
+        return self._origin.curves()
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Give the metrics of the map on samples of it beside held-out data, each with its floor: measured when first asked for.
+
+        W2 of 4 pairs of 2,000 samples takes seconds; phases before the last are judged on pairs of 500.
+
+        Raises:
+            Unusable: the data of the flow were in the memory of another process.
+        """
+        metrics = self._origin.metrics(self.generator, self._size)
+        return {name: value for name, value in metrics.items() if name not in OF_TRAINING}
+
+    @property
+    def is_measured(self) -> bool:
+        """Say whether `metrics` are there already."""
+        return "metrics" in vars(self)
+
+    def sample(self, n: int, seed: int = 0) -> Any:
+        """Draw n samples of mu_{k+1} in the data's own units; equal seeds give equal samples, and equal x for every phase.
+
+        They are those that the service and `python -m deploy generate` give for the seed.
+
+        Args:
+            n: number of samples.
+            seed: at least 0.
+
+        Returns:
+            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns that the flow was fitted
+            with, all of them float32.
+
+        Raises:
+            ValueError: n or seed is no such number.
+        """
+        n, seed = whole("n", n, least=1), whole("seed", seed, least=0)
+        return self._form.back(draw(self.generator, Draw(n, seed)))
+
+    def transport(self, points: Any, seed: int = 0) -> Any:
+        """Apply the map to given points of the source: T_k(x, z), row by row.
+
+        Args:
+            points: rows of the source in its own units, as `Flow.fit` takes data; for noise, rows of N(0, I).
+            seed: of the latent z, where the networks have one; row i gets the same z whatever rows are beside it.
+
+        Returns:
+            As many samples in the data's own units, in the form that `sample` has.
+
+        Raises:
+            Unusable: the points are not finite numbers, or not of the source's shape.
+        """
+        rows, endpoints = rows_of(points, "points"), self.generator.endpoints
+        require_same(self._form, rows.form, "the data", "points")
+        shape, given = tuple(endpoints.shape), rows.samples.shape[1:]
+        if given != shape:
+            raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
+        z = normal(stream(whole("seed", seed, least=0), "generation_z"), len(rows.samples), self.generator.phase.network.z_dim)
+        return self._form.back(push_in_blocks(self.generator, (endpoints.from_source(rows.samples), z)), rows.index)
+
+    def __repr__(self) -> str:
+        phase = self.generator.phase
+        return f"<phase {phase.k} of a flow to {phase.data.target}, h {phase.jko.h:g}, {phase.fingerprint}>"
+
+
+def whole(name: str, number: Any, *, least: int) -> int:
+    """Read a whole number, be it Python's or NumPy's.
+
+    Raises:
+        ValueError: it is none, or below the least.
+    """
+    try:
+        value = operator.index(number)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {number!r}") from None
+    if isinstance(number, bool) or not least <= value < 2**63:
+        raise ValueError(f"{name} must be a whole number of at least {least} and below 2^63, not {number!r}")
+    return value

@@ -1,0 +1,91 @@
+"""Versions in MLflow's registry, as flows that can be sampled, and flows as versions."""
+
+import re
+from dataclasses import dataclass, replace
+
+from deploy.flags import model_and_version, model_name
+from deploy.versions.registry import Registry, Version
+from pipeline import cluster as clusters
+from pipeline.cluster import Cluster
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import Generator, load_generator
+from pipeline.phase import Phase
+from pipeline.recipe import Recipe
+from pipeline.store.phases import MapRef, Store
+from sjko.trained import InStore, TrainedPhase
+
+
+@dataclass(frozen=True)
+class InVersion(InStore):
+    """The last phase of a registered version: its metrics are those that it was registered with."""
+
+    version: Version
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        tags = self.version.tags.items()
+        return {key.removeprefix("metric."): float(value) for key, value in tags if key.startswith("metric.")}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a registered version is as a flow: its name, its recipe as far as its maps say, its phases."""
+
+    name: str
+    recipe: Recipe
+    phases: list[TrainedPhase]
+
+
+def load(store: Store, uri: str) -> Loaded:
+    """Load a version and the phases before its last one that the store still has.
+
+    Args:
+        uri: "models:/NAME@ALIAS" or "models:/NAME/NUMBER".
+
+    Raises:
+        ValueError: the URI is none of these.
+        VersionNotFound: there is no such version.
+        Corrupt: a file of the version is not what was registered.
+    """
+    found = re.fullmatch(r"models:/([^@/]+)[@/]([^@/]+)", uri) if isinstance(uri, str) else None
+    if found is None:
+        raise ValueError(f"a version is written models:/NAME@ALIAS or models:/NAME/NUMBER, not {uri!r}")
+    name, which = model_and_version(f"{found[1]}@{found[2]}")
+    registry = Registry(store, clusters.data(Cluster()))
+    version = registry.require(name, which)
+    last, lineage = registry.load(version), registry.lineage(version)
+    phases = [_before(store, run_id, k, last) for k, run_id in enumerate(lineage.phase_run_ids[:-1])]
+    ref = MapRef(lineage.phase_run_ids[-1], last.phase.fingerprint, last.phase.k)
+    phases.append(TrainedPhase(last, InVersion(store.uri, ref, version)))
+    return Loaded(name, recipe_of([each.generator.phase for each in phases]), phases)
+
+
+def _before(store: Store, run_id: str, k: int, last: Generator) -> TrainedPhase:
+    """Load a phase before the last one of a version from its own run."""
+    ref = store.resolve(run_id)
+    return TrainedPhase(load_generator(store, ref, last.endpoints), InStore(store.uri, ref))
+
+
+def recipe_of(phases: list[Phase]) -> Recipe:
+    """Make the recipe whose flow has these phases."""
+    first, last = phases[0], phases[-1]
+    jko = replace(last.jko, num_phases=len(phases), first_h=None if first.jko.h == last.jko.h else first.jko.h)
+    same = first.num_steps == last.num_steps
+    training = replace(last.training, first_num_steps=None if same else first.num_steps)
+    return Recipe(last.data, last.network, jko, training, last.seed)
+
+
+def register(store: Store, name: str, phase: TrainedPhase) -> str:
+    """Make a version of a published phase, or point @candidate at the one that has it; its name is a URI of MLflow's.
+
+    Raises:
+        ValueError: no model can have the name.
+    """
+    model_name(name)
+    ref = store.resolve(phase.fingerprint)
+    registry = Registry(store, clusters.data(Cluster()))
+    version = registry.holding(ref, name)
+    if version is None:
+        version = registry.register(ref, name, store.flow_behind(ref.fingerprint, ref))
+    else:
+        registry.make_candidate(version)
+    return f"models:/{name}/{version.number}"
