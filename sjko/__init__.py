@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from components.divergences.base import Divergence, FDivergence
     from components.networks.pair import NetworkPair, NetworkSpec
     from components.parts.naming import PartError
+    from deploy.versions.code import CodeRefused
     from pipeline.cluster import Cluster
     from pipeline.data.source import Source
     from pipeline.errors import (
@@ -50,6 +51,7 @@ PLACES = {
     "Source": "pipeline.data.source",
     "Metric": "pipeline.evaluation.metrics",
     "FlowError": "pipeline.errors",
+    "CodeRefused": "deploy.versions.code",
     "Corrupt": "pipeline.errors",
     "Diverged": "pipeline.errors",
     "MapNotFound": "pipeline.errors",
@@ -80,6 +82,7 @@ __all__ = [  # noqa: RUF022  # in the order of PLACES, which is that of the docu
     "Source",
     "Metric",
     "FlowError",
+    "CodeRefused",
     "Corrupt",
     "Diverged",
     "MapNotFound",

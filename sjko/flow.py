@@ -17,14 +17,14 @@ from pipeline.data.resolution import resolve
 from pipeline.errors import Unusable
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, generator_of, load_generator
-from pipeline.parts.pinning import own_parts
+from pipeline.parts.pinning import parts_in_memory
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.flow import require_shares, run_flow
-from sjko import page, parts, versions
+from sjko import page, versions
 from sjko.ends import End, end_of, require_pixels
 from sjko.given import ARRAY, require_same
 from sjko.progress import counting, watching
@@ -109,19 +109,21 @@ class Flow:
         return cls(load_recipe(path, **fields), **{"name": Path(path).stem, **own})
 
     @classmethod
-    def load(cls, uri: str, *, store: Any = HERE) -> Self:
+    def load(cls, uri: str, *, store: Any = HERE, allow_code: bool = False) -> Self:
         """Load a registered version, to draw from it: the numbers are those that the service gives for a seed.
 
         Args:
             uri: "models:/NAME@ALIAS" or "models:/NAME/NUMBER".
             store: MLflow's tracking URI or a `Store`; True: the store that the commands use here.
+            allow_code: run the code of own parts that the version carries or names.
 
         Raises:
             VersionNotFound: there is no such version.
+            CodeRefused: the version has own parts, and that was not allowed.
             Corrupt: a file of the version is not what was registered.
         """
         opened = store_of(store)
-        loaded = versions.load(opened, uri)
+        loaded = versions.load(opened, uri, allow_code=allow_code)
         flow = cls(loaded.recipe, name=loaded.name)
         flow._phases, flow._uri = loaded.phases, opened.uri
         return flow
@@ -246,6 +248,10 @@ class Flow:
         self._last()
         opened = store_of(store if store is not None else self._uri or HERE)
         self._require_stored("register")
+        if rows.are_rows(self._recipe.data.source):
+            raise ValueError(
+                "register: the source is rows in memory, which a version does not have, so that it could not be drawn from"
+            )
         if opened.uri != self._uri:
             if not self._kept.curves:
                 raise Unusable(f"the flow is in the store at {self._uri}: register it there, or fit it with store={opened.uri!r}")
@@ -274,8 +280,8 @@ class Flow:
 
     def _require_stored(self, what: str) -> None:
         """Refuse to store what no other process could make sense of."""
-        for field, name in own_parts(self._recipe).items():
-            if not parts.is_stored(name) and not rows.are_rows(name):
+        for field, name in parts_in_memory(self._recipe).items():
+            if not rows.are_rows(name):
                 raise ValueError(
                     f"{what}: {field} is the object {name[1:]}, which has no import name: put its class into a module, and let "
                     "it have attributes with the names of its constructor's parameters"
@@ -357,7 +363,7 @@ class Flow:
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy in another process needs; it can be sampled and fitted, but trains from its first phase on."""
-        memory = {name: IN_MEMORY[name] for name in own_parts(self._recipe).values() if name in IN_MEMORY}
+        memory = {name: IN_MEMORY[name] for name in parts_in_memory(self._recipe).values() if name in IN_MEMORY}
         return {**vars(self), "_kept": None, "_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -58,16 +58,6 @@ def _made(factory: Any, field: str) -> Any:
         raise ValueError(f"{field}: {factory.__qualname__} could not be made: {described(error)}; give an object") from error
 
 
-def is_stored(name: str) -> bool:
-    """Say whether a part's name means the same in another process: it is in a table, or can be imported.
-
-    Example:
-        >>> is_stored("jsd"), is_stored(":Alpha.1")
-        (True, False)
-    """
-    return not Part.read(name).is_in_memory
-
-
 def in_memory(part: Any) -> str:
     """Name an object that has no import name, the same one always alike."""
     for name, known in IN_MEMORY.items():
@@ -88,7 +78,8 @@ def import_name(made: Any) -> str | None:
         found = resolve_name(f"{module}:{path}")
     except (ImportError, AttributeError):
         return None
-    return f"{module}:{path}" if found is made and source is not None else None
+    same = (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) == (module, path)  # edited: imported anew
+    return f"{module}:{path}" if same and source is not None else None
 
 
 def options_of(part: Any) -> dict[str, Option] | None:

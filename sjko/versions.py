@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from deploy.flags import model_and_version, model_name
+from deploy.versions.code import CodeRefused, require_no_other
 from deploy.versions.registry import Registry, Version
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
@@ -35,14 +36,16 @@ class Loaded:
     phases: list[TrainedPhase]
 
 
-def load(store: Store, uri: str) -> Loaded:
+def load(store: Store, uri: str, *, allow_code: bool = False) -> Loaded:
     """Load a version and the phases before its last one that the store still has.
 
     Args:
         uri: "models:/NAME@ALIAS" or "models:/NAME/NUMBER".
+        allow_code: run the code of own parts that the version carries or names.
 
     Raises:
         ValueError: the URI is none of these.
+        CodeRefused: the version has own parts, and that was not allowed.
         VersionNotFound: there is no such version.
         Corrupt: a file of the version is not what was registered.
     """
@@ -50,18 +53,22 @@ def load(store: Store, uri: str) -> Loaded:
     if found is None:
         raise ValueError(f"a version is written models:/NAME@ALIAS or models:/NAME/NUMBER, not {uri!r}")
     name, which = model_and_version(f"{found[1]}@{found[2]}")
-    registry = Registry(store, clusters.data(Cluster()))
+    registry = Registry(store, clusters.data(Cluster()), allow_code=allow_code)
     version = registry.require(name, which)
-    last, lineage = registry.load(version), registry.lineage(version)
-    phases = [_before(store, run_id, k, last) for k, run_id in enumerate(lineage.phase_run_ids[:-1])]
+    try:
+        last, lineage = registry.load(version), registry.lineage(version)
+    except CodeRefused as error:
+        raise CodeRefused(f"{error}; in Python: Flow.load({uri!r}, allow_code=True)") from None
+    phases = [_before(store, run_id, last, str(version)) for run_id in lineage.phase_run_ids[:-1]]
     ref = MapRef(lineage.phase_run_ids[-1], last.phase.fingerprint, last.phase.k)
     phases.append(TrainedPhase(last, InVersion(store.uri, ref, version)))
     return Loaded(name, recipe_of([each.generator.phase for each in phases]), phases)
 
 
-def _before(store: Store, run_id: str, k: int, last: Generator) -> TrainedPhase:
+def _before(store: Store, run_id: str, last: Generator, version: str) -> TrainedPhase:
     """Load a phase before the last one of a version from its own run."""
     ref = store.resolve(run_id)
+    require_no_other(store.phase_of(ref), last.phase, version)
     return TrainedPhase(load_generator(store, ref, last.endpoints), InStore(store.uri, ref))
 
 

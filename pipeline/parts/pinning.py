@@ -4,22 +4,36 @@ from dataclasses import replace
 from typing import Any
 
 from components.parts.loading import pinned
-from components.parts.naming import PartError, is_own
+from components.parts.naming import Part, PartError, is_own
 from pipeline.phase import Phase
 from pipeline.recipe import GROUPS, PARTS, Recipe
 from pipeline.recipes.values import UnfitPart
 
 
 def own_parts(recipe: Recipe | Phase) -> dict[str, str]:
-    """Name the own parts of a recipe or a phase, by the dotted field that each stands in.
+    """Name the own parts of a recipe or a phase that have code, by the dotted field that each stands in: none in memory.
 
     Example:
         >>> from pipeline.recipe import Jko
         >>> own_parts(Recipe(jko=Jko(divergence="my_parts:alpha")))
         {'jko.divergence': 'my_parts:alpha'}
     """
-    names = {field: getattr(getattr(recipe, field.partition(".")[0]), field.partition(".")[2]) for field in PARTS}
-    return {field: name for field, name in names.items() if is_own(name)}
+    return {field: name for field, name in _names(recipe).items() if is_own(name) and not Part.read(name).is_in_memory}
+
+
+def parts_in_memory(recipe: Recipe | Phase) -> dict[str, str]:
+    """Name the parts of a recipe or a phase that are objects in the memory of a process, by the dotted field of each.
+
+    Example:
+        >>> from pipeline.recipe import Jko
+        >>> parts_in_memory(Recipe(jko=Jko(divergence=":Alpha.1")))
+        {'jko.divergence': ':Alpha.1'}
+    """
+    return {field: name for field, name in _names(recipe).items() if is_own(name) and Part.read(name).is_in_memory}
+
+
+def _names(recipe: Recipe | Phase) -> dict[str, str]:
+    return {field: getattr(getattr(recipe, field.partition(".")[0]), field.partition(".")[2]) for field in PARTS}
 
 
 def pin(recipe: Recipe) -> Recipe:

@@ -26,7 +26,7 @@ from pipeline.generator import endpoints_of
 from pipeline.phase import phases_of
 from pipeline.recipe import Data, Recipe
 from pipeline.store.phases import Store
-from sjko import Cluster, Flow, Network
+from sjko import Cluster, CodeRefused, Flow, Network
 
 X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3] + 5
 FEW = EvaluationSize(50, 1)
@@ -223,7 +223,7 @@ def test_a_part_of_a_notebook_is_trained_and_used_but_not_stored(store: Store) -
     assert store.flows() == []
 
 
-def test_a_part_that_can_be_imported_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+def test_a_part_that_can_be_imported_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, few: None) -> None:
     written(tmp_path, monkeypatch, "parts_of_flow")
     import parts_of_flow as mine
 
@@ -234,7 +234,10 @@ def test_a_part_that_can_be_imported_is_stored(tmp_path: Path, monkeypatch: pyte
     assert phase.jko.divergence.startswith("parts_of_flow:Alpha(alpha=3.0)@")
     assert phase.data.target.startswith("parts_of_flow:windows@")
     assert (phase.network.width, phase.network.num_frequencies) == (8, 0), "what is left at its default is the kind's own"
-    assert flow.sample(2).shape == (2, 8)
+    samples, uri = flow.sample(2), flow.register("mine")
+    with pytest.raises(CodeRefused, match=r"in Python: Flow.load\('models:/mine/1', allow_code=True\)"):
+        Flow.load(uri)
+    np.testing.assert_array_equal(Flow.load(uri, allow_code=True).sample(2), samples)
 
 
 def test_data_in_memory_are_stored_by_their_digest_and_another_process_says_where_they_are(
@@ -284,6 +287,13 @@ def test_a_flow_of_this_process_is_registered_and_loaded(store: Store, few: None
     assert deploy.main(["promote", "moons", "--evaluation.num-samples=50", "--evaluation.num-pairs=1"]) == 0
     with pytest.raises(VersionNotFound, match="moons@7 is not in the registry"):
         Flow.load("models:/moons/7")
+
+
+def test_a_flow_from_rows_to_rows_is_not_registered(store: Store) -> None:
+    flow = Flow(tiny(1), source=X + 1).fit(X)
+    with pytest.raises(ValueError, match="register: the source is rows in memory, which a version does not have"):
+        flow.register("two")
+    assert store.flows() == []
 
 
 def test_an_interrupted_flow_is_registered_as_far_as_it_is(store: Store, few: None, monkeypatch: pytest.MonkeyPatch) -> None:
