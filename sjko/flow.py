@@ -179,12 +179,13 @@ class Flow:
             self._fit_in(store_of(store), cluster, progress)
         return self
 
-    def sample(self, n: int, seed: int = 0) -> Any:
+    def sample(self, n: int, seed: int = 0, condition: object = None) -> Any:
         """Draw n samples of the last finished phase in the data's own units; equal seeds give equal samples.
 
         Args:
             n: number of samples.
             seed: at least 0.
+            condition: that all samples are given, where the recipe has one; None: drawn from the data's own distribution.
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns of x where the flow was
@@ -193,14 +194,15 @@ class Flow:
         Raises:
             Unusable: no phase is finished yet.
         """
-        return self._last().sample(n, seed)
+        return self._last().sample(n, seed, condition)
 
-    def transport(self, points: Any, seed: int = 0) -> Any:
+    def transport(self, points: Any, seed: int = 0, condition: object = None) -> Any:
         """Apply the map of the last finished phase to given points of the source, in their own units, row by row.
 
         Args:
             points: as `fit` takes data; where the source is noise, rows of N(0, I).
             seed: of the latent z, where the networks have one.
+            condition: as `sample` takes it.
 
         Returns:
             As many samples in the data's own units, in the form of `sample`; a data frame keeps the index of the points.
@@ -208,7 +210,7 @@ class Flow:
         Raises:
             Unusable: no phase is finished yet, or the points are not finite or of another shape.
         """
-        return self._last().transport(points, seed)
+        return self._last().transport(points, seed, condition)
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from components.streams import normal, stream
-from deploy.models import Draw, draw, push_in_blocks
+from deploy.models import Draw, draw, noise_of, push_in_blocks
 from pipeline.cluster import Cluster
 from pipeline.errors import Unusable
 from pipeline.evaluation import judging
@@ -108,7 +107,7 @@ class TrainedPhase:
         """Say whether `metrics` are there already."""
         return "metrics" in vars(self)
 
-    def sample(self, n: int, seed: int = 0) -> Any:
+    def sample(self, n: int, seed: int = 0, condition: object = None) -> Any:
         """Draw n samples of mu_{k+1} in the data's own units; equal seeds give equal samples, and equal x for every phase.
 
         They are those that the service and `python -m deploy generate` give for the seed.
@@ -116,23 +115,26 @@ class TrainedPhase:
         Args:
             n: number of samples.
             seed: at least 0.
+            condition: the number or name of a class, or values, that all samples are given where the recipe has a condition;
+                None: each one drawn from the data's own distribution.
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns that the flow was fitted
             with, all of them float32.
 
         Raises:
-            ValueError: n or seed is no such number.
+            ValueError: n or seed is no such number, or there is no such condition.
         """
         n, seed = whole("n", n, least=1), whole("seed", seed, least=0)
-        return self._form.back(draw(self.generator, Draw(n, seed)))
+        return self._form.back(draw(self.generator, Draw(n, seed, condition)))
 
-    def transport(self, points: Any, seed: int = 0) -> Any:
+    def transport(self, points: Any, seed: int = 0, condition: object = None) -> Any:
         """Apply the map to given points of the source: T_k(x, z), row by row.
 
         Args:
             points: rows of the source in its own units, as `Flow.fit` takes data; for noise, rows of N(0, I).
             seed: of the latent z, where the networks have one; row i gets the same z whatever rows are beside it.
+            condition: as `sample` takes it.
 
         Returns:
             As many samples in the data's own units, in the form that `sample` has.
@@ -145,8 +147,8 @@ class TrainedPhase:
         shape, given = tuple(endpoints.shape), rows.samples.shape[1:]
         if given != shape:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
-        z = normal(stream(whole("seed", seed, least=0), "generation_z"), len(rows.samples), self.generator.phase.network.z_dim)
-        return self._form.back(push_in_blocks(self.generator, (endpoints.from_source(rows.samples), z)), rows.index)
+        noise = noise_of(self.generator, Draw(len(rows.samples), whole("seed", seed, least=0), condition))
+        return self._form.back(push_in_blocks(self.generator, noise._replace(x=endpoints.from_source(rows.samples))), rows.index)
 
     def __repr__(self) -> str:
         phase = self.generator.phase

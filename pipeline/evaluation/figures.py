@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ def _scatter_classes(axes: Axes, by_class: Sequence[Samples], names: Sequence[st
     """Draw points in a colour for each class over grey held-out points."""
     low, high = _limits(reference)
     axes.scatter(*_plane(reference), s=2, c=GREY, linewidths=0)
-    colours = plt.get_cmap("hsv")(np.linspace(0, 1, len(by_class), endpoint=False))
+    colours = colormaps["hsv"](np.linspace(0, 1, len(by_class), endpoint=False))
     for samples, name, colour in zip(by_class, names, colours, strict=True):
         axes.scatter(*_plane(samples), s=2, color=colour, linewidths=0, label=name)
     axes.set_xlim(low[0], high[0])
@@ -141,7 +142,8 @@ def class_picture(
     path: Path, picture: str, by_class: Sequence[Samples], names: Sequence[str], reference: Samples, *, title: str
 ) -> None:
     """Draw the samples of each class of a conditional flow, images in a row for each, to a file."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
