@@ -21,11 +21,11 @@ def check_part(command: CheckPart) -> Mapping[str, Any]:
     """
     name = command.part
     kind = command.kind or kind_of(name)
-    with report.status(f"trying {name} as a {kind}"):
+    with report.status(f"trying the {kind} {name}"):
         called = pinned(name)
         checks = checks_of(name, kind, command.shape)
     failed = [check for check in checks if not check.passed]
-    report.line(f"{called}, a {kind}")
+    report.line(f"{kind} {called}")
     rows = [["ok" if check.passed else "FAILED", check.what, check.must, check.found] for check in checks]
     report.console.print(report.grid(["", "tried", "must", "found"], rows))
     result = {"part": called, "kind": kind, "passed": not failed, "checks": [asdict(check) for check in checks]}

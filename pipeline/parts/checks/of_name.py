@@ -86,7 +86,7 @@ def checks_of(name: str, kind: KindOfPart, shape: Shape = ()) -> list[Check]:
         PartError: there is no such part, or it is not of that kind.
     """
     if not Part.read(name).is_own and Part.read(name).use not in built_in()[kind]:
-        raise PartError(f"{name} is a {kind_of(name)}, and no {kind}")
+        raise PartError(f"{name} is the name of a {kind_of(name)}, and of no {kind}")
     of_kind: dict[str, Callable[[], list[Check]]] = {
         "divergence": lambda: divergences.checks_of(divergence(name)),
         "network": lambda: [check for each in _shapes(name, shape) for check in _network(name, each)],

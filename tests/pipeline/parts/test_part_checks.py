@@ -301,7 +301,7 @@ def test_own_parts_are_tried_by_their_kind(
     for name, kind in kinds.items():
         assert cli.main(["check-part", f"parts_to_try:{name}"]) == 0
         assert f"parts_to_try:{name}@" in (shown := capsys.readouterr().out)
-        assert f", a {kind}\n" in shown
+        assert shown.startswith(f"{kind} parts_to_try:")
     assert cli.main(["check-part", "parts_to_try:Alpha(alpha=3)", "--as", "cost"]) == 2
     assert capsys.readouterr().err == (
         "error: parts_to_try:Alpha(alpha=3) must make a components.costs.Cost, and makes a Alpha\n"
@@ -326,7 +326,7 @@ def test_an_unknown_part_and_an_odd_shape_are_one_sentence(capsys: pytest.Captur
         ): "no where is no name of a part: write a name, or package.module:name, then (option=value) where it has any",
         ("nowhere:x",): "nowhere:x: there is no module nowhere in ",
         ("jsd", "--shape", "1", "2"): "--shape must be D, or CHANNELS SIDE SIDE, not 1 2",
-        ("jsd", "--as", "cost"): "jsd is a divergence, and no cost\n",
+        ("jsd", "--as", "cost"): "jsd is the name of a divergence, and of no cost\n",
         ("celeba_hq",): "data.size must be ",
         ("jsd", "--shape"): "--shape must be a whole number such as 12, one or several, and nothing follows --shape",
         ("jsd", "--as", "map"): "--as must be one of divergence, network, cost, source, metric, extractor or null, not map",
