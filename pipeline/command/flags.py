@@ -156,5 +156,5 @@ class CheckPart(Command):
     kind: Annotated[KindOfPart | None, tyro.conf.arg(name="as")] = None
     """which kind of part it is meant to be; None: what it is"""
     shape: tuple[int, ...] = ()
-    """shape of the samples that networks, costs and metrics are tried on, as 2 or 1 28 28; left out: what a pair's sides say, else
-    2"""
+    """shape of the samples that networks, costs and metrics are tried on, as 2 or 1 28 28; left out: images of a
+    pair's smallest side, or points of the plane"""
