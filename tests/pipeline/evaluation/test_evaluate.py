@@ -228,7 +228,10 @@ def test_floors_of_a_finite_set_take_no_image_twice_and_all_where_more_are_asked
         (["--num-images", "1", "--extractor", "lenet"], "--num-images must be at least 2, not 1"),
         (["--extractor", "inception"], "--extractor inception needs --weights"),
         (["--extractor", "lenet", "--weights", "x"], "--weights is for --extractor inception, not for lenet"),
-        (["--extractor", "fid"], "--extractor must be one of lenet, lenet_digits, effnet, inception, not fid"),
+        (
+            ["--extractor", "fid"],
+            "--extractor must be one of lenet, lenet_digits, effnet, inception or package.module:name of your own, not fid",
+        ),
         (["--weights", "x"], "--weights is for --extractor, which is not given"),
     ],
 )

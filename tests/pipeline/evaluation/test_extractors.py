@@ -141,7 +141,10 @@ def test_images_are_seen_as_a_picture_file_holds_them() -> None:
 
 def test_a_name_or_an_image_that_an_extractor_does_not_know_is_a_mistake() -> None:
     assert extractor("lenet") is extractor("lenet"), "loaded once"
-    with pytest.raises(ValueError, match="extractor must be one of lenet, lenet_digits, effnet, inception, not fid"):
+    with pytest.raises(
+        ValueError,
+        match=r"extractor must be one of lenet, lenet_digits, effnet, inception or package\.module:name of your own, not fid",
+    ):
         extractor("fid")
     with pytest.raises(ValueError, match="lenet was trained on images of 1 x 28 x 28, these are 3 x 16 x 16"):
         extractor("lenet").features(random_images(0, 2))
