@@ -1,5 +1,6 @@
 """The documentation of the Python API is what is generated, and the examples run."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flows import ROOT, command_environment
+from notebooks import executed
 
 
 def test_the_page_is_what_the_docstrings_say() -> None:
@@ -46,3 +48,16 @@ def test_a_flow_is_trained_in_a_ray_cluster_of_the_users_own(home: Path, no_ray:
     shown = subprocess.run(show, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.count("runs:/") == 2
     assert any((Path(os.environ["SJKO_HOME"]) / "data" / "rows").glob("rows-2-*.npz"))
+
+
+@pytest.mark.real
+def test_the_notebook_runs_and_shows_what_is_in_the_file(home: Path) -> None:
+    path = ROOT / "examples" / "python_api" / "flow.ipynb"
+    kept, shown = json.loads(path.read_text()), executed(path, {"SJKO_HOME": str(home)})
+    for before, after in zip(kept["cells"], shown["cells"], strict=True):
+        assert [sorted(each["data"]) for each in before.get("outputs", [])] == [
+            sorted(each["data"]) for each in after.get("outputs", [])
+        ]
+    pictures = [each for cell in shown["cells"] for each in cell.get("outputs", []) if "data:image/png" in str(each)]
+    assert len(pictures) == 1
+    assert "900 of 900 steps" in str(shown), "what is left of the bar"
