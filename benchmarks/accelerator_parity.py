@@ -86,7 +86,7 @@ def step_gradients(spec: NetworkSpec, objective: Objective, dtype: torch.dtype, 
     network_pair(spec.kind).start_from(potential, {"source": many.source, "target": many.target}.__getitem__)
     for network in (transport_map, potential, anchor):
         network.to(device, dtype)
-    source, target, z, anchor_z = (None if each is None else each.to(device, dtype) for each in drawn)
+    source, target, z, anchor_z = (None if each is None else each.to(device, dtype) for each in drawn[:4])
     assert source is not None
     assert target is not None
     parts = Transported(push_through([anchor], source, anchor_z), transport(transport_map, source, z))

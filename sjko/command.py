@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> int:
 def help_lines() -> list[str]:
     """Write what `sjko --help` says: how commands are given, each with its sentence, and examples."""
     described = {name: (action.flags.__doc__ or "").partition("\n")[0] for name, action in PROGRAM.actions.items()}
-    width, before = max(40, min(report.console.width, 110)), 4 + 10
+    width, before = max(40, min(report.console.width, 110)), 4 + 12
     texts = {name: textwrap.wrap(text, width - before) or [""] for name, text in {**described, **OTHERS}.items()}
-    commands = [f"    {'' if number else name:<10}{line}" for name, lines in texts.items() for number, line in enumerate(lines)]
+    commands = [f"    {'' if number else name:<12}{line}" for name, lines in texts.items() for number, line in enumerate(lines)]
     return [
         "usage: sjko COMMAND ...",
         "",

@@ -1,5 +1,7 @@
 """The code of own parts in a registered version: packed as it is registered, unpacked and run only where that was allowed."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -94,7 +96,7 @@ def unpack(folder: Path, parts: Mapping[str, str]) -> None:
         if not files or part.digest is None:  # installed
             continue
         if part.digest not in UNPACKED:
-            place = Path(tempfile.mkdtemp(dir=_kept().name)) / part.digest
+            place = Path(tempfile.mkdtemp(dir=_kept())) / part.digest
             travel.write(place, files)
             if code_of(part.module, place).digest != part.digest:
                 raise Corrupt(f"{folder / prefix}", f"it is not the code of {name}")
@@ -109,6 +111,8 @@ def _data(place: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 @cache
-def _kept() -> tempfile.TemporaryDirectory[str]:
+def _kept() -> Path:
     """Make the folder of all code that this process has unpacked; it goes with the process."""
-    return tempfile.TemporaryDirectory(prefix="sjko-code-")
+    folder = Path(tempfile.mkdtemp(prefix="sjko-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -4,7 +4,9 @@ In it is a folder for each digest: Ray would put each module into a folder of it
 part of its code. `components.parts.code.find_what_travelled` lets a sub-process find them.
 """
 
+import atexit
 import json
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -44,16 +46,18 @@ def py_modules(names: Iterable[str]) -> list[str]:
     codes = {code.digest: (part, code) for part in parts if (code := code_meant(part)).folder is not None}
     if not codes:
         return []
-    folder = Path(tempfile.mkdtemp(dir=_kept().name)) / TRAVELLING
+    folder = Path(tempfile.mkdtemp(dir=_kept())) / TRAVELLING
     for digest, (part, code) in sorted(codes.items()):
         write(folder / digest, files_of(part, code))
     return [str(folder)]
 
 
 @cache
-def _kept() -> tempfile.TemporaryDirectory[str]:
+def _kept() -> Path:
     """Make the folder of all that this process sends along; it goes with the process."""
-    return tempfile.TemporaryDirectory(prefix="sjko-parts-")
+    folder = Path(tempfile.mkdtemp(prefix="sjko-parts-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def files_of(part: Part, code: Code) -> dict[str, bytes]:
