@@ -17,6 +17,7 @@ from pipeline.data.resolution import resolve
 from pipeline.errors import Unusable
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, generator_of, load_generator
+from pipeline.parts.checks.of_recipe import require_working
 from pipeline.parts.pinning import parts_in_memory
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
@@ -173,6 +174,7 @@ class Flow:
         else:
             validate(self._recipe)
         require_shares(self._recipe, cluster)
+        require_working(self._recipe)
         if store is None:
             self._fit_here(cluster, progress)
         else:

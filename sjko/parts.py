@@ -91,7 +91,10 @@ def options_of(part: Any) -> dict[str, Option] | None:
     if is_dataclass(part):
         names = [field.name for field in fields(part) if field.init]
     else:
-        parameters = inspect.signature(type(part)).parameters.values()
+        try:
+            parameters = inspect.signature(type(part)).parameters.values()
+        except ValueError:  # some of Python's own types tell none
+            return None
         names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     found = {name: getattr(part, name, ...) for name in names}
     options: dict[str, Any] = {

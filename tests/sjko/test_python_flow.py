@@ -208,6 +208,19 @@ def test_what_diverges_says_so_and_keeps_what_came_before() -> None:
     assert flow.phases == []
 
 
+def test_a_part_that_gives_no_numbers_is_refused_before_anything_is_trained() -> None:
+    class Wrong(KL):
+        def conjugate(self, s: torch.Tensor) -> torch.Tensor:
+            return super().conjugate(s) * float("nan")
+
+    with pytest.raises(ValueError, match=r"^jko\.divergence: :Wrong\.\d+: conjugate must be 0 at 0: .*: it is nan$"):
+        Flow(tiny(1), divergence=Wrong()).fit(X)
+    with pytest.raises(
+        ValueError, match=r"^data\.target: .* must make an array \(n, \.\.\.\) of samples, .*; a int has no shape"
+    ):
+        Flow(tiny(1)).fit(lambda: 3)
+
+
 def test_a_part_of_a_notebook_is_trained_and_used_but_not_stored(store: Store) -> None:
     class Mine(KL):
         pass

@@ -9,7 +9,7 @@ from pipeline.data.specs import condition_of, sample_shape
 from pipeline.evaluation.metrics import figures, offer_of, own_metric
 from pipeline.parts.checks import costs, divergences, metrics, networks, sources
 from pipeline.parts.checks.check import Check
-from pipeline.parts.pinning import own_parts
+from pipeline.parts.pinning import own_parts, parts_in_memory
 from pipeline.recipe import PARTS, Recipe
 from pipeline.recipes.values import UnfitPart
 from pipeline.training.build import network_spec
@@ -20,7 +20,7 @@ ALL_LOGGED = ("divergence", "transport_cost")
 
 
 def require_working(recipe: Recipe, own_metrics: Sequence[str] = (), fields: Sequence[str] = PARTS) -> None:
-    """Try each own part of a recipe on its data's shape, and own metrics beside it.
+    """Try each own part of a recipe on its data's shape, and own metrics beside it; of data in memory nothing is tried.
 
     Args:
         fields: those whose parts are tried.
@@ -28,7 +28,8 @@ def require_working(recipe: Recipe, own_metrics: Sequence[str] = (), fields: Seq
     Raises:
         UnfitPart: the first that fails: the field, the part's name, the method, what it must do and what it does.
     """
-    for field, name in own_parts(recipe).items():
+    objects = {field: name for field, name in parts_in_memory(recipe).items() if not field.startswith("data.")}
+    for field, name in {**own_parts(recipe), **objects}.items():
         if field in fields:
             _require(field, name, lambda field=field, name=name: first_checks(field, name, recipe))  # type: ignore[misc]
     shape = sample_shape(recipe.data)
