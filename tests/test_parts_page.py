@@ -55,16 +55,15 @@ THOROUGH = [pytest.param(folder, marks=pytest.mark.thorough) for folder in ("own
 def test_the_commands_of_an_example_run_in_its_folder(folder: str, home: Path) -> None:
     """As its README has them, but for the numbers of steps; a search takes too long."""
     text = (ROOT / "examples" / folder / "README.md").read_text()
-    commands = [shlex.split(line) for line in text.splitlines() if re.match(r" +PYTHONPATH=\S+ python -m pipeline ", line)]
+    commands = [shlex.split(line) for line in text.splitlines() if re.match(" +sjko (?!tune )", line)]
     assert commands
-    for path, _, *words in commands[: 1 if folder == "own_networks" else None]:
-        small = SMALL if words[2] == "run" else []
-        environment = {**command_environment(home), "PYTHONPATH": path.partition("=")[2]}
+    for _, *words in commands[: 1 if folder == "own_networks" else None]:
+        small = SMALL if words[0] == "run" else []
         done = subprocess.run(
-            [sys.executable, *words, *small],
+            [Path(sys.executable).with_name("sjko"), *words, *small],
             check=False,
             cwd=ROOT / "examples" / folder,
-            env=environment,
+            env=command_environment(home),
             capture_output=True,
             text=True,
         )
