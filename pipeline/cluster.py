@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -112,14 +111,7 @@ def validate_stores(stores: Mlflow) -> None:
     for name in VARIABLES:
         if hasattr(stores, name):
             _setting(stores, name)
-    home()
-
-
-def home() -> Path:
-    """Name the folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change
-    directory.
-    """
-    return places.require_folder("$SJKO_HOME", places.path("$SJKO_HOME", os.environ.get("SJKO_HOME", ".sjko")))
+    places.home()
 
 
 def tracking_uri(stores: Mlflow) -> str:
@@ -129,12 +121,12 @@ def tracking_uri(stores: Mlflow) -> str:
         >>> tracking_uri(Cluster(tracking_uri="http://mlflow:5000"))
         'http://mlflow:5000'
     """
-    return _setting(stores, "tracking_uri") or places.sqlite_url(home() / "mlflow.db")
+    return _setting(stores, "tracking_uri") or places.sqlite_url(places.home() / "mlflow.db")
 
 
 def checkpoints(cluster: Cluster) -> str:
     """Give the place of checkpoints within a phase: a URL, or an absolute path."""
-    return _setting(cluster, "checkpoints") or str(home() / "checkpoints")
+    return _setting(cluster, "checkpoints") or str(places.home() / "checkpoints")
 
 
 def data(stores: Stores) -> str | None:
@@ -145,7 +137,7 @@ def data(stores: Stores) -> str | None:
 def variables() -> dict[str, str]:
     """List the environment variables that say where stores are, those that are set, and $SJKO_HOME, for workers in any folder."""
     given = {name: _setting(Cluster(), name) for name, variable in VARIABLES.items() if variable in os.environ}
-    return {"SJKO_HOME": str(home())} | {VARIABLES[name]: value for name, value in given.items() if value}
+    return {"SJKO_HOME": str(places.home())} | {VARIABLES[name]: value for name, value in given.items() if value}
 
 
 READERS = {"tracking_uri": places.tracking, "checkpoints": places.place, "data": places.place}

@@ -242,3 +242,10 @@ def _reader(hint: Any) -> Callable[[str, str], Any] | None:
         return path
     annotated = [each.read for each in getattr(hint, "__metadata__", ()) if isinstance(each, Reader)]
     return next((reader for reader in (*annotated, *map(_reader, get_args(hint))) if reader), None)
+
+
+def home() -> Path:
+    """Name the folder of all local state: $SJKO_HOME, or .sjko in the current folder; absolute, since workers change
+    directory.
+    """
+    return require_folder("$SJKO_HOME", path("$SJKO_HOME", os.environ.get("SJKO_HOME", ".sjko")))

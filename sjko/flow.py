@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from components.parts.loading import IN_MEMORY
 from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.cluster import Cluster
 from pipeline.data import rows
 from pipeline.data.endpoints import load_endpoints
@@ -339,7 +340,7 @@ class Flow:
 
     def _with_rows(self, cluster: Cluster) -> Cluster:
         """Write rows that are in this process's memory where workers find them."""
-        place = clusters.data(cluster) or str(clusters.home() / "data")
+        place = clusters.data(cluster) or str(places.home() / "data")
         for points in self._held.values():
             rows.write(rows.hold(points)[0], points, place)
         return replace(cluster, data=place)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.command import report
 from pipeline.command.listing import open_store
 from pipeline.errors import FlowError
@@ -38,7 +38,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
         command.evaluation,
     ).pinned()
     store = open_store(command.cluster)
-    clusters.home().mkdir(parents=True, exist_ok=True)
+    places.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, definition, claims.this_process())
     with contextlib.ExitStack() as stack:
         try:

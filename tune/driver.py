@@ -8,8 +8,7 @@ from typing import Any
 
 import optuna
 
-from pipeline import cluster as clusters
-from pipeline import ray_session
+from pipeline import places, ray_session
 from pipeline.command import report
 from pipeline.errors import FlowError, SearchAtWork
 from pipeline.store import claims
@@ -72,7 +71,7 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
         finally:
             with contextlib.suppress(FlowError):
                 records.close_trials(store, run_id, "KILLED")  # of a search that was stopped; no trial is at work any more
-        folder = clusters.home() / "searches" / definition.name
+        folder = places.home() / "searches" / definition.name
         pictures = figures.draw(folder, definition, records.trials(store, definition, run_id), study)
         for picture in pictures:
             store.log_file(run_id, picture, "pictures")

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.cluster import Mlflow
 from pipeline.command.flags import Command, FlowFlags
@@ -103,4 +102,4 @@ def optuna_url(url: str | None) -> str:
     """
     if url is None and (variable := os.environ.get("SJKO_OPTUNA_STORAGE")) is not None:
         return places.database("$SJKO_OPTUNA_STORAGE", variable)
-    return url or places.sqlite_url(clusters.home() / "optuna.db")
+    return url or places.sqlite_url(places.home() / "optuna.db")

@@ -7,6 +7,7 @@ from typing import Any
 from components.conditions import asked_of
 from components.metrics import over_floor
 from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.cluster import Cluster
 from pipeline.command import process, report
 from pipeline.command.flags import Evaluate, Run
@@ -57,7 +58,7 @@ def run(command: Run) -> Mapping[str, Any]:
             generators.append(generator)
             rows.append(row)
     flow_run_id = store.flow_run_id(phases[-1].fingerprint)
-    folder = clusters.home() / "flows" / f"{name}-{phases[-1].fingerprint[:8]}"
+    folder = places.home() / "flows" / f"{name}-{phases[-1].fingerprint[:8]}"
     pictures = [folder / name for name in (*PICTURES, *([OF_CLASSES] if offer_of(recipe.data).has_classes else []))]
     if not all(row["cached"] for row in rows) or not all(picture.is_file() for picture in pictures):
         judging.draw_flow(store, flow_run_id, pictures, rows, [generator() for generator in generators])
@@ -114,7 +115,7 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
         measured |= figures(Offer(extractor=extractor(command.extractor, command.weights), own=offer.own))
         metrics |= image_figures(generator, command.extractor, command.num_images, command.weights, offer.own)
     given = "" if command.condition is None else f"-{generator.endpoints.given_class}"
-    path = clusters.home() / "evaluations" / f"{ref.fingerprint}{given}.png"
+    path = places.home() / "evaluations" / f"{ref.fingerprint}{given}.png"
     judging.draw_phase(path, ref, generator, metrics)
     title = str(ref) if command.condition is None else f"{ref} given {command.condition}"
     report.table(title, ["metric", "value", "floor", "unit"], table_of(metrics, measured))

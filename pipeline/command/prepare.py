@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.command.flags import Command
 from pipeline.data import table
 from pipeline.places import Place
@@ -70,7 +70,7 @@ def require_usable(command: Prepare) -> None:
         raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
     if side is not None and (command.train, command.test) != (None, None):
         raise ValueError(f"--train and --test must be left out for {command.name}, whose files say which images are held out")
-    clusters.home()
+    places.home()
 
 
 def prepare_set(command: Prepare) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from deploy import cli as deploy
 from pipeline import places
-from pipeline.cluster import Cluster, checkpoints, data, home, tracking_uri, validate
+from pipeline.cluster import Cluster, checkpoints, data, tracking_uri, validate
 from pipeline.command import cli
 from pipeline.files import write_json
 from pipeline.places import Database, Place
@@ -216,9 +216,9 @@ def test_the_sqlite_url_of_any_file_opens_that_file(name: str, tmp_path_factory:
 @pytest.mark.parametrize("name", ["a?b", "a%3Fb", "a%41 b", "a#b", "[x]", "{y}", "ü ö", "a'b", 'a"b', "a::b", "a&b=c+d"])
 def test_mlflow_keeps_to_a_home_of_any_name(name: str, here: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SJKO_HOME", name)
-    assert home() == here / name
-    home().mkdir()
-    shutil.copy(migrated, home() / "mlflow.db")
+    assert places.home() == here / name
+    places.home().mkdir()
+    shutil.copy(migrated, places.home() / "mlflow.db")
     store = Store(tracking_uri(Cluster()))
     run_id = store.create("x", {}, {})
     with store.artifact_file(run_id, "x.txt", "phase") as path:
@@ -234,7 +234,7 @@ def test_mlflow_keeps_to_a_home_of_any_name(name: str, here: Path, migrated: Pat
 @pytest.mark.parametrize("name", ["a?b", "a%41 b", "{y}"])
 def test_optuna_keeps_to_a_home_of_any_name(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SJKO_HOME", name)
-    home().mkdir()
+    places.home().mkdir()
     with study_of(Search("s", Recipe(), (), 1), optuna_url(None), create=True):
         pass
     assert [path.relative_to(here) for path in here.rglob("*")] == [Path(name), Path(name, "optuna.db")]
@@ -332,7 +332,7 @@ def test_a_home_that_is_no_folder_is_one_line(
 def test_fields_and_variables_of_a_cluster_are_absolute(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SJKO_HOME", "~/sjko")
     monkeypatch.setenv("SJKO_DATA", "sets")
-    assert home() == here.parent / "me" / "sjko"
+    assert places.home() == here.parent / "me" / "sjko"
     assert data(Cluster()) == str(here / "sets")
     assert checkpoints(Cluster()) == str(here.parent / "me" / "sjko" / "checkpoints")
     cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", checkpoints="s3://bucket/runs/", data="file://sets")

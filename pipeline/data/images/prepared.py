@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from pipeline import files as places
-from pipeline.cluster import home
 from pipeline.data.images.decoded import decoded
 from pipeline.data.images.pixels import Pixels, decode
 from pipeline.errors import Corrupt, Unreachable, Unusable
+from pipeline.places import home
 from pipeline.provenance import redacted
 
 FORMAT = 1

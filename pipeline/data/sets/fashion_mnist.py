@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from pipeline.cluster import home
 from pipeline.data.images.image_set import BuiltIn, ImageSet, LabelPair, Pair
 from pipeline.data.preparing.idx import LABELS_MAGIC, mnist_files, read_idx
 from pipeline.errors import FlowError
+from pipeline.places import home
 
 logger = logging.getLogger(__name__)
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")

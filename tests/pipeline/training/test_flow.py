@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from benchmarks.flows import train_flow
 from components.gradients import push_through
 from pipeline import cluster as clusters
-from pipeline import ray_session
+from pipeline import places, ray_session
 from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.errors import Diverged, IndivisibleBatch, StoreUnavailable, Unschedulable
@@ -246,7 +246,7 @@ def test_paths_are_absolute_whatever_the_user_wrote(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SJKO_HOME", "here")
     cluster = Cluster(tracking_uri="sqlite:///db/mlflow.db", checkpoints="runs")
-    assert clusters.home() == tmp_path / "here"
+    assert places.home() == tmp_path / "here"
     assert clusters.tracking_uri(cluster) == f"sqlite:///{tmp_path}/db/mlflow.db"
     assert clusters.checkpoints(cluster) == str(tmp_path / "runs")
     assert clusters.checkpoints(Cluster(checkpoints="s3://bucket/runs")) == "s3://bucket/runs"
