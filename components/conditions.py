@@ -41,6 +41,26 @@ class Condition:
     classes: tuple[str, ...] = ()
     num_values: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse names of classes that would be taken for the numbers of others."""
+        for number, name in enumerate(self.classes):
+            if name.isdecimal() and name != str(number):
+                raise ValueError(f"condition {self.name}: class {number} is called {name}, which reads as the number of another")
+
+    def require(self, conditions: Conditions, n: int) -> None:
+        """Refuse what is not one condition of this kind for each of n samples.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
+        shape = (n,) if self.classes else (n, self.num_values)
+        if conditions.shape != shape:
+            raise ValueError(f"condition {self.name} of {n} samples must have the shape {shape}, not {conditions.shape}")
+        if self.classes and not (conditions.dtype.kind in "iu" and ((conditions >= 0) & (conditions < self.num_classes)).all()):
+            raise ValueError(f"condition {self.name} must be whole numbers from 0 to {self.num_classes - 1}, one for each sample")
+        if not self.classes and not (conditions.dtype.kind == "f" and np.isfinite(conditions).all()):
+            raise ValueError(f"condition {self.name} must be finite numbers")
+
     @property
     def num_classes(self) -> int:
         """Count the classes; 0 where the condition is values."""
@@ -103,7 +123,10 @@ class Law:
         if condition.classes:
             counts = np.bincount(conditions, minlength=condition.num_classes)
             return cls(condition, counts / counts.sum())
-        return cls(condition, np.asarray(conditions[:MOST_ATOMS], dtype=np.float32))
+        rows = np.linspace(0, len(conditions) - 1, min(len(conditions), MOST_ATOMS)).astype(
+            np.int64
+        )  # from all over: rows may be sorted
+        return cls(condition, np.asarray(conditions[rows], dtype=np.float32))
 
     def draw(self, n: int, rng: np.random.Generator) -> Conditions:
         """Draw n conditions independently; the first ones are the same for every n."""

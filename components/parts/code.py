@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -115,12 +116,10 @@ def _distributions() -> Mapping[str, list[str]]:
 
 def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the source files of a top-level module, and of all beside it that they import, each once."""
-    pending, seen = [top], {top, *OURS, *sys.stdlib_module_names}
+    pending, seen = [top], {top, *OURS}
     number = 0
     while pending:
-        place = folder / pending.pop()
-        paths = sources_in(place) if place.is_dir() else [place.with_name(f"{place.name}.py")]
-        for path in paths:
+        for path in sources_of(folder / pending.pop()):
             number += 1
             if number > MOST_FILES:
                 raise PartError(f"{top}: more than {MOST_FILES} source files in {folder}; put the part into a folder of its own")
@@ -129,13 +128,28 @@ def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
             for name in _imported(content, path) - seen:
                 seen.add(name)
                 if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file() or _is_bare(folder / name):
+                    if name in sys.stdlib_module_names:
+                        raise PartError(f"{top}: {name} in {folder} has the name of a module of Python's own; give it another")
                     pending.append(name)
 
 
+def sources_of(place: Path) -> list[Path]:
+    """List the source files of a module or a package by its path without an ending, as Python chooses between the two."""
+    module = place.with_name(f"{place.name}.py")
+    return [module] if module.is_file() and not (place / "__init__.py").is_file() else sources_in(place)
+
+
 def sources_in(package: Path) -> list[Path]:
-    """List the source files of a package, but for hidden ones such as a notebook's copies."""
-    paths = package.rglob("*.py")
-    return sorted(path for path in paths if not any(name.startswith(".") for name in path.relative_to(package).parts))
+    """List the source files of a package, through links, but for hidden ones such as a notebook's copies."""
+    paths: list[Path] = []
+    for folder, folders, names in os.walk(package, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(folder, name) for name in names if name.endswith(".py") and not name.startswith(".")]
+        if len(paths) > MOST_FILES:  # a link may lead in a circle
+            raise PartError(
+                f"{package.name}: more than {MOST_FILES} source files in {package}; put the part into a folder of its own"
+            )
+    return sorted(paths)
 
 
 def _is_bare(package: Path) -> bool:

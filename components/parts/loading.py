@@ -193,7 +193,10 @@ def _normal(part: Part, factory: Any) -> dict[str, Any]:
     for name, value in part.options.items():
         meant = parameters.get(name)
         is_float = meant is not None and (meant.annotation in (float, "float") or isinstance(meant.default, float))
-        normal = float(value) if is_float and isinstance(value, int) and not isinstance(value, bool) else value
+        try:
+            normal = float(value) if is_float and isinstance(value, int) and not isinstance(value, bool) else value
+        except OverflowError:
+            raise PartError(f"{part.use}: the option {name} is too large a number") from None
         if meant is None or type(meant.default) is not type(normal) or meant.default != normal:
             options[name] = normal
     return options

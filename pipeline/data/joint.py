@@ -1,5 +1,6 @@
 """Samples with their conditions: rows in memory that have one each."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,6 +115,22 @@ class Conditioned(Points):
     """
 
     given: Mapping[str, tuple[Condition, Conditions, Conditions]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse conditions that are not one for each sample."""
+        for condition, train, test in self.given.values():
+            condition.require(train, len(self.train))
+            condition.require(test, len(self.test))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash all points, and all conditions with their names."""
+        digest = hashlib.sha256(Points(self.train, self.test).digest.encode())
+        for name, (condition, *parts) in sorted(self.given.items()):
+            digest.update(repr((name, condition)).encode())
+            for conditions in parts:
+                digest.update(np.ascontiguousarray(conditions).data)
+        return digest.hexdigest()
 
     @property
     def conditions(self) -> dict[str, Condition]:

@@ -10,11 +10,13 @@ import picture_sets as sets
 import pytest
 from flows import QUICK, tiny
 
+from components.conditions import Condition, Law
 from components.networks.pair import NetworkPair
 from pipeline.command import cli
 from pipeline.data.analytic import MODE
 from pipeline.data.endpoints import load_endpoints
 from pipeline.data.images.image_set import LABEL
+from pipeline.data.joint import Conditioned
 from pipeline.data.source import At
 from pipeline.data.specs import condition_of, spec_of
 from pipeline.errors import Unusable
@@ -302,3 +304,29 @@ def test_a_conditional_flow_by_command(home: Path, tmp_path: Path, capsys: pytes
         assert sentence in capsys.readouterr().err
     assert cli.main(["run", *words, "--json", str(tmp_path / "again.json")]) == 0
     assert json.loads((tmp_path / "again.json").read_text())["phases"][0]["cached"]
+
+
+def test_conditions_are_one_for_each_sample_and_part_of_its_digest() -> None:
+    x, kinds = np.zeros((6, 2), dtype=np.float32), np.array([0, 1, 1, 0, 1, 0])
+    kind = Condition("kind", ("left", "right"))
+
+    def source(condition: Condition, train: np.ndarray, test: np.ndarray) -> Conditioned:
+        return Conditioned(x, x[:2], given={"kind": (condition, train, test)})
+
+    first = source(kind, kinds, kinds[:2])
+    others = (source(kind, 1 - kinds, kinds[:2]), source(Condition("kind", ("right", "left")), kinds, kinds[:2]))
+    assert len({each.digest for each in (first, source(kind, kinds.copy(), kinds[:2]), *others)}) == 3
+    for train, rule in ((kinds[:3], r"must have the shape \(6,\), not \(3,\)"), (kinds + 1, "must be whole numbers from 0 to 1")):
+        with pytest.raises(ValueError, match=f"condition kind .*{rule}"):
+            source(kind, train, kinds[:2])
+    with pytest.raises(ValueError, match="condition angle must be finite numbers"):
+        source(Condition("angle", num_values=1), np.full((6, 1), np.nan, np.float32), np.zeros((2, 1), np.float32))
+    with pytest.raises(ValueError, match="condition kind: class 0 is called 1, which reads as the number of another"):
+        Condition("kind", ("1", "0"))
+
+
+def test_the_law_of_values_is_that_of_all_rows_also_where_they_are_sorted() -> None:
+    values = np.linspace(-1, 1, 200_000, dtype=np.float32)[:, None]
+    drawn = Law.of(Condition("angle", num_values=1), values).draw(20_000, np.random.default_rng(0))
+    assert abs(drawn.mean()) < 0.02
+    assert drawn.max() > 0.99

@@ -115,3 +115,38 @@ def test_code_that_a_version_carries_is_used_where_it_is_meant_and_no_other_is_d
 
     assert isinstance(own, parts_e.Alpha)
     assert not isinstance(other, parts_e.Alpha)
+
+
+def test_a_module_beside_a_folder_of_its_name_is_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python has it where the folder has no __init__.py."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("parts_f", "parts_f_help"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.csv").write_text("1\n")
+    (tmp_path / "parts_f.py").write_text("import parts_f_help\n")
+    (tmp_path / "parts_f_help.py").write_text("x = 1\n")
+    assert sorted(code_of("parts_f").files) == ["parts_f.py", "parts_f_help.py"]
+    (tmp_path / "parts_f_help" / "__init__.py").write_text("x = 2\n")
+    assert sorted(code_of("parts_f").files) == ["parts_f.py", "parts_f_help/__init__.py"]
+
+
+def test_a_linked_part_of_a_package_is_code_and_what_hides_python_s_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "inner.py").write_text("x = 1\n")
+    (tmp_path / "parts_g").mkdir()
+    (tmp_path / "parts_g" / "__init__.py").write_text("from parts_g.sub import inner\n")
+    (tmp_path / "parts_g" / "sub").symlink_to(tmp_path / "real")
+    assert "parts_g/sub/inner.py" in code_of("parts_g").files
+    (tmp_path / "wave.py").write_text("x = 1\n")
+    (tmp_path / "parts_h.py").write_text("import wave\n")
+    with pytest.raises(PartError, match=r"^parts_h: wave in .* has the name of a module of Python's own; give it another$"):
+        code_of("parts_h")
+
+
+def test_an_option_that_no_float_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, monkeypatch, "parts_i")
+    with pytest.raises(PartError, match="the option alpha is too large a number"):
+        pinned(f"parts_i:Alpha(alpha=1{'0' * 400})")
