@@ -1,17 +1,22 @@
 """An end of a flow as a user of Python gives it: data, a name that recipes have, or a source of one's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from components.parts.loading import IN_MEMORY
 from components.table import network_pair
 from pipeline.data import rows, table
 from pipeline.data.points import Points
 from pipeline.errors import Unusable
 from pipeline.recipe import Recipe
 from sjko import parts
-from sjko.given import ARRAY, Form, points_of, rows_of
+from sjko.given import ARRAY, Form, Rows, points_of, rows_of
+
+FACTOR = 10
+"""Columns whose deviations differ by more are warned of."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,16 @@ class End:
         name: that the recipe has for it.
         form: in which samples are given back.
         points: where it is rows in memory; who holds them keeps their name known.
+        warnings: what a person should know of its columns, a sentence each.
     """
 
     name: str
     form: Form = ARRAY
     points: Points | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def end_of(given: Any, held_out: Any, name: str) -> End:
+def end_of(given: Any, held_out: Any, name: str, before: str = "") -> End:
     """Make an end of a flow of what a person gives for it.
 
     Example:
@@ -39,29 +46,64 @@ def end_of(given: Any, held_out: Any, name: str) -> End:
     Args:
         held_out: rows to compare samples with, or None.
         name: how messages call it.
+        before: the name that the flow has for its end so far: the same object keeps it, so that a flow can be gone on with.
 
     Raises:
         ValueError: it is nothing that a flow can go from or to; says what and where.
     """
     is_name = isinstance(given, str) and (given in table.names() or (":" in given and "//" not in given))
-    if is_name or callable(given) or hasattr(given, "held_out"):
+    if is_name or callable(given) or hasattr(type(given), "held_out"):  # a frame has attributes by the names of its columns
         if held_out is not None:
             raise ValueError(f"held_out is of rows, and {name} brings its own")
-        return End(parts.name_of(given, name))
+        return End(before if before and IN_MEMORY.get(before) is given else parts.name_of(given, name))
     read = rows_of(given, name)
     named, points = rows.hold(points_of(read, None if held_out is None else rows_of(held_out, "held_out"), name))
-    return End(named, read.form, points)
+    return End(named, read.form, points, warnings_of(read, points, name))
 
 
-def require_pixels(recipe: Recipe, points: Points) -> None:
+def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
+    """Say which columns a flow, with one scale for all coordinates, or float32 would not do justice to.
+
+    Args:
+        points: those of the rows that are trained on, and the held-out ones.
+        name: how messages call the rows.
+    """
+    found = []
+    if points.train.ndim == 2:
+        labels = rows.form.columns or range(points.train.shape[1])
+        stds = points.train.std(axis=0, dtype=np.float64)
+        small = [label for label, std in zip(labels, stds, strict=True) if 0 < std * FACTOR < stds.max()]
+        if small:
+            found.append(
+                f"{name}: the standard deviation of column {_listed(small)} is less than a tenth of that of column "
+                f"{labels[int(stds.argmax())]!r}, and a flow has one scale for all columns: divide each by its deviation first"
+            )
+    if rows.merged:
+        found.append(
+            f"{name}: column {_listed(rows.merged)} has fewer different values in float32, which all is trained on as: "
+            "subtract its mean first"
+        )
+    return tuple(found)
+
+
+def _listed(labels: Sequence[Any], most: int = 5) -> str:
+    """Name columns, the first few of many."""
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ", ".join(map(repr, labels[:most])) + more
+
+
+def require_pixels(recipe: Recipe, samples: np.ndarray, name: str) -> None:
     """Refuse images whose pixels the recipe's networks cannot make.
+
+    Args:
+        name: how messages call them.
 
     Raises:
         Unusable: says from where to where they go.
     """
-    low, high = float(np.min(points.train)), float(np.max(points.train))
+    low, high = float(np.min(samples)), float(np.max(samples))
     if network_pair(recipe.network.kind).sides and not (low >= -1 and high <= 1):
         hint = ": write x / 127.5 - 1" if low >= 0 and high <= 255 else ""
         raise Unusable(
-            f"x: images for network.kind {recipe.network.kind} are in [-1, 1], and these go from {low:g} to {high:g}{hint}"
+            f"{name}: images for network.kind {recipe.network.kind} are in [-1, 1], and these go from {low:g} to {high:g}{hint}"
         )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from sjko.given import ARRAY, require_same
 from sjko.progress import counting, watching
 from sjko.recipes import checked
 from sjko.trained import InProcess, InStore, TrainedPhase
-from sjko.training import Kept, publish, train
+from sjko.training import Kept, in_float32, publish, train
 
 logger = logging.getLogger(__name__)
 HERE: Any = True
@@ -90,6 +91,7 @@ class Flow:
         self._phases: list[TrainedPhase] = []
         self._kept = Kept()
         self._uri: str | None = None
+        self._lock = threading.RLock()
 
     @classmethod
     def from_yaml(cls, name_or_path: str | os.PathLike[str], **fields: Any) -> Self:
@@ -125,7 +127,8 @@ class Flow:
             Corrupt: a file of the version is not what was registered.
         """
         opened = store_of(store)
-        loaded = versions.load(opened, uri, allow_code=allow_code)
+        with in_float32():
+            loaded = versions.load(opened, uri, allow_code=allow_code)
         flow = cls(loaded.recipe, name=loaded.name)
         flow._phases, flow._uri = loaded.phases, opened.uri
         return flow
@@ -148,6 +151,9 @@ class Flow:
         The same call goes on after Ctrl-C or an error, from the phase after the last finished one. Random numbers depend on the
         recipe's seed alone, so that equal calls give equal flows.
 
+        A flow has one scale for all coordinates. Columns whose standard deviations differ by more than 10 times, and columns
+        whose values float32 cannot tell apart, are named in a warning: divide each by its deviation, or subtract its mean, first.
+
         Args:
             x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
                 pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of an npy, npz, parquet or csv file. All
@@ -168,18 +174,26 @@ class Flow:
         """
         cluster = cluster or Cluster()
         clusters.validate(cluster)
-        if x is not None:
-            self._take(end_of(x, held_out, "x"))
-        elif held_out is not None:
+        if x is None and held_out is not None:
             raise ValueError("held_out is of x, which is not given")
-        else:
-            validate(self._recipe)
-        require_shares(self._recipe, cluster)
-        require_working(self._recipe)
-        if store is None:
-            self._fit_here(cluster, progress)
-        else:
-            self._fit_in(store_of(store), cluster, progress)
+        with self._lock, in_float32():
+            before = self._recipe, self._form, self._held
+            phases = self._phases
+            try:
+                if x is not None:
+                    self._take(end_of(x, held_out, "x", before=self._recipe.data.target), "x" if held_out is None else "held_out")
+                validate(self._recipe)
+                self._require_pixels_of_source()
+                require_shares(self._recipe, cluster)
+                require_working(self._recipe)
+                if store is None:
+                    self._fit_here(cluster, progress)
+                else:
+                    self._fit_in(store_of(store), cluster, progress)
+            except BaseException:
+                if self._phases is phases:  # nothing has been trained: a mistake changes nothing
+                    self._recipe, self._form, self._held = before
+                raise
         return self
 
     def sample(self, n: int, seed: int = 0, condition: object = None) -> Any:
@@ -270,8 +284,12 @@ class Flow:
             raise Unusable("the flow has no finished phase yet: call fit first")
         return self._phases[-1]
 
-    def _take(self, end: End) -> None:
-        """Make an end the target of the recipe, where it can be."""
+    def _take(self, end: End, held_out: str) -> None:
+        """Make an end the target of the recipe, where it can be.
+
+        Args:
+            held_out: how messages call its held-out rows.
+        """
         require_same(self._source_form, end.form, "source", "x")
         data = replace(self._recipe.data, target=end.name, digest=None)
         if end.points is not None:
@@ -279,9 +297,17 @@ class Flow:
         recipe = replace(self._recipe, data=data)
         validate(recipe)
         if end.points is not None:
-            require_pixels(recipe, end.points)
+            require_pixels(recipe, end.points.train, "x")
+            require_pixels(recipe, end.points.test, held_out)
+        for warning in end.warnings if end.name != self._recipe.data.target else ():
+            logger.warning(warning)
         self._recipe, self._form = recipe, end.form
         self._held = {name: points for name, points in (*self._held.items(), ("x", end.points)) if points is not None}
+
+    def _require_pixels_of_source(self) -> None:
+        if "source" in self._held:
+            require_pixels(self._recipe, self._held["source"].train, "source")
+            require_pixels(self._recipe, self._held["source"].test, "source")
 
     def _require_stored(self, what: str) -> None:
         """Refuse to store what no other process could make sense of."""
@@ -301,9 +327,10 @@ class Flow:
         recipe = resolve(self._recipe, cluster)
         phases = phases_of(recipe)
         if self._fingerprints(self._phases) == self._fingerprints(phases):
+            self._phases = [phase.in_form(self._form) for phase in self._phases]
             return
-        self._kept.forget_all_but(phases)
         endpoints = load_endpoints(recipe.data, clusters.data(cluster))
+        self._kept.forget_all_but(phases)
         self._phases, self._uri = [self._trained(phase, self._generator(phase, endpoints)) for phase in self._kept.curves], None
         with counting(sum(phase.num_steps for phase in phases), progress) as show:
             for phase in train(phases, endpoints, cluster, self._kept, show):
@@ -369,12 +396,13 @@ class Flow:
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy in another process needs; it can be sampled and fitted, but trains from its first phase on."""
         memory = {name: IN_MEMORY[name] for name in parts_in_memory(self._recipe).values() if name in IN_MEMORY}
-        return {**vars(self), "_kept": None, "_memory": memory}
+        return {**vars(self), "_kept": None, "_lock": None, "_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        IN_MEMORY.update(state.pop("_memory"))
+        for name, part in state.pop("_memory").items():
+            IN_MEMORY.setdefault(name, part)
         held = {name: rows.hold(points)[1] for name, points in state["_held"].items()}
-        vars(self).update({**state, "_held": held, "_kept": Kept()})
+        vars(self).update({**state, "_held": held, "_kept": Kept(), "_lock": threading.RLock()})
 
 
 def store_of(store: Any) -> Store:

@@ -1,10 +1,12 @@
 """Data that a person gives: arrays, frames, tables, data sets, files; read as rows of float32, and samples given back alike."""
 
 import io
+import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from pipeline.data.rows import picture_of
 from pipeline.errors import Unusable
 
 ENDINGS = (".npy", ".npz", ".parquet", ".csv")
+MOST_COMPARED = 100_000
+"""Rows of a column whose values are compared with those in float32, which takes a sort of them."""
+MISSING = ("", "na", "n/a", "null", "none")
+"""Words for a missing value, in small letters."""
 NOT_ROWS = "must be an array, a data frame, a table, a data set or the name of a file"
 
 
@@ -61,11 +67,13 @@ class Rows:
         samples: float32 of shape (n, d) or (n, channels, side, side), all finite.
         form: in which samples are given back.
         index: of a data frame.
+        merged: columns that lose different values to float32.
     """
 
     samples: np.ndarray
     form: Form = ARRAY
     index: Any = None
+    merged: tuple[Any, ...] = ()
 
 
 def rows_of(given: Any, name: str = "x") -> Rows:
@@ -84,15 +92,16 @@ def rows_of(given: Any, name: str = "x") -> Rows:
     if isinstance(given, str | os.PathLike):
         return _of_file(os.fspath(given), name)
     if isinstance(given, pa.Table):
+        given = _without_index(given)
         return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))
     if _is(given, "pandas", "DataFrame"):
-        read = _of_columns(given.items(), _of_series, name, Form((), False))
-        return Rows(read.samples, read.form, given.index)
+        return replace(_of_columns(given.items(), _of_series, name, Form((), False)), index=given.index)
     if _is(given, "ray.data", "Dataset"):
         return _of_ray(given, name)
     if hasattr(given, "to_arrow") and hasattr(given, "columns"):  # polars
         return rows_of(given.to_arrow(), name)
-    return Rows(_checked(_array(given, name), name))
+    array = _array(given, name)
+    return Rows(_checked(array, name), merged=_merged(array.T if array.ndim == 2 else (), itertools.count()))
 
 
 def points_of(rows: Rows, held_out: Rows | None, name: str = "x") -> Points:
@@ -206,9 +215,28 @@ def _of_columns(columns: Iterable[tuple[Any, Any]], read: Any, name: str, form: 
     arrays = [read(column, label, name) for label, column in named]
     if len(arrays) == 1 and arrays[0].ndim > 1:
         return Rows(_checked(arrays[0], name))
-    rows = np.stack(arrays, axis=1)
-    _require_finite(rows, [label for label, _ in named], name)
-    return Rows(samples_of(rows, name), Form(tuple(label for label, _ in named), form.is_table))
+    rows, labels = np.stack(arrays, axis=1), [label for label, _ in named]
+    _require_finite(rows, labels, name)
+    return Rows(samples_of(rows, name), Form(tuple(labels), form.is_table), merged=_merged(arrays, labels))
+
+
+def _merged(columns: Iterable[np.ndarray], labels: Iterable[Any]) -> tuple[Any, ...]:
+    """List the columns more than 1 % of whose different values are one with others in float32."""
+    return tuple(label for label, column in zip(labels, columns, strict=False) if _loses(column[:MOST_COMPARED]))
+
+
+def _loses(column: np.ndarray) -> bool:
+    if column.dtype.kind not in "fiu" or column.dtype.itemsize < 4 or column.dtype == np.float32:
+        return False
+    different = np.unique(column)
+    return len(np.unique(different.astype(np.float32))) < 0.99 * len(different)
+
+
+def _without_index(table: pa.Table) -> pa.Table:
+    """Leave out the columns that pandas has made of an index without a name."""
+    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    unnamed = [name for name in index if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name)]
+    return table.drop_columns([name for name in unnamed if name in table.column_names])
 
 
 def _of_series(column: Any, label: Any, name: str) -> np.ndarray:
@@ -224,6 +252,9 @@ def _of_series(column: Any, label: Any, name: str) -> np.ndarray:
 def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
     """Read a column of an arrow table."""
     kind = column.type
+    if pa.types.is_nested(kind) and column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise Unusable(f"{name}: row {row}, column {label!r} is missing; leave such rows out, or fill them")
     if pa.types.is_fixed_size_list(kind):
         flat = column.combine_chunks().flatten()
         return _of_arrow(flat, label, name).reshape(len(column), -1)
@@ -268,7 +299,7 @@ def _of_file(location: str, name: str) -> Rows:
 
             return rows_of(pq.read_table(content), location)
         if ending == ".csv":
-            return rows_of(_csv(content), location)
+            return rows_of(_csv(content, location), location)
         loaded = np.load(content, allow_pickle=False)
     except FileNotFoundError:
         raise Unusable(f"{name}: there is no file {location}") from None
@@ -283,14 +314,37 @@ def _of_file(location: str, name: str) -> Rows:
     return rows_of(loaded, location)
 
 
-def _csv(content: io.BytesIO) -> pa.Table:
-    """Read a CSV of numbers, with a line of names or without one."""
+def _csv(content: io.BytesIO, name: str) -> pa.Table:
+    """Read a CSV of numbers, with a line of names or without one.
+
+    Raises:
+        Unusable: its first line may be either, or names an index.
+    """
     from pyarrow import csv
 
     table = csv.read_csv(content, csv.ReadOptions(use_threads=False))  # in one thread it numbers the rows of its errors
-    try:
-        [float(label) for label in table.column_names]
-    except ValueError:
+    names = table.column_names
+    counted, numbers = [str(number) for number in range(len(names))], [_is_number(each) for each in names]
+    missing = [each.strip().lower() in MISSING for each in names]
+    if names == counted:  # as a frame without names of its own is written
         return table
-    content.seek(0)
-    return csv.read_csv(content, csv.ReadOptions(use_threads=False, autogenerate_column_names=True))
+    if all(numbers):
+        content.seek(0)
+        return csv.read_csv(content, csv.ReadOptions(use_threads=False, autogenerate_column_names=True))
+    of_index = not names[0] and names[1:] == counted[:-1]
+    if any(numbers) and not of_index and all(is_number or gap for is_number, gap in zip(numbers, missing, strict=True)):
+        raise Unusable(
+            f"{name}: column {missing.index(True)} of the first line is missing among numbers: fill it, or leave the row out; "
+            "and if that is a line of names, give each column one"
+        )
+    if "" in names:
+        raise Unusable(f"{name}: column {names.index('')} has no name, as an index has none: write the file with index=False")
+    return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

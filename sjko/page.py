@@ -35,14 +35,14 @@ def write(path: Path, name: str, recipe: Recipe, phases: Sequence[TrainedPhase])
     """
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise Unusable(f"a report is a file in an existing folder, not {path}")
-    last, rows = phases[-1], [_row(phase) for phase in phases]  # all are measured, before curves are drawn of it
+    last, rows = phases[-1], [_row(phase) for phase in phases]  # what can be measured is, before curves are drawn of it
     title = html.escape(f"{name}: {recipe.data.source} to {recipe.data.target}")
     parts = [
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
         f"<p>{len(phases)} phases of S-JKO (arXiv 2402.05443); T_{last.k} has the fingerprint {last.fingerprint}.</p>",
         "<h2>Metrics</h2><p>Each floor is the same figure of training data beside held-out data.</p>",
-        _metrics(last.metrics),
+        _metrics(_metrics_of(last)),
         f"<h2>Samples by phase</h2>{picture(samples_picture(phases), 'samples by phase')}",
         f"<h2>Curves</h2>{picture(curves_picture(phases), 'curves')}",
         "<h2>Phases</h2>",
@@ -111,8 +111,16 @@ def _ratio(phase: TrainedPhase) -> float | None:
     return over_floor(phase.metrics[HEADLINE], phase.metrics[floor_of(HEADLINE)]) if phase.is_measured else None
 
 
+def _metrics_of(phase: TrainedPhase) -> Mapping[str, float]:
+    """Give the metrics of a phase, or none where its data are not on this machine."""
+    try:
+        return phase.metrics
+    except FlowError:
+        return {}
+
+
 def _row(phase: TrainedPhase) -> list[object]:
-    metrics = phase.metrics
+    metrics = _metrics_of(phase)
     of = phase.generator.phase
     return [phase.k, of.jko.h, of.num_steps, metrics.get(HEADLINE, math.nan), metrics.get(floor_of(HEADLINE), math.nan)]
 
@@ -129,4 +137,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return html.escape(str(value))

@@ -1,12 +1,14 @@
 """From objects and classes to the names that recipes have for parts, and back in the same process."""
 
 import inspect
-import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pkgutil import resolve_name
 from typing import Any
+from uuid import uuid4
+
+import numpy as np
 
 from components.parts.loading import IN_MEMORY, described
 from components.parts.naming import Option, Part, PartError
@@ -19,7 +21,6 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "network.kind": NETWORK_PAIRS,
 }
 """Where each field of a recipe that names a part has its built-in ones."""
-_numbers = itertools.count(1)
 
 
 def name_of(part: Any, field: str) -> str:
@@ -59,11 +60,8 @@ def _made(factory: Any, field: str) -> Any:
 
 
 def in_memory(part: Any) -> str:
-    """Name an object that has no import name, the same one always alike."""
-    for name, known in IN_MEMORY.items():
-        if known is part:
-            return name
-    name = f":{type(part).__name__}.{next(_numbers)}"
+    """Name an object that has no import name: anew each time, as it may have changed, and as no other process names one."""
+    name = f":{type(part).__name__}.{uuid4().hex[:12]}"
     IN_MEMORY[name] = part
     return name
 
@@ -97,9 +95,7 @@ def options_of(part: Any) -> dict[str, Option] | None:
             return None
         names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     found = {name: getattr(part, name, ...) for name in names}
-    options: dict[str, Any] = {
-        name: value.item() if hasattr(value, "item") else value for name, value in found.items()
-    }  # of NumPy
+    options: dict[str, Any] = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
     if not all(isinstance(value, Option) for value in options.values()):
         return None
     try:

@@ -1,9 +1,10 @@
 """A trained phase of a flow, as a user of Python holds it: T_k, which is sampled and applied to points."""
 
+import copy
 import operator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from deploy.models import Draw, draw, noise_of, push_in_blocks
 from pipeline.cluster import Cluster
@@ -149,6 +150,12 @@ class TrainedPhase:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
         noise = noise_of(self.generator, Draw(len(rows.samples), whole("seed", seed, least=0), condition))
         return self._form.back(push_in_blocks(self.generator, noise._replace(x=endpoints.from_source(rows.samples))), rows.index)
+
+    def in_form(self, form: Form) -> Self:
+        """Give the same phase, whose samples come in another form."""
+        other = copy.copy(self)
+        other._form = form
+        return other
 
     def __repr__(self) -> str:
         phase = self.generator.phase

@@ -110,6 +110,8 @@ def train(
 _threads = threading.Lock()
 _num_training = 0
 _threads_before = 1
+_num_in_float32 = 0
+_dtype_before = torch.float32
 
 
 @contextmanager
@@ -129,6 +131,24 @@ def as_the_commands_have_it(num_threads: int) -> Iterator[None]:
             _num_training -= 1
             if _num_training == 0:
                 torch.set_num_threads(_threads_before)
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """Make torch's default type float32, which networks are built in, whatever a person has set, until the last such context."""
+    global _num_in_float32, _dtype_before  # noqa: PLW0603  # torch's default type is one for the process
+    with _threads:
+        if _num_in_float32 == 0:
+            _dtype_before = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+        _num_in_float32 += 1
+    try:
+        yield
+    finally:
+        with _threads:
+            _num_in_float32 -= 1
+            if _num_in_float32 == 0:
+                torch.set_default_dtype(_dtype_before)
 
 
 def publish(kept: Kept, store: Store, name: str, recipe: dict[str, Any]) -> list[MapRef]:

@@ -8,7 +8,8 @@ from deploy.versions.code import CodeRefused, require_no_other
 from deploy.versions.registry import Registry, Version
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
-from pipeline.evaluation.size import EvaluationSize
+from pipeline.evaluation import judging
+from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.phase import Phase
 from pipeline.recipe import Recipe
@@ -25,6 +26,18 @@ class InVersion(InStore):
     def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
         tags = self.version.tags.items()
         return {key.removeprefix("metric."): float(value) for key, value in tags if key.startswith("metric.")}
+
+
+class BeforeVersion(InStore):
+    """A phase before the last one of a version: its metrics are kept in the store, or measured on data that are loaded then."""
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        store = Store(self.uri)
+
+        def with_data() -> Generator:
+            return load_generator(store, self.ref, data_uri=clusters.data(Cluster()))
+
+        return judging.metrics_of(store, self.ref, generator.phase, with_data, cluster=Cluster(), size=size)
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,8 @@ def _before(store: Store, run_id: str, last: Generator, version: str) -> Trained
     """Load a phase before the last one of a version from its own run."""
     ref = store.resolve(run_id)
     require_no_other(store.phase_of(ref), last.phase, version)
-    return TrainedPhase(load_generator(store, ref, last.endpoints), InStore(store.uri, ref))
+    size = Evaluation().of_phase(ref.k, last.phase.k + 1)
+    return TrainedPhase(load_generator(store, ref, last.endpoints), BeforeVersion(store.uri, ref), size=size)
 
 
 def recipe_of(phases: list[Phase]) -> Recipe:

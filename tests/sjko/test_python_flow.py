@@ -1,5 +1,6 @@
 """The flow of Python: fitted in this process or in a store, sampled, applied to points, registered, stopped, copied."""
 
+import gc
 import pickle
 import threading
 from collections.abc import Callable
@@ -13,14 +14,18 @@ import torch
 from flows import tiny, train
 from own_parts import written
 
+import sjko.flow
 import sjko.training
+from components.conditions import Condition
 from components.divergences.kl import KL
+from components.parts.loading import IN_MEMORY
 from deploy import cli as deploy
 from deploy.models import Draw, draw
 from deploy.versions.registry import Registry
 from pipeline.command import cli
 from pipeline.data import rows
-from pipeline.errors import Diverged, Unusable, VersionNotFound
+from pipeline.data.joint import Conditioned
+from pipeline.errors import Diverged, FlowError, Unusable, VersionNotFound
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import endpoints_of
 from pipeline.phase import phases_of
@@ -30,6 +35,7 @@ from sjko import Cluster, CodeRefused, Flow, Network
 
 X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3] + 5
 FEW = EvaluationSize(50, 1)
+PIXELS = np.random.default_rng(0).uniform(size=(40, 1, 28, 28))
 
 
 @pytest.fixture
@@ -179,6 +185,18 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Flow.from_yaml("fashion_mnist").fit(np.arange(20 * 784).reshape(20, 1, 28, 28) % 255),
         r"x: images for network.kind light are in \[-1, 1\], and these go from 0 to 254: write x / 127.5 - 1",
     ),
+    "held-out pixels of bytes": (
+        lambda: Flow.from_yaml("fashion_mnist").fit(PIXELS, held_out=255 * PIXELS),
+        r"held_out: images for network.kind light are in \[-1, 1\]",
+    ),
+    "a source of bytes": (
+        lambda: Flow.from_yaml("fashion_mnist", source=255 * PIXELS).fit(PIXELS),
+        r"source: images for network.kind light are in \[-1, 1\]",
+    ),
+    "a module for a pair of networks": (
+        lambda: Flow(network=torch.nn.Linear(2, 2)).fit(X),
+        "network.kind",
+    ),
     "no such field": (lambda: Flow.from_yaml("moons", jko__hh=3), "jko.hh is not a field of a recipe"),
     "no such version": (lambda: Flow.load("two_circles"), "a version is written models:/NAME@ALIAS or models:/NAME/NUMBER"),
     "no folder": (lambda: Flow(tiny(1, 1)).fit(X).report("/nowhere/x.html"), "a report is a file in an existing folder"),
@@ -197,11 +215,12 @@ def test_a_mistake_is_one_sentence_and_a_value_error(case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_diverges_says_so_and_keeps_what_came_before() -> None:
+def test_what_diverges_says_so_and_keeps_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wild(KL):
         def conjugate(self, s: torch.Tensor) -> torch.Tensor:
             return s / 0
 
+    monkeypatch.setattr(sjko.flow, "require_working", lambda recipe: None)  # which would refuse it
     flow = Flow(tiny(2), divergence=Wild())
     with pytest.raises(Diverged, match="phase 0 diverged at step 0: potential_loss is not finite"):
         flow.fit(X)
@@ -213,7 +232,7 @@ def test_a_part_that_gives_no_numbers_is_refused_before_anything_is_trained() ->
         def conjugate(self, s: torch.Tensor) -> torch.Tensor:
             return super().conjugate(s) * float("nan")
 
-    with pytest.raises(ValueError, match=r"^jko\.divergence: :Wrong\.\d+: conjugate must be 0 at 0: .*: it is nan$"):
+    with pytest.raises(ValueError, match=r"^jko\.divergence: :Wrong\.\w+: conjugate must be 0 at 0: .*: it is nan$"):
         Flow(tiny(1), divergence=Wrong()).fit(X)
     with pytest.raises(
         ValueError, match=r"^data\.target: .* must make an array \(n, \.\.\.\) of samples, .*; a int has no shape"
@@ -231,7 +250,7 @@ def test_a_part_of_a_notebook_is_trained_and_used_but_not_stored(store: Store) -
         (lambda: flow.fit(store=store), r"fit\(store=...\)"),
         (lambda: flow.register("m", store=store), "register"),
     ):
-        with pytest.raises(ValueError, match=rf"{what}: jko.divergence is the object Mine\.\d+, which has no import name"):
+        with pytest.raises(ValueError, match=rf"{what}: jko.divergence is the object Mine\.\w+, which has no import name"):
             store_it()
     assert store.flows() == []
 
@@ -368,3 +387,103 @@ def test_a_recipe_of_a_file_is_that_of_the_command(tmp_path: Path) -> None:
     assert (flow.name, flow.recipe.jko.h, flow.recipe.jko.divergence, flow.recipe.seed) == ("my", 0.5, "kl", 3)
     assert Flow(Recipe(data=Data(target="moons"))).recipe == Recipe(data=Data(target="moons"))
     assert len(phases_of(flow.recipe)) == 2
+
+
+class Weighted(KL):
+    """A divergence whose weight no parameter of a constructor tells, so that it is an object in memory."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+
+def test_parts_in_memory_of_two_processes_are_two() -> None:
+    part = Weighted()
+    part.weight = 2.0  # made anew it would be another
+    first, second = Flow(tiny(1), divergence=part), Flow(tiny(1), divergence=part)
+    names = [flow.recipe.jko.divergence for flow in (first, second)]
+    assert names[0] != names[1]
+    state = pickle.dumps(first)
+    before = IN_MEMORY[names[0]]
+    assert pickle.loads(state).recipe.jko.divergence == names[0]
+    assert IN_MEMORY[names[0]] is before, "what this process has is not replaced"
+
+
+def test_an_object_that_flows_go_to_keeps_its_name_in_a_flow() -> None:
+    rows_of_angles = X[:, :2].astype(np.float32)
+    angles = {"angle": (Condition("angle", num_values=1), rows_of_angles[60:, :1], rows_of_angles[:60, :1])}
+    target = Conditioned(rows_of_angles[60:], rows_of_angles[:60], given=angles)
+    flow = Flow(tiny(1)).fit(target)
+    name = flow.recipe.data.target
+    assert flow.sample(2).shape == (2, 2)
+    assert flow.fit(target).recipe.data.target == name != Flow(tiny(1)).fit(target).recipe.data.target
+
+
+def test_equal_values_in_another_form_come_back_in_that_form() -> None:
+    flow = Flow(tiny(1)).fit(X)
+    phase, samples = flow.phases[0], flow.sample(3)
+    for names in ("abc", "def"):
+        frame = flow.fit(pd.DataFrame(X, columns=list(names))).sample(3)
+        assert list(frame.columns) == list(names)
+        np.testing.assert_array_equal(frame, samples)
+    assert flow.phases[0].generator is phase.generator, "nothing is trained again"
+    np.testing.assert_array_equal(flow.fit(X).sample(3), samples)
+
+
+def test_one_flow_is_fitted_in_two_threads_one_after_the_other() -> None:
+    flow = Flow(tiny(2))
+    threads = [threading.Thread(target=flow.fit, args=(X,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [phase.k for phase in flow.phases] == [0, 1]
+    np.testing.assert_array_equal(flow.sample(5), Flow(tiny(2)).fit(X).sample(5))
+
+
+def test_a_fit_that_is_refused_leaves_the_recipe_as_it_was() -> None:
+    flow = Flow(tiny(1)).fit(X)
+    recipe = flow.recipe
+    for wrong in (
+        lambda: flow.fit(X[:100], cluster=Cluster(num_workers=2)),
+        lambda: flow.fit(X[:100], cluster=Cluster(num_microbatches=7)),
+        lambda: flow.fit(X[:100], store=3),
+    ):
+        with pytest.raises((ValueError, FlowError)):
+            wrong()
+        assert flow.recipe == recipe
+    assert flow.fit().recipe == recipe
+
+
+def test_the_default_type_of_torch_changes_nothing() -> None:
+    samples = Flow(tiny(1)).fit(X).sample(5)
+    torch.set_default_dtype(torch.float64)
+    try:
+        flow = Flow(tiny(1)).fit(X)
+        np.testing.assert_array_equal(flow.sample(5), samples)
+        assert flow.transport(X[:2]).dtype == np.float32
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_fit_warns_once_of_scales(caplog: pytest.LogCaptureFixture) -> None:
+    flow = Flow(tiny(1)).fit(X * [1, 1, 100])
+    flow.fit(X * [1, 1, 100])
+    assert [record.message.partition(",")[0] for record in caplog.records if record.name.startswith("sjko")] == [
+        "x: the standard deviation of column 0"
+    ]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_version_of_two_phases_has_a_report(gone: bool, store: Store, few: None, tmp_path: Path) -> None:
+    flow = Flow(tiny(2)).fit(X if gone else None)
+    uri = flow.register("two")
+    del flow
+    endpoints_of.cache_clear()
+    gc.collect()
+    loaded = Flow.load(uri)
+    text = loaded.report(tmp_path / "report.html").read_text()
+    table = text.partition("<h2>Phases</h2>")[2].partition("</table>")[0]
+    assert ("<td>-</td>" in table) == gone
+    if not gone:
+        assert loaded.phases[0].metrics["w2"] > 0

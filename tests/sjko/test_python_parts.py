@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from own_parts import written
+from torch import nn
 
 from components.costs import Squared
 from components.divergences.base import FDivergence
@@ -31,16 +33,27 @@ def test_what_can_be_imported_is_named_by_import_name_and_options(tmp_path: Path
     assert name_of(changed, "jko.divergence").startswith(":Alpha."), "made again it would be another one"
 
 
-def test_what_has_no_import_name_is_an_object_in_memory_with_one_name() -> None:
+def test_what_has_no_import_name_is_an_object_in_memory_with_a_name_for_each_that_is_given_it() -> None:
     @dataclass
     class Mine(KL):
         weight: float = 1.0
 
     made = Mine()
     name = name_of(made, "jko.divergence")
-    assert name == name_of(made, "jko.divergence") != name_of(Mine(), "jko.divergence")
-    assert divergence(name) is made is IN_MEMORY[name]
-    assert name_of(lambda: made, "jko.divergence") == name
+    other = name_of(made, "jko.divergence")
+    assert name != other, "it may have been changed since"
+    assert divergence(name) is divergence(other) is made is IN_MEMORY[name]
+    assert IN_MEMORY[name_of(lambda: made, "jko.divergence")] is made
+
+
+def test_an_attribute_that_is_a_tensor_or_anything_else_makes_an_object_in_memory() -> None:
+    assert name_of(nn.Linear(2, 2), "network.kind").startswith(":Linear.")
+    assert name_of(Scaled(np.float64(2.0)), "jko.divergence").endswith(":Scaled(by=2.0)")
+
+
+@dataclass
+class Scaled(KL):
+    by: object
 
 
 def test_a_recipe_of_python_is_checked_as_one_of_a_file_and_takes_objects() -> None:
