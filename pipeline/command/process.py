@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,8 @@ def stoppable() -> Iterator[None]:
         yield
         return
     terminals = [number for number in (1, 2) if os.isatty(number)]
+    # A signal in the middle of a query leaves a cursor that cannot be closed, of which SQLAlchemy prints the traceback.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
     def stop(number: int, _: object) -> None:
         if number == signal.SIGHUP:
