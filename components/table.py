@@ -49,7 +49,7 @@ def divergence(name: str) -> "Divergence":
     """
     from components.divergences.base import Divergence
 
-    return load(name, DIVERGENCES, Divergence)  # type: ignore[type-abstract]  # mypy issue 4717
+    return load(name, DIVERGENCES, Divergence)  # type: ignore[type-abstract]  # python/mypy#4717: a type[T] may be abstract
 
 
 def network_pair(kind: str) -> "NetworkPair":
@@ -76,4 +76,4 @@ def cost(name: str) -> "Cost":
     """
     from components.costs import Cost
 
-    return load(name, COSTS, Cost)  # type: ignore[type-abstract]  # as above
+    return load(name, COSTS, Cost)  # type: ignore[type-abstract]  # python/mypy#4717

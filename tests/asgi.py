@@ -8,6 +8,11 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
+from deploy.answers import Answers, Settings
+from deploy.models import Models, Noise, push_in_blocks
+from pipeline.data.source import Samples
+from pipeline.generator import Generator
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -89,3 +94,15 @@ class Client:
     def post(self, body: object, **headers: str) -> Answer:
         """Ask for samples."""
         return self.request("POST", "/v1/samples", json.dumps(body).encode(), content_type="application/json", **headers)
+
+
+def answers_of(models: Models, settings: Settings) -> Answers:
+    """The answers of a replica in this process."""
+
+    async def push(order: tuple[Generator, Noise]) -> Samples:
+        return push_in_blocks(*order)
+
+    async def phase(number: int, k: int) -> Generator:
+        return models.phase(models.find(str(number)), k)
+
+    return Answers(models, settings, push, phase)

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +49,16 @@ def new_store(folder: Path) -> Store:
 @pytest.fixture(scope="session")
 def migrated() -> Path:
     return migrated_database()
+
+
+@contextmanager
+def home_of_file(folder: Path) -> Iterator[Store]:
+    """A home that the tests of a file share, for the time of the context, and its store."""
+    store = new_store(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SJKO_HOME", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield store
 
 
 @pytest.fixture

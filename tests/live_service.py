@@ -14,12 +14,10 @@ import numpy as np
 import pytest
 import requests
 from flows import QUICK, ROOT, command_environment, tiny, train
+from homes import home_of_file
 from services import free_port
 
 from deploy.cli import main
-from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
-from pipeline.store.phases import Store
 
 TOKEN = "a-token-for-tests-only"
 
@@ -46,15 +44,10 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The command, with a champion of two phases, in a home that the tests of this file share."""
-    home = tmp_path_factory.mktemp("service") / "home"
-    home.mkdir()
-    (home / "mlflow.db").write_bytes(migrated.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SJKO_HOME", str(home))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        store = Store(clusters.tracking_uri(Cluster()))
+    home = tmp_path_factory.mktemp("service")
+    with home_of_file(home) as store:
         assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
         assert main(["promote", "moons", *QUICK]) == 0
         port, metrics_port = free_port(), free_port()

@@ -9,22 +9,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from asgi import Client
+from asgi import Client, answers_of
 from flows import QUICK, tiny, train
+from homes import home_of_file
 
 from components.conditions import asked_of
-from deploy.answers import Answers, Settings
+from deploy.answers import Settings
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import Sampler
 from deploy.generate import PartWriter, draw, generation_of, path_of
-from deploy.models import Models, Noise, push_in_blocks
+from deploy.models import Models
 from deploy.versions import bundle
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
-from pipeline.data.source import Samples
-from pipeline.generator import Generator, load_generator
+from pipeline.generator import load_generator
 from pipeline.store.phases import MapRef, Store
 
 CIRCLES = {"target": "two_circles", "condition": "mode"}
@@ -41,24 +39,12 @@ class Registered:
 
 
 @pytest.fixture(scope="module")
-def circles(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
-    home = tmp_path_factory.mktemp("conditional") / "home"
-    home.mkdir()
-    (home / "mlflow.db").write_bytes(migrated.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SJKO_HOME", str(home))
-        store = Store(clusters.tracking_uri(Cluster()))
+def circles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+    with home_of_file(tmp_path_factory.mktemp("conditional")) as store:
         ref = train(tiny(num_steps=40, width=32, **CIRCLES), store)[-1].ref
         assert main(["register", ref.run_id, "--name", "circles", *QUICK]) == 0
         models = Models(store.uri, "circles", "1")
-
-        async def push(order: tuple[Generator, Noise]) -> Samples:
-            return push_in_blocks(*order)
-
-        async def phase(number: int, k: int) -> Generator:
-            return models.phase(models.find(str(number)), k)
-
-        answers = Answers(models, Settings(store.uri, "circles", "1"), push, phase)
+        answers = answers_of(models, Settings(store.uri, "circles", "1"))
         yield Registered(ref, store, models, Client(web_app(answers, Access(None, ()), lambda status: None)))
 
 

@@ -1,16 +1,27 @@
 """Page and documentation in a real headless Chromium without a network: drawing, the keyboard, a phone, the token."""
 
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import uvicorn
+from asgi import answers_of
 from flows import QUICK, tiny, train
+from homes import home_of_file
 from live_service import TOKEN, Service
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+from services import free_port
 
+from deploy.answers import Settings
 from deploy.cli import main
+from deploy.models import Models
+from deploy.web.app import web_app
+from deploy.web.door import Access
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.store.phases import Store
@@ -95,6 +106,41 @@ def page(service: Service, browser: webdriver.Chrome) -> Page:
     page.until(lambda: "send the token of this service" in page.text("alert"))
     page.element("token").clear()
     return page.unlock()
+
+
+@pytest.fixture(scope="module")
+def page_of_classes(browser: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of a conditional version, whose service is in this process."""
+    port = free_port()
+    with home_of_file(tmp_path_factory.mktemp("classes")) as store:
+        ref = train(tiny(num_steps=40, width=32, target="two_circles", condition="mode"), store)[-1].ref
+        assert main(["register", ref.run_id, "--name", "circles", *QUICK]) == 0
+        answers = answers_of(Models(store.uri, "circles", "1"), Settings(store.uri, "circles", "1"))
+        app = web_app(answers, Access(None, ()), lambda status: None)
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            yield Page(browser, f"http://127.0.0.1:{port}")
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def test_a_class_is_chosen_and_asked_for_by_its_name(page_of_classes: Page) -> None:
+    page = page_of_classes.open("#n=64&seed=1").until_drawn()
+    page.until(lambda: page.element("given").is_displayed())
+    choice = Select(page.element("condition"))
+    assert [option.text for option in choice.options] == ["as in the data", "0", "1"]
+    page.browser.execute_script(
+        "const send = window.fetch; window.sent = []; window.fetch = (url, how) => (sent.push(how?.body), send(url, how))"
+    )
+    pictures = [page.pictures()[0]]
+    for name in ("0", "1"):
+        page.after(lambda name=name: choice.select_by_visible_text(name))
+        pictures.append(page.pictures()[0])
+        assert json.loads(page.browser.execute_script("return sent.filter(Boolean).at(-1)"))["condition"] == name
+    assert len(set(pictures)) == 3
 
 
 def test_it_draws_the_served_version_and_says_what_it_is(page: Page) -> None:

@@ -5,24 +5,21 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from asgi import Answer, Client
+from asgi import Answer, Client, answers_of
 from flows import QUICK, tiny, train
+from homes import home_of_file
 
 from deploy.answers import Answers, Settings
 from deploy.cli import main
-from deploy.models import Models, Noise, push_in_blocks
+from deploy.models import Models, Noise
 from deploy.web import bodies, door
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline import cluster as clusters
-from pipeline.cluster import Cluster
 from pipeline.data.source import Samples
 from pipeline.generator import Generator
-from pipeline.store.phases import Store
 
 TOKEN = "a-token-for-tests-only"
 JSON = {"content_type": "application/json"}
@@ -41,23 +38,10 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("web") / "home"
-    home.mkdir()
-    (home / "mlflow.db").write_bytes(migrated.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SJKO_HOME", str(home))
-        store = Store(clusters.tracking_uri(Cluster()))
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with home_of_file(tmp_path_factory.mktemp("web")) as store:
         assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
-        models = Models(store.uri, "moons", "1")
-
-        async def push(order: tuple[Generator, Noise]) -> Samples:
-            return push_in_blocks(*order)
-
-        async def phase(number: int, k: int) -> Generator:
-            return models.phase(models.find(str(number)), k)
-
-        yield Service(Answers(models, Settings(store.uri, "moons", "1"), push, phase))
+        yield Service(answers_of(Models(store.uri, "moons", "1"), Settings(store.uri, "moons", "1")))
 
 
 @pytest.fixture(scope="module")
