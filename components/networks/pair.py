@@ -95,6 +95,8 @@ class NetworkPair:
         }
         return next((rule for rule, holds in right.items() if not holds), "")
 
+    # Not abstract: around networks that are there already, a `State` has this class itself as its pair.
+
     def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
         """Build T(x, z) with weights from torch's generator; z is None where `z_dim` is 0. With a condition: T(x, z, c)."""
         raise NotImplementedError

@@ -133,23 +133,18 @@ def _files(top: str, folder: Path) -> Iterator[tuple[str, bytes]]:
                     pending.append(name)
 
 
-def sources_of(place: Path) -> list[Path]:
-    """List the source files of a module or a package by its path without an ending, as Python chooses between the two."""
+def sources_of(place: Path) -> Iterator[Path]:
+    """Yield the source files of a module or a package by its path without an ending, as Python chooses between the two.
+
+    Links are followed, also in a circle: who asks counts. Hidden files, such as a notebook's copies, are left out.
+    """
     module = place.with_name(f"{place.name}.py")
-    return [module] if module.is_file() and not (place / "__init__.py").is_file() else sources_in(place)
-
-
-def sources_in(package: Path) -> list[Path]:
-    """List the source files of a package, through links, but for hidden ones such as a notebook's copies."""
-    paths: list[Path] = []
-    for folder, folders, names in os.walk(package, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(folder, name) for name in names if name.endswith(".py") and not name.startswith(".")]
-        if len(paths) > MOST_FILES:  # a link may lead in a circle
-            raise PartError(
-                f"{package.name}: more than {MOST_FILES} source files in {package}; put the part into a folder of its own"
-            )
-    return sorted(paths)
+    if module.is_file() and not (place / "__init__.py").is_file():
+        yield module
+        return
+    for folder, folders, names in os.walk(place, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if name.endswith(".py") and not name.startswith("."))
 
 
 def _is_bare(package: Path) -> bool:

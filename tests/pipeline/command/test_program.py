@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from flows import ROOT, command_environment
 from programs import program
+from sqlalchemy import create_engine
 from terminals import terminal
 
+from pipeline.command.process import stoppable
 from pipeline.errors import (
     AmbiguousReference,
     Corrupt,
@@ -173,3 +175,11 @@ def test_errors_end_a_command_in_one_sentence_with_the_exit_code_of_their_kind(c
             assert program(work).main(["work"]) == code
             assert capsys.readouterr().err == f"error: {error}\n"
             assert {number: signal.getsignal(number) for number in STOPPING} == before
+
+
+def test_a_cursor_that_a_signal_has_left_open_is_not_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLAlchemy tells through the logger of its pool, with a traceback, when it throws such a connection away."""
+    pool = create_engine(f"sqlite:///{tmp_path}/x.db").pool
+    with stoppable():
+        pool.logger.error("Error closing cursor", exc_info=True)
+    assert not caplog.records
