@@ -1,30 +1,25 @@
 """Data that a person gives: arrays, frames, tables, data sets, files; read as rows of float32, and samples given back alike."""
 
-import io
 import itertools
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from components.parts.loading import described
-from pipeline import files, places
 from pipeline.data.own import divided, samples_of
 from pipeline.data.points import Points
 from pipeline.data.rows import picture_of
 from pipeline.errors import Unusable
+from sjko import files
 
-ENDINGS = (".npy", ".npz", ".parquet", ".csv")
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
-MISSING = ("", "na", "n/a", "null", "none")
-"""Words for a missing value, in small letters."""
 NOT_ROWS = "must be an array, a data frame, a table, a data set or the name of a file"
 
 
@@ -90,7 +85,8 @@ def rows_of(given: Any, name: str = "x") -> Rows:
         Unusable: it is not rows of finite numbers; says where and what.
     """
     if isinstance(given, str | os.PathLike):
-        return _of_file(os.fspath(given), name)
+        location = os.fspath(given)
+        return rows_of(files.read(location, name), location)
     if isinstance(given, pa.Table):
         given = _without_index(given)
         return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))
@@ -215,7 +211,13 @@ def _of_columns(columns: Iterable[tuple[Any, Any]], read: Any, name: str, form: 
     arrays = [read(column, label, name) for label, column in named]
     if len(arrays) == 1 and arrays[0].ndim > 1:
         return Rows(_checked(arrays[0], name))
-    rows, labels = np.stack(arrays, axis=1), [label for label, _ in named]
+    labels = [label for label, _ in named]
+    for label, array in zip(labels, arrays, strict=True):
+        if array.ndim > 1:
+            raise Unusable(
+                f"{name}: column {label!r} holds vectors beside other columns: give it alone, or a column for each number"
+            )
+    rows = np.stack(arrays, axis=1)
     _require_finite(rows, labels, name)
     return Rows(samples_of(rows, name), Form(tuple(labels), form.is_table), merged=_merged(arrays, labels))
 
@@ -260,7 +262,7 @@ def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
         return _of_arrow(flat, label, name).reshape(len(column), -1)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
         raise _no_numbers(label, kind, name)
-    numbers: np.ndarray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return numbers
 
 
@@ -279,72 +281,8 @@ def _of_ray(data_set: Any, name: str) -> Rows:
     tables = [batch for batch in batches if len(batch)]
     if not tables:
         raise Unusable(f"{name} has no rows")
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(tables, promote_options="permissive")
     if len(table.column_names) == 1 and hasattr(table.column(0).type, "shape"):  # Ray's own type of arrays in cells
         arrays = [np.asarray(chunk.to_numpy_ndarray()) for chunk in table.column(0).chunks]
         return Rows(_checked(np.concatenate(arrays), name))
     return rows_of(table, name)
-
-
-def _of_file(location: str, name: str) -> Rows:
-    """Read a file of numbers by its path or URL."""
-    ending = Path(location).suffix.lower()
-    if ending not in ENDINGS:
-        raise Unusable(f"{name} must end in one of {', '.join(ENDINGS)}, not {location}")
-    system, path = files.at(places.source(name, location))
-    try:
-        content = io.BytesIO(system.cat_file(path))
-        if ending == ".parquet":
-            import pyarrow.parquet as pq
-
-            return rows_of(pq.read_table(content), location)
-        if ending == ".csv":
-            return rows_of(_csv(content, location), location)
-        loaded = np.load(content, allow_pickle=False)
-    except FileNotFoundError:
-        raise Unusable(f"{name}: there is no file {location}") from None
-    except Unusable:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise Unusable(f"{name}: {location} cannot be read: {described(error)}") from error
-    if ending == ".npz":
-        if len(loaded.files) != 1:
-            raise Unusable(f"{name}: {location} holds {', '.join(loaded.files) or 'no array'}; give one array")
-        loaded = loaded[loaded.files[0]]
-    return rows_of(loaded, location)
-
-
-def _csv(content: io.BytesIO, name: str) -> pa.Table:
-    """Read a CSV of numbers, with a line of names or without one.
-
-    Raises:
-        Unusable: its first line may be either, or names an index.
-    """
-    from pyarrow import csv
-
-    table = csv.read_csv(content, csv.ReadOptions(use_threads=False))  # in one thread it numbers the rows of its errors
-    names = table.column_names
-    counted, numbers = [str(number) for number in range(len(names))], [_is_number(each) for each in names]
-    missing = [each.strip().lower() in MISSING for each in names]
-    if names == counted:  # as a frame without names of its own is written
-        return table
-    if all(numbers):
-        content.seek(0)
-        return csv.read_csv(content, csv.ReadOptions(use_threads=False, autogenerate_column_names=True))
-    of_index = not names[0] and names[1:] == counted[:-1]
-    if any(numbers) and not of_index and all(is_number or gap for is_number, gap in zip(numbers, missing, strict=True)):
-        raise Unusable(
-            f"{name}: column {missing.index(True)} of the first line is missing among numbers: fill it, or leave the row out; "
-            "and if that is a line of names, give each column one"
-        )
-    if "" in names:
-        raise Unusable(f"{name}: column {names.index('')} has no name, as an index has none: write the file with index=False")
-    return table
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -205,3 +205,17 @@ def test_columns_that_a_flow_would_not_do_justice_to_are_named() -> None:
         assert "x: column 0 has fewer different values in float32" in end_of(given, None, "x").warnings[-1]
     assert end_of(late - late.mean(axis=0), None, "x").warnings == ()
     assert end_of(late.astype(np.float32)[:, 1:], None, "x").warnings == ()
+
+
+def test_an_array_under_the_name_of_an_archive_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.npz").open("wb") as file:
+        np.save(file, np.eye(3))
+    np.testing.assert_array_equal(rows_of(tmp_path / "x.npz").samples, np.eye(3))
+
+
+def test_whole_numbers_of_any_size_and_vectors_beside_columns_of_a_table() -> None:
+    large = pa.table({"a": pa.array([2**60 + 1, 3]), "b": [1.0, 2.0]})
+    np.testing.assert_allclose(rows_of(large).samples[:, 0], [2.0**60, 3])
+    mixed = pa.table({"a": [1.0, 2.0], "v": pa.FixedSizeListArray.from_arrays(pa.array([1.0, 2, 3, 4]), 2)})
+    with pytest.raises(Unusable, match="x: column 'v' holds vectors beside other columns: give it alone"):
+        rows_of(mixed)
