@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,20 @@ def pip(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "pip", *arguments[:1], *common, *arguments[1:]], check=True, capture_output=True)
 
 
+@cache
+def tracked() -> list[str]:
+    """The files that git tracks, or would."""
+    listing = ["git", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in names if (ROOT / name).is_file()]
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the files that git tracks: building in the working folder would leave files in it."""
     root = tmp_path_factory.mktemp("repository")
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in names.stdout.splitlines():
-        if (ROOT / name).is_file() and name.startswith((*PACKAGES, "pyproject", "README", "LICENSE", "tests", "benchmarks")):
+    for name in tracked():
+        if name.startswith((*PACKAGES, "pyproject", "README", "LICENSE", "tests", "benchmarks")):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes((ROOT / name).read_bytes())
     return root
@@ -38,10 +46,8 @@ def test_a_wheel_has_every_file_of_the_packages_and_no_other(repository: Path, t
     pip("wheel", "--wheel-dir", str(tmp_path), str(repository))
     (wheel,) = tmp_path.glob("sjko_on_ray-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    tracked = {
-        str(path.relative_to(repository)) for name in PACKAGES for path in (repository / name).rglob("*") if path.is_file()
-    }
-    assert packed == {name for name in tracked if not name.startswith(FOR_THE_REPOSITORY)}
+    ours = {name for name in tracked() if name.partition("/")[0] in PACKAGES and not name.startswith(FOR_THE_REPOSITORY)}
+    assert packed == ours
     assert {"sjko/py.typed", "pipeline/recipes/two_circles.yaml", "deploy/web/page.html", "deploy/serve.yaml"} <= packed
 
 
