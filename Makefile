@@ -5,6 +5,7 @@ N ?= 2
 # Without bytecode every process would rewrite the asserts of all tests again: a quarter of its start.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(N) --durations 15
 DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist faketime postgresql
+APT := apt-get -o DPkg::Lock::Timeout=600
 
 .PHONY: help run check test test-all soak coverage lint system clean
 
@@ -47,7 +48,7 @@ lint: .venv/.installed-dev ## linters and types
 # A real PostgreSQL, a real browser and real images for the tests; without root the tests that need them say what is missing.
 system:
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	    dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN_PACKAGES) >/dev/null; }; \
+	    dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1 || { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq $(DEBIAN_PACKAGES) >/dev/null; }; \
 	else echo "not installing Debian packages: $(DEBIAN_PACKAGES)"; fi
 
 clean: ## remove the environment and all local state

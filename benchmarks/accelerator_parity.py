@@ -12,18 +12,19 @@ from components import state as states
 from components.gradients import Transported, potential_gradients, push_through, sample_gradients, transport
 from components.jko import Problem, train_phase
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Large, Large256, Light, Perceptron, Residual, Small
 from components.semidual import Objective
 from components.state import Tensors
-from components.table import DIVERGENCES, divergence, network_pair
+from components.table import DIVERGENCES, divergence
 
 PAIRS = {
-    "perceptron": NetworkSpec((2,), 96, 3, num_frequencies=32),
-    "second_order": NetworkSpec((2,), 96, 3, num_frequencies=32, second_order=True),
-    "residual": NetworkSpec((2,), 64, 2, z_dim=2, kind="residual"),
-    "light": NetworkSpec((1, 28, 28), 32, 0, kind="light"),
-    "small": NetworkSpec((3, 32, 32), 64, 0, kind="small"),
-    "large": NetworkSpec((3, 32, 32), 64, 0, z_dim=100, kind="large"),
-    "large_256": NetworkSpec((3, 256, 256), 8, 0, z_dim=100, kind="large_256"),
+    "perceptron": NetworkSpec((2,), 96, 3, Perceptron(), num_frequencies=32),
+    "second_order": NetworkSpec((2,), 96, 3, Perceptron(), num_frequencies=32, second_order=True),
+    "residual": NetworkSpec((2,), 64, 2, z_dim=2, pair=Residual()),
+    "light": NetworkSpec((1, 28, 28), 32, 0, pair=Light()),
+    "small": NetworkSpec((3, 32, 32), 64, 0, pair=Small()),
+    "large": NetworkSpec((3, 32, 32), 64, 0, z_dim=100, pair=Large()),
+    "large_256": NetworkSpec((3, 256, 256), 8, 0, z_dim=100, pair=Large256()),
 }
 """Specifications by network pair, narrower than in recipes where float64 on a CPU would take minutes."""
 
@@ -83,7 +84,7 @@ def step_gradients(spec: NetworkSpec, objective: Objective, dtype: torch.dtype, 
         perturbed(each) for each in (states.build_map(spec), states.build_potential(spec), states.build_map(spec, 1))
     )
     many = batch(spec, 1000, 1)
-    network_pair(spec.kind).start_from(potential, {"source": many.source, "target": many.target}.__getitem__)
+    spec.pair.start_from(potential, {"source": many.source, "target": many.target}.__getitem__)
     for network in (transport_map, potential, anchor):
         network.to(device, dtype)
     source, target, z, anchor_z = (None if each is None else each.to(device, dtype) for each in drawn[:4])

@@ -17,12 +17,13 @@ from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
 from components.gradients import Batch, push_through
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Large, Large256, Light
 
 Row = dict[str, Any]
 TIMED = {
-    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, kind="large"), (128, 64, 256)),
-    "large_256": (NetworkSpec((3, 256, 256), 64, 0, z_dim=100, kind="large_256"), (32, 64)),
-    "light": (NetworkSpec((1, 28, 28), 32, 0, kind="light"), (64, 256)),
+    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, pair=Large()), (128, 64, 256)),
+    "large_256": (NetworkSpec((3, 256, 256), 64, 0, z_dim=100, pair=Large256()), (32, 64)),
+    "light": (NetworkSpec((1, 28, 28), 32, 0, pair=Light()), (64, 256)),
 }
 """Networks and batch sizes that are timed; the first size in every variant."""
 PLAIN = ("bfloat16_channels_last", "bfloat16", "tf32")

@@ -17,6 +17,7 @@ from benchmarks.flows import shipped, train_flow
 from benchmarks.harness import Pivot, Row, main
 from components.networks.light import LightMap
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Light
 from pipeline.data.endpoints import load_endpoints
 from pipeline.evaluation.measure import image_figures
 from pipeline.generator import Generator
@@ -71,7 +72,7 @@ class Velocity(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.net = LightMap(NetworkSpec(shape, width, 0, z_dim=TIME_FEATURES, kind="light"))
+        self.net = LightMap(NetworkSpec(shape, width, 0, z_dim=TIME_FEATURES, pair=Light()))
         self.register_buffer("frequencies", torch.arange(1, TIME_FEATURES // 2 + 1) * torch.pi)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

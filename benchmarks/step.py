@@ -17,14 +17,15 @@ from benchmarks.products import Recorder
 from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Large, Light, Small
 from pipeline.recipe import Network
 from pipeline.training.build import network_spec
 
 NETWORKS = {
     "toy": (network_spec(Network(), (2,)), 400, 20, 20),
-    "light": (NetworkSpec((1, 28, 28), 32, 0, kind="light"), 64, 10, 20),
-    "small": (NetworkSpec((3, 32, 32), 64, 0, kind="small"), 64, 10, 20),
-    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, kind="large"), 8, 3, 4),
+    "light": (NetworkSpec((1, 28, 28), 32, 0, pair=Light()), 64, 10, 20),
+    "small": (NetworkSpec((3, 32, 32), 64, 0, pair=Small()), 64, 10, 20),
+    "large": (NetworkSpec((3, 32, 32), 128, 0, z_dim=100, pair=Large()), 8, 3, 4),
 }
 """Specification by network, with its batch size, the number of timings, and of the steps whose losses are compared."""
 PENALTY_EVERY, LAZY = 4, ("toy", "light")

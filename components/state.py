@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from components.networks.pair import NetworkPair, NetworkSpec
 from components.streams import stream
-from components.table import network_pair
 
 Tensors = dict[str, Tensor]
 FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")
@@ -23,7 +22,9 @@ class State:
 
     Example:
         >>> from components.networks.pair import NetworkSpec
-        >>> list(new_state(NetworkSpec((2,), width=8, depth=1), seed=0, betas=(0.0, 0.99), device=torch.device("cpu")).modules())
+        >>> from components.networks.pairs import Perceptron
+        >>> spec, cpu = NetworkSpec((2,), width=8, depth=1, pair=Perceptron()), torch.device("cpu")
+        >>> list(new_state(spec, seed=0, betas=(0.0, 0.99), device=cpu).modules())
         ['map', 'averaged_map', 'potential']
 
     Attributes:
@@ -50,12 +51,12 @@ class State:
 
 def build_map(spec: NetworkSpec, seed: int = 0) -> nn.Module:
     """Build T with initial weights drawn for `seed`."""
-    return _initialised(network_pair(spec.kind).build_map, spec, seed, "initial_map")
+    return _initialised(spec.pair.build_map, spec, seed, "initial_map")
 
 
 def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
     """Build the potential with initial weights drawn for `seed`."""
-    return _initialised(network_pair(spec.kind).build_potential, spec, seed, "initial_potential")
+    return _initialised(spec.pair.build_potential, spec, seed, "initial_potential")
 
 
 def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, seed: int, purpose: str) -> nn.Module:
@@ -75,7 +76,7 @@ def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], devic
         potential,
         torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
         torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
-        pair=network_pair(spec.kind),
+        pair=spec.pair,
     )
 
 

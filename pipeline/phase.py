@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-from components.table import network_pair
 from pipeline.data.specs import spec_of
 from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 
@@ -69,7 +68,7 @@ class Phase:
         jko = replace(jko, h=jko.h if k else first_h, num_phases=Jko.num_phases, first_h=None)
         training = replace(training, num_steps=training.num_steps if k else first_num_steps, first_num_steps=None)
         data = spec_of(data.target).normal_form(data)
-        if "depth" not in network_pair(network.kind).takes:  # it has one of its own
+        if "depth" not in network.pair.takes:  # it has one of its own
             network = replace(network, depth=Network.depth)
         phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, METHOD_VERSION)
         unused = {name: UNUSED[name] for name in phase.unused()}

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.parts.naming import PartName
-from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS
+from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS, cost, divergence, network_pair
 from pipeline.data import table
 
 if TYPE_CHECKING:
+    from components.costs import Cost
+    from components.divergences.base import Divergence
+    from components.networks.pair import NetworkPair
+
     DivergenceName = str
     PairName = str
     SourceName = str
@@ -83,6 +87,11 @@ class Network:
     second_order: bool = False
     """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl, forward_kl and jsd"""
 
+    @property
+    def pair(self) -> "NetworkPair":
+        """Load the pair of networks that `kind` names, once in a process."""
+        return network_pair(self.kind)
+
 
 @dataclass(frozen=True)
 class Jko:
@@ -112,6 +121,21 @@ class Jko:
     """`direct`: T_k maps the source to mu_{k+1}, O(K); `composed`: one increment per phase, O(K^2), for comparison"""
     z: Literal["independent", "shared"] = "independent"
     """draws of z for T_{k-1} and T_k, where z_dim > 0"""
+
+    @property
+    def functional(self) -> "Divergence":
+        """Load F, the divergence that `divergence` names, once in a process."""
+        return divergence(self.divergence)
+
+    @property
+    def source_functional(self) -> "Divergence":
+        """Load the divergence that `source_divergence` names, once in a process."""
+        return divergence(self.source_divergence)
+
+    @property
+    def transport_cost(self) -> "Cost":
+        """Load the cost that `cost` names, once in a process."""
+        return cost(self.cost)
 
 
 @dataclass(frozen=True)

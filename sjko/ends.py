@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from components.parts.loading import IN_MEMORY
-from components.table import network_pair
 from pipeline.data import rows, table
 from pipeline.data.points import Points
 from pipeline.errors import Unusable
@@ -102,7 +101,7 @@ def require_pixels(recipe: Recipe, samples: np.ndarray, name: str) -> None:
         Unusable: says from where to where they go.
     """
     low, high = float(np.min(samples)), float(np.max(samples))
-    if network_pair(recipe.network.kind).sides and not (low >= -1 and high <= 1):
+    if recipe.network.pair.sides and not (low >= -1 and high <= 1):
         hint = ": write x / 127.5 - 1" if low >= 0 and high <= 255 else ""
         raise Unusable(
             f"{name}: images for network.kind {recipe.network.kind} are in [-1, 1], and these go from {low:g} to {high:g}{hint}"

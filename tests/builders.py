@@ -12,15 +12,16 @@ from components.costs import Squared
 from components.gradients import Batch
 from components.jko import Problem
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Perceptron
 from components.semidual import Objective
 from components.state import State, new_state
 from components.table import divergence
 
 CPU = torch.device("cpu")
-VECTOR = NetworkSpec((2,), width=16, depth=2, z_dim=3, num_frequencies=4)
-IMAGE = NetworkSpec((2, 4, 4), width=16, depth=2, z_dim=3)
+VECTOR = NetworkSpec((2,), width=16, depth=2, pair=Perceptron(), z_dim=3, num_frequencies=4)
+IMAGE = NetworkSpec((2, 4, 4), width=16, depth=2, pair=Perceptron(), z_dim=3)
 BOTH_SPECS = [VECTOR, IMAGE]
-SECOND_ORDER = NetworkSpec((2,), width=16, depth=2, second_order=True)
+SECOND_ORDER = NetworkSpec((2,), width=16, depth=2, pair=Perceptron(), second_order=True)
 
 
 def name_of(spec: NetworkSpec) -> str:

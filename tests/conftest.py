@@ -22,8 +22,8 @@ pytest_plugins = ["homes", "servers", "live_service"]  # after the hook: they im
 
 LARGER = ("real", "thorough", "soak")
 """Markers of tests that start processes."""
-HARMLESS = {"git", "uname", "lscpu", "ldconfig", "file", "bash", "sh"}
-"""Programs that any test may run: they answer at once and leave nothing."""
+HARMLESS = {"git", "uname", "lscpu", "ldconfig", "file", "bash", "sh", "fc-list"}
+"""Programs that any test may run: they answer at once and leave nothing. Matplotlib runs `fc-list`, once on a machine."""
 STARTED_BY = "SJKO_STARTED_BY_TEST_PROCESS"
 """Variable that every process inherits which a test starts."""
 _small: list[str] = []

@@ -46,7 +46,7 @@ def image_shape(spec: NetworkSpec, *, divisor: int) -> tuple[int, int]:
     """Give channels and side of a specification's images, which are square with a side that `divisor` divides."""
     sizes = spec.sample_shape
     if len(sizes) != 3 or sizes[1] != sizes[2] or sizes[1] % divisor:
-        needs = f"network.kind {spec.kind} needs square images with a side that {divisor} divides"
+        needs = f"these networks need square images with a side that {divisor} divides"
         raise ValueError(f"{needs}, not samples of shape {sizes}")
     return sizes[0], sizes[1]
 

@@ -101,7 +101,7 @@ class LargeMap(nn.Module):
         widths = [spec.width * multiplier for multiplier in multipliers]
         channels, side = image_shape(spec, divisor=2 ** (len(widths) - 1))
         if spec.z_dim < 1:
-            raise ValueError(f"network.z_dim must be at least 1 when network.kind is {spec.kind}, not {spec.z_dim}")
+            raise ValueError(f"these networks need a z_dim of at least 1, not {spec.z_dim}")
         dims = (spec.z_dim, *[STYLE_DIM] * 4)
         layers = [layer for dim in dims for layer in (scaled(nn.Linear(dim, STYLE_DIM)), nn.SiLU())]
         self.to_style = nn.Sequential(PixelNorm(), *layers)

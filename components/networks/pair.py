@@ -22,19 +22,20 @@ Defaults = Mapping[str, str | int | float | bool | None]
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Sizes from which a transport map and its potential are built.
+    """A pair of networks and the sizes that it is built in.
 
     Example:
-        >>> NetworkSpec((2,), width=64, depth=3, z_dim=1).kind
-        'perceptron'
+        >>> from components.networks.pairs import Perceptron
+        >>> NetworkSpec((2,), width=64, depth=3, pair=Perceptron(), z_dim=1).num_frequencies
+        0
 
     Attributes:
         sample_shape: of one sample: (d,) or (channels, side, side).
         width: units of a hidden layer, or channels of the widest images of a convolutional network.
         depth: hidden layers, where the pair takes a depth.
+        pair: builds the transport map and the potential.
         z_dim: size of the latent z; 0 for a deterministic map.
         num_frequencies: random Fourier features of the map's input, where the pair takes them.
-        kind: name of the pair, as `components.table.network_pair` takes it.
         second_order: the map has an affine part and the potential a quadratic one, exact between Gaussians; where the
             pair takes it.
         condition: what both networks are given beside their samples; None where nothing.
@@ -43,9 +44,9 @@ class NetworkSpec:
     sample_shape: tuple[int, ...]
     width: int
     depth: int
+    pair: "NetworkPair"
     z_dim: int = 0
     num_frequencies: int = 0
-    kind: str = "perceptron"
     second_order: bool = False
     condition: Condition | None = None
 

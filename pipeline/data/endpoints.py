@@ -7,7 +7,7 @@ import numpy as np
 
 from components.conditions import Condition, Conditions, Law
 from pipeline.data.source import At, Conditional, End, JointSource, Moments, Samples, Source
-from pipeline.data.specs import condition_of, ends_of, sample_shape
+from pipeline.data.specs import ends_of
 from pipeline.errors import FlowError, Unusable
 from pipeline.recipe import Data
 
@@ -161,9 +161,10 @@ def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
     Raises:
         FlowError: a data set is not on this machine, or not the one that the recipe means.
     """
-    shape = sample_shape(data)
-    target, source = (spec.open(data, end, shape, data_uri) for end, spec in ends_of(data).items())
-    return between(source, target, standardise=data.standardise, data_uri=data_uri, condition=condition_of(data))
+    specs = ends_of(data)
+    shape, condition = specs["target"].shape(data), specs["target"].condition(data)
+    target, source = (spec.open(data, end, shape, data_uri) for end, spec in specs.items())
+    return between(source, target, standardise=data.standardise, data_uri=data_uri, condition=condition)
 
 
 def load_source(

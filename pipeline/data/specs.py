@@ -6,7 +6,6 @@ from typing import ClassVar, Protocol
 
 from components.conditions import Condition
 from components.measures import Modes
-from components.parts.naming import is_own
 from pipeline.data import table
 from pipeline.data.source import EndName, Source
 from pipeline.recipe import Data
@@ -30,6 +29,10 @@ class SourceSpec(Protocol):
     def conditions(self, data: Data) -> Mapping[str, Condition]:
         """List what a flow to this target may be conditioned on, by the names that recipes have for it."""
         return {}
+
+    def condition(self, data: Data) -> Condition | None:
+        """Find the kind of condition that a recipe names, of those that it offers as the target; None where it names none."""
+        return None if data.condition is None else self.conditions(data)[data.condition]
 
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape of a sample where this is the target."""
@@ -91,7 +94,8 @@ def spec_of(name: str) -> SourceSpec:
         >>> spec_of("moons").shape(Data())
         (2,)
     """
-    spec: SourceSpec = resolve_name(table.OWN)(name) if is_own(name) else resolve_name((table.MEASURES | table.IMAGE_SETS)[name])
+    built_in = table.MEASURES | table.IMAGE_SETS
+    spec: SourceSpec = resolve_name(built_in[name]) if name in built_in else resolve_name(table.OWN)(name)
     return spec
 
 
@@ -117,4 +121,4 @@ def condition_of(data: Data) -> Condition | None:
         >>> condition_of(Data(target="mnist", condition="label")).num_classes
         10
     """
-    return None if data.condition is None else spec_of(data.target).conditions(data)[data.condition]
+    return spec_of(data.target).condition(data)

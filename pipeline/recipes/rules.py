@@ -8,7 +8,7 @@ from functools import partial
 from components.networks.pair import NetworkPair, Rule
 from components.parts.loading import described
 from components.parts.naming import PartError, is_own
-from components.table import DIVERGENCES, cost, divergence, network_pair
+from components.table import DIVERGENCES, divergence
 from pipeline.data import table
 from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
@@ -116,33 +116,33 @@ def _require_consistent(recipe: Recipe) -> None:
     composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     _require_divergences(jko)
-    _require_part("jko.cost", lambda: cost(jko.cost))
+    _require_part("jko.cost", lambda: jko.transport_cost)
     network = recipe.network
-    _require_part("network.kind", lambda: network_pair(network.kind))
+    _require_part("network.kind", lambda: network.pair)
     exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
     _require(exact, "training.bfloat16", "false when network.second_order is true", recipe.training.bfloat16)
-    _require_pair(recipe, network_pair(network.kind))
+    _require_pair(recipe, network.pair)
 
 
 def _require_divergences(jko: Jko) -> None:
     """Check the rules of both divergences, of the step's and of the source side's."""
     fixed = Jko.source_divergence
-    _require_part("jko.divergence", lambda: divergence(jko.divergence))
-    _require_part("jko.source_divergence", lambda: divergence(jko.source_divergence))
+    _require_part("jko.divergence", lambda: jko.functional)
+    _require_part("jko.source_divergence", lambda: jko.source_functional)
     if jko.source_divergence != fixed:
         finite = [name for name in DIVERGENCES if divergence(name).finite_conjugate]
         _require(
-            divergence(jko.source_divergence).finite_conjugate,
+            jko.source_functional.finite_conjugate,
             "jko.source_divergence",
             f"one of {', '.join(finite)}",
             jko.source_divergence,
         )
-        unpaired = not divergence(jko.divergence).paired
+        unpaired = not jko.functional.paired
         _require(unpaired, "jko.source_divergence", f"{fixed} when jko.divergence is {jko.divergence}", jko.source_divergence)
     if jko.fit != Jko.fit:
         fitting = [name for name in DIVERGENCES if divergence(name).logistic_fit]
         _require(
-            divergence(jko.divergence).logistic_fit,
+            jko.functional.logistic_fit,
             "jko.fit",
             f"{Jko.fit} unless jko.divergence is {' or '.join(fitting)}",
             jko.fit,

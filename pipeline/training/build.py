@@ -18,7 +18,6 @@ from components.networks.pair import NetworkSpec
 from components.semidual import Objective
 from components.state import State, Tensors
 from components.streams import normal, stream
-from components.table import cost, divergence, network_pair
 from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At
 from pipeline.phase import Phase
@@ -91,9 +90,9 @@ def network_spec(network: Network, sample_shape: tuple[int, ...], condition: Con
         sample_shape,
         network.width,
         network.depth,
+        network.pair,
         z_dim=network.z_dim,
         num_frequencies=network.num_frequencies,
-        kind=network.kind,
         second_order=network.second_order,
         condition=condition,
     )
@@ -114,18 +113,13 @@ def new_state(phase: Phase, setting: Setting) -> State:
     return state
 
 
-def first_anchor(spec: NetworkSpec) -> list[nn.Module]:
-    """Make T_{-1}: no map, which is the identity; where the noise is smaller than the images, what enlarges it."""
-    return network_pair(spec.kind).first_anchor(spec)
-
-
 def first_state(
     phase: Phase, setting: Setting, read_parent: Callable[[Phase], Parent] | None
 ) -> tuple[State, Sequence[nn.Module]]:
     """Make the state that a job begins with, new for phase 0 and else the parent's; and T_{-1}, or the increments before it."""
     state = new_state(phase, setting)
     if phase.parent is None:
-        return state, [network.to(setting.device) for network in first_anchor(setting.spec)]
+        return state, [network.to(setting.device) for network in setting.spec.pair.first_anchor(setting.spec)]
     if read_parent is None:
         raise ValueError(f"phase {phase.k} goes on from {phase.parent}, which was not trained here and can be read nowhere")
     parent = read_parent(phase)
@@ -145,9 +139,9 @@ def frozen(module: nn.Module) -> nn.Module:
 def objective_of(phase: Phase) -> Objective:
     """Make the semi-dual of the phase's step."""
     jko, training = phase.jko, phase.training
-    source = divergence(jko.source_divergence)
+    source = jko.source_functional
     assert isinstance(source, FDivergence)  # a rule of recipes
-    return Objective(divergence(jko.divergence), source, cost(jko.cost), jko.h, training.r1, training.r2, jko.fit)
+    return Objective(jko.functional, source, jko.transport_cost, jko.h, training.r1, training.r2, jko.fit)
 
 
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
@@ -175,7 +169,7 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
 
 def indivisible(network: Network, num_microbatches: int) -> int:
     """Count the rows of a batch that stay with one worker: equal microbatches, of whole groups that the potential compares."""
-    return num_microbatches * network_pair(network.kind).group_size
+    return num_microbatches * network.pair.group_size
 
 
 def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.device) -> Callable[[int], Batch]:

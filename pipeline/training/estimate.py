@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from components.gradients import outputs_at, transport
-from components.table import network_pair
 from pipeline.cluster import Cluster
 from pipeline.data.specs import condition_of, sample_shape
 from pipeline.recipe import Recipe
@@ -55,7 +54,7 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
     """
     training = recipe.training
     spec = network_spec(recipe.network, sample_shape(recipe.data), condition_of(recipe.data))
-    pair = network_pair(spec.kind)
+    pair = spec.pair
     with torch.device("meta"):
         transport_map, potential = pair.build_map(spec).to("meta"), pair.build_potential(spec).to("meta")
         x = torch.empty(NUM_TRIED, *spec.sample_shape)

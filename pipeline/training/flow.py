@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from components.table import network_pair
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.resolution import resolve
@@ -107,7 +106,7 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
         IndivisibleBatch: a worker would have nothing to do, microbatches would differ in size, or batch norm in what it sees.
     """
     kind = recipe.network.kind
-    if network_pair(kind).shares_batch_statistics and cluster.num_microbatches > 1:
+    if recipe.network.pair.shares_batch_statistics and cluster.num_microbatches > 1:
         raise IndivisibleBatch(
             f"cluster.num_microbatches must be 1 with network.kind {kind}, whose batch norm would see each part alone, "
             f"not {cluster.num_microbatches}"

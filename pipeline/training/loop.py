@@ -11,7 +11,6 @@ from torch import nn
 from components import state as states
 from components.jko import Losses, train_phase
 from components.state import State
-from components.table import divergence
 from pipeline.errors import Diverged
 from pipeline.phase import Phase
 from pipeline.training.build import Parent, Setting, batches_of, first_state, frozen, problem_of
@@ -117,5 +116,5 @@ def mean_losses(window: list[Losses], phase: Phase, step: int, last_finite: dict
                 raise Diverged(phase.k, at, name, last_finite)
         last_finite = dict(zip(Losses._fields, row, strict=True))
     means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
-    source_fixed = divergence(phase.jko.source_divergence).fixes_marginal  # otherwise L_v contains the cost
+    source_fixed = phase.jko.source_functional.fixes_marginal  # otherwise L_v contains the cost
     return {**means, "divergence": -means["potential_loss"]} if source_fixed else means

@@ -22,6 +22,7 @@ from components.costs import Squared, transport_cost
 from components.gradients import Batch
 from components.jko import train_phase
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Perceptron
 from components.semidual import map_loss, potential_loss
 from components.state import new_state
 from components.streams import normal, stream
@@ -99,7 +100,7 @@ def test_one_trained_phase_is_one_exact_step():
     """Real networks and sampled batches; before training 8.6 % of the variance is unexplained."""
     seed, h, num_steps, n = 0, 0.3, 1000, 1024
     mean, root = TARGET[0], np.linalg.cholesky(TARGET[1])
-    state = new_state(NetworkSpec((2,), width=32, depth=2), seed=seed, betas=(0.5, 0.999), device=CPU)
+    state = new_state(NetworkSpec((2,), width=32, depth=2, pair=Perceptron()), seed=seed, betas=(0.5, 0.999), device=CPU)
 
     def draw(step):
         source = normal(stream(seed, "source", step=step), n, 2)

@@ -20,6 +20,7 @@ from components.networks.image_layers import (
     scaled,
 )
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Large
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 
@@ -176,5 +177,5 @@ def test_the_minibatch_standard_deviation_can_be_differentiated_twice():
 
 @pytest.mark.parametrize("sample_shape", [(3, 28, 28), (3, 32, 16), (32,), (32, 32)])
 def test_images_that_a_network_cannot_take_are_refused(sample_shape):
-    with pytest.raises(ValueError, match=r"network\.kind large needs square images with a side that 8 divides, not"):
-        image_shape(NetworkSpec(sample_shape, width=8, depth=1, kind="large"), divisor=8)
+    with pytest.raises(ValueError, match="these networks need square images with a side that 8 divides, not"):
+        image_shape(NetworkSpec(sample_shape, width=8, depth=1, pair=Large()), divisor=8)

@@ -11,20 +11,26 @@ import torch
 from torch import nn
 
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Large, Large256, Small
 from components.networks.small import SmallLift, SmallMap, SmallPotential, UpBlock, coarse
 from components.table import network_pair
 
-SMALL = NetworkSpec((3, 16, 16), width=4, depth=1, kind="small")
-LARGE = NetworkSpec((3, 16, 16), width=8, depth=1, z_dim=5, kind="large")
-LARGE_256 = NetworkSpec((1, 64, 64), width=4, depth=1, z_dim=2, kind="large_256")
+SMALL = NetworkSpec((3, 16, 16), width=4, depth=1, pair=Small())
+LARGE = NetworkSpec((3, 16, 16), width=8, depth=1, z_dim=5, pair=Large())
+LARGE_256 = NetworkSpec((1, 64, 64), width=4, depth=1, z_dim=2, pair=Large256())
+
+
+def name_of(spec):
+    """Name of a parametrized case."""
+    return type(spec.pair).__name__
 
 
 def large_map(spec):
-    return network_pair(spec.kind).build_map(spec)
+    return spec.pair.build_map(spec)
 
 
 def large_potential(spec):
-    return network_pair(spec.kind).build_potential(spec)
+    return spec.pair.build_potential(spec)
 
 
 BUILDS = [
@@ -35,8 +41,8 @@ BUILDS = [
     (large_map, LARGE_256),
     (large_potential, LARGE_256),
 ]
-EACH = pytest.mark.parametrize(("build", "spec"), BUILDS, ids=[f"{build.__name__}-{spec.kind}" for build, spec in BUILDS])
-IS_LARGE = pytest.mark.parametrize(("build", "spec"), BUILDS[2:], ids=[f"{b.__name__}-{spec.kind}" for b, spec in BUILDS[2:]])
+EACH = pytest.mark.parametrize(("build", "spec"), BUILDS, ids=[f"{build.__name__}-{name_of(spec)}" for build, spec in BUILDS])
+IS_LARGE = pytest.mark.parametrize(("build", "spec"), BUILDS[2:], ids=[f"{b.__name__}-{name_of(spec)}" for b, spec in BUILDS[2:]])
 
 
 def normal(*sizes, seed=0):
@@ -64,12 +70,12 @@ def built(build, spec):
 @pytest.mark.parametrize(
     ("build", "spec", "count"),
     [
-        (SmallMap, NetworkSpec((3, 32, 32), width=64, depth=1, kind="small"), 421_827),
-        (SmallPotential, NetworkSpec((3, 32, 32), width=64, depth=1, kind="small"), 264_899 - 130),
-        (large_map, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 44_820_611),
-        (large_potential, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, kind="large"), 12_247_809),
-        (large_map, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 38_049_091),
-        (large_potential, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, kind="large_256"), 26_881_537),
+        (SmallMap, NetworkSpec((3, 32, 32), width=64, depth=1, pair=Small()), 421_827),
+        (SmallPotential, NetworkSpec((3, 32, 32), width=64, depth=1, pair=Small()), 264_899 - 130),
+        (large_map, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, pair=Large()), 44_820_611),
+        (large_potential, NetworkSpec((3, 32, 32), width=128, depth=1, z_dim=100, pair=Large()), 12_247_809),
+        (large_map, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, pair=Large256()), 38_049_091),
+        (large_potential, NetworkSpec((3, 256, 256), width=64, depth=1, z_dim=100, pair=Large256()), 26_881_537),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "kind", None),
 )
@@ -140,7 +146,7 @@ def test_large_networks_start_near_zero(build, spec):
     assert build(spec)(*inputs(build, spec)).abs().max() < 0.01
 
 
-@pytest.mark.parametrize(("build", "spec"), BUILDS[::2], ids=[spec.kind for _, spec in BUILDS[::2]])
+@pytest.mark.parametrize(("build", "spec"), BUILDS[::2], ids=[name_of(spec) for _, spec in BUILDS[::2]])
 def test_a_map_gives_images_between_minus_one_and_one_each_on_its_own(build, spec):
     network = built(build, spec).eval()
     x, z = inputs(build, spec)
@@ -154,7 +160,7 @@ def test_a_map_gives_images_between_minus_one_and_one_each_on_its_own(build, spe
         assert z is None or not torch.allclose(network(x, z.flip(0)), together)
 
 
-@pytest.mark.parametrize("spec", [LARGE, LARGE_256], ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", [LARGE, LARGE_256], ids=name_of)
 def test_a_large_potential_compares_samples_within_their_four_only(spec):
     network = built(large_potential, spec)
     (target,), transported = inputs(large_potential, spec, n=8), normal(8, *spec.sample_shape, seed=3)
@@ -184,7 +190,7 @@ def test_the_skip_of_the_small_map_is_nearest_upsampling():
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 def test_the_small_map_turns_192_numbers_into_images_of_many_sides(side):
-    network, x = SmallMap(NetworkSpec((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
+    network, x = SmallMap(NetworkSpec((3, side, side), width=4, depth=1, pair=Small())), normal(2, 3, side, side)
     assert network(x, None).shape == x.shape
 
 
@@ -209,7 +215,7 @@ def bicubic(side):
 
 @pytest.mark.parametrize("side", [8, 16, 32])
 def test_the_small_map_s_first_anchor_is_bicubic_upsampling(side):
-    lift, x = SmallLift(NetworkSpec((3, side, side), width=4, depth=1, kind="small")), normal(2, 3, side, side)
+    lift, x = SmallLift(NetworkSpec((3, side, side), width=4, depth=1, pair=Small())), normal(2, 3, side, side)
     expected = np.einsum("ij,ncjk,lk->ncil", bicubic(side), coarse(x).numpy(), bicubic(side))
     torch.testing.assert_close(lift(x, None), torch.from_numpy(expected).float(), rtol=1e-4, atol=1e-5)
 
@@ -217,7 +223,7 @@ def test_the_small_map_s_first_anchor_is_bicubic_upsampling(side):
 @pytest.mark.parametrize("side", [4, 12, 24, 28, 48])
 def test_sides_that_doubling_four_does_not_reach_are_refused(side):
     with pytest.raises(ValueError, match=rf"images with a side of 8, 16, 32, 64, \.\.\. pixels, not {side}"):
-        SmallMap(NetworkSpec((3, side, side), width=4, depth=1, kind="small"))
+        SmallMap(NetworkSpec((3, side, side), width=4, depth=1, pair=Small()))
 
 
 @pytest.mark.parametrize(
@@ -231,13 +237,13 @@ def test_sides_that_doubling_four_does_not_reach_are_refused(side):
     ],
 )
 def test_sides_that_cannot_be_halved_are_refused(build, kind, side, divisor):
-    with pytest.raises(ValueError, match=rf"network\.kind {kind} needs square images with a side that {divisor} divides"):
-        build(NetworkSpec((3, side, side), width=8, depth=1, z_dim=2, kind=kind))
+    with pytest.raises(ValueError, match=f"these networks need square images with a side that {divisor} divides"):
+        build(NetworkSpec((3, side, side), width=8, depth=1, z_dim=2, pair=network_pair(kind)))
 
 
 def test_a_large_map_without_a_latent_is_refused():
-    with pytest.raises(ValueError, match=r"network\.z_dim must be at least 1 when network\.kind is large, not 0"):
-        large_map(NetworkSpec((3, 16, 16), width=8, depth=1, kind="large"))
+    with pytest.raises(ValueError, match="these networks need a z_dim of at least 1, not 0"):
+        large_map(NetworkSpec((3, 16, 16), width=8, depth=1, pair=Large()))
 
 
 COMPILE = """
@@ -245,7 +251,7 @@ import torch
 from components.table import network_pair
 from components.networks.pair import NetworkSpec
 for kind, side in (("small", 8), ("large", 16)):
-    spec = NetworkSpec((1, 16, 16), width=8, depth=1, z_dim=2, kind=kind)
+    spec = NetworkSpec((1, 16, 16), width=8, depth=1, z_dim=2, pair=network_pair(kind))
     networks = (build(spec) for build in (network_pair(kind).build_map, network_pair(kind).build_potential))
     transport_map, potential = (torch.compile(network, fullgraph=True, backend="eager") for network in networks)
     transported = transport_map(torch.randn(8, 1, side, side), torch.randn(8, 2))

@@ -12,11 +12,12 @@ from benchmarks.products import Flop
 from components.jko import train_step
 from components.networks.light import LightMap, LightPotential
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Light
 from components.semidual import map_loss
 from components.state import State, new_state
 
-LIGHT = NetworkSpec((1, 28, 28), width=32, depth=0, kind="light")
-TINY = NetworkSpec((2, 8, 8), width=8, depth=0, z_dim=3, kind="light")
+LIGHT = NetworkSpec((1, 28, 28), width=32, depth=0, pair=Light())
+TINY = NetworkSpec((2, 8, 8), width=8, depth=0, z_dim=3, pair=Light())
 
 
 def nothing(gradients) -> None:
@@ -35,7 +36,7 @@ def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-@pytest.mark.parametrize("spec", [LIGHT, TINY, NetworkSpec((3, 32, 32), 16, 0, kind="light")])
+@pytest.mark.parametrize("spec", [LIGHT, TINY, NetworkSpec((3, 32, 32), 16, 0, pair=Light())])
 def test_images_come_out_in_range_and_every_weight_learns(spec):
     transport_map, potential = LightMap(spec), LightPotential(spec)
     x, z = torch.randn(3, *spec.sample_shape), torch.randn(3, spec.z_dim) if spec.z_dim else None
@@ -59,7 +60,7 @@ def test_every_pixel_of_the_noise_and_the_latent_reach_the_image():
 def test_a_side_that_four_does_not_divide_is_refused():
     for network in (LightMap, LightPotential):
         with pytest.raises(ValueError, match="a side that 4 divides"):
-            network(NetworkSpec((1, 30, 30), 8, 0, kind="light"))
+            network(NetworkSpec((1, 30, 30), 8, 0, pair=Light()))
 
 
 def test_an_update_of_28_x_28_images_at_batch_64_costs_a_gflop_at_most():

@@ -8,19 +8,27 @@ import torch
 from builders import CPU
 
 from components.networks.pair import NetworkSpec
+from components.networks.pairs import Perceptron, Residual
 from components.networks.perceptron import GATE_RATE, FourierFeatures, perceptron
 from components.state import build_map, build_potential, new_state
 
 SPECS = [
-    NetworkSpec((1,), width=8, depth=1),
-    NetworkSpec((5,), width=8, depth=3, z_dim=2, num_frequencies=6),
-    NetworkSpec((3, 4, 4), width=8, depth=2, z_dim=2),
-    NetworkSpec((1, 8, 8), width=4, depth=1),
-    NetworkSpec((1, 28, 28), width=4, depth=1, z_dim=1, num_frequencies=2),
+    NetworkSpec((1,), width=8, depth=1, pair=Perceptron()),
+    NetworkSpec((5,), width=8, depth=3, pair=Perceptron(), z_dim=2, num_frequencies=6),
+    NetworkSpec((3, 4, 4), width=8, depth=2, pair=Perceptron(), z_dim=2),
+    NetworkSpec((1, 8, 8), width=4, depth=1, pair=Perceptron()),
+    NetworkSpec((1, 28, 28), width=4, depth=1, pair=Perceptron(), z_dim=1, num_frequencies=2),
 ]
-SECOND_ORDER = NetworkSpec((3,), width=8, depth=2, z_dim=2, num_frequencies=2, second_order=True)
-RESIDUAL = NetworkSpec((2,), width=128, depth=3, z_dim=2, kind="residual")
-EACH = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.sample_shape}-{spec.z_dim}")
+SECOND_ORDER = NetworkSpec((3,), width=8, depth=2, pair=Perceptron(), z_dim=2, num_frequencies=2, second_order=True)
+RESIDUAL = NetworkSpec((2,), width=128, depth=3, z_dim=2, pair=Residual())
+
+
+def name_of(spec):
+    """Name of a parametrized case."""
+    return f"{type(spec.pair).__name__}-{spec.sample_shape}-{spec.z_dim}"
+
+
+EACH = pytest.mark.parametrize("spec", SPECS, ids=name_of)
 
 
 def inputs(spec, n=5, seed=0):
@@ -33,7 +41,7 @@ def vector(network):
     return torch.nn.utils.parameters_to_vector(network.parameters())
 
 
-@pytest.mark.parametrize("spec", [*SPECS, SECOND_ORDER, RESIDUAL], ids=str)
+@pytest.mark.parametrize("spec", [*SPECS, SECOND_ORDER, RESIDUAL], ids=name_of)
 def test_the_map_is_the_identity_before_training(spec):
     x, z = inputs(spec)
     assert torch.equal(build_map(spec, seed=3)(x, z), x)
@@ -109,7 +117,7 @@ def test_a_map_that_has_a_latent_refuses_to_go_without(spec):
 
 
 def test_a_map_and_its_potential_have_different_weights():
-    spec = NetworkSpec((4,), width=8, depth=2)
+    spec = NetworkSpec((4,), width=8, depth=2, pair=Perceptron())
     first_of_map, first_of_potential = (build(spec).net[0].weight for build in (build_map, build_potential))
     assert first_of_map.shape == first_of_potential.shape
     assert not torch.equal(first_of_map, first_of_potential)
@@ -125,7 +133,7 @@ def test_a_perceptron_has_the_layers_that_were_asked_for(in_dim, width, depth, o
 
 def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_frequencies():
     first, second = FourierFeatures(3, 5), FourierFeatures(3, 5)
-    x, _ = inputs(NetworkSpec((3,), 1, 1))
+    x, _ = inputs(NetworkSpec((3,), 1, 1, pair=Perceptron()))
     features, phase = first(x), x @ first.frequencies
     assert torch.equal(features, torch.cat([x, torch.sin(phase), torch.cos(phase)], 1))
     assert torch.equal(first.frequencies, second.frequencies)
@@ -136,7 +144,7 @@ def test_fourier_features_keep_the_input_and_add_sines_and_cosines_of_fixed_freq
 
 
 def test_features_are_optional():
-    x, _ = inputs(NetworkSpec((3,), 1, 1))
+    x, _ = inputs(NetworkSpec((3,), 1, 1, pair=Perceptron()))
     assert torch.equal(FourierFeatures(3, 0)(x), x)
 
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from components.divergences.kl import KL
 from components.networks.pair import NetworkPair, NetworkSpec
-from components.networks.pairs import Large, Perceptron
+from components.networks.pairs import Large, Large256, Perceptron
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS, network_pair
 from pipeline.command import cli
 from pipeline.evaluation.built_in import W2
 from pipeline.parts.checks import costs, divergences, metrics, networks, sources
 from pipeline.parts.checks.check import Check
 
-SMALL = NetworkSpec((2,), width=8, depth=1, z_dim=2)
+SMALL = NetworkSpec((2,), width=8, depth=1, pair=Perceptron(), z_dim=2)
 
 
 def failures(checks: list[Check]) -> list[str]:
@@ -41,7 +41,7 @@ def test_what_is_built_in_passes(name: str, tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize("kind", NETWORK_PAIRS)
 def test_every_pair_passes_in_a_small_size(kind: str) -> None:
     pair = network_pair(kind)
-    spec = NetworkSpec((1, 32, 32) if pair.sides else (3,), width=8, depth=1, z_dim=3 * ("z_dim" in pair.takes), kind=kind)
+    spec = NetworkSpec((1, 32, 32) if pair.sides else (3,), width=8, depth=1, z_dim=3 * ("z_dim" in pair.takes), pair=pair)
     if kind == "large_256":  # seconds at its own side
         return
     assert failures([*networks.first_checks(pair, spec), *networks.further_checks(pair, spec)]) == []
@@ -56,7 +56,7 @@ def test_large_pairs_pass_in_their_own_size(name: str) -> None:
 @pytest.mark.thorough
 def test_the_largest_pair_passes_in_a_small_width() -> None:
     pair = network_pair("large_256")
-    spec = NetworkSpec((3, 256, 256), width=4, depth=1, z_dim=4, kind="large_256")
+    spec = NetworkSpec((3, 256, 256), width=4, depth=1, z_dim=4, pair=Large256())
     assert failures(networks.first_checks(pair, spec)) == []
 
 
@@ -276,7 +276,7 @@ def test_a_pair_without_a_method_says_which() -> None:
 
 
 def test_samples_of_a_group_may_depend_on_each_other() -> None:
-    pair, spec = Large(), NetworkSpec((1, 16, 16), width=4, depth=1, z_dim=2, kind="large")
+    pair, spec = Large(), NetworkSpec((1, 16, 16), width=4, depth=1, z_dim=2, pair=Large())
     assert failures(networks.further_checks(pair, spec)) == []
     pair.group_size = 1
     assert any("not depend on the samples beside x" in each for each in failures(networks.further_checks(pair, spec)))

@@ -11,6 +11,7 @@ from flows import ROOT, command_environment, tiny
 
 from benchmarks.flows import shipped
 from components.networks.pair import NetworkSpec
+from components.table import network_pair
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipes.reading import RECIPES
@@ -28,7 +29,7 @@ def test_recipes_for_processors_are_in_float32_and_those_for_gpus_may_not_be() -
 @pytest.mark.parametrize("kind", ["light", "large", "large_256", "perceptron"])
 def test_the_measurement_is_quick_for_every_pair_and_draws_no_random_number(kind: str) -> None:
     sides = {"light": (1, 28, 28), "large": (3, 32, 32), "large_256": (3, 256, 256), "perceptron": (2,)}
-    spec = NetworkSpec(sides[kind], width=128 if kind == "large" else 64, depth=3, z_dim=4, kind=kind)
+    spec = NetworkSpec(sides[kind], width=128 if kind == "large" else 64, depth=3, z_dim=4, pair=network_pair(kind))
     before, began = torch.random.get_rng_state(), time.process_time()
     assert slowdown(spec, 8) > 0
     assert time.process_time() - began < 20, "far less than a second, but for processors without 16 bits"
