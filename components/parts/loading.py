@@ -28,9 +28,7 @@ def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
     Raises:
         PartError: there is no such part, its code is another than the one that is meant, or it is not of that kind.
     """
-    part = Part.read(name)
-    unpinned = part.is_own and part.digest is None and not part.is_in_memory
-    made = _made(name, table.get(part.use), _digest_now(part) if unpinned else None)
+    made = _made(name, table.get(Part.read(name).use), digest_now(name))
     if not isinstance(made, kind):
         expected = f"{kind.__module__}.{kind.__qualname__}"
         raise PartError(f"{name} must make a {expected}, and makes a {type(made).__name__}")
@@ -42,8 +40,14 @@ def remade(name: str) -> Any:
     return _made.__wrapped__(name, None, None)
 
 
-def _digest_now(part: Part) -> str | None:
-    """Hash the code that a name without digest means now; None where it cannot be read, as importing it will tell."""
+def digest_now(name: str) -> str | None:
+    """Hash the code that a name without digest means now, which an edit changes; None for any other name, which means one object.
+
+    None as well where the code cannot be read, as importing it will tell.
+    """
+    part = Part.read(name)
+    if part.digest is not None or part.is_in_memory or not part.is_own:
+        return None
     try:
         return code_of(part.module).digest
     except PartError:

@@ -91,12 +91,16 @@ def source_of(name: str) -> Source:
     Raises:
         PartError: there is none, or it is no source.
     """
-    return rows.known(name) if rows.are_rows(name) else _made(name)
+    return rows.known(name) if rows.are_rows(name) else _made(name, loading.digest_now(name))
 
 
 @cache
-def _made(name: str) -> Source:
-    """Make a source once in a process."""
+def _made(name: str, digest: str | None) -> Source:
+    """Make a source once in a process, and anew after an edit of what its name means.
+
+    Args:
+        digest: of the code as it is now, where the name has none.
+    """
     return _source(load(name, {}, object), name)
 
 

@@ -7,8 +7,10 @@ import pytest
 from flows import train
 from own_parts import written
 
+from components.parts.loading import pinned
 from pipeline.cluster import Cluster
 from pipeline.command.cli import main
+from pipeline.data.own import source_of
 from pipeline.data.resolution import resolve
 from pipeline.phase import Phase, phases_of
 from pipeline.recipes import reading
@@ -83,3 +85,16 @@ def test_a_run_says_which_part_has_changed_since_which_flow(
     module.write_text(original)  # an edit that is taken back trains nothing
     assert main(["run", str(path), "--dry-run"]) == 0
     assert "note:" not in capsys.readouterr().err
+
+
+def test_an_edited_source_is_made_anew_under_the_name_that_a_notebook_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "import numpy as np\n\n\ndef rows():\n    return np.random.default_rng(0).normal(size=(50, 2))\n"
+    (tmp_path / "edited_rows.py").write_text(text)
+    name = "edited_rows:rows"
+    assert source_of(name) is source_of(name)
+    assert source_of(name).shape == source_of(pinned(name)).shape == (2,)
+    (tmp_path / "edited_rows.py").write_text(text.replace("2", "3"))
+    assert source_of(name).shape == source_of(pinned(name)).shape == (3,)

@@ -74,8 +74,6 @@ def first_checks(field: str, name: str, recipe: Recipe) -> list[Check]:
         return divergences.checks_of(divergence(name))
     if kind == "cost":
         return costs.checks_of(cost(name), (sample_shape(recipe.data),))
-    if kind == "kind" and recipe.data.condition is not None:
-        return []  # networks need the condition to be built, and only the loaded data say what it is
     if kind == "kind":
         spec = network_spec(recipe.network, sample_shape(recipe.data), condition_of(recipe.data))
         return networks.first_checks(network_pair(name), spec)

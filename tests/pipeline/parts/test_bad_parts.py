@@ -188,6 +188,31 @@ FAULTS = {
     (TARGET, "NoSource"): "a NoSource has no units, picture, ",
     (TARGET, "Shapeless"): "cannot be used as a source: RuntimeError: no shape yet",
 }
+GIVEN = """
+from components.conditions import Condition
+from pipeline.data.joint import Conditioned
+
+
+class Embedding(Shift):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.given = nn.Embedding(spec.condition.num_classes - 1, spec.sample_shape[0])
+
+    def forward(self, x, z, c):
+        return super().forward(x, z) + self.given(c)
+
+
+class Given(Plain):
+    takes = frozenset({"width", "condition"})
+
+    def build_map(self, spec):
+        return Embedding(spec)
+
+
+def Ringed():
+    x, c = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32), np.arange(40) % 2
+    return Conditioned(x[8:], x[:8], given={"mode": (Condition("mode", ("in", "out")), c[8:], c[:8])})
+"""
 
 
 def recipe_of(folder: Path, module: str, field: str, name: str) -> Path:
@@ -254,3 +279,17 @@ def test_parts_beside_the_recipe_are_found_from_any_folder(
     assert cli.PROGRAM.main(["run", str(path), "--dry-run", "--json", str(to)]) == 0
     assert json.loads(to.read_text())["recipe"]["jko"]["divergence"].startswith("good_beside:Alpha@")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("target", ["two_circles", "bad_given:Ringed"])
+def test_a_pair_is_tried_with_the_condition_of_the_data(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SJKO_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "bad_given.py").write_text(HEAD + GIVEN)
+    words = [f"--data.target={target}", "--data.condition=mode", "--network.kind=bad_given:Given"]
+    assert cli.PROGRAM.main(["run", "two_circles", *words]) == 2
+    told = "T(x, z, c) must be finite, of the shape and type of x, for samples (2,), given one of 2 classes: it raises IndexError"
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
