@@ -118,14 +118,21 @@ class Law:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, condition: Condition, conditions: Conditions) -> "Law":
-        """Take the law of c from the conditions of training samples: how often each class is, or the values themselves."""
+    def of(cls, condition: Condition, conditions: Conditions, weights: np.ndarray | None = None) -> "Law":
+        """Take the law of c from the conditions of training samples: how often each class is, or the values themselves.
+
+        Args:
+            weights: one of each sample; None: all count alike.
+        """
         if condition.classes:
-            counts = np.bincount(conditions, minlength=condition.num_classes)
+            counts = np.bincount(conditions, weights=weights, minlength=condition.num_classes)
             return cls(condition, counts / counts.sum())
-        rows = np.linspace(0, len(conditions) - 1, min(len(conditions), MOST_ATOMS)).astype(
-            np.int64
-        )  # from all over: rows may be sorted
+        num_atoms = min(len(conditions), MOST_ATOMS)
+        if weights is None:
+            rows = np.linspace(0, len(conditions) - 1, num_atoms).astype(np.int64)  # from all over: rows may be sorted
+        else:
+            cumulative = np.cumsum(weights, dtype=np.float64)
+            rows = np.searchsorted(cumulative, (np.arange(MOST_ATOMS) + 0.5) / MOST_ATOMS * cumulative[-1])
         return cls(condition, np.asarray(conditions[rows], dtype=np.float32))
 
     def draw(self, n: int, rng: np.random.Generator) -> Conditions:

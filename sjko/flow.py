@@ -16,6 +16,7 @@ from pipeline.data import rows
 from pipeline.data.endpoints import load_endpoints
 from pipeline.data.points import Points
 from pipeline.data.resolution import resolve
+from pipeline.data.tables import kept
 from pipeline.errors import Unusable
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, generator_of, load_generator
@@ -369,7 +370,7 @@ class Flow:
         """Write rows that are in this process's memory where workers find them."""
         place = clusters.data(cluster) or str(places.home() / "data")
         for points in self._held.values():
-            rows.write(rows.hold(points)[0], points, place)
+            kept.write(rows.name_of(points), points, place)
         return replace(cluster, data=place)
 
     def _publish(self, store: Store) -> list[MapRef]:

@@ -1,16 +1,18 @@
 """Samples with their conditions: rows in memory that have one each."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from components.conditions import Condition, Conditions, Law
 from pipeline.data.points import Points
 from pipeline.data.source import At, Joint, Samples, Source
+from pipeline.data.tables import kept
 
 Mask = np.ndarray
 """Which rows are kept."""
@@ -52,11 +54,11 @@ class JointRows:
     @cached_property
     def _numbers(self) -> Points:
         """Numbers of rows in place of rows: draws of them are draws of both."""
-        return Points(np.arange(len(self.train)), np.arange(len(self.test)))
+        return Points(np.arange(len(self.train)), np.arange(len(self.test)), weights=self.rows.weights)
 
     def law(self) -> Law:
         """Give the law of the conditions to train on."""
-        return Law.of(self.condition, self.train)
+        return Law.of(self.condition, self.train, None if self.rows.weights is None else self.rows.weights[0])
 
     def batch(self, at: At) -> Joint:
         """Give one rank's rows of the global batch of a step."""
@@ -115,6 +117,7 @@ class Conditioned(Points):
     """
 
     given: Mapping[str, tuple[Condition, Conditions, Conditions]] = field(default_factory=dict)
+    kept_as: ClassVar[str] = "conditioned"
 
     def __post_init__(self) -> None:
         """Refuse conditions that are not one for each sample."""
@@ -125,7 +128,7 @@ class Conditioned(Points):
     @cached_property
     def digest(self) -> str:
         """Hash all points, and all conditions with their names."""
-        digest = hashlib.sha256(Points(self.train, self.test).digest.encode())
+        digest = hashlib.sha256(Points(self.train, self.test, weights=self.weights).digest.encode())
         for name, (condition, *parts) in sorted(self.given.items()):
             digest.update(repr((name, condition)).encode())
             for conditions in parts:
@@ -143,4 +146,20 @@ class Conditioned(Points):
 
     def only(self, train: Mask, test: Mask) -> Self:
         """Give the source of some of the samples, which has no conditions."""
-        return type(self)(self.train[train], self.test[test], picture=self.picture, given={})
+        return replace(super().only(train, test), given={})
+
+    def files(self) -> dict[str, kept.File]:
+        """Give all that these samples are, by the name of the file that each part is kept in."""
+        described = {name: asdict(condition) for name, (condition, _, _) in self.given.items()}
+        arrays = (kept.numbered(f"condition{i}", parts) for i, (_, *parts) in enumerate(self.given.values()))
+        conditions = {name: array for each in arrays for name, array in each.items()}
+        return {**super().files(), "conditions.json": json.dumps(described).encode(), **conditions}
+
+    @classmethod
+    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+        """Make the samples again of what `files` has given."""
+        given = {}
+        for i, (name, fields) in enumerate(json.loads(found["conditions.json"]).items()):
+            condition = Condition(**{**fields, "classes": tuple(fields["classes"])})
+            given[name] = (condition, *kept.pair(f"condition{i}", found))
+        return super().of_files(found, given=given, **others)

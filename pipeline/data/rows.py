@@ -4,24 +4,20 @@ The name has the shape of a sample and the beginning of the digest of all of the
 process, which does not have them, can show and sample such a flow. Workers read them from a file under their name.
 """
 
-import io
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal, Never
+from functools import lru_cache
+from typing import Literal, Never, cast
 from weakref import WeakValueDictionary
 
-import numpy as np
-
-from pipeline import files
 from pipeline.data.points import Points
 from pipeline.data.source import Source
+from pipeline.data.tables import kept
 from pipeline.errors import Unusable
 from pipeline.provenance import redacted
 
 NAME = re.compile(r":rows-(\d+(?:x\d+)*)-([0-9a-f]{12})")
-FOLDER = "rows"
-"""Where rows are written for workers, in the place of prepared images."""
 _held: WeakValueDictionary[str, Points] = WeakValueDictionary()
 """Rows of this process, as long as a flow has them."""
 
@@ -38,8 +34,13 @@ def are_rows(name: str) -> bool:
 
 def hold(points: Points) -> tuple[str, Points]:
     """Name rows, so that recipes of this process can mean them for as long as the caller holds what is returned."""
-    name = f":rows-{'x'.join(map(str, points.shape))}-{points.digest[:12]}"
+    name = name_of(points)
     return name, _held.setdefault(name, points)
+
+
+def name_of(points: Points) -> str:
+    """Name rows by the shape of a sample and the digest of all of them."""
+    return f":rows-{'x'.join(map(str, points.shape))}-{points.digest[:12]}"
 
 
 def shape_of(name: str) -> tuple[int, ...]:
@@ -96,32 +97,22 @@ def opened(name: str, data_uri: str | None) -> Source:
     Raises:
         Unusable: they are neither here nor there.
     """
-    points = _held.get(name)
-    if points is not None:
-        return points
-    if data_uri is None:
-        raise missing(name)
-    system, folder = files.at(data_uri)
-    try:
-        content = system.cat_file(_path(folder, name))
-    except FileNotFoundError:
-        reason = f"{missing(name)}; they are not in {redacted(data_uri)}/{FOLDER} either, where workers would find them"
-        raise Unusable(reason) from None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        points = Points(arrays["train"], arrays["test"], picture=picture_of(shape_of(name)))
-    if hold(points)[0] != name:
-        raise Unusable(f"{data_uri}/{FOLDER}/{name[1:]}.npz holds other rows than its name says: remove it, and fit again")
+    points = _held.get(name) or _read(name, kept.place_of(data_uri))
+    if points is None:
+        place = f"{redacted(kept.place_of(data_uri))}/{kept.FOLDER}"
+        raise Unusable(f"{missing(name)}; they are not in {place} either, where workers would find them")
     return points
 
 
-def write(name: str, points: Points, data_uri: str) -> None:
-    """Write rows for workers, once."""
-    system, folder = files.at(data_uri)
-    path = _path(folder, name)
-    if not system.exists(path):
-        content = io.BytesIO()
-        np.savez(content, train=points.train, test=points.test)
-        files.put(system, path, content.getvalue())
+@lru_cache(maxsize=4)
+def _read(name: str, place: str) -> Points | None:
+    """Read the rows of a name once in a process, as long as few are read."""
+    points = cast(Points | None, kept.read(name, place))
+    if points is not None and name_of(points) != name:
+        raise Unusable(
+            f"{redacted(place)}/{kept.FOLDER}/{name[1:]} holds other rows than its name says: remove it, and fit again"
+        )
+    return points
 
 
 def missing(name: str) -> Unusable:
@@ -131,7 +122,3 @@ def missing(name: str) -> Unusable:
         f"{name}: the data of this flow, rows of {numbers} numbers, were in the memory of another process; its maps can be "
         "sampled here, and what needs the data works where Flow.fit is given them again"
     )
-
-
-def _path(folder: str, name: str) -> str:
-    return f"{folder}/{FOLDER}/{name[1:]}.npz"

@@ -140,12 +140,19 @@ class Conditional(Source, Protocol):
         """Give the samples with one of the conditions."""
 
 
-def moments_of(samples: Samples) -> Moments:
+def moments_of(samples: Samples, weights: np.ndarray | None = None) -> Moments:
     """Measure the mean of each coordinate of samples, and the one standard deviation that all coordinates share.
+
+    Args:
+        weights: one of each sample; None: all count alike.
 
     Example:
         >>> moments_of(np.array([[0.0, 0.0], [2.0, 4.0]], dtype=np.float32))
         Moments(mean=array([1., 2.], dtype=float32), std=1.5811388300841898)
     """
     flat = samples.reshape(len(samples), -1).astype(np.float64)
+    if weights is not None:
+        mean = np.average(flat, axis=0, weights=weights)
+        variance = np.average((flat - mean) ** 2, axis=0, weights=weights)
+        return Moments(mean.reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(variance.mean())))
     return Moments(flat.mean(0).reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(flat.var(0).mean())))

@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -349,7 +350,7 @@ def test_a_report_is_one_file_with_all_of_it(tmp_path: Path, few: None) -> None:
     text = flow.report(tmp_path / "report.html").read_text()
     for part in ("sliced_w2", "num_phases: 2", "data:image/png;base64,", flow.phases[-1].fingerprint):
         assert part in text
-    assert "http" not in text.replace("https://", "http")
+    assert "http" not in re.sub('base64,[^"]*', "", text)  # a picture's letters may spell it
     assert text.count("<img") == flow._repr_html_().count("<img") == 2
     assert "0 of 2 phases finished" in Flow(tiny(2))._repr_html_()
 

@@ -1,0 +1,134 @@
+"""Rows in files under their name: written once, by the process that has them, and mapped into memory by all who train on them.
+
+A folder `rows/NAME` of the place of data holds arrays and texts, and `rows.json`, written last, which says what class the rows
+are of. The name has the digest of all of it, so that what is read is verified.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Protocol, Self, cast
+
+import numpy as np
+from filelock import FileLock
+
+from pipeline import files, places
+from pipeline.errors import Corrupt
+from pipeline.provenance import redacted
+
+FOLDER, MANIFEST = "rows", "rows.json"
+CLASSES = {
+    "points": "pipeline.data.points:Points",
+    "conditioned": "pipeline.data.joint:Conditioned",
+    "table": "pipeline.data.tables.source:TableRows",
+}
+"""Classes of rows, by the word that `rows.json` has for each."""
+File = np.ndarray | bytes
+
+
+class Keepable(Protocol):
+    """Rows that files can hold."""
+
+    kept_as: ClassVar[str]
+
+    @property
+    def picture(self) -> str:
+        """Name how samples are drawn."""
+
+    def files(self) -> dict[str, File]:
+        """Give all that the rows are, by the name of the file that each part is kept in."""
+
+    @classmethod
+    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+        """Make the rows again of what `files` has given."""
+
+
+def place_of(data_uri: str | None) -> str:
+    """Name the folder or URL of all data: the one that is given, else $SJKO_HOME/data."""
+    return (data_uri or str(places.home() / "data")).rstrip("/")
+
+
+def write(name: str, points: Keepable, data_uri: str | None) -> None:
+    """Write rows under their name, once."""
+    system, folder = files.at(f"{place_of(data_uri)}/{FOLDER}/{name.lstrip(':')}")
+    if system.exists(f"{folder}/{MANIFEST}"):
+        return
+    sums = {}
+    for file, content in points.files().items():
+        written = _bytes(content)
+        files.put(system, f"{folder}/{file}", written)
+        sums[file] = hashlib.sha256(written).hexdigest()
+    about = {"class": points.kept_as, "picture": points.picture, "files": sums}
+    files.put(system, f"{folder}/{MANIFEST}", json.dumps(about, indent=1).encode())
+
+
+def read(name: str, data_uri: str | None) -> Keepable | None:
+    """Read rows by their name, arrays mapped from files of this machine; None where they are not there.
+
+    Raises:
+        Corrupt: a file is missing, or another than was written.
+    """
+    uri = f"{place_of(data_uri)}/{FOLDER}/{name.lstrip(':')}"
+    system, folder = files.at(uri)
+    try:
+        about = json.loads(system.cat_file(f"{folder}/{MANIFEST}"))
+    except FileNotFoundError:
+        return None
+    local = Path(folder) if files.is_local(system) else _fetched(uri, name, about["files"])
+    found = {file: _mapped(local / file, sha256) for file, sha256 in about["files"].items()}
+    kind = cast(type[Keepable], resolve_name(CLASSES[about["class"]]))
+    return kind.of_files(found, picture=about["picture"])
+
+
+def numbered(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Name the arrays of training and held-out rows as files."""
+    return {f"{name}-train.npy": arrays[0], f"{name}-test.npy": arrays[1]}
+
+
+def pair(name: str, found: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the two arrays that `numbered` has named among files."""
+    return found[f"{name}-train.npy"], found[f"{name}-test.npy"]
+
+
+def _bytes(content: File) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    written = io.BytesIO()
+    np.save(written, np.ascontiguousarray(content), allow_pickle=False)
+    return written.getvalue()
+
+
+def _fetched(uri: str, name: str, sums: Mapping[str, str]) -> Path:
+    """Copy the files of rows to this machine, once."""
+    local = places.home() / "cache" / FOLDER / name.lstrip(":")
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{local}.lock"):
+        if local.is_dir():
+            return local
+        partial = local.with_name(f"{local.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        system, folder = files.at(uri)
+        for file in sums:
+            try:
+                system.get_file(f"{folder}/{file}", str(partial / file))
+            except FileNotFoundError:
+                raise Corrupt(redacted(f"{uri}/{file}"), "it is missing; remove the folder, and start the flow again") from None
+        partial.rename(local)
+    return local
+
+
+def _mapped(path: Path, sha256: str) -> File:
+    """Map an array, or read a text, whose hash must be the one that is known."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise Corrupt(str(path), "it is missing; remove the folder, and start the flow again") from None
+    if digest != sha256:
+        raise Corrupt(str(path), f"its sha256 is {digest}, not {sha256}; remove the folder, and start the flow again")
+    return np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
