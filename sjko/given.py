@@ -15,8 +15,8 @@ from components.parts.loading import described
 from pipeline.data.own import divided, samples_of
 from pipeline.data.points import Points
 from pipeline.data.rows import picture_of
+from pipeline.data.tables import reading
 from pipeline.errors import Unusable
-from sjko import files
 
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
@@ -86,7 +86,7 @@ def rows_of(given: Any, name: str = "x") -> Rows:
     """
     if isinstance(given, str | os.PathLike):
         location = os.fspath(given)
-        return rows_of(files.read(location, name), location)
+        return rows_of(reading.read_any(location, name), location)
     if isinstance(given, pa.Table):
         given = _without_index(given)
         return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))

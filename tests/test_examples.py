@@ -57,6 +57,9 @@ pipeline.data.source: At moments_of
 pipeline.data.specs: condition_of sample_shape spec_of
 pipeline.data.table: names
 pipeline.errors: FlowError
+pipeline.data.tables.delimited: read
+pipeline.data.tables.naming: ending_of is_location
+pipeline.data.tables.reading: read
 pipeline.evaluation.extractors: Extractor quantised
 pipeline.evaluation.lenet: LeNet
 pipeline.evaluation.metrics: Metric figures floor_of

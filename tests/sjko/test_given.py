@@ -76,7 +76,7 @@ def test_files_of_numbers_are_read_by_path_and_by_url(name: str, tmp_path: Path)
     for location in (path, Path(path), f"file://{path}"):
         rows = rows_of(location)
         np.testing.assert_array_equal(rows.samples, ROWS[1:] if name == "plain.csv" else ROWS)
-    assert rows.form.columns == {"x.parquet": ("a", "b"), "x.csv": ("a", "b"), "plain.csv": ("f0", "f1")}.get(name)
+    assert rows.form.columns == {"x.parquet": ("a", "b"), "x.csv": ("a", "b"), "plain.csv": ("0", "1")}.get(name)
 
 
 def test_a_data_set_of_ray_is_read_in_its_order(one_ray: None) -> None:
@@ -122,7 +122,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "lists that miss one": (lambda: pa.table({"s": pa.array([[1.0], [2.0], None])}), "x: row 2, column 's' is missing"),
     "a dictionary": (lambda: {"a": [1, 2]}, "x must be an array, .* not a dict"),
     "no file": (lambda: "nowhere.npy", "x: there is no file nowhere.npy"),
-    "a file of something": (lambda: "x.pickle", "x must end in one of .npy, .npz, .parquet, .csv, not x.pickle"),
+    "a file of something": (lambda: "x.pickle", "x must end in one of .parquet, .*, or be a folder of such files, not x.pickle"),
 }
 
 
@@ -142,10 +142,10 @@ def test_what_is_no_rows_of_numbers_is_one_sentence(case: str) -> None:
         (
             "x.csv",
             b"a,b\n1,2\n3\n",
-            "x: .*x.csv cannot be read: ArrowInvalid: CSV parse error: Row #3: Expected 2 columns, got 1",
+            r"x.csv, row 3 \(counted from the first line as 1\), has 1 cells, and the first 2",
         ),
         ("x.csv", b"a,b\n1,z\n", "x.csv: column 'b' holds string"),
-        ("x.csv", b"", "x: .*x.csv cannot be read: ArrowInvalid: Empty CSV file"),
+        ("x.csv", b"", "x.csv is empty"),
         ("x.csv", b",a\n0,1\n1,2\n", "x.csv: column 0 has no name, as an index has none: write the file with index=False"),
         ("x.csv", b",0,1\n0,1,2\n1,2,3\n", "x.csv: column 0 has no name, as an index has none: write the file with index=False"),
         ("x.csv", b"1.5,\n2.5,3.5\n", "x.csv: column 1 of the first line is missing among numbers: fill it, or leave"),

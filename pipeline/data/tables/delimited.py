@@ -1,0 +1,137 @@
+"""Text files of tables as people write them: commas, semicolons, tabs or bars between cells, decimal points or commas, with a
+line of names or without one.
+"""
+
+import csv as text_csv
+import re
+
+import pyarrow as pa
+from pyarrow import csv
+
+from pipeline.errors import Unusable
+from pipeline.files import describe_error
+
+SEPARATORS = (",", ";", "\t", "|")
+LOOKED_AT = 1 << 16
+"""Bytes of a file from which its separator is told."""
+MOST_LINES = 100
+MOST_AT_ONCE = (1 << 31) - 1
+"""Bytes of one block, from which the types of columns are told: those of all rows, where a file has fewer."""
+MISSING = ("", "na", "n/a", "null", "none", "nan")
+"""Words for a missing value, in small letters."""
+DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[-+]?\d+,\d+"), re.compile(r"[-+]?\d*\.\d+")
+BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def read(content: bytes, name: str) -> pa.Table:
+    """Read the text of a table; its separator and decimal mark are told from its first lines.
+
+    Example:
+        >>> read("größe;art\\n1,5;a\\n2,5;b\\n".encode(), "x.csv").to_pydict()
+        {'größe': [1.5, 2.5], 'art': ['a', 'b']}
+
+    Args:
+        name: how messages call it.
+
+    Raises:
+        Unusable: it is not UTF-8, has rows of different lengths, or its first line may be names or numbers; says which line.
+    """
+    text = content.removeprefix(b"\xef\xbb\xbf")
+    _require_utf8(text, name)
+    lines = [line for line in text[:LOOKED_AT].decode(errors="ignore").splitlines()[:MOST_LINES] if line.strip()]
+    if not lines:
+        raise Unusable(f"{name} is empty")
+    separator = _separator(lines)
+    cells = list(text_csv.reader(lines[: -1 if len(text) > LOOKED_AT else None], delimiter=separator))
+    options = csv.ReadOptions(
+        use_threads=False, block_size=max(1 << 20, len(text) + 1)
+    )  # of one block: types are those of all rows
+    first = [cell.strip() for cell in cells[0]] if cells else []
+    unnamed = _has_no_names(first, name)
+    if unnamed:
+        options.autogenerate_column_names = True
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(text),
+            options,
+            csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text),
+            csv.ConvertOptions(
+                strings_can_be_null=True, quoted_strings_can_be_null=False, decimal_point=_decimal(cells, separator)
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise _refused(error, name) from error
+    if unnamed:
+        table = table.rename_columns([str(i) for i in range(table.num_columns)])
+    if "" in table.column_names:
+        number = table.column_names.index("")
+        raise Unusable(f"{name}: column {number} has no name, as an index has none: write the file with index=False")
+    return table
+
+
+def _require_utf8(text: bytes, name: str) -> None:
+    """Name the line of the first byte that is not UTF-8."""
+    if kind := BEGINNINGS.get(text[:2]):
+        raise Unusable(f"{name} is in {kind}: write it as UTF-8")
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise Unusable(f"{name}, line {line}, is not UTF-8: write it as UTF-8, as with iconv -f latin1 -t utf-8") from None
+
+
+def _separator(lines: list[str]) -> str:
+    """Find the letter that divides most lines into as many cells as the first, and into most."""
+
+    def cells(separator: str) -> tuple[int, int]:
+        counts = [len(row) for row in text_csv.reader(lines, delimiter=separator)]
+        return (sum(count == counts[0] for count in counts) if counts[0] > 1 else 0, counts[0])
+
+    return max(SEPARATORS, key=cells)
+
+
+def _decimal(cells: list[list[str]], separator: str) -> str:
+    """Tell the decimal mark, which can be a comma only where cells are divided by something else."""
+    if separator == ",":
+        return "."
+    words = [cell.strip() for row in cells for cell in row]
+    commas, points = (sum(bool(mark.fullmatch(word)) for word in words) for mark in (DECIMAL_COMMA, DECIMAL_POINT))
+    return "," if commas > points else "."
+
+
+def _has_no_names(first: list[str], name: str) -> bool:
+    """Say whether the first line is numbers, which are then no names of columns.
+
+    Raises:
+        Unusable: it may be either.
+    """
+    counted = [str(number) for number in range(len(first))]
+    numbers, missing = [_is_number(each) for each in first], [each.lower() in MISSING for each in first]
+    if first == counted:  # as a frame without names of its own is written
+        return False
+    if first and all(numbers):
+        return True
+    of_index = bool(first) and not first[0] and first[1:] == counted[:-1]
+    if any(numbers) and not of_index and all(is_number or gap for is_number, gap in zip(numbers, missing, strict=True)):
+        raise Unusable(
+            f"{name}: column {missing.index(True)} of the first line is missing among numbers: fill it, or leave the row out; "
+            "and if that is a line of names, give each column one"
+        )
+    return False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return text.lower() not in MISSING
+
+
+def _refused(error: pa.ArrowInvalid, name: str) -> Unusable:
+    """Say which row has another number of cells."""
+    ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+    if ragged:
+        row, expected, got = ragged.groups()
+        return Unusable(f"{name}, row {row} (counted from the first line as 1), has {got} cells, and the first {expected}")
+    return Unusable(f"{name} cannot be read: {describe_error(error)}")
