@@ -56,6 +56,9 @@ pipeline.data.points: Points
 pipeline.data.source: At moments_of
 pipeline.data.specs: condition_of sample_shape spec_of
 pipeline.data.table: names
+pipeline.data.tables.encoding: Encoding
+pipeline.data.tables.inference: infer
+pipeline.data.tables.schema: Column Schema
 pipeline.errors: FlowError
 pipeline.data.tables.delimited: read
 pipeline.data.tables.naming: ending_of is_location

@@ -1,0 +1,46 @@
+"""A column of any table as the values that a schema says it has, or the reason why it cannot be."""
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import Unusable
+from pipeline.recipes.values import like, meant, shown
+
+if TYPE_CHECKING:
+    from pipeline.data.tables.schema import Column
+
+
+def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
+    """Give the values of a column as the type of its description; a NaN is a missing value.
+
+    Raises:
+        Unusable: there is no such column, or two, or it has values that it cannot have.
+    """
+    name = shown(column.name)
+    if table.column_names.count(column.name) != 1:
+        if column.name in table.column_names:
+            raise Unusable(f"two columns of the table are called {name}")
+        raise Unusable(f"the table has no column {name}{meant(like(column.name, table.column_names))}")
+    values = without_nan(table[column.name])
+    if values.type != column.arrow_type:
+        try:
+            values = values.cast(column.arrow_type)
+        except pa.ArrowException as error:
+            reason = str(error).partition("\n")[0]
+            raise Unusable(f"the column {name} must be {column.type}, and is {values.type}: {reason}") from error
+    if values.null_count and not column.nullable:
+        row = int(pc.index(values.is_null(), True).as_py())
+        raise Unusable(f"the column {name} has a missing value in row {row + 1}, and its schema says that it has none")
+    if pa.types.is_floating(values.type) and pc.any(pc.is_inf(values)).as_py():
+        row = int(pc.index(pc.is_inf(values), True).as_py())
+        raise Unusable(f"the column {name} has an infinite value in row {row + 1}: take it away, or leave the value out")
+    return values
+
+
+def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Make what is not a number missing."""
+    if not pa.types.is_floating(values.type) or not pc.any(pc.is_nan(values)).as_py():
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
