@@ -4,7 +4,8 @@ A condition is a class, counted from 0, or real values. The JKO step is taken fo
 only. This file imports no torch: rules of recipes read it before anything heavy is.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,26 @@ class Condition:
         name: what a recipe calls it.
         classes: names of the classes in order; empty where it is values.
         num_values: how many values one condition has; 0 where it is a class.
+        shift, scale: of values that people write in other units, units = shift + scale * value; empty: they do not.
     """
 
     name: str
     classes: tuple[str, ...] = ()
     num_values: int = 0
+    shift: tuple[float, ...] = field(default=(), repr=False)
+    scale: tuple[float, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse names of classes that would be taken for the numbers of others."""
         for number, name in enumerate(self.classes):
             if name.isdecimal() and name != str(number):
                 raise ValueError(f"condition {self.name}: class {number} is called {name}, which reads as the number of another")
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "Condition":
+        """Make a condition of its fields, as JSON has them."""
+        fields: Any = {name: tuple(each) if isinstance(each, list) else each for name, each in described.items()}
+        return cls(**fields)
 
     def require(self, conditions: Conditions, n: int) -> None:
         """Refuse what is not one condition of this kind for each of n samples.
@@ -92,7 +102,10 @@ class Condition:
         try:
             parts: Any = asked.split(",") if isinstance(asked, str) else asked
             with np.errstate(over="ignore"):  # what overflows float32 is infinite, which is refused below
-                values = np.atleast_1d(np.asarray(parts, dtype=np.float64)).astype(np.float32)
+                wide = np.atleast_1d(np.asarray(parts, dtype=np.float64))
+                if self.shift and wide.shape == (self.num_values,):
+                    wide = (wide - np.array(self.shift)) / np.array(self.scale)
+                values = wide.astype(np.float32)
         except (ValueError, TypeError, OverflowError):
             values = np.full(1, np.nan, np.float32)
         if values.shape != (self.num_values,) or not np.isfinite(values).all():

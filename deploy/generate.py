@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,9 @@ from pipeline.files import at, listed, put
 from pipeline.generator import Generator, generator_of
 from pipeline.parts import travel
 from pipeline.phase import Phase
+
+if TYPE_CHECKING:
+    from pipeline.data.tables.coding import Coding
 
 logger = logging.getLogger(__name__)
 MANIFEST = "_samples.json"
@@ -50,6 +53,7 @@ class Generation:
         data_uri: folder or URL of prepared image sets, which only a source of images needs.
         law: of the condition that the map is given; None where it is given none.
         condition: that all samples are given, as a person writes it; None: drawn for each.
+        coding: the way from samples to the rows of a table, where they are some.
     """
 
     phase: str
@@ -63,6 +67,7 @@ class Generation:
     data_uri: str | None = None
     law: Law | None = None
     condition: str | None = None
+    coding: "Coding | None" = None
 
     @property
     def per_part(self) -> int:
@@ -104,6 +109,7 @@ def generation_of(generator: Generator, *, seed: int, num_samples: int, url: str
         ends.data_uri,
         ends.law,
         condition,
+        ends.coding,
     )
 
 
@@ -112,7 +118,9 @@ def generator_in(generation: Generation) -> Generator:
     phase = Phase.from_json(generation.phase)
     travel.require(needed(phase).items())
     where = (generation.shape, generation.shift, generation.scale, generation.data_uri)
-    endpoints = load_source(phase.data, *where, picture="none", law=generation.law)  # of samples that nobody draws
+    endpoints = load_source(
+        phase.data, *where, picture="none", law=generation.law, coding=generation.coding
+    )  # of samples that nobody draws
     weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in generation.maps)
     return generator_of(phase, endpoints, weights)
 
@@ -154,13 +162,18 @@ class PartWriter:
         generation = self.generation
         drawn, given = draw(self.generator, generation.seed, part, identity["num_samples"], generation.condition)
         samples = np.ascontiguousarray(drawn, dtype="<f4")
-        columns = {"sample": column_of(samples)}
-        if given is not None:
-            columns["condition"] = column_of(given) if given.ndim > 1 else pa.array(given)
-        table = pa.table(columns)
+        table = arrays_of(samples, given) if generation.coding is None else generation.coding.table(samples, given)
         digest = _sha256(table, {})
         put(self.files, path_of(self.root, part), packed(table, identity | {"shape": samples.shape[1:]}, digest))
         return digest
+
+
+def arrays_of(samples: Samples, given: Conditions | None) -> pa.Table:
+    """Make a table of samples, and of the condition that each was given: an array in each cell."""
+    columns = {"sample": column_of(samples)}
+    if given is not None:
+        columns["condition"] = column_of(given) if given.ndim > 1 else pa.array(given)
+    return pa.table(columns)
 
 
 def column_of(rows: np.ndarray) -> pa.FixedSizeListArray:
@@ -200,7 +213,11 @@ def _of_something_else(generation: Generation, path: str) -> FolderTaken:
 
 
 def _sha256(table: pa.Table, _: Mapping[str, Any]) -> str:
-    """Compute the sha256 of the numbers of a part: of its samples, then of their conditions."""
+    """Compute the sha256 of the numbers of a part: of its samples, then of their conditions; of a table, of its rows."""
+    if "sample" not in table.column_names or not pa.types.is_fixed_size_list(table.schema.field("sample").type):
+        from pipeline.data.tables.preparing import hashes
+
+        return hashlib.sha256(hashes(table).tobytes()).hexdigest()
     digest = hashlib.sha256()
     for name in table.column_names:
         column = table[name].combine_chunks()

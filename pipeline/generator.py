@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +16,13 @@ from components.gradients import push_through
 from components.streams import normal, stream
 from pipeline.data.endpoints import Endpoints, law_at, load_endpoints
 from pipeline.data.source import Samples
+from pipeline.errors import Unusable
 from pipeline.phase import Phase
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.build import network_spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 endpoints_of = lru_cache(maxsize=4)(load_endpoints)
 """The ends of a flow, the last few of which stay in memory: a process samples the maps of one flow one after the other."""
@@ -95,6 +100,16 @@ class Generator:
         latent = torch.from_numpy(z) if z.shape[1] else None
         given = None if condition is None else torch.from_numpy(condition)
         return self.endpoints.to_units(push_through(self.maps, torch.from_numpy(x), latent, given).numpy())
+
+    def table(self, samples: Samples, conditions: Conditions | None = None) -> "pa.Table":
+        """Make a table of samples, and of the conditions that they were given, with the columns of the data.
+
+        Raises:
+            Unusable: the data are no table.
+        """
+        if self.endpoints.coding is None:
+            raise Unusable(f"the samples of {self.phase.data.target} are no rows of a table")
+        return self.endpoints.coding.table(samples, conditions)
 
 
 def generator_of(phase: Phase, endpoints: Endpoints, weights: Iterable[Mapping[str, torch.Tensor]]) -> Generator:

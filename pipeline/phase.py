@@ -15,6 +15,8 @@ METHOD_VERSION = 3
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
 OF_FLOWS = ("num_phases", "first_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
+RESOLVED = ("columns", "weights", "split", "schema")
+"""Fields that the name of prepared rows has in it (`pipeline.data.resolution`): in a phase they are left out."""
 LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16", "condition")
 """Fields that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
 UNUSED: dict[str, Any] = {
@@ -108,7 +110,7 @@ class Phase:
             problem[name] = {
                 field: None if field in unused else "inf" if value == math.inf else value
                 for field, value in group.items()
-                if field not in OF_FLOWS and (field not in LATER_FIELDS or value != getattr(GROUPS[name], field))
+                if field not in (*OF_FLOWS, *RESOLVED) and (field not in LATER_FIELDS or value != getattr(GROUPS[name], field))
             }
         return _dumped({"k": self.k, "parent": self.parent, "problem": problem})
 

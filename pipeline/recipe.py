@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from components.parts.naming import PartName
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS, cost, divergence, network_pair
 from pipeline.data import table
+from pipeline.data.tables.naming import Location
 
 if TYPE_CHECKING:
     from components.costs import Cost
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 else:
     DivergenceName = Literal[tuple(DIVERGENCES)] | PartName
     PairName = Literal[tuple(NETWORK_PAIRS)] | PartName
-    SourceName = Literal[table.names()] | PartName
+    SourceName = Literal[table.names()] | PartName | Location
     CostName = Literal[tuple(COSTS)] | PartName
 FitName = Literal["conjugate", "logistic"]
 
@@ -40,7 +41,8 @@ class Data:
     source: SourceName = "normal"
     """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
     target: SourceName = "two_circles"
-    """nu, the data. Default for `light` fashion_mnist, for `small` and `large` cifar10, for `large_256` celeba_hq"""
+    """nu, the data: one of these, or a table by its path or URL, as cells.parquet. Default for `light` fashion_mnist, for `small`
+    and `large` cifar10, for `large_256` celeba_hq"""
     dim: int = 2
     """dimension d, for targets that exist in each, such as `gaussian`; the others have their own"""
     standardise: bool = True
@@ -57,9 +59,17 @@ class Data:
     streamed: bool = False
     """batches from epochs over shuffled Parquet shards, not drawn independently; set by itself where a set is too large for
     cluster.max_cached_gb"""
+    columns: str | None = None
+    """columns of a table that are used, with commas between them; None: all"""
+    weights: str | None = None
+    """the column of a table that holds the weight of each row"""
+    split: str | None = None
+    """the column of a table that says train or test of each row; None: one row in five is held out, by a hash of each"""
+    schema: str | None = None
+    """path or URL of what `python -m pipeline schema` wrote of a table, corrected by you; None: it is inferred"""
     condition: str | None = None
     """what T(x, z, c) and v(y, c) are given beside the samples: `label` of sets of images that have classes, `mode` of measures
-    with modes, or what an own source offers. Each JKO step is taken for each c by itself; None: nothing"""
+    with modes, columns of a table, or what an own source offers. Each JKO step is taken for each c by itself; None: nothing"""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from components.parts.naming import PartName, is_own
+from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.data import rows
+from pipeline.data.resolution import resolve
+from pipeline.data.tables.naming import is_location
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.parts.pinning import own_parts, pin, pin_field
 from pipeline.recipe import PARTS, Recipe
@@ -61,7 +65,8 @@ class Search:
         return [*own_parts(self.recipe).items(), *(each for each in choices if is_own(each[1])), *metrics]
 
     def pinned(self) -> "Search":
-        """Give the search in which every own part means the code that is found now: one for all trials, also after a resume.
+        """Give the search in which every own part means the code that is found now, and a table its rows of now: one for all
+        trials, wherever they run, also after a resume.
 
         Raises:
             UnfitPart: there is no such part, or its code is another than the one that its name means.
@@ -75,7 +80,11 @@ class Search:
                 raise ValueError(f"--space.{axis.name.partition('.')[2]} must name each value once, not {names}")
             axes.append(replace(axis, choices=choices))
         metrics = tuple(PartName(pin_field("evaluation.metrics", name)) for name in self.evaluation.metrics)
-        return replace(self, recipe=pin(self.recipe), axes=tuple(axes), evaluation=replace(self.evaluation, metrics=metrics))
+        recipe = pin(self.recipe)
+        if is_location(recipe.data.target) or is_location(recipe.data.source):
+            recipe = resolve(recipe, self.cluster)
+            rows.keep((recipe.data.source, recipe.data.target), clusters.data(self.cluster))
+        return replace(self, recipe=recipe, axes=tuple(axes), evaluation=replace(self.evaluation, metrics=metrics))
 
     def to_json(self) -> str:
         """Write the search as JSON, without the address of MLflow, which may hold a password."""

@@ -80,10 +80,11 @@ def is_own(name: str) -> bool:
     """Say whether a name is one of an own part, and not one of a table.
 
     Example:
-        >>> is_own("my_parts:alpha"), is_own("jsd")
-        (True, False)
+        >>> is_own("my_parts:alpha"), is_own("jsd"), is_own("s3://bucket/cells.csv")
+        (True, False, False)
     """
-    return ":" in name.partition("(")[0]
+    head = name.partition("(")[0]
+    return ":" in head and "/" not in head
 
 
 def _options(text: str, written: str) -> dict[str, Option]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,8 +23,15 @@ from pipeline.phase import Phase
 from pipeline.provenance import versions
 from pipeline.store import manifest
 
+if TYPE_CHECKING:
+    from pipeline.data.tables.coding import Coding
+
 FOLDER = "sjko"
 """Folder inside a version with our own part: tensors of every map, phase.json and the manifest of their sha256 sums."""
+
+
+TABLE = "table"
+"""Folder inside that one with the way from samples to the rows of a table, where they are some."""
 
 
 class Sampler(nn.Module):
@@ -97,6 +105,8 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     tensors["shift"] = {"shift": torch.from_numpy(np.array(generator.endpoints.shift, dtype=np.float32))}
     manifest.write_files(folder / FOLDER, tensors, record)
     travel.write(folder / FOLDER, files)
+    coding = generator.endpoints.coding
+    travel.write(folder / FOLDER / TABLE, {} if coding is None else coding.files())
     manifest.seal(folder / FOLDER)
 
 
@@ -131,7 +141,7 @@ def read(
     else:
         scale, picture = float(str(record["scale"])), record.get("picture")  # which versions of earlier releases have not
         drawn, law = None if picture is None else str(picture), _law(bundled, record)
-        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=drawn, law=law)
+        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=drawn, law=law, coding=_coding(bundled))
     num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
@@ -139,13 +149,22 @@ def read(
     return generator
 
 
+def _coding(bundled: Path) -> "Coding | None":
+    """Read the way from the samples of a version to a table; None where they are no rows of one."""
+    files = {file.name: manifest.read_bytes(bundled, f"{TABLE}/{file.name}") for file in sorted((bundled / TABLE).glob("*"))}
+    if not files:
+        return None
+    from pipeline.data.tables.coding import Coding  # scikit-learn, which no other version needs
+
+    return Coding.of_files(files)
+
+
 def _law(bundled: Path, record: Mapping[str, object]) -> Law | None:
     """Read the law of the condition that the map of a version is given; None where it is given none."""
     if (described := record.get("condition")) is None:
         return None
     assert isinstance(described, dict)
-    condition = Condition(described["name"], tuple(described["classes"]), described["num_values"])
-    return Law(condition, manifest.read_tensors(bundled, "law")["weights"].numpy())
+    return Law(Condition.of(described), manifest.read_tensors(bundled, "law")["weights"].numpy())
 
 
 def require_phase(folder: Path, fingerprint: str) -> None:

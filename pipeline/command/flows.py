@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -10,12 +11,15 @@ from components.parts.loading import look_beside
 from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.command import parsing, process
+from pipeline.data.tables.naming import is_location
 from pipeline.evaluation import size as evaluation_size
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.parts.pinning import own_parts
 from pipeline.recipes.loading import resolved_recipe
 from pipeline.recipes.reading import KINDS
 
+OF_TABLES = "table"
+"""The recipe of a table for which none is named."""
 UNCHANGED = "nothing was changed"
 """The sentence of a command that is stopped and only reads."""
 
@@ -27,7 +31,9 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
         ValueError: what is wrong, in one line.
     """
     if not words or words[0].startswith("-"):
-        raise ValueError(f"RECIPE must come right after `{prog.rpartition(' ')[2]}`, before all flags")
+        if not any(is_location(word.removeprefix("--data.target=")) for word in _targets(words)):
+            raise ValueError(f"RECIPE must come right after `{prog.rpartition(' ')[2]}`, before all flags")
+        words = [OF_TABLES, *words]
     parsed = parsing.parse(flags, prog, words)
     command = places.resolved(parsed.command)
     resolved = resolved_recipe(command.recipe, {name: value for name, value in parsed.given.items() if name in KINDS})
@@ -35,6 +41,12 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
         process.say(f"note: {resolved.note}")
     recipe = resolved.recipe
     return replace(command, data=recipe.data, network=recipe.network, jko=recipe.jko, training=recipe.training, seed=recipe.seed)
+
+
+def _targets(words: Sequence[str]) -> list[str]:
+    """Find the words that may be the target of a flow, in a command line that names no recipe."""
+    following = [word for flag, word in pairwise(words) if flag == "--data.target"]
+    return following + [word for word in words if word.startswith("--data.target=")]
 
 
 def check_flow(command: Any) -> None:

@@ -1,7 +1,7 @@
 """The two ends of a flow in the space that it lives in, and the way from there to the data's own units."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Never, cast
+from typing import TYPE_CHECKING, Literal, Never, cast
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from pipeline.data.source import At, Conditional, End, JointSource, Moments, Sam
 from pipeline.data.specs import ends_of
 from pipeline.errors import FlowError, Unusable
 from pipeline.recipe import Data
+
+if TYPE_CHECKING:
+    from pipeline.data.tables.coding import Coding
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ class Endpoints:
     def shape(self) -> tuple[int, ...]:
         """Give the shape of one sample, without the batch: (d,) or (channels, side, side)."""
         return self.target.shape
+
+    @property
+    def coding(self) -> "Coding | None":
+        """Give the way from samples to a table, where the data are one."""
+        coding: Coding | None = getattr(self.data, "coding", None)
+        return coding
 
     @property
     def condition(self) -> Condition | None:
@@ -162,8 +171,9 @@ def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
         FlowError: a data set is not on this machine, or not the one that the recipe means.
     """
     specs = ends_of(data)
-    shape, condition = specs["target"].shape(data), specs["target"].condition(data)
+    shape = specs["target"].shape(data)
     target, source = (spec.open(data, end, shape, data_uri) for end, spec in specs.items())
+    condition = specs["target"].condition(data)  # of rows, which are known once they are opened
     return between(source, target, standardise=data.standardise, data_uri=data_uri, condition=condition)
 
 
@@ -176,19 +186,21 @@ def load_source(
     *,
     picture: str | None = None,
     law: Law | None = None,
+    coding: "Coding | None" = None,
 ) -> Endpoints:
     """Open what drawing from a trained map needs, without its target: who samples does not have the data.
 
     Args:
         picture: how samples are drawn, so that an own target need not be imported; None: as the target says.
         law: of the condition that the map is given.
+        coding: the way from samples to a table, where the data are one.
 
     Raises:
         FlowError: the source is not on this machine.
     """
     specs = ends_of(data)
     source = specs["source"].open(data, "source", shape, data_uri)
-    absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture)
+    absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture, coding=coding)
     return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri, law)
 
 
@@ -208,6 +220,7 @@ class NotLoaded:
     digest: None = None
     num_distinct: None = None
     modes: None = None
+    coding: "Coding | None" = None
 
     def _refuse(self, *_: object) -> Never:
         raise FlowError(f"data.target: {self.name} was not loaded, only what drawing from its maps needs")

@@ -146,7 +146,7 @@ class Conditioned(Points):
 
     def only(self, train: Mask, test: Mask) -> Self:
         """Give the source of some of the samples, which has no conditions."""
-        return replace(super().only(train, test), given={})
+        return replace(self, train=self.train[train], test=self.test[test], weights=self.kept_weights(train, test), given={})
 
     def files(self) -> dict[str, kept.File]:
         """Give all that these samples are, by the name of the file that each part is kept in."""
@@ -160,6 +160,5 @@ class Conditioned(Points):
         """Make the samples again of what `files` has given."""
         given = {}
         for i, (name, fields) in enumerate(json.loads(found["conditions.json"]).items()):
-            condition = Condition(**{**fields, "classes": tuple(fields["classes"])})
-            given[name] = (condition, *kept.pair(f"condition{i}", found))
+            given[name] = (Condition.of(fields), *kept.pair(f"condition{i}", found))
         return super().of_files(found, given=given, **others)

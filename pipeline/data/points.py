@@ -69,8 +69,11 @@ class Points:
 
     def only(self, train: np.ndarray, test: np.ndarray) -> Self:
         """Give the source of some of the points: those that two masks say."""
-        weights = None if self.weights is None else (self.weights[0][train], self.weights[1][test])
-        return replace(self, train=self.train[train], test=self.test[test], weights=weights)
+        return replace(self, train=self.train[train], test=self.test[test], weights=self.kept_weights(train, test))
+
+    def kept_weights(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Give the weights of some of the points, where they have any."""
+        return None if self.weights is None else (self.weights[0][train], self.weights[1][test])
 
     def moments(self) -> Moments:
         """Measure the moments of all training points."""

@@ -6,6 +6,7 @@ process, which does not have them, can show and sample such a flow. Workers read
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Never, cast
@@ -108,11 +109,20 @@ def opened(name: str, data_uri: str | None) -> Source:
 def _read(name: str, place: str) -> Points | None:
     """Read the rows of a name once in a process, as long as few are read."""
     points = cast(Points | None, kept.read(name, place))
+    _held.update({} if points is None else {name: points})  # so that what is known of a name is all of it
     if points is not None and name_of(points) != name:
         raise Unusable(
             f"{redacted(place)}/{kept.FOLDER}/{name[1:]} holds other rows than its name says: remove it, and fit again"
         )
     return points
+
+
+def keep(names: Iterable[str], data_uri: str | None) -> None:
+    """Write the rows of this process that names mean to the place of data, so that other processes find them there."""
+    for name in names:
+        points = _held.get(name)
+        if points is not None:
+            kept.write(name, points, data_uri)
 
 
 def missing(name: str) -> Unusable:

@@ -8,6 +8,7 @@ from components.conditions import Condition
 from components.measures import Modes
 from pipeline.data import table
 from pipeline.data.source import EndName, Source
+from pipeline.data.tables.naming import is_location
 from pipeline.recipe import Data
 
 
@@ -94,9 +95,12 @@ def spec_of(name: str) -> SourceSpec:
         >>> spec_of("moons").shape(Data())
         (2,)
     """
-    built_in = table.MEASURES | table.IMAGE_SETS
-    spec: SourceSpec = resolve_name(built_in[name]) if name in built_in else resolve_name(table.OWN)(name)
-    return spec
+    built_in = table.MEASURES | table.IMAGE_SETS | table.TABLES
+    if name in built_in:
+        spec: SourceSpec = resolve_name(built_in[name])
+        return spec
+    made: SourceSpec = resolve_name(table.TABLE if is_location(name) else table.OWN)(name)
+    return made
 
 
 def ends_of(data: Data) -> dict[EndName, SourceSpec]:

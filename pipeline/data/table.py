@@ -31,6 +31,12 @@ IMAGE_SETS = {
 
 OWN = "pipeline.data.own:OwnSpec"
 """What makes the specification of a source from outside this repository, of its name."""
+TABLES = {
+    "penguins": "pipeline.data.sets.penguins:PENGUINS",
+}
+"""Tables that come with this repository."""
+TABLE = "pipeline.data.tables.spec:TableSpec"
+"""What makes the specification of a table, of its path or URL."""
 
 
 def names() -> tuple[str, ...]:
@@ -40,4 +46,4 @@ def names() -> tuple[str, ...]:
         >>> "moons" in names()
         True
     """
-    return (*MEASURES, *IMAGE_SETS)
+    return (*MEASURES, *IMAGE_SETS, *TABLES)

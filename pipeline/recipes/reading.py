@@ -24,6 +24,7 @@ from yaml.events import (
 
 from components.parts.naming import Part, PartError, PartName
 from pipeline import places
+from pipeline.data.tables.naming import is_location
 from pipeline.recipe import GROUPS, Recipe
 from pipeline.recipes import values
 from pipeline.recipes.values import Refused, Value, shown
@@ -63,7 +64,8 @@ def find(name: str) -> Path:
     elif name.endswith((".yaml", ".yml")):
         path = places.path("RECIPE", name)
     else:
-        raise ValueError(f"RECIPE must be a name of pipeline/recipes or a path ending in .yaml, not {shown(name)}")
+        hint = f"; a table is a target: --data.target {name}" if is_location(name) else ""
+        raise ValueError(f"RECIPE must be a name of pipeline/recipes or a path ending in .yaml, not {shown(name)}{hint}")
     if not path.is_file():
         known = sorted(found.stem for found in RECIPES.glob("*.yaml"))
         hint = values.meant(values.like(name, known))

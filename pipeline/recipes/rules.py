@@ -12,6 +12,7 @@ from components.table import DIVERGENCES, divergence
 from pipeline.data import table
 from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
+from pipeline.data.tables.naming import is_location
 from pipeline.errors import Unusable
 from pipeline.recipe import GROUPS, Data, Jko, Recipe
 from pipeline.recipes.values import Refused, UnfitPart
@@ -86,12 +87,12 @@ def _require_ends(data: Data) -> None:
     """Check source and target, which know their own rules, and whether they fit each other."""
     for field_name in ("target", "source"):
         name = getattr(data, field_name)
-        known = name in table.names() or is_own(name)
+        known = name in table.names() or is_own(name) or is_location(name)
         _require(known, f"data.{field_name}", f"one of {', '.join(table.names())}", name)
         if is_own(name):
             _require_part(f"data.{field_name}", partial(spec_of(name).shape, data))
     target, source = spec_of(data.target), spec_of(data.source)
-    for field_name in ("size", "flip", "digest", "streamed", "source_digest"):
+    for field_name in ("size", "flip", "digest", "streamed", "source_digest", "columns", "weights", "split", "schema"):
         end, fields = ("source", source.source_fields) if field_name == "source_digest" else ("target", target.fields)
         value = getattr(data, field_name)
         without = field_name in fields or value == getattr(Data, field_name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from components.parts.naming import Part, PartError, PartName, is_own
+from pipeline.data.tables.naming import Location, is_location
 from pipeline.words import literal
 
 Value = str | int | float | bool | None
@@ -35,6 +36,7 @@ RULES: dict[Any, str] = {
     Path: "a path",
     types.NoneType: "null",
     PartName: "package.module:name of your own",
+    Location: "a table such as cells.csv or s3://bucket/cells.parquet",
 }
 
 
@@ -81,6 +83,9 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
     for each in kinds:
         if get_origin(each) is Literal:
             if text in get_args(each):
+                return text
+        elif each is Location:
+            if is_location(text):
                 return text
         elif each is PartName:
             if is_own(text) or "(" in text:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster
+from pipeline.data import rows
 from pipeline.data.resolution import resolve
 from pipeline.errors import IndivisibleBatch
 from pipeline.parts.pinning import own_parts
@@ -86,6 +88,7 @@ def run_flow(
     """
     require_shares(recipe, cluster)
     recipe = resolve(recipe, cluster)
+    rows.keep((recipe.data.source, recipe.data.target), clusters.data(cluster))
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))
     with contextlib.ExitStack() as stack:

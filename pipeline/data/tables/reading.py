@@ -1,7 +1,8 @@
 """Tables in files at any fsspec URL, read whole: one file, a pattern of files, or a folder of shards with the same columns."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -53,19 +54,38 @@ def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    try:
+    with _said(shown, name):
         paths = _paths(system, path, shown, name)
         before = [_stamp(system, each) for each in paths]
         parts = [_file(system, each, f"{shown}: {each.rpartition('/')[2]}" if len(paths) > 1 else shown) for each in paths]
         if before != [_stamp(system, each) for each in paths]:
             raise Unusable(f"{name}: {shown} has changed while it was read; read it again when it is whole")
+    return parts[0] if len(parts) == 1 else _together(parts, paths, shown)
+
+
+def stamp(location: str, name: str) -> tuple[Hashable, ...]:
+    """Give what changes when a table's files do, without reading them: their paths, sizes and times.
+
+    Raises:
+        Unusable: there is no such file.
+    """
+    system, path = files.at(places.source(name, location))
+    shown = redacted(location)
+    with _said(shown, name):
+        return tuple((each, *_stamp(system, each)) for each in _paths(system, path, shown, name))
+
+
+@contextmanager
+def _said(shown: str, name: str) -> Iterator[None]:
+    """Turn what a file system or a format raises into one sentence."""
+    try:
+        yield
     except Unusable:
         raise
     except FileNotFoundError:
         raise Unusable(f"{name}: there is no file {shown}") from None
     except Exception as error:  # each file system and each format has its own
         raise Unusable(f"{name}: {shown} cannot be read: {describe_error(error)}{_hint(error)}") from error
-    return parts[0] if len(parts) == 1 else _together(parts, paths, shown)
 
 
 def table_of(array: np.ndarray, name: str) -> pa.Table:

@@ -1,0 +1,149 @@
+"""From a table to rows that a flow trains on: held out by a hash, weighted, conditioned on columns, and back to a table."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.data import rows
+from pipeline.data.tables.coding import MOST_CLASSES
+from pipeline.data.tables.preparing import Asked, alike, hashes, prepared
+from pipeline.data.tables.source import TableRows
+from pipeline.errors import Unusable
+
+RNG = np.random.default_rng(0)
+N = 400
+COLOURS = np.array(["red", "green", "blue"])
+TABLE = pa.table(
+    {
+        "height": RNG.normal(170, 8, N).round(1),
+        "children": pa.array(RNG.poisson(1.5, N), pa.int16()),
+        "colour": COLOURS[RNG.integers(3, size=N)],
+        "label": pa.array(RNG.choice([1, 3, 7], N), pa.int8()),
+        "weight": RNG.uniform(0, 2, N),
+        "part": np.where(np.arange(N) % 4, "train", "test"),
+    }
+)
+
+
+def row_tuples(table: pa.Table) -> list[tuple]:
+    """Rows of cells, numbers as 32 bits have them."""
+    cells = [[round(cell, 4) if isinstance(cell, float) else cell for cell in row.values()] for row in table.to_pylist()]
+    return [tuple(row) for row in cells]
+
+
+def test_rows_come_back_with_the_columns_types_and_order_of_the_table() -> None:
+    made = prepared(TABLE, Asked(weights="weight", split="part"), "t")
+    assert (len(made.train), len(made.test)) == (300, 100)
+    back = made.coding.table(made.train)
+    expected = TABLE.drop_columns(["weight", "part"])
+    assert back.schema.remove_metadata() == expected.schema
+    assert row_tuples(back) == row_tuples(expected.filter(pa.array(np.arange(N) % 4 != 0)))
+    assert made.weights is not None
+    np.testing.assert_array_equal(made.weights[1], TABLE["weight"].to_numpy()[::4])
+
+
+def test_a_row_stays_on_its_side_when_rows_are_added_and_columns_change_their_places_and_types() -> None:
+    table = TABLE.drop_columns(["weight", "part"])
+    before = hashes(table)
+    np.testing.assert_array_equal(hashes(table.slice(100, 50)), before[100:150])
+    turned = table.select(table.column_names[::-1]).set_column(1, "colour", table["colour"].dictionary_encode())
+    turned = turned.set_column(2, "children", table["children"].cast(pa.float64()))
+    np.testing.assert_array_equal(hashes(turned), before)
+    assert len(np.unique(before)) == len({*row_tuples(table)})
+    assert 0.1 < (before % 5 == 0).mean() < 0.3
+    missing = pa.table({"x": pa.array([None, 0.0, -0.0, float("nan")]), "y": pa.array([None, "", "", None])})
+    assert len(np.unique(hashes(missing))) == 2, "a missing value is no zero and no empty text"
+
+
+@pytest.mark.parametrize(
+    ("column", "asked", "value"),
+    [("colour", "green", "green"), ("label", 7, 7), ("label", "7", 7), ("children", 2, 2)],
+)
+def test_a_column_of_classes_is_a_condition_and_comes_back(column: str, asked: object, value: object) -> None:
+    made = prepared(TABLE, Asked(condition=(column,), weights="weight", split="part"), "t")
+    assert made.coding.encoding.schema.names == tuple(name for name in TABLE.column_names[:4] if name != column)
+    condition, train, _ = made.given[column]
+    back = made.coding.table(made.train, train)
+    assert back.column_names == TABLE.column_names[:4]
+    assert back[column].equals(TABLE.filter(pa.array(np.arange(N) % 4 != 0))[column])
+    law = made.joint(condition).law().at(asked)
+    assert set(made.coding.table(made.train[:5], law.draw(5, RNG))[column].to_pylist()) == {value}
+
+
+def test_columns_of_numbers_are_a_condition_in_units_of_their_own() -> None:
+    made = prepared(TABLE, Asked(condition=("height", "weight"), split="part"), "t")
+    condition, train, _ = made.given["height,weight"]
+    np.testing.assert_allclose(train.mean(0), 0, atol=0.2)
+    asked = made.joint(condition).law().at("180, 1.5").draw(3, RNG)
+    back = made.coding.table(made.train[:3], asked)
+    np.testing.assert_allclose(back["height"].to_numpy(), 180, rtol=1e-6)
+    np.testing.assert_allclose(back["weight"].to_numpy(), 1.5, rtol=1e-6)
+    many = pa.table({"x": np.arange(200.0), "n": np.arange(200) % (MOST_CLASSES + 1)})
+    assert prepared(many, Asked(condition=("n",)), "t").given["n"][0].num_values == 1, "so many whole numbers are values"
+
+
+def test_another_table_is_coded_like_the_first_and_must_have_its_columns() -> None:
+    made = prepared(TABLE, Asked(columns=("height", "colour")), "t")
+    other = alike(TABLE.slice(0, 100), Asked(), made.coding, "other")
+    assert other.shape == made.shape
+    assert {*row_tuples(made.coding.table(np.concatenate([other.train, other.test])))} <= {
+        *row_tuples(TABLE.select(["height", "colour"]))
+    }
+    with pytest.raises(Unusable, match="other lacks the columns colour of the other end; it has height"):
+        alike(TABLE.select(["height"]), Asked(), made.coding, "other")
+
+
+def test_what_rows_are_has_their_coding_in_it() -> None:
+    first, again = (prepared(TABLE, Asked(columns=("height", "colour")), "t") for _ in range(2))
+    assert first.digest == again.digest
+    name, held = rows.hold(first)
+    assert rows.known(name) is held
+    other = TABLE.set_column(0, "size", TABLE["height"]).rename_columns(["size", *TABLE.column_names[1:]])
+    renamed = prepared(other, Asked(columns=("size", "colour")), "t")
+    assert renamed.digest != first.digest
+
+
+def test_rows_are_read_again_from_their_files(tmp_path) -> None:
+    from pipeline.data.tables import kept
+
+    made = prepared(TABLE, Asked(condition=("colour",), weights="weight", split="part"), "t")
+    name = rows.name_of(made)
+    kept.write(name, made, str(tmp_path))
+    read = kept.read(name, str(tmp_path))
+    assert isinstance(read, TableRows)
+    assert read.digest == made.digest
+    conditions = read.given["colour"][1][:5]
+    assert read.coding.table(read.train[:5], conditions).equals(made.coding.table(made.train[:5], conditions))
+
+
+BAD = {
+    "no such weights": (TABLE, Asked(weights="wieght"), "t has no column 'wieght'; it has .*did you mean weight"),
+    "weights of words": (TABLE, Asked(weights="colour"), "weights must be numbers, and column 'colour' holds string"),
+    "a negative weight": (pa.table({"x": [1.0, 2, 3], "w": [1.0, -1, 1]}), Asked(weights="w"), "row 1 has -1"),
+    "no weight": (pa.table({"x": [1.0, 2, 3], "w": [0, 0, 0]}), Asked(weights="w"), "all are 0"),
+    "a split of numbers": (TABLE, Asked(split="children"), "column 'children' must say train or test of each row, and has"),
+    "one side only": (pa.table({"x": [1.0, 2, 3], "s": ["train"] * 3}), Asked(split="s"), "too few, or too alike"),
+    "no rows": (TABLE.slice(0, 0), Asked(), "t has no rows: a flow needs some"),
+    "one row": (TABLE.slice(0, 1), Asked(), "t has 1 row: a flow needs some"),
+    "equal rows": (pa.table({"x": [1.0] * 9}), Asked(), "9 rows are too few, or too alike"),
+    "only the condition": (TABLE.select(["height"]), Asked(condition=("height",)), "no column beside those of data.condition"),
+    "no such condition": (TABLE, Asked(condition=("color",)), "no column 'color'.* did you mean colour"),
+    "a condition that is missing": (
+        pa.table({"x": np.arange(9.0), "c": ["a", None] * 4 + ["a"]}),
+        Asked(condition=("c",)),
+        "column 'c' has missing values",
+    ),
+    "classes beside numbers": (
+        TABLE,
+        Asked(condition=("colour", "height")),
+        "'colour' is a column of classes, which stands alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_what_cannot_be_prepared_is_one_sentence(fault: str) -> None:
+    table, asked, told = BAD[fault]
+    with pytest.raises(Unusable, match=told) as refused:
+        prepared(table, asked, "t")
+    assert "\n" not in str(refused.value)

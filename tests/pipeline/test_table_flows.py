@@ -1,0 +1,131 @@
+"""Tables as a person brings them: trained on by one command, registered, and drawn from as tables of the same columns."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from flows import QUICK
+
+from deploy import cli as deploy
+from deploy.versions.registry import Registry
+from pipeline.command import cli
+from pipeline.data import rows
+from pipeline.data.tables.reading import read
+from pipeline.phase import Phase
+from pipeline.store.phases import Store
+
+SHORT = ["--jko.num-phases", "1", "--training.num-steps", "3", "--training.batch-size", "16", *QUICK]
+RNG = np.random.default_rng(0)
+TABLE = pa.table(
+    {
+        "height": RNG.normal(170, 8, 300).round(1),
+        "children": pa.array(RNG.poisson(1.5, 300), pa.int16()),
+        "colour": np.array(["red", "green"])[RNG.integers(2, size=300)],
+    }
+)
+
+
+def run(*words: str) -> int:
+    return cli.PROGRAM.main(["run", *words, *SHORT])
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    pq.write_table(TABLE, tmp_path / "cells.parquet")
+    return tmp_path / "cells.parquet"
+
+
+def flow_of(store: Store, name: str) -> Phase:
+    (flow,) = [run for run in store.runs() if run.name == name]
+    return store.phase_of(store.resolve(flow.run_id))
+
+
+def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_on_where_it_lies(
+    cells: Path, home: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--data.target", str(cells)) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("cells: 1 phases")
+    moved = cells.rename(cells.with_name("moved.parquet"))
+    assert run("table", f"--data.target={moved}", "--data.columns", "height,children,colour") == 0
+    assert "from the store" in capsys.readouterr().out
+    moved.unlink()
+    ref = next(line.split()[2].rstrip(",") for line in shown.splitlines() if line.startswith("T_0 is"))
+    phase = store.phase_of(store.resolve(ref))
+    assert rows.are_rows(phase.data.target)
+    assert str(cells.parent) not in phase.to_json()
+    assert cli.PROGRAM.main(["evaluate", ref]) == 0, "the rows are kept: the file is not needed any more"
+
+
+def test_samples_of_a_version_are_rows_with_the_columns_and_types_of_the_table(
+    cells: Path, home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--data.target", str(cells), "--data.condition", "colour") == 0
+    ref = next(line.split()[2].rstrip(",") for line in capsys.readouterr().out.splitlines() if line.startswith("T_0 is"))
+    assert deploy.PROGRAM.main(["register", ref, "--name", "cells", *QUICK]) == 0
+    for folder in (home / "data").glob("*"):
+        folder.rename(tmp_path / "elsewhere")
+    registry = Registry(store)
+    generator = registry.load(registry.require("cells", "1"))
+    samples, conditions = generator.joint(50, condition="green")
+    made = generator.table(samples, conditions)
+    assert made.schema.remove_metadata() == TABLE.schema
+    assert set(made["colour"].to_pylist()) == {"green"}
+    assert made["height"].to_numpy().min() >= TABLE["height"].to_numpy().min()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cells.parquet"], "a table is a target: --data.target cells.parquet"),
+        (["--data.target", "nowhere.csv"], "there is no file"),
+        (["--data.target", "cells.xlsx"], "RECIPE must come right after `run`"),
+        (["table", "--data.target", "cells.xlsx"], "data.target must be one of"),
+        (["table", "--data.target", "{}", "--data.columns", "height,weight"], "has no column 'weight'; it has height, children"),
+        (["table", "--data.target", "{}", "--data.columns", "height,height"], "data.columns must be different names of columns"),
+        (["table", "--data.target", "{}", "--data.weights", "colour"], "weights must be numbers"),
+        (["table", "--data.target", "{}", "--data.condition", "color"], "did you mean colour"),
+        (
+            ["table", "--data.target", "{}", "--data.schema", "no.yaml"],
+            "data.schema must be the file that python -m pipeline schema",
+        ),
+        (["two_circles", "--data.columns", "x"], "data.columns must be left out for data.target two_circles"),
+        (["two_circles", "--data.source", "{}"], "data.source must be no table where data.target is two_circles"),
+        (["table", "--data.target", "{}", "--data.digest", "a" * 64], "data.digest must be"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(
+    words: list[str], told: str, cells: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*(word.format(cells) for word in words)) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+    assert not (home / "data").exists()
+    assert not list(home.glob("flows/*"))
+
+
+def test_a_look_at_what_would_be_trained_writes_nothing(cells: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--data.target", str(cells), "--dry-run") == 0
+    assert ":rows-" in capsys.readouterr().out
+    assert not (home / "data").exists()
+
+
+def test_two_tables_are_the_ends_of_a_flow(cells: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    control = tmp_path / "control.csv"
+    control.write_text("height,children,colour\n" + "".join(f"{150 + i % 17}.5,{i % 3},red\n" for i in range(100)))
+    assert run("--data.target", str(cells), "--data.source", str(control)) == 0, capsys.readouterr().err
+    control.write_text("height,children\n" + "".join(f"{150 + i}.5,{i % 3}\n" for i in range(100)))
+    assert run("--data.target", str(cells), "--data.source", str(control)) == 2
+    assert "lacks the columns colour of the other end; it has height, children" in capsys.readouterr().err
+
+
+def test_the_shipped_table_has_words_and_missing_values() -> None:
+    from pipeline.data.sets.penguins import PENGUINS
+
+    table = read(PENGUINS.location)
+    assert (table.num_rows, table.num_columns) == (344, 8)
+    assert table["sex"].null_count == 11
+    assert table["body_mass_g"].type == pa.int64()
