@@ -1,0 +1,95 @@
+"""The rows that a report judges: drawn with a seed, of equal number on both sides of every comparison."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import Unusable
+from pipeline.report.kinds import Feature, kind_of
+from pipeline.report.tables import GENERATED, REAL, TRAIN, aligned
+
+MOST_ROWS = 2_500
+"""Of each side of a comparison."""
+MOST_ORIGINALS = 100_000
+"""Rows among which copies are looked for."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is compared: `generated` with `held_out`, and beside it, for the floor, `real` with `held_out`.
+
+    Attributes:
+        features: the columns of all arrays, in order.
+        held_out, real, generated: (n, d) each; without training rows `held_out` and `real` are two halves of the real rows.
+        originals: (m, d), which a generated row may be a copy of: the training rows, or else all real rows.
+        has_training: whether training rows were given, beside real rows that the model has not seen.
+        rows: number of rows in each file, by its flag.
+    """
+
+    features: tuple[Feature, ...]
+    held_out: np.ndarray
+    real: np.ndarray
+    generated: np.ndarray
+    originals: np.ndarray
+    has_training: bool
+    rows: Mapping[str, int]
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of each side of a comparison."""
+        return len(self.generated)
+
+
+def draw(real: pa.Table, generated: pa.Table, train: pa.Table | None = None, drop: Collection[str] = ()) -> Samples:
+    """Draw the rows that are judged; equal tables give equal rows.
+
+    Example:
+        >>> table = pa.table({"x": [float(i) for i in range(50)]})
+        >>> draw(table, table).num_rows
+        25
+
+    Raises:
+        Unusable: the tables cannot be compared; the sentence says why, and what to do.
+    """
+    given = {REAL: real, GENERATED: generated} | ({} if train is None else {TRAIN: train})
+    tables = aligned(given, drop)
+    rng = np.random.default_rng(SEED)
+    sizes = {REAL: MOST_ORIGINALS, GENERATED: MOST_ROWS, TRAIN: MOST_ORIGINALS}
+    kept = {flag: _some(table, sizes[flag], rng) for flag, table in tables.items()}
+    features, rows = _read(kept)
+    half = len(rows[REAL]) if train is not None else len(rows[REAL]) // 2
+    others = rows[REAL][half:] if train is None else rows[TRAIN]
+    n = min(MOST_ROWS, half, len(others), len(rows[GENERATED]))
+    originals = rows.get(TRAIN, rows[REAL])
+    counts = {flag: table.num_rows for flag, table in given.items()}
+    return Samples(features, rows[REAL][:n], others[:n], rows[GENERATED][:n], originals, train is not None, counts)
+
+
+def _some(table: pa.Table, most: int, rng: np.random.Generator) -> pa.Table:
+    """Draw rows without replacement, in random order."""
+    return table.take(rng.permutation(table.num_rows)[:most])
+
+
+def _read(tables: Mapping[str, pa.Table]) -> tuple[tuple[Feature, ...], dict[str, np.ndarray]]:
+    """Read every column of the tables as numbers."""
+    features: list[Feature] = []
+    columns: dict[str, list[np.ndarray]] = {flag: [] for flag in tables}
+    for name in tables[REAL].column_names:
+        kind = kind_of(tables[REAL].schema.field(name).type)
+        assert kind is not None  # refused before
+        feature, arrays = kind.read(name, {flag: table.column(name) for flag, table in tables.items()}, _most(tables[REAL]))
+        features.append(feature)
+        for flag, array in arrays.items():
+            columns[flag].append(array)
+    rows = {flag: np.column_stack(each) for flag, each in columns.items()}
+    if all(len(np.unique(column[~np.isnan(column)])) == 1 for column in rows[REAL].T):
+        raise Unusable(f"every column of {REAL} has one and the same value in all rows: there is nothing to judge")
+    return tuple(features), rows
+
+
+def _most(real: pa.Table) -> int:
+    """Most categories of a column that is no text."""
+    return max(2, int(real.num_rows) // 2)

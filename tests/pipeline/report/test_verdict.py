@@ -1,0 +1,124 @@
+"""The report says the right thing of tables of which it is known what is wrong with them."""
+
+from functools import cache
+
+import made_tables
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.report.figures.table import FIGURES
+from pipeline.report.findings.verdict import Verdict, verdict_of
+from pipeline.report.judgement import Judgement, judge
+from pipeline.report.samples import draw
+
+
+@cache
+def judged(case: str) -> tuple[Judgement, Verdict]:
+    judgement = judge(draw(made_tables.HELD_OUT, made_tables.MADE[case](), made_tables.TRAIN), predict="species")
+    return judgement, verdict_of(judgement)
+
+
+def over_floor(case: str, name: str) -> float:
+    metrics = judged(case)[0].metrics
+    return metrics[name] - metrics[f"{name}_floor"]
+
+
+def told(case: str, tone: str) -> str:
+    return " ".join(judged(case)[1].of(tone))
+
+
+def test_rows_of_the_same_distribution_are_good_in_every_respect() -> None:
+    judgement, verdict = judged("the same distribution")
+    assert verdict.level.word == "good"
+    assert not verdict.of("bad")
+    assert "They are no copies" in told("the same distribution", "good")
+    assert abs(judgement.metrics["c2st_auc"] - 0.5) < 0.05
+    assert judgement.metrics["energy_p"] > 0.05
+    assert 0.4 < judgement.metrics["dcr_share"] < 0.6
+
+
+def test_blurred_rows_are_too_typical_and_lie_between_the_steps() -> None:
+    judgement, verdict = judged("blurred")
+    assert verdict.level.word == "poor"
+    assert "too typical, as if rows had been averaged" in told("blurred", "bad")
+    assert "“age” are whole numbers" in told("blurred", "bad")
+    assert over_floor("blurred", "recall") < -0.2
+    assert judgement.metrics["density"] > 1.2 * judgement.metrics["density_floor"]
+    assert judgement.metrics["c2st_auc"] > 0.75
+
+
+@pytest.mark.parametrize("case", ["copied", "nearly copied"])
+def test_copies_are_found_though_all_else_is_right(case: str) -> None:
+    judgement, verdict = judged(case)
+    assert verdict.level.word == "copied"
+    assert verdict.of("bad")[0].startswith("They are copies: ")
+    assert judgement.metrics["dcr_share"] > 0.95
+    assert judgement.metrics["near_share"] > 0.85
+    assert judgement.metrics["c2st_auc"] < 0.57
+    assert (judgement.metrics["copied_share"] == 1.0) == (case == "copied")
+
+
+def test_a_missing_group_is_named() -> None:
+    _, verdict = judged("a group missing")
+    assert verdict.level.word == "poor"
+    assert "Something is missing: " in told("a group missing", "bad")
+    assert "have “species” = Gentoo" in told("a group missing", "bad")
+    assert over_floor("a group missing", "coverage") < -0.2
+    assert over_floor("a group missing", "tv_max") > 0.2
+    assert "A model that learns “species” from generated rows does worse" in told("a group missing", "bad")
+
+
+def test_a_lost_relation_is_named_though_every_column_is_right() -> None:
+    judgement, verdict = judged("a column shuffled")
+    assert verdict.level.word == "poor"
+    assert "Each of the 7 columns has the real distribution" in told("a column shuffled", "good")
+    assert "The relation of “width” and “age” is lost" in told("a column shuffled", "bad")
+    assert over_floor("a column shuffled", "correlation_error_max") > 0.7
+    assert next(iter(judgement.test.importance)) in ("width", "age")
+    assert judgement.metrics["c2st_auc"] > 0.75
+
+
+def test_noise_is_found_where_no_real_row_is_near() -> None:
+    assert "of the generated rows lie where no real row is near" in told("noisy", "bad")
+    assert "“price” lies beyond the range of the real values" in told("noisy", "bad")
+    assert over_floor("noisy", "precision") < -0.1
+
+
+@pytest.mark.parametrize("case", made_tables.MADE)
+def test_every_figure_has_a_floor_and_floors_are_those_of_real_rows(case: str) -> None:
+    metrics = judged(case)[0].metrics
+    names = [figure.name for figure in FIGURES]
+    assert list(metrics) == [name + ending for name in names for ending in ("", "_floor")]
+    floors = {name: value for name, value in metrics.items() if name.endswith("_floor")}
+    expected = judged("the same distribution")[0].metrics
+    assert floors == pytest.approx({name: expected[name] for name in floors})
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_equal_tables_give_equal_figures() -> None:
+    again = judge(draw(made_tables.HELD_OUT, made_tables.MADE["noisy"](), made_tables.TRAIN), predict="species")
+    assert again.metrics == judged("noisy")[0].metrics
+
+
+def test_without_training_rows_copies_of_the_real_ones_are_found() -> None:
+    verdict = verdict_of(judge(draw(made_tables.HELD_OUT, made_tables.HELD_OUT)))
+    assert verdict.level.word == "copied"
+    good = verdict_of(judge(draw(made_tables.HELD_OUT, made_tables.OTHERS)))
+    assert good.level.word == "good"
+    assert "not known without --train" in " ".join(good.of("beware"))
+
+
+def test_in_many_dimensions_it_is_said_that_w2_rewards_blur() -> None:
+    rng = np.random.default_rng(0)
+
+    def table(points: np.ndarray) -> pa.Table:
+        return pa.table({f"x{i}": column for i, column in enumerate(points.T)})
+
+    real, wide = rng.normal(size=(600, 64)), rng.normal(size=(600, 64))
+    judgement = judge(draw(table(real), table(0.5 * wide)))
+    beware = " ".join(verdict_of(judgement).of("beware"))
+    assert judgement.metrics["encoded_w2"] < judgement.metrics["encoded_w2_floor"]
+    assert "is no merit" in beware
+    assert "W2 sees little in 64 coordinates" in beware
+    assert verdict_of(judgement).level.word == "poor"
