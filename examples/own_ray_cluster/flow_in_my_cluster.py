@@ -13,9 +13,8 @@ from sjko import Cluster, Flow, Jko, Network, Recipe, Training
 
 def main(num_steps: int = 300) -> None:
     """Fit a flow to rows in memory on two workers, and look at it."""
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False
-    )  # or ray.init(address="auto") in a cluster that runs; each node has sjko
+    # A Ray of its own, whatever else runs here; ray.init(address="auto") joins a cluster that runs, whose nodes have sjko.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 2000)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     recipe = Recipe(
