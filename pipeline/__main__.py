@@ -8,6 +8,7 @@ python -m pipeline list
 python -m pipeline show REF
 python -m pipeline evaluate REF
 python -m pipeline prepare image_folder --from photos --to s3://bucket/data --size 64
+python -m pipeline report --real held_out.parquet --generated made.parquet --to report.html
 """
 
 from pipeline.command.process import start

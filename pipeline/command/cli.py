@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline import cluster as clusters
-from pipeline.command.flags import CheckPart, Evaluate, List, Run, Show, Status, Stop, Submit
+from pipeline.command.flags import CheckPart, Evaluate, List, Report, Run, Show, Status, Stop, Submit
 from pipeline.command.flows import UNCHANGED, check_evaluation, check_flow, check_store, read_flow
 from pipeline.command.prepare import Prepare, prepare_set, require_usable
-from pipeline.command.program import Action, Later, Program, Result
+from pipeline.command.program import Action, Later, Program, Result, check_file
 
 
 def read_submission(flags: type, prog: str, words: Sequence[str]) -> Any:
@@ -27,6 +27,11 @@ def check_shape(command: CheckPart) -> None:
     """Refuse a shape that no samples have."""
     if command.shape and (len(command.shape) not in (1, 3) or min(command.shape) < 1):
         raise ValueError(f"--shape must be D, or CHANNELS SIDE SIDE, not {' '.join(map(str, command.shape))}")
+
+
+def check_page(command: Report) -> None:
+    """Refuse a page that could not be written, before minutes of work and not after."""
+    check_file("--to", command.to)
 
 
 def nothing(_: Any) -> None:
@@ -55,6 +60,7 @@ PROGRAM = Program(
         ),
         "prepare": Action(Prepare, require_usable, prepare_set, "finished shards are kept, and the same command goes on:"),
         "check-part": Action(CheckPart, check_shape, Later("torch", "pipeline.parts.checks.command:check_part"), UNCHANGED),
+        "report": Action(Report, check_page, Later("scikit-learn", "pipeline.report.command:report"), UNCHANGED),
         "submit": Action(Submit, check_flow, Later("Ray", "pipeline.command.submission:submit"), SENT, read=read_submission),
         "status": Action(Status, nothing, Later("Ray", "pipeline.command.submission:status"), SENT),
         "stop": Action(Stop, nothing, Later("Ray", "pipeline.command.submission:stop"), SENT),

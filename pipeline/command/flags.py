@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.cluster import Cluster, Mlflow, Stores
-from pipeline.data.tables.naming import is_location
 from pipeline.evaluation import extractors
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.places import Server, Source
@@ -45,8 +44,8 @@ class FlowFlags(Command):
 
     @property
     def stem(self) -> str:
-        """The recipe's name, without the folder and the ending of its file; that of a table where it is of any table."""
-        return Path(self.data.target if is_location(self.data.target) else self.recipe).stem.partition(".")[0]
+        """The recipe's name, without the folder and the ending of its file."""
+        return Path(self.recipe).stem
 
 
 @dataclass(frozen=True)
@@ -159,3 +158,25 @@ class CheckPart(Command):
     shape: tuple[int, ...] = ()
     """shape of the samples that networks, costs and metrics are tried on, as 2 or 1 28 28; left out: images of a
     pair's smallest side, or points of the plane"""
+
+
+@dataclass(frozen=True)
+class Report(Command):
+    """Judge generated rows beside real ones: a page with a verdict, figures with their floors, pictures.
+
+    Example: `report --real held_out.parquet --generated made.parquet --train train.parquet --to report.html`. Files are Parquet,
+    CSV, Arrow or arrays of numpy, at a path or a URL. What to make of the page is in docs/tables.md.
+    """
+
+    real: Source
+    """rows that the model has not seen, or with no --train all real rows there are"""
+    generated: Source
+    """rows that it has made"""
+    to: Path
+    """the page, one HTML file"""
+    train: Source | None = None
+    """rows that the model was trained on: among them copies are looked for"""
+    predict: str | None = None
+    """a column that is predicted from the others, by a model that learns from generated rows and one that learns from real"""
+    drop: tuple[str, ...] = ()
+    """columns that are left out, such as identifiers and free text"""

@@ -153,11 +153,19 @@ class Program:
 
 def check_json(path: Path | None) -> None:
     """Refuse a file of `--json` that could not be written, before hours of work and not after."""
-    if path is None:
-        return
+    if path is not None:
+        check_file("--json", path)
+
+
+def check_file(flag: str, path: Path) -> None:
+    """Refuse a file that could not be written.
+
+    Raises:
+        ValueError: names the flag.
+    """
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if path.is_dir() or not (folder.is_dir() or folder == path.absolute()) or not os.access(folder, os.W_OK):
-        raise ValueError(f"--json must be a file that can be written, not {path}")
+        raise ValueError(f"{flag} must be a file that can be written, not {path}")
 
 
 def write(path: Path | None, result: Result) -> None:

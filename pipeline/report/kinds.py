@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
 
 Values = Mapping[str, pa.ChunkedArray]
@@ -22,7 +23,7 @@ class Feature:
         ordered: whether values have an order and a distance; otherwise each is the place of its category in `labels`.
         labels: the categories, the most frequent one first.
         is_date: whether numbers are seconds since 1970.
-        step: the real values are whole multiples of it; 0 where they have no such grid.
+        step: the real values are whole multiples of it above `origin`; 0 where they have no such grid.
     """
 
     name: str
@@ -30,6 +31,15 @@ class Feature:
     labels: tuple[str, ...] = ()
     is_date: bool = False
     step: float = 0.0
+    origin: float = 0.0
+
+    def is_off_grid(self, values: np.ndarray) -> np.ndarray:
+        """Mark values between the steps, beyond what rounding to float32 leaves; values without steps are never."""
+        if self.step == 0:
+            return np.zeros(len(values), dtype=bool)
+        scaled = (values - self.origin) / self.step
+        rounding = 1e-6 + 1.2e-7 * (np.abs(values) / self.step)
+        return np.asarray((np.abs(scaled - np.round(scaled)) > rounding) | (rounding > 0.05))
 
 
 class Kind(Protocol):
@@ -40,12 +50,12 @@ class Kind(Protocol):
         """What such columns hold, in words."""
         ...
 
-    def read(self, name: str, values: Values, most: int) -> tuple[Feature, dict[str, np.ndarray]]:
+    def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
         """Read one column of every file.
 
         Args:
+            column: what the schema says of it.
             values: the real ones come first.
-            most: more categories than this are text, and no categories.
 
         Raises:
             Unusable: it cannot be judged; the sentence says what to do.
@@ -63,34 +73,39 @@ class Numbers:
     """Whole numbers, floats, decimals."""
 
     word: str = "numbers"
-    is_date: bool = False
 
-    def read(self, name: str, values: Values, most: int) -> tuple[Feature, dict[str, np.ndarray]]:
+    def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
         """Read numbers as float64; infinite ones are refused."""
-        arrays = {flag: self._floats(column) for flag, column in values.items()}
+        name = column.name
+        arrays = {flag: np.asarray(pc.cast(each, pa.float64(), safe=False), dtype=np.float64) for flag, each in values.items()}
         for flag, array in arrays.items():
             if np.isinf(array).any():
                 raise Unusable(f"column {name!r} of {flag} has infinite values; replace them, or {leave_out(name)}")
-        step = 0.0 if self.is_date else grid_of(next(iter(arrays.values())))
-        return Feature(name, True, is_date=self.is_date, step=step), arrays
-
-    def _floats(self, column: pa.ChunkedArray) -> np.ndarray:
-        return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+        if column.grid is None:
+            return Feature(name, True), arrays
+        return Feature(name, True, step=float(column.grid), origin=float(column.low or 0)), arrays
 
 
 @dataclass(frozen=True)
-class Dates(Numbers):
-    """Dates and times, as seconds since 1970."""
+class Dates:
+    """Dates and times, also those written as text, as seconds since 1970."""
 
     word: str = "dates or times"
-    is_date: bool = True
 
-    def _floats(self, column: pa.ChunkedArray) -> np.ndarray:
+    def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
+        """Read seconds as float64; text that is no date in the column's form is missing."""
+        arrays = {flag: self._seconds(each, column.format) for flag, each in values.items()}
+        return Feature(column.name, True, is_date=True), arrays
+
+    def _seconds(self, column: pa.ChunkedArray, form: str | None) -> np.ndarray:
+        if form is not None and not pa.types.is_null(column.type):
+            column = pc.strptime(_texts(column), format=form, unit="s", error_is_null=True)
         if pa.types.is_time(column.type):
             unit = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
-            return np.asarray(pc.cast(pc.cast(column, _integers(column.type)), pa.float64()).to_numpy() / unit)
+            integers = pa.int32() if pa.types.is_time32(column.type) else pa.int64()
+            return np.asarray(pc.cast(pc.cast(column, integers), pa.float64())) / unit
         seconds = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-        return np.asarray(pc.cast(seconds, pa.float64(), safe=False).to_numpy() / 1e6)
+        return np.asarray(pc.cast(seconds, pa.float64(), safe=False)) / 1e6
 
 
 @dataclass(frozen=True)
@@ -99,22 +114,26 @@ class Categories:
 
     word: str = "categories"
 
-    def read(self, name: str, values: Values, most: int) -> tuple[Feature, dict[str, np.ndarray]]:
+    def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
         """Read categories as their places in the order of how often the real rows have them."""
-        texts = {flag: pc.cast(_plain(column), pa.string()) for flag, column in values.items()}
+        texts = {flag: _texts(each) for flag, each in values.items()}
         real = next(iter(texts.values()))
         counts = {row["values"]: row["counts"] for row in real.value_counts().to_pylist() if row["values"] is not None}
-        if len(counts) > most:
-            many = f"{len(counts):,} different texts in {len(real):,} rows"
-            raise Unusable(f"column {name!r} is an identifier or free text ({many}), not categories; {leave_out(name)}")
-        others = {each for column in texts.values() for each in pc.unique(column).to_pylist() if each is not None} - counts.keys()
+        others = {each for text in texts.values() for each in pc.unique(text).to_pylist() if each is not None} - counts.keys()
         labels = [*sorted(counts, key=lambda each: (-counts[each], each)), *sorted(others)]
         places = pa.array(labels, pa.string())
-        arrays = {
-            flag: pc.cast(pc.index_in(column, value_set=places, skip_nulls=True), pa.float64()).to_numpy().astype(np.float64)
-            for flag, column in texts.items()
-        }
-        return Feature(name, False, tuple(labels)), arrays
+        found = {flag: pc.index_in(text, value_set=places, skip_nulls=True) for flag, text in texts.items()}
+        arrays = {flag: np.asarray(pc.cast(each, pa.float64()), dtype=np.float64) for flag, each in found.items()}
+        return Feature(column.name, False, tuple(labels)), arrays
+
+
+def kind_of_column(column: Column) -> Kind:
+    """Choose how a column is read, by its schema: text may hold dates; all else goes by its type."""
+    if column.format is not None:
+        return Dates()
+    found = kind_of(column.arrow_type)
+    assert found is not None  # the schema refuses others
+    return found
 
 
 def kind_of(kind: pa.DataType) -> Kind | None:
@@ -126,42 +145,18 @@ def kind_of(kind: pa.DataType) -> Kind | None:
     return next((each for holds, each in KINDS if any(test(kind) for test in holds)), None)
 
 
-def grid_of(values: np.ndarray) -> float:
-    """Find the coarsest step among 1, 0.1, ... 1e-6 that all values are whole multiples of; 0 where there is none.
-
-    >>> grid_of(np.array([1.25, 3.5, np.nan]))
-    0.01
-    """
-    present = values[np.isfinite(values)]
-    for digits in range(7):
-        step = 10.0**-digits
-        if present.size and not off_grid(present, step).any():
-            return step
-    return 0.0
-
-
-def off_grid(values: np.ndarray, step: float) -> np.ndarray:
-    """Mark values that are no whole multiple of a step, beyond what rounding to float32 leaves."""
-    scaled = values / step
-    rounding = 1e-6 + 1.2e-7 * np.abs(scaled)
-    return (np.abs(scaled - np.round(scaled)) > rounding) | (rounding > 0.05)
-
-
-def _integers(kind: pa.DataType) -> pa.DataType:
-    return pa.int32() if pa.types.is_time32(kind) else pa.int64()
-
-
 def _is_text(kind: pa.DataType) -> bool:
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return pc.cast(plain, pa.string())
 
 
 Test = Callable[[pa.DataType], bool]
-KINDS: tuple[tuple[tuple[Test, ...], Numbers | Categories], ...] = (
+KINDS: tuple[tuple[tuple[Test, ...], Kind], ...] = (
     ((pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal), Numbers()),
     ((pa.types.is_timestamp, pa.types.is_date, pa.types.is_time), Dates()),
     ((pa.types.is_boolean, _is_text), Categories()),

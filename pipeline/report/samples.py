@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import Unusable
-from pipeline.report.kinds import Feature, kind_of
+from pipeline.data.tables.inference import infer
+from pipeline.data.tables.schema import Schema
+from pipeline.report.kinds import Feature, kind_of_column
 from pipeline.report.tables import GENERATED, REAL, TRAIN, aligned
 
 MOST_ROWS = 2_500
@@ -43,23 +44,32 @@ class Samples:
         return len(self.generated)
 
 
-def draw(real: pa.Table, generated: pa.Table, train: pa.Table | None = None, drop: Collection[str] = ()) -> Samples:
+def draw(
+    real: pa.Table,
+    generated: pa.Table,
+    train: pa.Table | None = None,
+    drop: Collection[str] = (),
+    schema: Schema | None = None,
+) -> Samples:
     """Draw the rows that are judged; equal tables give equal rows.
 
     Example:
-        >>> table = pa.table({"x": [float(i) for i in range(50)]})
+        >>> table = pa.table({"x": [i / 7 for i in range(50)]})
         >>> draw(table, table).num_rows
         25
+
+    Args:
+        schema: what the columns are; None: what is inferred from the real rows.
 
     Raises:
         Unusable: the tables cannot be compared; the sentence says why, and what to do.
     """
     given = {REAL: real, GENERATED: generated} | ({} if train is None else {TRAIN: train})
     tables = aligned(given, drop)
+    known = infer(tables[REAL]) if schema is None else schema
     rng = np.random.default_rng(SEED)
     sizes = {REAL: MOST_ORIGINALS, GENERATED: MOST_ROWS, TRAIN: MOST_ORIGINALS}
-    kept = {flag: _some(table, sizes[flag], rng) for flag, table in tables.items()}
-    features, rows = _read(kept)
+    features, rows = _read({flag: _some(table, sizes[flag], rng) for flag, table in tables.items()}, known)
     half = len(rows[REAL]) if train is not None else len(rows[REAL]) // 2
     others = rows[REAL][half:] if train is None else rows[TRAIN]
     n = min(MOST_ROWS, half, len(others), len(rows[GENERATED]))
@@ -73,23 +83,14 @@ def _some(table: pa.Table, most: int, rng: np.random.Generator) -> pa.Table:
     return table.take(rng.permutation(table.num_rows)[:most])
 
 
-def _read(tables: Mapping[str, pa.Table]) -> tuple[tuple[Feature, ...], dict[str, np.ndarray]]:
+def _read(tables: Mapping[str, pa.Table], schema: Schema) -> tuple[tuple[Feature, ...], dict[str, np.ndarray]]:
     """Read every column of the tables as numbers."""
     features: list[Feature] = []
     columns: dict[str, list[np.ndarray]] = {flag: [] for flag in tables}
     for name in tables[REAL].column_names:
-        kind = kind_of(tables[REAL].schema.field(name).type)
-        assert kind is not None  # refused before
-        feature, arrays = kind.read(name, {flag: table.column(name) for flag, table in tables.items()}, _most(tables[REAL]))
+        column = schema.column(name)
+        feature, arrays = kind_of_column(column).read(column, {flag: table.column(name) for flag, table in tables.items()})
         features.append(feature)
         for flag, array in arrays.items():
             columns[flag].append(array)
-    rows = {flag: np.column_stack(each) for flag, each in columns.items()}
-    if all(len(np.unique(column[~np.isnan(column)])) == 1 for column in rows[REAL].T):
-        raise Unusable(f"every column of {REAL} has one and the same value in all rows: there is nothing to judge")
-    return tuple(features), rows
-
-
-def _most(real: pa.Table) -> int:
-    """Most categories of a column that is no text."""
-    return max(2, int(real.num_rows) // 2)
+    return tuple(features), {flag: np.column_stack(each) for flag, each in columns.items()}

@@ -68,13 +68,11 @@ def _require_kinds(name: str, tables: Mapping[str, pa.Table]) -> None:
     for flag, table in tables.items():
         column = table.column(name)
         if column.null_count == len(column):
-            if flag == first:
-                raise Unusable(f"column {name!r} of {flag} has no value at all; {leave_out(name)}")
-            continue  # a finding about generated rows
+            continue  # of generated rows a finding; of real ones the schema refuses it
         kind = kind_of(column.type)
         if kind is None:
             raise Unusable(f"column {name!r} of {flag} holds {column.type}, which no report compares; {leave_out(name)}")
         words[flag] = kind.word
-    other = next((flag for flag, word in words.items() if word != words[first]), None)
+    other = next((flag for flag, word in words.items() if word != words.get(first, word)), None)
     if other is not None:
         raise Unusable(f"column {name!r} holds {words[first]} in {first} and {words[other]} in {other}; {leave_out(name)}")

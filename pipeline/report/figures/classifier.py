@@ -58,6 +58,11 @@ def boosting(features: Sequence[Feature], *, regression: bool = False) -> Any:
     return kind(categorical_features=taken, random_state=0, early_stopping=False, max_iter=100)
 
 
+def fitted(model: Any, rows: np.ndarray, labels: np.ndarray) -> Any:
+    """Train a model; a column without a single value, which scikit-learn cannot sort into bins, is constant."""
+    return model.fit(np.where(np.isnan(rows).all(axis=0), 0.0, rows), labels)
+
+
 def _logistic() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -84,7 +89,7 @@ def _out_of_fold(
     scores, used = np.zeros(len(rows)), np.zeros(len(names))
     folds = list(StratifiedKFold(min(NUM_FOLDS, len(real)), shuffle=True, random_state=0).split(rows, labels))
     for number, (train, test) in enumerate(folds):
-        model.fit(rows[train], labels[train])
+        fitted(model, rows[train], labels[train])
         scores[test] = model.predict_proba(rows[test])[:, 1]
         if names and number < 2:
             chosen = {"scoring": "roc_auc", "n_repeats": NUM_SHUFFLES, "random_state": number}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.report.kinds import Feature, off_grid
+from pipeline.report.kinds import Feature
 from pipeline.report.samples import Samples
 
 LEAST_DISTANCE = 0.05
@@ -69,7 +69,7 @@ def _column(samples: Samples, number: int) -> ColumnFigures:
         p,
         missing,
         _outside(feature, made, present),
-        float(off_grid(made, feature.step).mean()) if feature.step and len(made) else 0.0,
+        float(feature.is_off_grid(made).mean()) if len(made) else 0.0,
         spreads,
         shift,
         bool(lacks),

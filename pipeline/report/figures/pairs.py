@@ -44,7 +44,7 @@ def measure(samples: Samples) -> list[PairFigures]:
     found = [_pair(samples, pair) for pair in combinations(chosen, 2)]
     noise = max((pair.floor for pair in found), default=0.0)
     least = max(LEAST_DIFFERENCE, 3 / np.sqrt(samples.num_rows), 1.25 * noise)
-    marked = [PairFigures(**{**vars(pair), "is_off": pair.difference > least}) for pair in found]
+    marked = [PairFigures(**{**vars(pair), "is_off": bool(pair.difference > least)}) for pair in found]
     return sorted(marked, key=lambda pair: -pair.difference)
 
 

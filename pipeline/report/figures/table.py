@@ -14,7 +14,7 @@ class Figure:
         question: the group that it is shown in.
         good: which values are good, in a word or two.
         meaning: one sentence.
-        digits: decimals that are shown.
+        is_share: whether it lies between 0 and 1, and is drawn so.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Figure:
     question: str
     good: str
     meaning: str
-    digits: int = 3
+    is_share: bool = False
 
 
 COLUMNS, PAIRS, TOGETHER = "Is each column right?", "Do columns go together?", "Are whole rows right?"
@@ -43,16 +43,51 @@ FIGURES: Sequence[Figure] = (
     Figure("encoded_w2", "W2", TOGETHER, SAME, "Cost of moving generated rows to real ones; under its floor is no merit."),
     Figure("encoded_sliced_w2", "Sliced W2", TOGETHER, LESS, "The same along single directions, mean over 256."),
     Figure("energy_distance", "Energy distance", TOGETHER, LESS, "Zero for equal distributions only."),
-    Figure("energy_p", "p-value of it", TOGETHER, "not near 0", "How often chance gives that much or more (permutation test)."),
-    Figure("c2st_auc", "AUC, gradient boosting", TELL, "near 0.5", "0.5 is guessing, 1 is always right; cross-validated."),
-    Figure("c2st_logistic_auc", "AUC, logistic regression", TELL, "near 0.5", "The same of a classifier that sees means only."),
-    Figure("precision", "Precision", WHERE, MORE, "Share of generated rows that lie where real rows lie."),
-    Figure("recall", "Recall", WHERE, MORE, "Share of real rows that lie where generated rows lie."),
+    Figure(
+        "energy_p",
+        "p-value of it",
+        TOGETHER,
+        "not near 0",
+        "How often chance gives that much or more (permutation test).",
+        is_share=True,
+    ),
+    Figure(
+        "c2st_auc",
+        "AUC, gradient boosting",
+        TELL,
+        "near 0.5",
+        "0.5 is guessing, 1 is always right; cross-validated.",
+        is_share=True,
+    ),
+    Figure(
+        "c2st_logistic_auc",
+        "AUC, logistic regression",
+        TELL,
+        "near 0.5",
+        "The same of a classifier that sees means only.",
+        is_share=True,
+    ),
+    Figure("precision", "Precision", WHERE, MORE, "Share of generated rows that lie where real rows lie.", is_share=True),
+    Figure("recall", "Recall", WHERE, MORE, "Share of real rows that lie where generated rows lie.", is_share=True),
     Figure("density", "Density", WHERE, SAME, "How crowded with real rows those places are; too high is blur."),
-    Figure("coverage", "Coverage", WHERE, MORE, "Share of real rows with a generated row near by."),
-    Figure("copied_share", "Copies", COPIED, SAME, "Share of generated rows that equal a training row."),
-    Figure("near_share", "Near copies", COPIED, SAME, "Share as near to one row, beside the next, as 5 % of real rows."),
-    Figure("dcr_share", "DCR share", COPIED, "near 0.5", "Share nearer to training rows than to held-out ones."),
-    Figure("usefulness", "Score on real rows", USEFUL, MORE, "Of a model that learned from generated rows; floor: real rows."),
+    Figure("coverage", "Coverage", WHERE, MORE, "Share of real rows with a generated row near by.", is_share=True),
+    Figure("copied_share", "Copies", COPIED, SAME, "Share of generated rows that equal a training row.", is_share=True),
+    Figure(
+        "near_share",
+        "Near copies",
+        COPIED,
+        SAME,
+        "Share as near to one row, beside the next, as 5 % of real rows.",
+        is_share=True,
+    ),
+    Figure("dcr_share", "DCR share", COPIED, "near 0.5", "Share nearer to training rows than to held-out ones.", is_share=True),
+    Figure(
+        "usefulness",
+        "Score on real rows",
+        USEFUL,
+        MORE,
+        "Of a model that learned from generated rows; floor: real rows.",
+        is_share=True,
+    ),
 )
 """Every figure, in the order in which they are shown."""

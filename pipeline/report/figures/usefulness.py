@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import Unusable
-from pipeline.report.figures.classifier import MOST_BINS, boosting
+from pipeline.report.figures.classifier import MOST_BINS, boosting, fitted
 from pipeline.report.samples import Samples
 
 LEAST_ROWS = 10
@@ -67,7 +67,7 @@ def measure(samples: Samples, number: int) -> Usefulness:
             predicted = np.full(len(truth), targets[0] if len(targets) else np.nan)
         else:
             model = boosting(others, regression=feature.ordered)
-            predicted = model.fit(np.delete(rows, number, axis=1), targets).predict(inputs)
+            predicted = fitted(model, np.delete(rows, number, axis=1), targets).predict(inputs)
         return _score(predicted, truth, is_number=feature.ordered)
 
     real = samples.real[~np.isnan(samples.real[:, number]), number]

@@ -6,13 +6,12 @@ import numpy as np
 
 from pipeline.report.figures.columns import ColumnFigures
 from pipeline.report.figures.pairs import PairFigures
-from pipeline.report.findings.remarks import BAD, GOOD, Remark, listed, percent, quoted
+from pipeline.report.findings.remarks import BAD, GOOD, Remark, figure, listed, percent, quoted, severe
 from pipeline.report.judgement import Judgement
 
 MOST_NAMED = 4
 """Columns that get a sentence each; the rest are counted."""
 SEVERE_DISTANCE, SEVERE_DIFFERENCE = 0.25, 0.4
-WHOLE = 1.0
 
 
 def columns(judgement: Judgement) -> Iterator[Remark]:
@@ -27,7 +26,9 @@ def columns(judgement: Judgement) -> Iterator[Remark]:
         rest = every - len(off)
         yield Remark(GOOD, f"{rest} of {every} columns {'has' if rest == 1 else 'have'} the real distribution.")
     for column in off[:MOST_NAMED]:
-        yield Remark(BAD, _column(judgement, column), column.distance > SEVERE_DISTANCE)
+        yield Remark(
+            BAD, _column(judgement, column), severe(column.distance > SEVERE_DISTANCE, "columns have other distributions")
+        )
     if others := [quoted(column.feature.name) for column in off[MOST_NAMED:]]:
         yield Remark(
             BAD, f"The {'distribution is' if len(others) == 1 else 'distributions are'} off for {listed(others, 8)} as well."
@@ -66,8 +67,8 @@ def _category(judgement: Judgement, column: ColumnFigures) -> str:
 def details(judgement: Judgement) -> Iterator[Remark]:
     """Say where single values give rows away at a glance: between the steps, beyond the range, in unknown categories."""
     between = [column for column in judgement.columns if column.between > 0.01]
-    whole = [quoted(column.feature.name) for column in between if column.feature.step == WHOLE]
-    finer = [f"{quoted(each.feature.name)} ({each.feature.step:g})" for each in between if each.feature.step < WHOLE]
+    whole = [quoted(column.feature.name) for column in between if column.feature.step == 1]
+    finer = [f"{quoted(each.feature.name)} ({each.feature.step:g})" for each in between if each.feature.step != 1]
     if whole:
         yield Remark(BAD, f"Real values of {listed(whole, 6)} are whole numbers, generated ones are not.")
     if finer:
@@ -93,7 +94,9 @@ def pairs(judgement: Judgement) -> Iterator[Remark]:
         yield Remark(GOOD, f"Columns go together as they do in real rows: the largest difference{of} is {largest}.")
         return
     for pair in off[: MOST_NAMED - 1]:
-        yield Remark(BAD, _pair(judgement, pair), pair.difference > SEVERE_DIFFERENCE)
+        yield Remark(
+            BAD, _pair(judgement, pair), severe(pair.difference > SEVERE_DIFFERENCE, "relations between columns are lost")
+        )
     if len(off) >= MOST_NAMED:
         yield Remark(BAD, f"So it is with {len(off) - MOST_NAMED + 1} more of {every} pairs.")
 
@@ -108,4 +111,4 @@ def _pair(judgement: Judgement, pair: PairFigures) -> str:
         "is too strong": stronger > 0.05,
     }
     how = next((way for way, holds in ways.items() if holds), "is another one")
-    return f"The relation of {first} and {second} {how}: {pair.measure} {pair.generated:.2f} in place of {pair.real:.2f}."
+    return f"The relation of {first} and {second} {how}: {pair.measure} {figure(pair.generated)} in place of {figure(pair.real)}."

@@ -8,6 +8,8 @@ import numpy as np
 from pipeline.report.judgement import Judgement
 
 GOOD, BAD, BEWARE = "good", "bad", "beware"
+TONES = (BAD, GOOD, BEWARE)
+"""In the order in which they are shown."""
 SIGMAS = 4.0
 """Standard errors that are taken off a difference of shares before it counts."""
 
@@ -18,12 +20,12 @@ class Remark:
 
     Attributes:
         tone: good, bad, or to beware of.
-        is_severe: with this alone the generated rows are no good.
+        reason: of what alone makes the generated rows no good, the same in a few words.
     """
 
     tone: str
     text: str
-    is_severe: bool = False
+    reason: str = ""
 
 
 def gap(judgement: Judgement, name: str) -> float:
@@ -44,6 +46,15 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 1 or 99 < value < 100 else f"{value:.0f} %"
 
 
+def figure(value: float) -> str:
+    """Write a figure with two decimals, never as -0.00.
+
+    >>> figure(-0.001), figure(0.456)
+    ('0.00', '0.46')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """List words in a sentence.
 
@@ -52,6 +63,11 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+
+
+def severe(holds: bool, reason: str) -> str:
+    """Give a reason where it holds."""
+    return reason if holds else ""
 
 
 def quoted(name: str) -> str:

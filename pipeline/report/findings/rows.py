@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.report.findings.remarks import BAD, BEWARE, GOOD, Remark, gap, listed, percent, quoted
+from pipeline.report.findings.remarks import BAD, BEWARE, GOOD, Remark, figure, gap, listed, percent, quoted, severe
 from pipeline.report.judgement import Judgement
 
 TOLD, TOLD_OFTEN = 0.55, 0.75
@@ -52,7 +52,7 @@ def copies(judgement: Judgement) -> Iterator[Remark]:
             BAD,
             f"They are copies: {' and '.join(parts)}. What looks good below is so because it was copied, and people in the "
             "original rows can be recognised.",
-            is_severe=True,
+            "the rows are copies",
         )
     elif has_training:
         yield Remark(
@@ -82,7 +82,8 @@ def classifiers(judgement: Judgement) -> Iterator[Remark]:
     how = next(word for most, word in HOW if found[name] <= most)
     used = [quoted(column) for column, drop in judgement.test.importance.items() if drop > USED]
     by = f"It goes by {listed(used)}." if used else "No single column gives them away."
-    yield Remark(BAD, f"A classifier tells generated rows from real ones {how}: {figures}. {by}", found[name] > TOLD_OFTEN)
+    reason = severe(found[name] > TOLD_OFTEN, f"a classifier tells them from real rows {how}")
+    yield Remark(BAD, f"A classifier tells generated rows from real ones {how}: {figures}. {by}", reason)
 
 
 def places(judgement: Judgement) -> Iterator[Remark]:
@@ -96,16 +97,16 @@ def places(judgement: Judgement) -> Iterator[Remark]:
             "They are too typical, as if rows had been averaged: they crowd where real rows are densest (density "
             f"{found['density']:.2f}, real rows {found['density_floor']:.2f}), and only {percent(found['recall'])} of the real "
             f"rows lie among them (of other real rows {percent(found['recall_floor'])}).",
-            reached < -SEVERE,
+            severe(reached < -SEVERE, "the rows are too typical"),
         )
     elif reached < -0.05:
-        yield Remark(BAD, _missing(judgement), reached < -SEVERE)
+        yield Remark(BAD, _missing(judgement), severe(reached < -SEVERE, "part of the real rows is missing"))
     if off < -0.05:
         yield Remark(
             BAD,
             f"{percent(1 - found['precision'])} of the generated rows lie where no real row is near (of real rows "
             f"{percent(1 - found['precision_floor'])}): noise, or combinations that do not occur.",
-            off < -SEVERE,
+            severe(off < -SEVERE, "many lie where no real row is"),
         )
     elif reached >= -0.05:
         yield Remark(
@@ -164,13 +165,18 @@ def use(judgement: Judgement) -> Iterator[Remark]:
         return
     score, floor, name = useful.metrics["usefulness"], useful.metrics["usefulness_floor"], quoted(useful.feature_name)
     shown = (
-        f"{useful.word} {score:.2f} on real rows, {floor:.2f} after learning from real ones, {useful.guessing:.2f} by guessing"
+        f"{useful.word} {figure(score)} on real rows, {figure(floor)} after learning from real ones, "
+        f"{figure(useful.guessing)} by guessing"
     )
     gain, lost = floor - useful.guessing, floor - score
     if gain < 0.02:
         yield Remark(BEWARE, f"Nothing here predicts {name}, even after learning from real rows: {shown}.")
     elif lost > max(0.1 * gain, 2 * float(np.sqrt(0.5 / judgement.samples.num_rows))):
-        yield Remark(BAD, f"A model that learns {name} from generated rows does worse: {shown}.", lost > 0.5 * gain)
+        yield Remark(
+            BAD,
+            f"A model that learns {name} from generated rows does worse: {shown}.",
+            severe(lost > 0.5 * gain, "models learn the wrong thing"),
+        )
     else:
         yield Remark(GOOD, f"A model that learns {name} from generated rows does as well: {shown}.")
 

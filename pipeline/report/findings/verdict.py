@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.findings.columns import columns, details, pairs
-from pipeline.report.findings.remarks import BAD, Remark
+from pipeline.report.findings.remarks import BAD, Remark, listed
 from pipeline.report.findings.rows import classifiers, copies, is_copied, is_told, places, sizes, use, whole_rows
 from pipeline.report.judgement import Judgement
 
@@ -32,7 +32,6 @@ NEARLY = Level(
     "fair", "Nearly good: a classifier cannot tell generated rows from real ones, but something is not as it is in those."
 )
 FAIR = Level("fair", "Fair: much is right, and a classifier finds what is not.")
-POOR = Level("poor", "Poor: something that matters is not as it is in the real rows.")
 COPIED = Level("copied", "Copies: the generated rows repeat rows that they were made from.")
 
 
@@ -54,15 +53,16 @@ class Verdict:
 
 def verdict_of(judgement: Judgement) -> Verdict:
     """Say in words what the figures say."""
-    remarks = [remark for find in FINDINGS for remark in find(judgement)]
+    found = [remark for find in FINDINGS for remark in find(judgement)]
+    remarks = sorted(found, key=lambda remark: not remark.reason)
     return Verdict(_level(judgement, remarks), remarks)
 
 
 def _level(judgement: Judgement, remarks: Sequence[Remark]) -> Level:
     if is_copied(judgement):
         return COPIED
-    if any(remark.is_severe for remark in remarks):
-        return POOR
+    if reasons := list(dict.fromkeys(remark.reason for remark in remarks if remark.reason)):
+        return Level("poor", f"Poor: {listed(reasons[:3])}.")
     if is_told(judgement):
         return FAIR
     return NEARLY if any(remark.tone == BAD for remark in remarks) else GOOD

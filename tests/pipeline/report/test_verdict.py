@@ -1,5 +1,6 @@
 """The report says the right thing of tables of which it is known what is wrong with them."""
 
+from dataclasses import replace
 from functools import cache
 
 import made_tables
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.data.tables.inference import infer
 from pipeline.report.figures.table import FIGURES
 from pipeline.report.findings.verdict import Verdict, verdict_of
 from pipeline.report.judgement import Judgement, judge
@@ -122,3 +124,13 @@ def test_in_many_dimensions_it_is_said_that_w2_rewards_blur() -> None:
     assert "is no merit" in beware
     assert "W2 sees little in 64 coordinates" in beware
     assert verdict_of(judgement).level.word == "poor"
+
+
+def test_a_schema_that_a_person_has_corrected_says_what_columns_are() -> None:
+    schema = infer(made_tables.HELD_OUT)
+    corrected = replace(
+        schema, columns=tuple(replace(column, grid=None) if column.name == "age" else column for column in schema.columns)
+    )
+    table = made_tables.changed(made_tables.OTHERS, "age", np.asarray(made_tables.OTHERS["age"]) + 0.5)
+    between = [judge(draw(made_tables.HELD_OUT, table, schema=each)).columns[4].between for each in (None, corrected)]
+    assert between == [1.0, 0.0]

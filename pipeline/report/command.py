@@ -1,0 +1,77 @@
+"""`python -m pipeline report`: two or three files in, one page out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.command import report as shown
+from pipeline.command.flags import Report
+from pipeline.data.tables.reading import read
+from pipeline.files import write_text
+from pipeline.provenance import redacted
+from pipeline.report.figures.columns import ColumnFigures
+from pipeline.report.figures.table import FIGURES
+from pipeline.report.findings.remarks import TONES
+from pipeline.report.findings.verdict import Verdict, verdict_of
+from pipeline.report.judgement import Judgement, judge
+from pipeline.report.page.page import written
+from pipeline.report.samples import draw
+from pipeline.report.tables import GENERATED, REAL, TRAIN
+
+
+def report(command: Report) -> Mapping[str, Any]:
+    """Carry out `report`: judge the rows, print the verdict and the figures, write the page.
+
+    Raises:
+        Unusable: a file cannot be read, or they do not go together; nothing is written then.
+    """
+    locations = {REAL: command.real, GENERATED: command.generated} | ({} if command.train is None else {TRAIN: command.train})
+    tables = {flag: read(location, name=flag) for flag, location in locations.items()}
+    samples = draw(tables[REAL], tables[GENERATED], tables.get(TRAIN), command.drop)
+    with shown.progress("judging") as show:
+        judgement = judge(samples, command.predict, show)
+    verdict = verdict_of(judgement)
+    names = {flag: redacted(location).rstrip("/").rpartition("/")[2] for flag, location in locations.items()}
+    write_text(command.to, written(judgement, verdict, names))
+    shown.sentence(verdict.level.headline)
+    for tone in TONES:
+        for sentence in verdict.of(tone):
+            shown.sentence(f"{tone}: {sentence}")
+    metrics = judgement.metrics
+    rows = [
+        [figure.name, metrics[figure.name], metrics[f"{figure.name}_floor"], figure.good]
+        for figure in FIGURES
+        if figure.name in metrics
+    ]
+    shown.table(f"{samples.num_rows:,} rows on each side", ["figure", "generated", "floor", "good is"], rows)
+    shown.line(f"page: {command.to}")
+    return as_json(judgement, verdict)
+
+
+def as_json(judgement: Judgement, verdict: Verdict) -> dict[str, Any]:
+    """Say everything for `--json`; `metrics` are flat, by the names that promotion rules take."""
+    names = [feature.name for feature in judgement.samples.features]
+    return {
+        "verdict": verdict.level.word,
+        "headline": verdict.level.headline,
+        "remarks": [{"tone": remark.tone, "text": remark.text} for remark in verdict.remarks],
+        "metrics": judgement.metrics,
+        "rows": dict(judgement.samples.rows),
+        "rows_compared": judgement.samples.num_rows,
+        "columns": [_column(column) for column in judgement.columns],
+        "pairs": [
+            {
+                "columns": [names[number] for number in pair.numbers],
+                "measure": pair.measure,
+                **{key: getattr(pair, key) for key in ("real", "generated", "difference", "floor", "is_off")},
+            }
+            for pair in judgement.pairs
+        ],
+        "used_by_classifier": judgement.test.importance,
+    }
+
+
+def _column(column: ColumnFigures) -> dict[str, Any]:
+    measured = {key: getattr(column, key) for key in ("distance", "floor", "p", "outside", "between", "shift", "is_off")}
+    measure = "ks" if column.feature.ordered else "tv"
+    missing = {"missing_real": column.missing[0], "missing_generated": column.missing[1]}
+    return {"name": column.feature.name, "measure": measure, **measured, **missing}
