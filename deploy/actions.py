@@ -1,7 +1,8 @@
 """The commands of `python -m deploy`, after their arguments have been read."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from components.conditions import asked_of
@@ -11,13 +12,14 @@ from deploy.export import export
 from deploy.rules import Rule
 from deploy.versions.code import needed, require_no_other
 from deploy.versions.promotion import promote, rollback
-from deploy.versions.registry import Registry
+from deploy.versions.registry import Registry, Version
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster, Stores
 from pipeline.command import report
 from pipeline.command.listing import open_store
+from pipeline.data.given.outside import far_outside
 from pipeline.files import write_json
-from pipeline.generator import load_generator
+from pipeline.generator import Generator, load_generator
 from pipeline.provenance import redacted
 from pipeline.words import command_line
 
@@ -79,9 +81,49 @@ def serve(command: flags.Serve) -> NoReturn:
 
 def generated(command: flags.Generate) -> Mapping[str, Any]:
     """Carry out `generate`: write the samples that a command asks for as Parquet files."""
-    from deploy.generate import generate, generation_of
-    from pipeline.ray_session import connected
+    from deploy.bulk.generate import generation_of
+    from deploy.bulk.parts import carry_out
 
+    version, generator, asked = asked_for(command)
+    plan = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to, condition=asked)
+    workers = command.cluster.num_workers
+    with ray_of(command.cluster, generator), report.progress("samples") as show:
+        for done, total in carry_out(plan, workers):
+            show(done * command.num_samples // total, command.num_samples)
+    report.line(f"{command.num_samples:,} samples of {version} in {plan.num_parts} files: {redacted(command.to)}")
+    return {"version": version.number, "num_samples": command.num_samples, "files": plan.num_parts}
+
+
+def transported(command: flags.Transport) -> Mapping[str, Any]:
+    """Carry out `transport`: write what a map makes of the points in given files as Parquet files."""
+    from deploy.bulk.inputs import inputs_at
+    from deploy.bulk.parts import carry_out, finished, manifest_in
+    from deploy.bulk.transport import require_points, transport_of
+
+    version, generator, asked = asked_for(command)
+    with report.status(f"reading {redacted(command.from_)}"):
+        inputs = inputs_at(command.from_)
+    plan = transport_of(generator, inputs, seed=command.seed, url=command.to, condition=asked, asked=command.coordinates)
+    facts = finished(plan)
+    with report.status(f"reading {redacted(command.from_)}"):
+        require_points(plan, inputs, [part for part in range(plan.num_parts) if part not in facts])
+    with ray_of(command.cluster, generator), report.progress("points") as show:
+        steps = carry_out(plan, command.cluster.num_workers, lambda part: {"rows": inputs.held(*plan.span(part))}, facts)
+        for done, total in steps:
+            show(done * plan.num_samples // total, plan.num_samples)
+    far = int(manifest_in(plan)["far"])
+    report.line(f"{plan.num_samples:,} points transported by {version} in {plan.num_parts} files: {redacted(command.to)}")
+    if far:
+        report.line(far_outside(far, plan.num_samples))
+    return {"version": version.number, "num_samples": plan.num_samples, "files": plan.num_parts, "far": far}
+
+
+def asked_for(command: flags.Generate | flags.Transport) -> tuple[Version, Generator, str | None]:
+    """Load the version that a command asks for, the generator of its phase, and the condition that it asks for.
+
+    Raises:
+        ValueError: the version has no such phase, or takes no such condition.
+    """
     store = open_store(command.store)
     registry = Registry(store, clusters.data(command.store), allow_code=command.allow_code)
     version = registry.require(*flags.model_and_version(command.model))
@@ -94,15 +136,18 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
         require_no_other(store.phase_of(ref), generator.phase, str(version))
         generator = load_generator(store, ref, generator.endpoints)
     asked = None if command.condition is None else asked_of(generator.endpoints.condition, command.condition)
-    generation = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to, condition=asked)
+    return version, generator, asked
+
+
+@contextmanager
+def ray_of(cluster: flags.Workers, generator: Generator) -> Iterator[None]:
+    """Hold the Ray that a command runs on, with the parts that the generator needs, for the time of the context."""
+    from pipeline.ray_session import connected
+
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
-    workers = command.cluster.num_workers
-    where, parts = Cluster(num_workers=workers, address=command.cluster.address), needed(generator.phase).values()
-    with connected(where, parts=parts), report.progress("samples") as show:
-        for done, total in generate(generation, workers):
-            show(done * command.num_samples // total, command.num_samples)
-    report.line(f"{command.num_samples:,} samples of {version} in {generation.num_parts} files: {redacted(command.to)}")
-    return {"version": version.number, "num_samples": command.num_samples, "files": generation.num_parts}
+    where = Cluster(num_workers=cluster.num_workers, address=cluster.address)
+    with connected(where, parts=needed(generator.phase).values()):
+        yield
 
 
 def register(command: flags.Register) -> Mapping[str, Any]:

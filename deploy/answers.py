@@ -9,15 +9,18 @@ from http import HTTPStatus
 from typing import Any
 
 import numpy as np
-from fastapi import Response
+from fastapi import Request, Response
 
-from deploy.models import Draw, Loaded, Models, Noise, noise_of
+from deploy.models import Draw, Loaded, Models, noise_of
 from deploy.web import wire
 from deploy.web.bodies import MOST_SEED, SampleRequest
+from deploy.web.points import BODY, Points, points_in, require_rows
 from deploy.web.refusals import RETRY_AFTER, Rejected
+from pipeline.data.given.coordinates import require_mapped
+from pipeline.data.given.ways import Where, way_of
 from pipeline.data.source import Samples
 from pipeline.errors import VersionNotFound
-from pipeline.generator import Generator
+from pipeline.generator import Generator, Noise
 from pipeline.places import Place, Tracking
 
 MOST_VALUES = 100_000_000
@@ -100,14 +103,36 @@ class Answers:
         name = body.format or wire.format_of(accept)
         if name is None:
             raise Rejected(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.MEDIA_TYPES.values())}")
-        limit, seconds = self.settings.max_samples, self.settings.time_limit_seconds
+        limit = self.settings.max_samples
         if body.num_samples > limit:
             raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {limit}, not {body.num_samples}")
         seed = secrets.randbelow(MOST_SEED + 1) if body.seed is None else body.seed
-        with self.admitted(body.num_samples * self.models.current.last.dim):
+        return await self.in_time(body.num_samples, lambda: self.drawn(body, seed, name))
+
+    async def transported(self, request: Request, accept: str) -> Response:
+        """Transport the points that a request brings, in the format that it asks for or else that they came in.
+
+        Raises:
+            Rejected: the request is not admitted, cannot be read, brings too many points or bad ones, or takes too long.
+        """
+        given = points_in(request, await request.body(), self.settings.max_samples)
+        require_rows(given.table.num_rows, self.settings.max_samples)
+        name = given.asked.format or wire.format_of(accept, wire.POINT_TYPES, given.came_as)
+        if name is None:
+            raise Rejected(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.POINT_TYPES.values())}")
+        return await self.in_time(given.table.num_rows, lambda: self.moved(given, name))
+
+    async def in_time(self, num_rows: int, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """Admit a request of so many rows, and give its answer within the time limit.
+
+        Raises:
+            Rejected: it is not admitted, or is not done in time.
+        """
+        seconds = self.settings.time_limit_seconds
+        with self.admitted(num_rows * self.models.current.last.dim):
             try:
                 async with asyncio.timeout(seconds):
-                    return await self.drawn(body, seed, name)
+                    return await answer()
             except TimeoutError:
                 sentence = f"not done within {seconds:g} seconds; ask for fewer samples or try again"
                 raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
@@ -132,11 +157,7 @@ class Answers:
 
     async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
         """Draw an admitted request's samples from a seed, and write them in the named format of `wire.MEDIA_TYPES`."""
-        loaded = await self.version(body.version)
-        k = loaded.num_phases - 1 if body.phase is None else body.phase
-        if k >= loaded.num_phases:
-            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
-        generator = loaded.last if body.phase is None else await self.phase(loaded.version.number, k)
+        loaded, k, generator = await self.generator(body.version, body.phase)
         try:
             noise = await asyncio.to_thread(noise_of, generator, Draw(body.num_samples, seed, body.condition))
         except ValueError as error:
@@ -151,6 +172,42 @@ class Answers:
         content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture)
         headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
         return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
+
+    async def moved(self, given: Points, name: str) -> Response:
+        """Transport an admitted request's points, and write them in the named format of `wire.POINT_TYPES`."""
+        asked, table = given.asked, given.table
+        seed = secrets.randbelow(MOST_SEED + 1) if asked.seed is None else asked.seed
+        loaded, k, generator = await self.generator(asked.version, asked.phase)
+        try:
+            drawn = "condition" if asked.condition is None and generator.endpoints.law is not None else None
+            columns = asked.coordinates or ()
+            way = way_of(generator.endpoints, table.schema, BODY, columns, "coordinates", condition=drawn)
+            points = await asyncio.to_thread(way.samples, table, Where(BODY, seed=seed))
+            noise = await asyncio.to_thread(lambda: list(generator.given_noise(points, seed, asked.condition)))
+            moved = np.concatenate([await self.push((generator, each)) for each in noise])
+            require_mapped(moved)
+            conditions = [each.condition for each in noise if each.condition is not None and drawn is not None]
+            back, _ = await asyncio.to_thread(way.back, table, moved, np.concatenate(conditions) if conditions else None)
+        except ValueError as error:
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        far = await asyncio.to_thread(generator.num_far, points)
+        identity = {"version": loaded.version.number, "phase": k, "seed": seed, "far": far}
+        is_array = given.is_array and generator.endpoints.coding is None
+        content = await asyncio.to_thread(wire.encode_points, back, moved, name, identity, is_array=is_array)
+        headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
+        return Response(content, media_type=wire.POINT_TYPES[name], headers=headers)
+
+    async def generator(self, which: str | None, phase: int | None) -> tuple[Loaded, int, Generator]:
+        """Find the generator of a version's phase, its last one where none is asked for.
+
+        Raises:
+            Rejected: there is no such version or phase.
+        """
+        loaded = await self.version(which)
+        k = loaded.num_phases - 1 if phase is None else phase
+        if k >= loaded.num_phases:
+            raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
+        return loaded, k, loaded.last if phase is None else await self.phase(loaded.version.number, k)
 
     async def version(self, which: str | None) -> Loaded:
         """Find the version that is served, or another by alias or number.

@@ -11,6 +11,7 @@ from deploy.flags import (
     Register,
     Rollback,
     Serve,
+    Transport,
     model_and_version,
     model_name,
 )
@@ -70,11 +71,11 @@ def check_serve(command: Serve) -> None:
     token_of(command.host, command.token_file)
 
 
-def check_generate(command: Generate) -> None:
-    """Refuse a `generate` whose stores, model or numbers cannot be."""
+def check_rows(command: Generate | Transport) -> None:
+    """Refuse a `generate` or a `transport` whose stores, model or numbers cannot be."""
     check_store(command)
     model_and_version(command.model)
-    bounded = {f"--{name.replace('_', '-')}": (getattr(command, name), *bounds) for name, bounds in BOUNDS.items()}
+    bounded = {f"--{name.replace('_', '-')}": (getattr(command, name, None), *bounds) for name, bounds in BOUNDS.items()}
     for name, (value, least, greatest) in {**bounded, "cluster.num_workers": (command.cluster.num_workers, 1, 10**6)}.items():
         if value is not None and not least <= value <= greatest:
             rule = f"at least {least}" if value < least else f"at most {greatest}"
@@ -107,9 +108,8 @@ PROGRAM = Program(
         "promote": Action(Promote, check_promote, action("promoted"), AGAIN),
         "rollback": Action(Rollback, check_rollback, action("rolled_back"), AGAIN),
         "serve": Action(Serve, check_serve, action("serve"), STARTS_AGAIN),
-        "generate": Action(
-            Generate, check_generate, action("generated"), "finished files are kept, and the same command goes on:"
-        ),
+        "generate": Action(Generate, check_rows, action("generated"), GOES_ON),
+        "transport": Action(Transport, check_rows, action("transported"), GOES_ON),
         "export": Action(Export, check_export, action("exported"), AGAIN),
     },
 )

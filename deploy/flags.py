@@ -9,7 +9,7 @@ import tyro
 from pipeline.cluster import Stores
 from pipeline.command.flags import Command
 from pipeline.evaluation.size import EvaluationSize
-from pipeline.places import Place, RayAddress
+from pipeline.places import Place, RayAddress, Source
 
 MOST_SAMPLES = 10**10
 """Most samples of one command: its driver keeps a digest of each part in memory."""
@@ -121,6 +121,32 @@ class Generate(Command):
     condition: str | None = None
     """NAME=CLASS, such as label=3, that all samples are given, or NAME=VALUE,VALUE,...; None: of a conditional model drawn for
     each from the data's distribution, and written beside the sample"""
+    cluster: Workers = field(default_factory=Workers)
+    store: Stores = field(default_factory=Stores)
+
+
+@dataclass(frozen=True)
+class Transport(Command):
+    """Apply a map to the points in given files, row by row, with Ray Data; started again, it goes on with what is missing."""
+
+    model: tyro.conf.Positional[str]
+    """NAME@ALIAS or NAME@VERSION"""
+    from_: Annotated[Source, tyro.conf.arg(name="from")]
+    """points of the source in its own units, N(0, I) where it is noise: a Parquet, CSV, Arrow, npy or npz file, a folder of such,
+    or a pattern in quotes, here or at a URL such as s3://bucket/in"""
+    to: Place
+    """folder: a path, or a URL such as s3://bucket/out"""
+    coordinates: tuple[str, ...] = ()
+    """columns with the coordinates of a point, in order; none: those called 0, 1, ..., or one with lists, or all with numbers"""
+    phase: int | None = None
+    """apply T_k of this phase k instead of the last one"""
+    seed: int = 0
+    """seed of z: row i gets the same z for equal seeds, whatever the number of workers"""
+    allow_code: ALLOW_CODE = False
+    """run the code of own parts that a version carries or names; read it first"""
+    condition: str | None = None
+    """NAME=CLASS, such as label=3, that all points are given, or NAME=VALUE,VALUE,...; None: of a conditional model drawn for
+    each from the data's distribution, and written beside the point"""
     cluster: Workers = field(default_factory=Workers)
     store: Stores = field(default_factory=Stores)
 

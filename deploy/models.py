@@ -2,36 +2,22 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from components.conditions import Conditions
-from components.streams import stream
 from deploy.versions import bundle, code
 from deploy.versions.bundle import Lineage
 from deploy.versions.registry import Registry, Version
 from pipeline.data.source import Samples
 from pipeline.errors import Corrupt, StoreUnavailable, VersionNotFound
-from pipeline.generator import Generator, load_generator
+from pipeline.generator import LEAST_ROWS, Generator, Noise, load_generator, push_in_blocks
 from pipeline.store.phases import Store
 
 logger = logging.getLogger(__name__)
-LEAST_ROWS, MOST_ROWS = 8, 16_384
-"""The first and the largest block of rows that are evaluated together: memory stays bounded, and caches are of use."""
 MOST_BESIDE = 2
 """Versions kept in memory beside the one that is served."""
-
-
-class Noise(NamedTuple):
-    """The x and z of one draw, and the conditions where the map is given any."""
-
-    x: Samples
-    z: Samples
-    condition: Conditions | None = None
 
 
 @dataclass(frozen=True)
@@ -73,45 +59,7 @@ def noise_of(generator: Generator, request: Draw) -> Noise:
     Raises:
         ValueError: there is no such condition, or the map is given none.
     """
-    return noise_at(generator, request.num_samples, request.seed, 0, request.condition)
-
-
-def noise_at(generator: Generator, n: int, seed: int, part: int, condition: object = None) -> Noise:
-    """Draw n rows of noise, and their conditions, from a seed and the number of a part alone.
-
-    Raises:
-        ValueError: there is no such condition, or the map is given none.
-    """
-    x_rng, z_rng, rng = (stream(seed, f"generation_{name}", step=part) for name in ("source", "z", "condition"))
-    return Noise(*generator.noise(n, x_rng, z_rng), generator.conditions(n, rng, condition))
-
-
-def push_in_blocks(generator: Generator, noise: Noise) -> Samples:
-    """Map noise to samples, each row with the same digits whatever is asked beside it and however many rows follow.
-
-    BLAS adds up in another order for another number of rows, on some processors even where both are large. So a row is evaluated
-    in a block whose place and size its number alone decides; the last block is filled up with zeros.
-    """
-    n, parts = len(noise.x), [part for part in noise if part is not None]
-    samples = []
-    for block in blocks(n):
-        missing = max(0, block.stop - n)
-        filled = (np.concatenate([part[block], np.zeros((missing, *part.shape[1:]), part.dtype)]) for part in parts)
-        samples.append(generator.push(*filled))
-    return np.concatenate(samples)[:n]
-
-
-def blocks(num_rows: int) -> Iterator[slice]:
-    """Cut rows into blocks of 8, 8, 16, 32, ... up to `MOST_ROWS` rows; the last block may go beyond them.
-
-    >>> list(blocks(20))
-    [slice(0, 8, None), slice(8, 16, None), slice(16, 32, None)]
-    """
-    start, size = 0, LEAST_ROWS
-    while start < num_rows:
-        yield slice(start, start + size)
-        start += size
-        size = min(start, MOST_ROWS)
+    return generator.noise_at(request.num_samples, request.seed, 0, request.condition)
 
 
 def draw(generator: Generator, request: Draw) -> Samples:

@@ -19,11 +19,11 @@ from ray.util import metrics
 
 from deploy.access import check_hosts, token_of
 from deploy.answers import Answers, Settings
-from deploy.models import Models, Noise, push_in_blocks
+from deploy.models import Models
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data.source import Samples
-from pipeline.generator import Generator
+from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)

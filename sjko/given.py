@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.parts.loading import described
+from pipeline.data.given.coordinates import list_column, no_numbers, number_column, require_finite
 from pipeline.data.own import divided, samples_of
 from pipeline.data.points import Points
 from pipeline.data.rows import picture_of
@@ -184,23 +185,8 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
                 raise Unusable(f"{name}: column {number} holds {type(bad).__name__}, and a flow takes numbers")
         array = array.astype(np.float64)  # None becomes NaN
     if array.ndim == 2 and array.dtype.kind == "f" and 0 not in array.shape:
-        _require_finite(array, range(array.shape[1]), name)
+        require_finite(array, range(array.shape[1]), name)
     return samples_of(array, name)
-
-
-def _require_finite(rows: np.ndarray, columns: Iterable[Any], name: str) -> None:
-    """Name the first row and column of a number that float32 cannot hold.
-
-    Raises:
-        Unusable: there is one.
-    """
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(rows.astype(np.float32))
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        found = f"{(~finite).any(1).sum()} of {len(rows)} rows have such"
-        what = "missing" if np.isnan(rows[row, column]) else "infinite in float32"
-        raise Unusable(f"{name}: row {row}, column {list(columns)[column]!r} is {what}; {found}: leave them out, or fill them")
 
 
 def _of_columns(columns: Iterable[tuple[Any, Any]], read: Any, name: str, form: Form) -> Rows:
@@ -218,7 +204,7 @@ def _of_columns(columns: Iterable[tuple[Any, Any]], read: Any, name: str, form: 
                 f"{name}: column {label!r} holds vectors beside other columns: give it alone, or a column for each number"
             )
     rows = np.stack(arrays, axis=1)
-    _require_finite(rows, labels, name)
+    require_finite(rows, labels, name)
     return Rows(samples_of(rows, name), Form(tuple(labels), form.is_table), merged=_merged(arrays, labels))
 
 
@@ -246,28 +232,16 @@ def _of_series(column: Any, label: Any, name: str) -> np.ndarray:
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "c":
-        raise _no_numbers(label, column.dtype, name)
+        raise no_numbers(label, column.dtype, name)
     numbers: np.ndarray = column.to_numpy(dtype=np.float64, na_value=np.nan)
     return numbers
 
 
 def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
     """Read a column of an arrow table."""
-    kind = column.type
-    if pa.types.is_nested(kind) and column.null_count:
-        row = column.is_null().index(True).as_py()
-        raise Unusable(f"{name}: row {row}, column {label!r} is missing; leave such rows out, or fill them")
-    if pa.types.is_fixed_size_list(kind):
-        flat = column.combine_chunks().flatten()
-        return _of_arrow(flat, label, name).reshape(len(column), -1)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
-        raise _no_numbers(label, kind, name)
-    numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _no_numbers(label: Any, kind: Any, name: str) -> Unusable:
-    return Unusable(f"{name}: column {label!r} holds {kind}, and a flow takes numbers: leave it out, or encode it")
+    if pa.types.is_fixed_size_list(column.type) or (pa.types.is_nested(column.type) and column.null_count):
+        return list_column(column, label, None, name)
+    return number_column(column, label, name)
 
 
 def _of_ray(data_set: Any, name: str) -> Rows:

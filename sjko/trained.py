@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
-from deploy.models import Draw, draw, noise_of, push_in_blocks
+from deploy.models import Draw, draw
 from pipeline.cluster import Cluster
 from pipeline.errors import Unusable
 from pipeline.evaluation import judging
@@ -143,13 +143,13 @@ class TrainedPhase:
         Raises:
             Unusable: the points are not finite numbers, or not of the source's shape.
         """
-        rows, endpoints = rows_of(points, "points"), self.generator.endpoints
+        rows = rows_of(points, "points")
         require_same(self._form, rows.form, "the data", "points")
-        shape, given = tuple(endpoints.shape), rows.samples.shape[1:]
+        shape, given = tuple(self.generator.endpoints.shape), rows.samples.shape[1:]
         if given != shape:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
-        noise = noise_of(self.generator, Draw(len(rows.samples), whole("seed", seed, least=0), condition))
-        return self._form.back(push_in_blocks(self.generator, noise._replace(x=endpoints.from_source(rows.samples))), rows.index)
+        moved = self.generator.transport(rows.samples, whole("seed", seed, least=0), condition)
+        return self._form.back(moved, rows.index)
 
     def in_form(self, form: Form) -> Self:
         """Give the same phase, whose samples come in another form."""

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message
 
 from deploy.answers import Answers, Settings
-from deploy.models import Models, Noise, push_in_blocks
+from deploy.models import Models
 from pipeline.data.source import Samples
-from pipeline.generator import Generator
+from pipeline.generator import Generator, Noise, push_in_blocks
 
 
 @dataclass(frozen=True)

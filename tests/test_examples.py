@@ -35,7 +35,7 @@ deploy.answers: Settings
 deploy.cli: require_alias
 deploy.flags: model_and_version
 deploy.flavour.sjko_sampler: Sampler
-deploy.models: Draw blocks
+deploy.models: Draw
 deploy.rules: Rule
 deploy.versions.registry: Registry Version
 deploy.web.door: Access
@@ -47,6 +47,8 @@ pipeline.command.process: exit_code
 pipeline.command.program: Later Program
 pipeline.data.analytic: Analytic MeasureSpec
 pipeline.data.endpoints: Endpoints between load_endpoints
+pipeline.data.given.coordinates: Coordinates
+pipeline.data.given.outside: Reach
 pipeline.data.images.image_set: image_sets
 pipeline.data.images.images: Images
 pipeline.data.own: as_source
@@ -68,7 +70,7 @@ pipeline.evaluation.extractors: Extractor quantised
 pipeline.evaluation.lenet: LeNet
 pipeline.evaluation.metrics: Metric figures floor_of
 pipeline.evaluation.size: Evaluation EvaluationSize
-pipeline.generator: Generator
+pipeline.generator: Generator blocks rows_per_part
 pipeline.parts.pinning: own_parts
 pipeline.phase: Phase phases_of
 pipeline.recipe: Data Jko Network Recipe Training

@@ -44,6 +44,11 @@ OLD = {
         ("--address", "--cluster.address"),
         ("--workers", "--cluster.num-workers"),
     ],
+    "deploy transport moons@1 --from x.npy --to x": [
+        JSON,
+        ("--address", "--cluster.address"),
+        ("--workers", "--cluster.num-workers"),
+    ],
     "deploy export moons@1 --to x.onnx": [JSON],
 }
 

@@ -238,8 +238,9 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
         f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
         "",
-        f"Input: noise of shape (n, {example_of(generator).shape[1]}), {input_of(generator)}, as an array, tensor, frame or "
-        f"nested lists. Output: samples of shape (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
+        f"Input: points of the source in its own units, (n, {generator.dim}), as an array, tensor, frame, columns or lists; the "
+        f"parameter `seed` decides what is drawn beside them. The graph takes (n, {example_of(generator).shape[1]}): "
+        f"{input_of(generator)}. Output: (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
         "",
         *_condition_lines(endpoints.law),
         "| metric | value | floor |",

@@ -9,11 +9,11 @@ import mlflow.pyfunc
 import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from deploy.export import export
 from deploy.flavour import sjko_sampler
-from deploy.versions import bundle
+from deploy.versions import bundle, points
 from deploy.versions.bundle import Lineage
 from pipeline.generator import Generator
 from pipeline.provenance import versions
@@ -32,27 +32,27 @@ def write_folder(folder: Path, card: str, generator: Generator, metrics: Mapping
 def _write_flavour(folder: Path, generator: Generator) -> None:
     """Write a model of MLflow's that loads where this project is not installed: an exported graph, and the file that feeds it.
 
-    It has no input signature, since MLflow would then refuse all but float32 arrays before that file sees them.
+    Its signature says what comes out and which parameters there are. It has none of the input, since MLflow would then refuse
+    arrays of another type than that one, or leave columns out without a word, before that file sees them.
     """
-    pinned, example = versions(), bundle.example_of(generator)
+    pinned = versions()
     model = Model(metadata={"sjko.fingerprint": generator.phase.fingerprint})
     model.add_flavor("pytorch", model_data="data/graph", pytorch_version=str(torch.__version__), code=None)
     with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
         data = Path(temporary) / "graph"
         data.mkdir()
         export(generator, data / sjko_sampler.GRAPH, "pt2")
-        condition = generator.endpoints.condition
-        described = {"width": example.shape[1], "what": bundle.input_of(generator)}
-        if condition is not None and condition.classes:
-            described["num_classes"] = condition.num_classes
-        (data / sjko_sampler.INPUT).write_text(json.dumps(described))
+        (data / sjko_sampler.INPUT).write_text(json.dumps(points.described(generator)))
+        np.savez(data / sjko_sampler.ARRAYS, allow_pickle=False, **points.source_arrays(generator))
+        outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])
+        parameters = ParamSchema([ParamSpec("seed", "long", 0), ParamSpec("condition", "string", "")])
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=sjko_sampler.__name__.rpartition(".")[2],
             data_path=str(data),
             code_paths=[sjko_sampler.__file__],
             mlflow_model=model,
-            signature=ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])),
-            input_example=example,
+            signature=ModelSignature(outputs=outputs, params=parameters),
+            input_example=points.points_of(generator),
             pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
         )

@@ -8,12 +8,14 @@ from fastapi import FastAPI, Header, Request, Response, Security
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RoutingError
 
 from deploy.web import wire
 from deploy.web.bodies import SampleRequest, StrictRoute, Which, sentence_of
 from deploy.web.documents import add_documents
-from deploy.web.door import MODEL_PATH, SAMPLES_PATH, Access, Door
+from deploy.web.door import FORMS, MODEL_PATH, SAMPLES_PATH, TRANSPORT_PATH, Access, Door
+from deploy.web.points import OPTIONS, POINT_FILES, TransportRequest
 from deploy.web.refusals import RETRY_AFTER, Refusal, refusal
 from pipeline.errors import FlowError
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from deploy.answers import Answers
 
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.MEDIA_TYPES.values()}}}
+TRANSPORTED: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in wire.POINT_TYPES.values()}}}
+REQUESTS: dict[str, type[BaseModel]] = {SAMPLES_PATH: SampleRequest, TRANSPORT_PATH: TransportRequest}
 STATUSES = (400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 415, 421, 422, 429, 431, 500, 503)
 
 
@@ -30,12 +34,12 @@ def web_app(answers: "Answers", access: Access, count: Callable[[int], None]) ->
     Args:
         answers: draws the samples and describes the versions.
         access: the token and the names that a request must carry.
-        count: is called with the status of every request for samples.
+        count: is called with the status of every request for samples or with points.
     """
     app = FastAPI(
         title="S-JKO generator",
         version="1",
-        description="Samples in one network evaluation.",
+        description="Samples in one network evaluation, and given points transported.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to whatever the Host header says
@@ -51,7 +55,7 @@ def web_app(answers: "Answers", access: Access, count: Callable[[int], None]) ->
 
 
 def add_routes(app: FastAPI, answers: "Answers") -> None:
-    """Add the service's four operations to an application: its health, its readiness, the model, samples."""
+    """Add the service's operations to an application: its health, its readiness, the model, samples, points transported."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -73,13 +77,42 @@ def add_routes(app: FastAPI, answers: "Answers") -> None:
         """Draw samples, each in one network evaluation, as JSON, .npy, Arrow or PNG."""
         return await answers.samples(body, accept)
 
+    @app.post(TRANSPORT_PATH, responses=TRANSPORTED, openapi_extra=of_points())
+    async def transport(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
+        """Apply the map to given points, row by row: JSON, .npy, Arrow, CSV or Parquet, with other columns kept."""
+        return await answers.transported(request, accept)
+
+
+def of_points() -> dict[str, Any]:
+    """Describe for the documentation the bodies of a request with points, and its options where the body is a file."""
+    schema = TransportRequest.model_json_schema()
+    files = {media: {"schema": {"type": "string", "format": "binary"}} for media in POINT_FILES}
+    options = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": schema["properties"][name],
+            "description": f"where the body is a file: {schema['properties'][name]['description']}",
+        }
+        for name in schema["properties"]
+        if name in OPTIONS
+    ]
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}, **files}},
+        "parameters": options,
+    }
+
 
 def add_errors(app: FastAPI) -> None:
     """Answer every error of an application with its status and one sentence, never with a traceback."""
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence_of(error))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        path = request.scope["path"]
+        if path not in REQUESTS:
+            return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence_of(error))
+        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence_of(error, REQUESTS[path], FORMS[path].example))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:

@@ -67,6 +67,10 @@ Condition = Annotated[
 """What samples are given: 3, "3", "sneaker", or [0.5, -1]."""
 
 
+Seed = Annotated[StrictInt, Field(ge=0, le=MOST_SEED)]
+Phase = Annotated[StrictInt, Field(ge=-1, le=10**9)]
+
+
 class SampleRequest(BaseModel):
     """The body of POST /v1/samples: how many samples, of which version and phase, from which seed."""
 
@@ -76,21 +80,18 @@ class SampleRequest(BaseModel):
 
     num_samples: Annotated[StrictInt, Field(ge=1, le=10**9)] = 1
     """how many; the service may be set to fewer"""
-    seed: Annotated[StrictInt, Field(ge=0, le=MOST_SEED)] | None = None
+    seed: Seed | None = None
     """equal seeds give equal samples of a version; null draws one, which the answer tells. At most 2^53 - 1, so that the answer's
     number is exact in every client"""
     version: Which | None = None
     """alias or number of another version, the number as a number or as text; null: the one that is served"""
-    phase: Annotated[StrictInt, Field(ge=-1, le=10**9)] | None = None
+    phase: Phase | None = None
     """draw from mu_{k+1} = T_k of this phase k; -1: the noise x; null: the last"""
     condition: Condition | None = None
     """of a conditional model: the number or name of the class that all samples are given, or values; null: drawn for each from
     the data's distribution. GET /v1/model tells the classes"""
     format: Literal["json", "npy", "arrow", "png"] | None = None
     """null: what the Accept header asks for"""
-
-
-FIELDS = ", ".join(SampleRequest.model_fields)
 
 
 def refuse(sentence: str) -> NoReturn:
@@ -167,21 +168,28 @@ RULES = {
     "literal_error": "must be one of {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "dict_type": "must be an object, with a list for each column",
     "value_error": "must be the number or name of a class, or a list of numbers",
-    "extra_forbidden": f"is no field of a request; fields are {FIELDS}",
+    "extra_forbidden": "is no field of a request; fields are {fields}",
 }
 """The rule that each of pydantic's errors breaks, as a client reads it."""
 
 
-def sentence_of(error: RequestValidationError) -> str:
-    """Say the first thing that is wrong with a request in one sentence: the field, the rule, the value."""
+def sentence_of(error: RequestValidationError, request: type[BaseModel] = SampleRequest, example: str = EXAMPLE) -> str:
+    """Say the first thing that is wrong with a request in one sentence: the field, the rule, the value.
+
+    Args:
+        request: what its body may say.
+        example: of a body.
+    """
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"][1:])
     if not field:
         problem = "but it is empty" if first["type"] == "missing" else f"not {shown(first['input'])}"
-        return f"the body must be a JSON object such as {EXAMPLE}, {problem}"
+        return f"the body must be a JSON object such as {example}, {problem}"
     template = RULES.get(first["type"])
-    rule = first["msg"] if template is None else template.format(**first.get("ctx", {}))
+    rule = first["msg"] if template is None else template.format(**first.get("ctx", {}), fields=", ".join(request.model_fields))
     name = field if field.isidentifier() and field.isascii() else shown(field)
     value = "" if first["type"] == "extra_forbidden" else f", not {shown(first['input'])}"
     return f"{name} {rule}{value}"

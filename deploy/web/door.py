@@ -16,19 +16,43 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.access import is_loopback
 from deploy.web.bodies import EXAMPLE
-from deploy.web.refusals import Rejected, refusal
+from deploy.web.points import EXAMPLE_OF_POINTS, MOST_POINT_BYTES, OPTIONS, POINT_FILES
+from deploy.web.refusals import RETRY_AFTER, Rejected, refusal
 
-MODEL_PATH, SAMPLES_PATH, DOCS_PATH, SCHEMA_PATH = "/v1/model", "/v1/samples", "/docs", "/openapi.json"
+MODEL_PATH, SAMPLES_PATH, TRANSPORT_PATH = "/v1/model", "/v1/samples", "/v1/transport"
+DOCS_PATH, SCHEMA_PATH = "/docs", "/openapi.json"
 OPEN_PATHS = ("/", "/healthz", "/readyz", DOCS_PATH, SCHEMA_PATH)
 """Paths that need no token, as do those under /docs/: no secret is behind them, and the page asks for the token itself."""
-PARAMETERS = {MODEL_PATH: {"version"}, SAMPLES_PATH: set[str]()}
+PARAMETERS = {MODEL_PATH: {"version"}, SAMPLES_PATH: set[str](), TRANSPORT_PATH: OPTIONS}
 """Query parameters that a path takes; other paths take no notice of what stands behind the question mark."""
-MOST_BODY_BYTES = 65_536
 MOST_QUERY_BYTES = 2_048
 MOST_HEADER_BYTES = 32_768
+MOST_HELD_BYTES = 32 * MOST_POINT_BYTES
+"""Bytes of bodies that a replica has in hand; one body may exceed it."""
 BODY_SECONDS = 10.0
 """Longest time until the whole of a body has come."""
+
 HARDENING = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The bodies that a path takes: how long, and in which media types beside JSON.
+
+    Attributes:
+        example: of one in JSON.
+    """
+
+    most_bytes: int
+    media_types: tuple[str, ...]
+    example: str
+
+
+FORMS = {
+    SAMPLES_PATH: Form(65_536, (), EXAMPLE),
+    TRANSPORT_PATH: Form(MOST_POINT_BYTES, tuple(POINT_FILES), EXAMPLE_OF_POINTS),
+}
+"""What the paths that take a body take."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +131,18 @@ def check_form(request: Request, _: Access) -> None:
     length = request.headers.get("content-length", "0")
     if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
         raise Rejected(HTTPStatus.LENGTH_REQUIRED, "send the body with a Content-Length")
-    if len(length) > 9 or int(length) > MOST_BODY_BYTES:
-        raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {MOST_BODY_BYTES} bytes")
+    form = FORMS[request.scope["path"]]
+    if len(length) > 9 or int(length) > form.most_bytes:
+        raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {form.most_bytes} bytes")
     content = Header()
     content["content-type"] = request.headers.get("content-type", "none")
-    is_json = re.fullmatch(r"application/(json|.+\+json)", content.get_content_type())
+    media = content.get_content_type()
+    is_json = re.fullmatch(r"application/(json|.+\+json)", media) or media in form.media_types
     # A form of any web page could post another body to a service on this machine, but none can declare it as JSON.
     if int(length) and not (is_json and content.get_content_charset("utf-8") in ("utf-8", "utf8")):
-        line = f"curl -H 'Content-Type: application/json' -d '{EXAMPLE}' URL"
-        sentence = f"the Content-Type header must be application/json, as in {line}, not {content['content-type']!a}"
+        line = f"curl -H 'Content-Type: application/json' -d '{form.example}' URL"
+        others = f", or one of {', '.join(form.media_types)}" if form.media_types else ""
+        sentence = f"the Content-Type header must be application/json, as in {line}{others}, not {content['content-type']!a}"
         raise Rejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, sentence)
 
 
@@ -123,8 +150,8 @@ CHECKS = (check_host, check_origin, check_token, check_address, check_form)
 
 
 def takes_body(request: Request) -> bool:
-    """Whether the service reads the body of a request: that of one for samples."""
-    return bool(request.method == "POST" and request.scope["path"] == SAMPLES_PATH)
+    """Whether the service reads the body of a request: that of one for samples, or of one with points."""
+    return bool(request.method == "POST" and request.scope["path"] in FORMS)
 
 
 def has_body(request: Request) -> bool:
@@ -164,11 +191,12 @@ class Door:
     Plain ASGI: FastAPI's own decorator for middleware would copy every body through a queue of its own.
 
     Args:
-        count: is called with the status of every request for samples.
+        count: is called with the status of every request for samples or with points.
     """
 
     def __init__(self, app: ASGIApp, access: Access, count: Callable[[int], None]) -> None:
         self.app, self.access, self.count = app, access, count
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request that passes all checks on to the application, or answer it here with a refusal."""
@@ -176,17 +204,33 @@ class Door:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        answer, unread = self.app, has_body(request)
+        answer, unread, num_bytes = self.app, has_body(request), 0
         try:
-            for check in CHECKS:
-                check(request, self.access)
-            if takes_body(request):
-                receive = await whole_body(receive)
-                unread = False
-        except Rejected as error:
-            answer = refusal(error.status_code, error.sentence, dict(error.headers or {}))
-        forwarded = {**scope, "method": "GET"} if request.method == "HEAD" else scope
-        await answer(forwarded, receive, self.outwards(request, send, unread))
+            try:
+                for check in CHECKS:
+                    check(request, self.access)
+                if takes_body(request):
+                    num_bytes = self.hold(request)
+                    receive = await whole_body(receive)
+                    unread = False
+            except Rejected as error:
+                answer = refusal(error.status_code, error.sentence, dict(error.headers or {}))
+            forwarded = {**scope, "method": "GET"} if request.method == "HEAD" else scope
+            await answer(forwarded, receive, self.outwards(request, send, unread))
+        finally:
+            self.held -= num_bytes
+
+    def hold(self, request: Request) -> int:
+        """Count the bytes of a request's body among those in hand, and return them.
+
+        Raises:
+            Rejected: there are too many already; status 429.
+        """
+        num_bytes = int(request.headers.get("content-length", "0"))
+        if self.held and self.held + num_bytes > MOST_HELD_BYTES:
+            raise Rejected(HTTPStatus.TOO_MANY_REQUESTS, "too many requests are waiting; try again", RETRY_AFTER)
+        self.held += num_bytes
+        return num_bytes
 
     def outwards(self, request: Request, send: Send, unread: bool) -> Send:
         """Wrap `send`: answers get their security headers, those for samples are counted, those to HEAD lose their body.
@@ -199,7 +243,7 @@ class Door:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HARDENING | ({"Connection": "close"} if unread else {}))
-                if request.scope["path"] == SAMPLES_PATH:
+                if request.scope["path"] in FORMS:
                     self.count(message["status"])
             elif request.method == "HEAD":
                 message = {**message, "body": b""}

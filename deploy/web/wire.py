@@ -1,4 +1,4 @@
-"""Samples as bytes: JSON, NumPy's .npy, an Arrow IPC stream, PNG."""
+"""Samples as bytes: JSON, NumPy's .npy, an Arrow IPC stream, PNG; transported points also as CSV and Parquet."""
 
 import io
 import json
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
 
+from pipeline.data.given.coordinates import POINT, vectors
 from pipeline.data.source import Samples
 
 MEDIA_TYPES = {
@@ -15,11 +18,19 @@ MEDIA_TYPES = {
     "arrow": "application/vnd.apache.arrow.stream",
     "png": "image/png",
 }
+POINT_TYPES = {
+    "json": MEDIA_TYPES["json"],
+    "npy": MEDIA_TYPES["npy"],
+    "arrow": MEDIA_TYPES["arrow"],
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+"""What transported points may be answered in."""
 MOST_IN_PICTURE = 10_000
 
 
-def format_of(accept: str) -> str | None:
-    """Choose the first format that an Accept header names; JSON where anything will do; None where it names only others.
+def format_of(accept: str, types: Mapping[str, str] = MEDIA_TYPES, default: str = "json") -> str | None:
+    """Choose the first format that an Accept header names; the default where anything will do; None where it names only others.
 
     >>> format_of("text/html, image/png"), format_of("*/*"), format_of("text/html")
     ('png', 'json', None)
@@ -27,8 +38,8 @@ def format_of(accept: str) -> str | None:
     for part in accept.split(","):
         media = part.partition(";")[0].strip().lower()
         if media in ("*/*", "", "application/*"):
-            return "json"
-        for name, media_type in MEDIA_TYPES.items():
+            return default
+        for name, media_type in types.items():
             if media == media_type or (media == "image/*" and name == "png"):
                 return name
     return None
@@ -48,22 +59,64 @@ def encode(samples: Samples, name: str, identity: Mapping[str, object], picture:
     if name == "json":
         return json.dumps({**identity, "shape": samples.shape, "samples": samples.tolist()}).encode()
     if name == "npy":
-        content = io.BytesIO()
-        np.save(content, samples, allow_pickle=False)
-        return content.getvalue()
+        return _npy(samples)
     if name == "arrow":
-        return _arrow(samples, identity)
+        return _stream(pa.table({POINT: vectors(samples.reshape(len(samples), -1))}), {**identity, "shape": samples.shape[1:]})
     from pipeline.evaluation import figures  # and with it matplotlib, which a replica that draws nothing can do without
 
     return figures.png(picture, samples[:MOST_IN_PICTURE])
 
 
-def _arrow(samples: Samples, identity: Mapping[str, object]) -> bytes:
-    flat = np.ascontiguousarray(samples.reshape(len(samples), -1))
-    column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-    metadata = {"sjko": json.dumps({**identity, "shape": samples.shape[1:]})}
-    table = pa.table({"sample": column}).replace_schema_metadata(metadata)
+def encode_points(table: pa.Table, samples: Samples, name: str, identity: Mapping[str, object], *, is_array: bool) -> bytes:
+    """Write transported points in one of the formats of `POINT_TYPES`.
+
+    Args:
+        table: that the points came in, with the samples in their place.
+        samples: of shape (n, ...).
+        identity: version, phase, seed and how many points were far, which JSON and Arrow have a place for.
+        is_array: whether the points had no names of columns: JSON then holds rows, and CSV numbered columns.
+    """
+    if name == "json" and is_array:
+        others = {column: table[column].to_pylist() for column in table.column_names if column != POINT}
+        return json.dumps({**identity, "shape": samples.shape, "rows": samples.tolist(), **others}).encode()
+    if name == "npy":
+        return _npy(samples)
+    if name == "csv" and is_array:
+        flat = samples.reshape(len(samples), -1)
+        columns = {str(number): np.ascontiguousarray(column) for number, column in enumerate(flat.T)}
+        table = pa.table({**columns, **{column: table[column] for column in table.column_names if column != POINT}})
+    return WRITERS[name](table, identity)
+
+
+def _npy(samples: Samples) -> bytes:
+    content = io.BytesIO()
+    np.save(content, samples, allow_pickle=False)
+    return content.getvalue()
+
+
+def _columns(table: pa.Table, identity: Mapping[str, object]) -> bytes:
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    return json.dumps({**identity, "columns": columns}, default=str).encode()  # such as dates
+
+
+def _stream(table: pa.Table, identity: Mapping[str, object]) -> bytes:
+    table = table.replace_schema_metadata({"sjko": json.dumps(identity)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _parquet(table: pa.Table, identity: Mapping[str, object]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"sjko": json.dumps(identity)}), sink)
+    return bytes(sink.getvalue())
+
+
+def _csv(table: pa.Table, _: Mapping[str, object]) -> bytes:
+    sink = pa.BufferOutputStream()
+    csv.write_csv(table, sink)
+    return bytes(sink.getvalue())
+
+
+WRITERS = {"json": _columns, "arrow": _stream, "csv": _csv, "parquet": _parquet}

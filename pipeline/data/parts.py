@@ -62,7 +62,11 @@ def packed(
     footer = json.dumps({**facts, "sha256": sha256}).encode()
     content = io.BytesIO()
     pq.write_table(
-        table.replace_schema_metadata({FOOTER: footer}), content, compression=compression, use_dictionary=use_dictionary
+        table.replace_schema_metadata({FOOTER: footer}),
+        content,
+        compression=compression,
+        use_dictionary=use_dictionary,
+        write_page_checksum=True,
     )
     return content.getvalue()
 
@@ -80,7 +84,7 @@ def unpacked(content: bytes, sha256_of: Callable[[pa.Table, Mapping[str, Any]], 
     if not content.startswith(PARQUET):
         raise Foreign("it is no Parquet file")
     try:
-        table = pq.read_table(io.BytesIO(content))
+        table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
         facts = dict(json.loads((table.schema.metadata or {}).get(FOOTER, b"{}")))
         if not facts:
             raise Foreign("its footer does not say what it holds")

@@ -15,14 +15,15 @@ from homes import home_of_file
 
 from components.conditions import asked_of
 from deploy.answers import Settings
+from deploy.bulk.generate import generation_of
+from deploy.bulk.parts import PartWriter, path_of
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import Sampler
-from deploy.generate import PartWriter, draw, generation_of, path_of
 from deploy.models import Models
 from deploy.versions import bundle
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline.generator import load_generator
+from pipeline.generator import load_generator, push_in_blocks
 from pipeline.store.phases import MapRef, Store
 
 CIRCLES = {"target": "two_circles", "condition": "mode"}
@@ -122,9 +123,11 @@ def test_bulk_generation_writes_the_condition_beside_the_sample(circles: Registe
     for condition in (None, "1"):
         folder = tmp_path / str(condition)
         generation = generation_of(generator, seed=3, num_samples=100, url=str(folder), condition=condition)
-        PartWriter(generation).write(0)
+        PartWriter(generation).write({"id": 0})
         table = pq.read_table(path_of(str(folder), 0))
-        samples, given = draw(generator, 3, 0, 100, condition)
+        noise = generator.noise_at(100, 3, 0, condition)
+        samples, given = push_in_blocks(generator, noise), noise.condition
+        assert given is not None
         assert table.column_names == ["sample", "condition"]
         assert table["condition"].to_pylist() == given.tolist()
         np.testing.assert_array_equal(np.stack(table["sample"].to_numpy()), samples)

@@ -16,9 +16,12 @@ import torch
 from flows import QUICK, command_environment, tiny, train
 from mlflow.exceptions import MlflowException
 
+from components.streams import PURPOSES
 from deploy.cli import main
-from deploy.flavour.sjko_sampler import Sampler
-from pipeline.generator import load_generator
+from deploy.flavour import sjko_sampler
+from deploy.flavour.sjko_sampler import Sampler, Source
+from deploy.versions import bundle, points
+from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store
 
 NOISE = np.array([[0.5, -1.25, 2.0], [0.0, 1.0, -0.75]])
@@ -114,11 +117,18 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
     with torch.no_grad():
         generator = load_generator(store, ref)
         expected = generator.endpoints.to_units(generator.maps[-1](torch.from_numpy(noise).float(), None).numpy())
-    for given in (noise, pd.DataFrame(noise), noise.tolist(), torch.from_numpy(noise), pd.DataFrame(noise, columns=["x", "y"])):
+    as_columns = {"x": noise[:, 0].tolist(), "y": noise[:, 1].astype(np.float32).tolist()}
+    frames = (pd.DataFrame(noise), pd.DataFrame(noise, columns=["x", "y"]), pd.DataFrame(noise.astype(np.float32)))
+    for given in (noise, noise.astype(np.float32), noise.tolist(), torch.from_numpy(noise), as_columns, *frames):
         np.testing.assert_allclose(np.asarray(model.predict(given)), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.predict(noise[:1]), expected[:1], rtol=1e-5, atol=1e-6)
     with pytest.raises(MlflowException, match=r"the shape \(n, 2\), normal in its first 2 columns, not \(5, 3\)"):
         model.predict(np.zeros((5, 3)))
+    signature = model.metadata.signature
+    assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": [-1, 2]}
+    assert [each["name"] for each in signature.params.to_dict()] == ["seed", "condition"]
+    with pytest.warns(UserWarning, match="1 of 5 points lie far outside the source: their distance to its mean"):
+        model.predict(np.concatenate([noise[:4], [[60.0, 0.0]]]))
     graph = mlflow.pytorch.load_model(uri)
     np.testing.assert_allclose(graph(torch.from_numpy(noise).float()).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
@@ -140,7 +150,9 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
         for body in (
             {"inputs": noise.tolist()},
             {"instances": noise.tolist()},
+            {"inputs": as_columns},
             {"dataframe_split": {"columns": ["x", "y"], "data": noise.tolist()}},
+            {"inputs": noise.tolist(), "params": {"seed": 3}},
         ):
             answer = post(json.dumps(body))
             assert answer.status_code == 200, answer.text
@@ -150,10 +162,47 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
         assert "noise must have the shape (n, 2)" in refused.text
 
 
+def sampler_of(generator: Generator) -> Sampler:
+    """The sampler as a version loads it, but for its graph, which is not exported."""
+    about, arrays = points.described(generator), points.source_arrays(generator)
+    graph, classes = bundle.Sampler(generator).eval(), len(about["classes"])
+    return Sampler(graph, about["width"], about["what"], "cpu", num_classes=classes, source=Source(about, arrays))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"z_dim": 2},
+        {"z_dim": 0},
+        {"z_dim": 2, "source": "two_circles"},
+        {"z_dim": 1, "target": "two_circles", "condition": "mode"},
+    ],
+    ids=str,
+)
+def test_points_get_the_z_and_the_condition_that_the_service_gives_them(changes: dict, shared_store: Store) -> None:
+    generator = load_generator(shared_store, train(tiny(num_phases=1, num_steps=5, **changes), shared_store)[-1].ref)
+    given = points.points_of(generator, 300).astype(np.float64)
+    sampler = sampler_of(generator)
+    for seed in (0, 5):
+        expected = generator.transport(given.astype(np.float32), seed)
+        np.testing.assert_allclose(sampler.predict(given, {"seed": seed}), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(sampler.predict(given[:7], {"seed": seed}), expected[:7], rtol=1e-4, atol=1e-5)
+    if generator.endpoints.law is None:
+        with pytest.raises(MlflowException, match="condition must be left out"):
+            sampler.predict(given, {"condition": "1"})
+        return
+    expected = generator.transport(given.astype(np.float32), 0, "1")
+    np.testing.assert_allclose(sampler.predict(given, {"condition": "1"}), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(MlflowException, match="condition must be one of 0, 1, not '7'"):
+        sampler.predict(given, {"condition": "7"})
+
+
+def test_the_streams_that_travel_are_those_of_the_project() -> None:
+    assert (PURPOSES["generation_z"], PURPOSES["generation_condition"]) == (sjko_sampler.Z, sjko_sampler.CONDITION)
+
+
 @pytest.mark.thorough
 def test_the_file_that_travels_needs_nothing_of_this_project() -> None:
-    from deploy.flavour import sjko_sampler
-
     script = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", script, sjko_sampler.__file__], capture_output=True, text=True, check=True, cwd="/"

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from flows import QUICK, tiny, train
 
+from deploy.bulk.generate import generation_of
+from deploy.bulk.parts import MANIFEST, finished
 from deploy.cli import main
-from deploy.generate import MANIFEST, MOST_PER_PART, Generation, draw, finished, generation_of, generator_in
 from pipeline.errors import FolderTaken
-from pipeline.generator import load_generator
+from pipeline.generator import MOST_PER_PART, Generator, load_generator, push_in_blocks
 from pipeline.store.phases import MapRef, Store
 
 
@@ -23,6 +24,10 @@ def registered(store: Store) -> MapRef:
     ref = train(tiny(num_steps=12), store)[-1].ref
     assert main(["register", ref.run_id, "--name", "moons", *QUICK]) == 0
     return ref
+
+
+def draw(generator: Generator, seed: int, part: int, n: int) -> np.ndarray:
+    return push_in_blocks(generator, generator.noise_at(n, seed, part))
 
 
 def samples_of(folder: Path) -> np.ndarray:
@@ -39,7 +44,7 @@ def test_a_million_points_with_two_workers_in_parts(registered: MapRef, store: S
     samples = samples_of(two)
     assert samples.shape == (1_000_000, 2)
     assert np.isfinite(samples).all()
-    first = draw(load_generator(store, registered), 0, 0, MOST_PER_PART)[0]
+    first = draw(load_generator(store, registered), 0, 0, MOST_PER_PART)
     np.testing.assert_array_equal(samples[:MOST_PER_PART], first)
     assert len(np.unique(samples, axis=0)) > 999_000, "no part repeats another"
 
@@ -85,7 +90,7 @@ def test_an_earlier_phase_can_be_drawn_from(registered: MapRef, store: Store, tm
     command = ["generate", "moons@candidate", "--num-samples", "500", "--to", str(tmp_path / "out")]
     assert main([*command, "--phase", "0"]) == 0
     first = store.ancestors(registered)[0]
-    np.testing.assert_array_equal(samples_of(tmp_path / "out"), draw(load_generator(store, first), 0, 0, 500)[0])
+    np.testing.assert_array_equal(samples_of(tmp_path / "out"), draw(load_generator(store, first), 0, 0, 500))
     assert main([*command, "--phase", "2"]) == 2
 
 
@@ -141,8 +146,8 @@ def test_parts_do_not_depend_on_the_machine(registered: MapRef, store: Store) ->
     generation = generation_of(load_generator(store, registered), seed=3, num_samples=150_000, url="x")
     assert (generation.per_part, generation.num_parts) == (65_536, 3)
     assert [generation.identity(part)["num_samples"] for part in range(3)] == [65_536, 65_536, 18_928]
-    again = generator_in(Generation(**vars(generation)))
-    np.testing.assert_array_equal(draw(again, 3, 1, 10)[0], draw(load_generator(store, registered), 3, 1, 10)[0])
+    again = generation.generator.generator()
+    np.testing.assert_array_equal(draw(again, 3, 1, 10), draw(load_generator(store, registered), 3, 1, 10))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import uvicorn
 from asgi import answers_of
@@ -206,6 +209,40 @@ def test_play_goes_from_the_noise_to_the_last_phase(page: Page) -> None:
     page.until(lambda: page.text("k") == "1 of 1" and page.text("play") == "Play from noise", 10)
 
 
+def test_a_file_of_points_is_shown_beside_what_becomes_of_it_and_comes_back(page: Page, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).standard_normal((60, 2))
+    points[7] = 40.0
+    table = pd.DataFrame(points, columns=["x", "y"]).assign(id=[f"{number:03d}" for number in range(60)], n=range(60))
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    np.save(tmp_path / "mine.npy", points)
+    (tmp_path / "large.csv").write_bytes(b"0" * (8 * 2**20 + 1))
+    page.browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page.open("#seed=4").until_drawn()
+    page.element("file").send_keys(str(tmp_path / "mine.csv"))
+    page.until(lambda: "a point has 2 coordinates: name those with coordinates" in page.text("alert"))
+    page.after(lambda: page.element("coordinates").send_keys("x,y", Keys.ENTER))
+    captions = [each.text for each in page.browser.find_elements("tag name", "figcaption")]
+    assert captions[0] == "given: mine.csv, 1 of 60 points lie far outside the source"
+    assert captions[1] == "version 1 @champion"
+    given, moved = page.pictures()
+    assert given != moved
+    page.after(lambda: page.slide(-1))
+    assert page.pictures() == [given, given]
+    assert page.text("k") == "none: your points"
+    page.after(lambda: page.slide(1))
+    page.element("download").click()
+    page.until((tmp_path / "transported-mine.csv").exists)
+    back = pd.read_csv(tmp_path / "transported-mine.csv", dtype={"id": str})
+    assert list(back.columns) == ["x", "y", "id", "n"]
+    assert (back["id"] == table["id"]).all()
+    assert not np.allclose(back[["x", "y"]], points)
+    page.element("file").send_keys(str(tmp_path / "large.csv"))
+    page.until(lambda: "large.csv has 8.0 MiB, and this page takes 8" in page.text("alert"))
+    page.after(lambda: page.element("file").send_keys(str(tmp_path / "mine.npy")))
+    page.after(page.element("drop").click)
+    assert len(page.pictures()) == 1
+
+
 def test_what_is_refused_is_told_and_can_be_mended(page: Page) -> None:
     for fragment, which in (("#version=77", "77"), ("#beside=nobody", "nobody")):
         page.open(fragment)
@@ -242,7 +279,9 @@ def test_the_documentation_is_drawn_and_sends_requests_without_a_network(page: P
     def texts(selector: str) -> list[str]:
         return [found.text for found in page.browser.find_elements("css selector", selector)]
 
-    page.until(lambda: set(texts(".opblock-summary-path")) == {"/healthz", "/readyz", "/v1/model", "/v1/samples"})
+    page.until(
+        lambda: set(texts(".opblock-summary-path")) == {"/healthz", "/readyz", "/v1/model", "/v1/samples", "/v1/transport"}
+    )
     resources = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert {name.removeprefix(page.url) for name in resources} == {
         "/docs/swagger-ui-bundle.js",

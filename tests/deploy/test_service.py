@@ -27,13 +27,13 @@ from ray.serve.schema import ServeDeploySchema
 
 from deploy.access import is_loopback, token_of
 from deploy.cli import main
-from deploy.models import Draw, Models, blocks, draw
+from deploy.models import Draw, Models, draw
 from deploy.web import wire
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.errors import FlowError
-from pipeline.generator import load_generator
+from pipeline.generator import blocks, load_generator
 from pipeline.store.phases import Store
 
 WRONG_HEADERS = [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"]
@@ -54,6 +54,23 @@ def test_every_format_holds_the_same_samples(service: Service) -> None:
     picture = Image.open(io.BytesIO(service.post({"num_samples": 40, "seed": 5}, Accept="image/png").content))
     assert picture.size == (550, 550)
     assert len(picture.convert("RGB").getcolors(2**16) or []) > 10, "something is drawn"
+
+
+def test_given_points_are_transported_through_the_proxy(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SJKO_HOME", str(service.home))
+    points = np.random.default_rng(0).standard_normal((70_000, 2), dtype=np.float32)
+    content = io.BytesIO()
+    np.save(content, points)
+    url, headers = f"{service.url}/v1/transport?seed=3", {"Content-Type": "application/x-npy"}
+    answer = service.session.post(url, content.getvalue(), headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    generator = Models(Store(clusters.tracking_uri(Cluster())).uri, "moons", "1").current.last
+    np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), generator.transport(points, seed=3))
+    refused = service.session.post(f"{service.url}/v1/transport", json={"rows": [[0, None]]}, timeout=60)
+    assert (refused.status_code, refused.json()["detail"].partition(";")[0]) == (
+        422,
+        "the body: row 0, column 'sample' is missing",
+    )
 
 
 def test_equal_seeds_give_equal_samples_whatever_is_asked_beside_them(service: Service) -> None:

@@ -14,12 +14,12 @@ from homes import home_of_file
 
 from deploy.answers import Answers, Settings
 from deploy.cli import main
-from deploy.models import Models, Noise
+from deploy.models import Models
 from deploy.web import bodies, door
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data.source import Samples
-from pipeline.generator import Generator
+from pipeline.generator import Generator, Noise
 
 TOKEN = "a-token-for-tests-only"
 JSON = {"content_type": "application/json"}

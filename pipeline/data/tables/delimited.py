@@ -6,6 +6,7 @@ import csv as text_csv
 import re
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from pipeline.errors import Unusable
@@ -50,15 +51,15 @@ def read(content: bytes, name: str) -> pa.Table:
     unnamed = _has_no_names(first, name)
     if unnamed:
         options.autogenerate_column_names = True
+    parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
+    converting = csv.ConvertOptions(
+        strings_can_be_null=True, quoted_strings_can_be_null=False, decimal_point=_decimal(cells, separator)
+    )
     try:
-        table = csv.read_csv(
-            pa.BufferReader(text),
-            options,
-            csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text),
-            csv.ConvertOptions(
-                strings_can_be_null=True, quoted_strings_can_be_null=False, decimal_point=_decimal(cells, separator)
-            ),
-        )
+        table = csv.read_csv(pa.BufferReader(text), options, parsing, converting)
+        if marks := _identifiers(table, text, (options, parsing)):
+            converting.column_types = dict.fromkeys(marks, pa.string())
+            table = csv.read_csv(pa.BufferReader(text), options, parsing, converting)
     except pa.ArrowInvalid as error:
         raise _refused(error, name) from error
     if unnamed:
@@ -67,6 +68,16 @@ def read(content: bytes, name: str) -> pa.Table:
         number = table.column_names.index("")
         raise Unusable(f"{name}: column {number} has no name, as an index has none: write the file with index=False")
     return table
+
+
+def _identifiers(table: pa.Table, text: bytes, options: tuple[csv.ReadOptions, csv.ParseOptions]) -> list[str]:
+    """Find the columns of whole numbers that are written with zeros in front, as only identifiers are."""
+    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    if not whole or len(set(table.column_names)) < table.num_columns or not re.search(rb"(^|[^\d.])0\d", text):
+        return []
+    converting = csv.ConvertOptions(include_columns=whole, column_types=dict.fromkeys(whole, pa.string()))
+    words = csv.read_csv(pa.BufferReader(text), *options, converting)
+    return [name for name in whole if pc.any(pc.match_substring_regex(words[name], r"^\s*0\d")).as_py()]
 
 
 def _require_utf8(text: bytes, name: str) -> None:

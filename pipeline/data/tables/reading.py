@@ -55,10 +55,10 @@ def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
     with _said(shown, name):
-        paths = _paths(system, path, shown, name)
-        before = [_stamp(system, each) for each in paths]
+        paths = paths_of(system, path, shown, name)
+        before = [stamp_of(system, each) for each in paths]
         parts = [_file(system, each, f"{shown}: {each.rpartition('/')[2]}" if len(paths) > 1 else shown) for each in paths]
-        if before != [_stamp(system, each) for each in paths]:
+        if before != [stamp_of(system, each) for each in paths]:
             raise Unusable(f"{name}: {shown} has changed while it was read; read it again when it is whole")
     return parts[0] if len(parts) == 1 else _together(parts, paths, shown)
 
@@ -72,7 +72,7 @@ def stamp(location: str, name: str) -> tuple[Hashable, ...]:
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
     with _said(shown, name):
-        return tuple((each, *_stamp(system, each)) for each in _paths(system, path, shown, name))
+        return tuple((each, *stamp_of(system, each)) for each in paths_of(system, path, shown, name))
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def named(columns: Sequence[str]) -> str:
     return ", ".join(columns[:MOST_NAMED]) + more
 
 
-def _paths(system: fsspec.AbstractFileSystem, path: str, shown: str, name: str) -> list[str]:
+def paths_of(system: fsspec.AbstractFileSystem, path: str, shown: str, name: str) -> list[str]:
     """Find the files that a location means, in the order of their names."""
     if any(letter in path for letter in "*?["):
         found = [str(each) for each in system.glob(path) if not str(each).rpartition("/")[2].startswith(HIDDEN)]
@@ -143,7 +143,7 @@ def _paths(system: fsspec.AbstractFileSystem, path: str, shown: str, name: str) 
     return tables
 
 
-def _stamp(system: fsspec.AbstractFileSystem, path: str) -> tuple[Any, ...]:
+def stamp_of(system: fsspec.AbstractFileSystem, path: str) -> tuple[Any, ...]:
     """Give what changes when a file does."""
     about = system.info(path)
     return tuple(str(about.get(key)) for key in ("size", "mtime", "ETag", "LastModified", "etag", "generation"))
@@ -151,13 +151,39 @@ def _stamp(system: fsspec.AbstractFileSystem, path: str) -> tuple[Any, ...]:
 
 def _file(system: fsspec.AbstractFileSystem, path: str, shown: str) -> "np.ndarray | pa.Table":
     """Read one file."""
-    ending = ending_of(path)
     content: bytes = system.cat_file(path)
+    return _parsed(content, ending_of(path), shown)
+
+
+def parsed(content: bytes, ending: str, shown: str) -> "np.ndarray | pa.Table":
+    """Read the bytes of a file.
+
+    Example:
+        >>> parsed(b"a,b\\n1,2\\n", ".csv", "x").column_names
+        ['a', 'b']
+
+    Args:
+        ending: of such a file's name, one of `pipeline.data.tables.naming.ENDINGS`.
+        shown: how messages call it.
+
+    Raises:
+        Unusable: it cannot be read.
+    """
+    try:
+        return _parsed(content, ending, shown)
+    except Unusable:
+        raise
+    except Exception as error:  # each format has its own
+        raise Unusable(f"{shown} cannot be read: {describe_error(error)}") from error
+
+
+def _parsed(content: bytes, ending: str, shown: str) -> "np.ndarray | pa.Table":
     if ending.endswith(COMPRESSED):
         packing = {".gz": "gzip", ".zst": "zstd"}[ending[ending.rfind(".") :]]
         with pa.CompressedInputStream(pa.BufferReader(content), packing) as packed:
             content = packed.read()
-    return READERS[next((text for text in TEXTS if ending.startswith(text)), ending)](content, shown)
+    found: np.ndarray | pa.Table = READERS[next((text for text in TEXTS if ending.startswith(text)), ending)](content, shown)
+    return found
 
 
 def _numpy(content: bytes, shown: str) -> "np.ndarray | pa.Table":
@@ -171,6 +197,14 @@ def _numpy(content: bytes, shown: str) -> "np.ndarray | pa.Table":
     if not arrays or any(array.ndim != 1 for array in arrays.values()) or len({len(array) for array in arrays.values()}) > 1:
         raise Unusable(f"{shown} holds {', '.join(arrays) or 'no array'}; give one array, or columns of equal length")
     return pa.table(arrays)
+
+
+def _arrow(content: bytes, shown: str) -> pa.Table:
+    """Read a file of Arrow's, or a stream of it."""
+    source = pa.BufferReader(content)
+    if content.startswith((b"ARROW1", b"FEA1")):
+        return feather.read_table(source)
+    return pa.ipc.open_stream(source).read_all()
 
 
 def _h5ad(content: bytes, shown: str) -> pa.Table:
@@ -192,8 +226,8 @@ def _h5ad(content: bytes, shown: str) -> pa.Table:
 
 READERS: dict[str, Any] = {
     ".parquet": lambda content, shown: parquet.read_table(pa.BufferReader(content)),
-    ".arrow": lambda content, shown: feather.read_table(pa.BufferReader(content)),
-    ".feather": lambda content, shown: feather.read_table(pa.BufferReader(content)),
+    ".arrow": _arrow,
+    ".feather": _arrow,
     ".npy": _numpy,
     ".npz": _numpy,
     ".h5ad": _h5ad,

@@ -95,7 +95,7 @@ def test_a_storage_that_refuses_asks_for_credentials(monkeypatch: pytest.MonkeyP
     def denied(*_: object) -> None:
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr(reading, "_stamp", denied)
+    monkeypatch.setattr(reading, "stamp_of", denied)
     with pytest.raises(Unusable, match="Access Denied; are the credentials of this storage set"):
         read("/x.csv")
 

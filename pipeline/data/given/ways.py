@@ -1,0 +1,165 @@
+"""How a given table becomes points of a flow's source, and what is given back for it: the one place where both are decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from components.conditions import Conditions
+from components.streams import stream
+from pipeline.data.endpoints import Endpoints, Standardised
+from pipeline.data.given.coordinates import CONDITION, Coordinates
+from pipeline.data.source import Samples
+from pipeline.data.tables.reading import named
+from pipeline.errors import Unusable
+
+if TYPE_CHECKING:
+    from pipeline.data.tables.coding import Coding
+
+BLOCK = 64
+"""Rows that are coded together: a row gets the same coordinates whatever rows are beside it."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where rows of a table stand: in messages, and among all rows of their job.
+
+    Attributes:
+        where: how messages call the table.
+        first: number of the table's first row, in messages.
+        seed, row: of what is drawn to code them, and the number of the first row.
+    """
+
+    where: str
+    first: int = 0
+    seed: int = 0
+    row: int = 0
+
+
+class Way(Protocol):
+    """The way from a given table to points, and from what they become to a table."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns that points are made of."""
+
+    def samples(self, table: pa.Table, place: Where) -> Samples:
+        """Make points of the rows, in the source's own units.
+
+        Raises:
+            Unusable: a row is none; says where.
+        """
+
+    def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
+        """Put samples where the points were, with the conditions that were drawn for them; name the columns that were made."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The way of coordinates that stay numbers, beside columns that stay as they are."""
+
+    coordinates: Coordinates
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns that hold the coordinates."""
+        return self.coordinates.columns
+
+    def samples(self, table: pa.Table, place: Where) -> Samples:
+        """Read the points."""
+        return self.coordinates.samples(table, place.where, place.first)
+
+    def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
+        """Put samples in the same columns; drawn conditions get a column."""
+        return self.coordinates.back(table, samples, conditions)
+
+
+@dataclass(frozen=True)
+class NumbersToRows(Numbers):
+    """The way of noise to the rows of a table, which stand in place of the coordinates."""
+
+    coding: "Coding"
+
+    def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
+        """Put the rows behind the columns that were no coordinates."""
+        kept = table.drop_columns(list(self.columns))
+        return _beside(kept, self.coding.table(samples, conditions))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The way of rows to rows of the same columns, by the coding that the flow was trained with."""
+
+    coding: "Coding"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns that are coded."""
+        return tuple(column.name for column in self.coding.encoding.schema.kept)
+
+    def samples(self, table: pa.Table, place: Where) -> Samples:
+        """Code the rows."""
+        coded = []
+        for start in range(0, len(table), BLOCK):
+            numbers = np.minimum(np.arange(start, start + BLOCK), len(table) - 1)  # the last block is filled up with its last row
+            rng = stream(place.seed, "given_table", step=place.row + start)
+            try:
+                coded.append(self.coding.encoding.encode(table.take(numbers), rng))
+            except Unusable as error:
+                raise Unusable(f"{place.where}, rows {place.first + start} to {place.first + numbers[-1]}: {error}") from error
+        return np.concatenate(coded)[: len(table)]
+
+    def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
+        """Put the rows that were made in the same columns."""
+        return _beside(table, self.coding.table(samples, conditions))
+
+
+def _beside(table: pa.Table, made: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """Put columns in place of those of their names, or behind all columns."""
+    for name in made.column_names:
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, made[name])
+        else:
+            table = table.append_column(name, made[name])
+    return table, tuple(made.column_names)
+
+
+def way_of(
+    ends: Endpoints,
+    schema: pa.Schema,
+    where: str,
+    asked: Sequence[str] = (),
+    option: str = "--coordinates",
+    *,
+    condition: str | None = None,
+) -> Way:
+    """Choose the way of a given table through a flow.
+
+    Args:
+        where: how messages call the table.
+        asked: names of the columns with the coordinates, in order.
+        option: how messages call what names them.
+        condition: how messages call what gives all points one condition, where conditions are drawn; None where they are not.
+
+    Raises:
+        Unusable: the table lacks columns, or has one of a name that something else is written under.
+    """
+    coding = ends.coding
+    if coding is not None and isinstance(ends.source, Standardised) and getattr(ends.source.inner, "coding", None) is not None:
+        rows = Rows(coding)
+        if missing := [name for name in rows.columns if name not in schema.names]:
+            raise Unusable(f"{where} lacks the columns {named(missing)} of the source; it has {named(schema.names)}")
+        return rows
+    coordinates = Coordinates.of(schema, tuple(ends.shape), where, asked, option)
+    if coding is None:
+        if condition is not None and CONDITION in schema.names:
+            problem = f"{where} has a column {CONDITION!r}, under which the condition that is drawn for each row is written"
+            raise Unusable(f"{problem}: rename it, or give {condition}")
+        return Numbers(coordinates)
+    if both := [name for name in coding.names if name in set(schema.names) - set(coordinates.columns)]:
+        raise Unusable(
+            f"{where} has the columns {named(both)} beside the coordinates, and what is made has them too: rename them"
+        )
+    return NumbersToRows(coordinates, coding)
