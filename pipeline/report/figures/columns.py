@@ -23,6 +23,7 @@ class ColumnFigures:
         p: how often chance gives equal distributions such a distance, or a larger one.
         missing: shares of missing values, real and generated.
         outside: share of generated values beyond the range of the real ones, or of categories that they do not have.
+        is_outside: whether that is more than chance does.
         between: share of generated values between the steps that real values keep.
         spreads: standard deviations, real and generated, of ordered values.
         shift: of the median, in real standard deviations.
@@ -36,6 +37,7 @@ class ColumnFigures:
     p: float
     missing: tuple[float, float]
     outside: float
+    is_outside: bool
     between: float
     spreads: tuple[float, float]
     shift: float
@@ -53,7 +55,9 @@ def _column(samples: Samples, number: int) -> ColumnFigures:
     held_out, real, generated = (rows[:, number] for rows in (samples.held_out, samples.real, samples.generated))
     distance, p = distance_of(feature, generated, held_out)
     floor, _ = distance_of(feature, real, held_out)
-    every_real = np.concatenate([held_out, real, samples.originals[:, number]])
+    every_real = samples.originals[:, number]
+    if samples.has_training:
+        every_real = np.concatenate([held_out, every_real])
     present, made = every_real[~np.isnan(every_real)], generated[~np.isnan(generated)]
     spreads, shift = (0.0, 0.0), 0.0
     if feature.ordered and len(made):
@@ -61,6 +65,7 @@ def _column(samples: Samples, number: int) -> ColumnFigures:
         shift = float(np.median(made) - np.median(present)) / spreads[0] if spreads[0] > 0 else 0.0
     missing = float(np.isnan(held_out).mean()), float(np.isnan(generated).mean())
     lacks = abs(missing[0] - missing[1]) > max(LEAST_DISTANCE, 4 * np.sqrt(max(missing) / len(generated)))
+    outside = _outside(feature, made, present)
     is_off = distance > max(LEAST_DISTANCE, 1.25 * floor) and p < SURE / len(samples.features)
     return ColumnFigures(
         feature,
@@ -68,7 +73,8 @@ def _column(samples: Samples, number: int) -> ColumnFigures:
         floor,
         p,
         missing,
-        _outside(feature, made, present),
+        outside,
+        bool(outside > max(0.005, _chance_outside(len(made), len(present), len(samples.features)))),
         float(feature.is_off_grid(made).mean()) if len(made) else 0.0,
         spreads,
         shift,
@@ -83,6 +89,13 @@ def _outside(feature: Feature, made: np.ndarray, present: np.ndarray) -> float:
     if feature.ordered:
         return float(((made < present.min()) | (made > present.max())).mean())
     return float((~np.isin(made, present)).mean())
+
+
+def _chance_outside(num: int, num_real: int, num_columns: int) -> float:
+    """Say which share of values chance puts beyond the largest or the smallest real one, once in two hundred reports."""
+    if not num or not num_real:
+        return 0.0
+    return float(np.log(SURE / 4 / num_columns) / np.log(num / (num + num_real)) / num)
 
 
 def distance_of(feature: Feature, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

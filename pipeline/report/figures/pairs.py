@@ -12,6 +12,8 @@ from pipeline.report.samples import Samples
 MOST_COLUMNS = 40
 """Whose pairs are measured: 780 pairs."""
 LEAST_DIFFERENCE = 0.1
+SURE = 4.5
+"""Times 1 / sqrt(n): beyond what chance does to one of some dozens of pairs."""
 LEAST_VALUES = 3
 
 
@@ -43,7 +45,7 @@ def measure(samples: Samples) -> list[PairFigures]:
     chosen = [number for number, _ in enumerate(samples.features)][:MOST_COLUMNS]
     found = [_pair(samples, pair) for pair in combinations(chosen, 2)]
     noise = max((pair.floor for pair in found), default=0.0)
-    least = max(LEAST_DIFFERENCE, 3 / np.sqrt(samples.num_rows), 1.25 * noise)
+    least = max(LEAST_DIFFERENCE, SURE / np.sqrt(samples.num_rows), 1.25 * noise)
     marked = [PairFigures(**{**vars(pair), "is_off": bool(pair.difference > least)}) for pair in found]
     return sorted(marked, key=lambda pair: -pair.difference)
 

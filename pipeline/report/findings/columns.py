@@ -74,7 +74,7 @@ def details(judgement: Judgement) -> Iterator[Remark]:
     if finer:
         yield Remark(BAD, f"Generated values lie between the steps that real ones keep: {listed(finer, 6)}.")
     for column in judgement.columns:
-        if column.outside > 0.005 + 4 / judgement.samples.num_rows:
+        if column.is_outside:
             where = (
                 "lies beyond the range of the real values" if column.feature.ordered else "has categories that no real row has"
             )
@@ -106,7 +106,7 @@ def _pair(judgement: Judgement, pair: PairFigures) -> str:
     stronger = abs(pair.generated) - abs(pair.real)
     ways = {
         "is lost": abs(pair.generated) < 0.3 * abs(pair.real),
-        "is turned around": pair.generated * pair.real < 0,
+        "is turned around": pair.generated * pair.real < 0 and abs(pair.real) > 0.1,
         "is too weak": stronger < -0.05,
         "is too strong": stronger > 0.05,
     }

@@ -10,6 +10,8 @@ from pipeline.report.judgement import Judgement
 TOLD, TOLD_OFTEN = 0.55, 0.75
 """AUC from which a classifier is said to tell generated rows from real ones; and to do so most of the time."""
 HOW = ((0.65, "somewhat more often than by guessing"), (TOLD_OFTEN, "often"), (0.95, "most of the time"), (1.0, "nearly always"))
+SURE = 4.0
+"""Standard errors that an AUC must lie above one half, to be more than chance."""
 USED = 0.02
 """What a column's shuffling must take from the AUC, to be named."""
 FEW_ROWS = 200
@@ -29,7 +31,7 @@ def is_copied(judgement: Judgement) -> bool:
 
 def is_told(judgement: Judgement) -> bool:
     """Whether a classifier tells generated rows from real ones, beyond what chance does."""
-    least = max(TOLD, 0.5 + 3 * judgement.test.error)
+    least = max(TOLD, 0.5 + SURE * judgement.test.error)
     return max(judgement.metrics["c2st_auc"], judgement.metrics["c2st_logistic_auc"]) > least
 
 
@@ -50,7 +52,7 @@ def copies(judgement: Judgement) -> Iterator[Remark]:
             )
         yield Remark(
             BAD,
-            f"They are copies: {' and '.join(parts)}. What looks good below is so because it was copied, and people in the "
+            f"They are copies: {' and '.join(parts)}. What looks good here is so because it was copied, and people in the "
             "original rows can be recognised.",
             "the rows are copies",
         )
@@ -185,7 +187,7 @@ def sizes(judgement: Judgement) -> Iterator[Remark]:
     """Say what so few rows cannot show."""
     n = judgement.samples.num_rows
     if n < FEW_ROWS:
-        least = 0.5 + 3 * judgement.test.error
+        least = 0.5 + SURE * judgement.test.error
         yield Remark(
             BEWARE,
             f"Only {n} rows stand on each side of a comparison: an AUC below {least:.2f} cannot be told from guessing, and a "
