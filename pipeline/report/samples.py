@@ -65,7 +65,8 @@ def draw(
         Unusable: the tables cannot be compared; the sentence says why, and what to do.
     """
     given = {REAL: real, GENERATED: generated} | ({} if train is None else {TRAIN: train})
-    tables = aligned(given, drop)
+    dropped = set() if schema is None else {column.name for column in schema.columns} - set(schema.names)
+    tables = aligned(given, [*drop, *(name for name in real.column_names if name in dropped)])
     known = infer(tables[REAL]) if schema is None else schema
     rng = np.random.default_rng(SEED)
     sizes = {REAL: MOST_ORIGINALS, GENERATED: MOST_ROWS, TRAIN: MOST_ORIGINALS}
