@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline import cluster as clusters
-from pipeline.command.flags import CheckPart, Evaluate, List, Report, Run, Show, Status, Stop, Submit
+from pipeline.command.flags import CheckPart, Evaluate, List, Report, Run, Schema, Show, Status, Stop, Submit
 from pipeline.command.flows import UNCHANGED, check_evaluation, check_flow, check_store, read_flow
 from pipeline.command.prepare import Prepare, prepare_set, require_usable
 from pipeline.command.program import Action, Later, Program, Result, check_file
@@ -34,6 +34,12 @@ def check_page(command: Report) -> None:
     check_file("--to", command.to)
 
 
+def check_schema(command: Schema) -> None:
+    """Refuse a file of a schema that could not be written."""
+    if command.to is not None:
+        check_file("--to", command.to)
+
+
 def nothing(_: Any) -> None:
     """Refuse nothing of a command that asks a cluster, which alone knows its submissions."""
 
@@ -59,6 +65,7 @@ PROGRAM = Program(
             f"{UNCHANGED}, and the same command goes on:",
         ),
         "prepare": Action(Prepare, require_usable, prepare_set, "finished shards are kept, and the same command goes on:"),
+        "schema": Action(Schema, check_schema, Later("pyarrow", "pipeline.data.tables.schemas.command:show_schema"), UNCHANGED),
         "check-part": Action(CheckPart, check_shape, Later("torch", "pipeline.parts.checks.command:check_part"), UNCHANGED),
         "report": Action(Report, check_page, Later("scikit-learn", "pipeline.report.command:report"), UNCHANGED),
         "submit": Action(Submit, check_flow, Later("Ray", "pipeline.command.submission:submit"), SENT, read=read_submission),

@@ -142,6 +142,22 @@ class Stop(Command):
 
 
 @dataclass(frozen=True)
+class Schema(Command):
+    """Show what each column of a table is: its kind, missing values, range, grid, transform, and how many coordinates it becomes.
+
+    What is not as it should be is corrected in the YAML that --to writes. An identifier, or free text, is refused: a flow cannot
+    learn it. `--drop NAME` leaves it out.
+    """
+
+    file: tyro.conf.Positional[str]
+    """path or URL of a table (.parquet, .csv, .arrow, .npy, ...), a folder of them, or a pattern such as "data/*.csv" """
+    to: Path | None = None
+    """the YAML file to write; there must be none yet"""
+    drop: tuple[str, ...] = ()
+    """columns to leave out"""
+
+
+@dataclass(frozen=True)
 class CheckPart(Command):
     """Try a part of a flow, your own or one that is built in, and show what was found; exit code 2 where something fails.
 

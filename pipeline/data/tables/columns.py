@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.tables.codes.categories import Categories
 from pipeline.data.tables.codes.cells import Cells
+from pipeline.data.tables.codes.choices import OneHot, Ranked
+from pipeline.data.tables.codes.conform import COMPUTED
 from pipeline.data.tables.codes.grids import Grid
 from pipeline.data.tables.codes.marginals import MARGINALS, Marginal
+from pipeline.data.tables.codes.quantiles import MANY
 from pipeline.data.tables.codes.units import Real, Unit, scalar, unit_of
 from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
@@ -19,8 +21,6 @@ from pipeline.errors import Unusable
 Arrays = Mapping[str, np.ndarray]
 MOST_ROWS = 200_000
 """Rows that the transform of a column of numbers is fitted to, evenly spaced over all; shares of categories are of all rows."""
-NOISE = 0.1
-"""Standard deviation of the noise about 0 and 1 of categories that have a coordinate each."""
 
 
 class Code(Protocol):
@@ -53,7 +53,10 @@ class Numeric:
     def fit(cls, column: Column, values: pa.ChunkedArray) -> "Numeric":
         """Fit to values, none of them missing."""
         unit, grid = described(column)
-        return cls(unit, grid, MARGINALS[column.transform or "quantile"].fit(unit.numbers(evenly(values)), grid.step))
+        numbers, some = unit.numbers(evenly(values)), len(values) > MOST_ROWS
+        if some and grid.step and unit.ends[1] - unit.ends[0] < MANY * grid.step:  # a rare value is not to be forgotten
+            numbers = np.concatenate([numbers, np.setdiff1d(unit.numbers(values.unique()), numbers)])
+        return cls(unit, grid, MARGINALS[column.transform or "quantile"].fit(numbers, grid.step))
 
     @classmethod
     def restored(cls, column: Column, arrays: Arrays) -> "Numeric":
@@ -85,94 +88,6 @@ def evenly(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if len(values) <= MOST_ROWS:
         return values
     return values.take(pa.array(np.arange(MOST_ROWS) * len(values) // MOST_ROWS))
-
-
-@dataclass(frozen=True, eq=False)
-class OneHot:
-    """The code of a few categories: a coordinate for each, of noise about 0 and 1, brought to mean 0 and variance 1."""
-
-    column: Column
-    shares: np.ndarray
-
-    @property
-    def suffixes(self) -> tuple[str, ...]:
-        """The categories."""
-        return tuple(f"={category}" for category in self.column.categories)
-
-    @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "OneHot":
-        """Fit to values, none of them missing."""
-        return cls(column, shares_of(column, values))
-
-    @classmethod
-    def restored(cls, column: Column, arrays: Arrays) -> "OneHot":
-        """Make a code of what `arrays` gave."""
-        return cls(column, **arrays)
-
-    @property
-    def _deviations(self) -> np.ndarray:
-        return np.asarray(np.sqrt(self.shares * (1 - self.shares) + NOISE**2))
-
-    def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
-        """Give n values as coordinates (n, categories)."""
-        coordinates = NOISE * rng.standard_normal((len(values), len(self.shares))) - self.shares
-        coordinates[np.arange(len(values)), chosen(self.column).places(values)] += 1
-        return np.asarray(coordinates / self._deviations)
-
-    def decode(self, coordinates: np.ndarray) -> pa.Array:
-        """Give coordinates (n, categories) as the category of the largest, before they were brought to variance 1."""
-        return chosen(self.column).values(np.argmax(coordinates * self._deviations + self.shares, axis=1))
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
-        return {"shares": self.shares}
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """The code of categories as intervals of one coordinate: text by falling frequency, whatever has an order in that order."""
-
-    column: Column
-    order: np.ndarray
-    cells: Cells
-    suffixes: tuple[str, ...] = ("",)
-
-    @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "Ranked":
-        """Fit to values, none of them missing."""
-        shares = shares_of(column, values)
-        of = column.arrow_type
-        has_order = of.ordered if pa.types.is_dictionary(of) else isinstance(column.categories[0], int | float)
-        order = np.arange(len(shares)) if has_order else np.argsort(-shares, kind="stable")
-        return cls(column, order, Cells.of(shares[order]))
-
-    @classmethod
-    def restored(cls, column: Column, arrays: Arrays) -> "Ranked":
-        """Make a code of what `arrays` gave."""
-        return cls(column, arrays["order"], Cells(arrays["edges"]))
-
-    def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
-        """Give n values as coordinates (n, 1)."""
-        return self.cells.to_normal(np.argsort(self.order)[chosen(self.column).places(values)], rng)[:, None]
-
-    def decode(self, coordinates: np.ndarray) -> pa.Array:
-        """Give coordinates (n, 1) as the categories whose intervals they lie in."""
-        return chosen(self.column).values(self.order[self.cells.from_normal(coordinates[:, 0].astype(np.float64))])
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
-        return {"order": self.order, "edges": self.cells.edges}
-
-
-def chosen(column: Column) -> Categories:
-    """Give the categories of a column."""
-    return Categories(column.name, column.categories, column.arrow_type)
-
-
-def shares_of(column: Column, values: pa.ChunkedArray) -> np.ndarray:
-    """Give the share of each category of a column."""
-    counts = np.bincount(chosen(column).places(values), minlength=len(column.categories))
-    return np.asarray(counts / counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +146,8 @@ class Missing:
         """Give coordinates (n, 1 + width) as values, some of them missing."""
         missing = self.cells.from_normal(coordinates[:, 0].astype(np.float64)) == 1
         values = self.inner.decode(coordinates[:, 1:])
-        return pc.if_else(pa.array(missing), pa.scalar(None, values.type), values)
+        plain = values.cast(COMPUTED.get(values.type, values.type))
+        return pc.if_else(pa.array(missing), pa.scalar(None, plain.type), plain).cast(values.type)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give what was fitted."""

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.tables.codes import arrow_types
-from pipeline.data.tables.codes.choice import transform_of
-from pipeline.data.tables.codes.conform import without_nan
+from pipeline.data.tables.codes.conform import plain as made_plain
 from pipeline.data.tables.codes.dates import forms_of
-from pipeline.data.tables.codes.grids import SINGLE, grid_of, tidy
+from pipeline.data.tables.codes.grids import grid_of, tidy
+from pipeline.data.tables.codes.marginals import transform_of
 from pipeline.data.tables.codes.units import SECONDS, Real, cell, stored_as, unit_of, written
 from pipeline.data.tables.columns import evenly
 from pipeline.data.tables.schema import Column, Schema
@@ -33,7 +33,11 @@ WORDS_OF_TEXT = 3
 """From so many words in a value on, on average, it is free text."""
 
 
-def infer(table: pa.Table, *, drop: Collection[str] = ()) -> Schema:
+class Unfit(ValueError):
+    """A column cannot be learnt: the message says why, after its name."""
+
+
+def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out with --drop") -> Schema:
     """Find out what each column of a table is.
 
     >>> infer(pa.table({"x": [0.5, 2.0], "n": [1, 1]})).column("n").kind
@@ -41,9 +45,10 @@ def infer(table: pa.Table, *, drop: Collection[str] = ()) -> Schema:
 
     Args:
         drop: columns to leave out.
+        how: a person can do that, for the message that names columns which cannot be learnt.
 
     Raises:
-        Unusable: names the column, the reason and what to do.
+        Unusable: names the columns, the reasons and what to do.
     """
     if table.num_rows < 2:
         raise Unusable(f"a table must have at least two rows, not {table.num_rows}")
@@ -54,10 +59,18 @@ def infer(table: pa.Table, *, drop: Collection[str] = ()) -> Schema:
     for name in drop:
         if name not in names:
             raise Unusable(f"there is no column {shown(name)} to drop{meant(like(name, names))}")
-    columns = tuple(column_of(name, table[name], name in drop) for name in names)
+    columns, unfit = [], {}
+    for name in names:
+        try:
+            columns.append(column_of(name, table[name], name in drop))
+        except Unfit as reason:
+            unfit[shown(name)] = str(reason)
+    if unfit:
+        reasons = "; ".join(f"the column {name} {reason}" for name, reason in unfit.items())
+        raise Unusable(f"{reasons}; or {how} {' '.join(unfit)}")
     if not any(column.transform or column.nullable for column in columns):
         raise Unusable("no column has values that differ: there is nothing to learn")
-    return Schema(columns)
+    return Schema(tuple(columns))
 
 
 def column_of(name: str, values: pa.ChunkedArray, dropped: bool) -> Column:
@@ -65,17 +78,17 @@ def column_of(name: str, values: pa.ChunkedArray, dropped: bool) -> Column:
     of, text = values.type, str(values.type)
     if dropped:
         return Column(name, "dropped", text, reason="asked for")
-    values = without_nan(values)
+    values = made_plain(values)
     base = Column(name, "constant", text, nullable=values.null_count > 0)
     plain = of.value_type if pa.types.is_dictionary(of) else of
     if pa.types.is_null(plain) or values.null_count == len(values):
-        raise unfit(name, "has no value that is there")
+        raise Unfit("has no value that is there")
     if not (arrow_types.is_choice(plain) or arrow_types.is_number(plain) or arrow_types.is_time(plain)):
-        raise unfit(name, f"has values of the type {text}, which are no numbers, categories or dates")
+        raise Unfit(f"has values of the type {text}, which are no numbers, categories or dates")
     there = values.drop_null()
     if is_single(there):
-        return replace(base, value=cell(there[0] if plain == of else there[0].cast(plain)))
-    if plain != of:
+        return replace(base, value=cell(there[0].value if pa.types.is_dictionary(of) else there[0]))
+    if pa.types.is_dictionary(of):
         return category_of(base, there, entries_of(there))
     for suits, found in RULES:
         if suits(of):
@@ -99,13 +112,13 @@ def category_of(base: Column, there: pa.ChunkedArray, categories: pa.Array) -> C
     """Describe a column of categories.
 
     Raises:
-        Unusable: there are too many.
+        Unfit: there are too many.
     """
     if len(categories) > min(MOST_CATEGORIES, max(2, len(there) // 2)):
         rows = f"{len(there)} values" if base.nullable else f"{len(there)} rows"
-        raise unfit(base.name, f"has {len(categories)} categories in {rows}, more than half as many, or than {MOST_CATEGORIES}")
+        raise Unfit(f"has {len(categories)} categories in {rows}, more than half as many, or than {MOST_CATEGORIES}")
     if not arrow_types.is_choice(categories.type):
-        raise unfit(base.name, f"has categories of the type {categories.type}, which are no text, numbers or truth values")
+        raise Unfit(f"has categories of the type {categories.type}, which are no text, numbers or truth values")
     transform = "one_hot" if 2 < len(categories) <= MOST_HOT else "rank"
     return replace(base, kind="category", transform=transform, categories=tuple(categories.to_pylist()))
 
@@ -119,33 +132,39 @@ def text_of(base: Column, there: pa.ChunkedArray) -> Column:
     """Describe a column of text: dates of one form, or categories.
 
     Raises:
-        Unusable: it is an identifier or free text, or dates whose form is not certain.
+        Unfit: it is an identifier or free text, or dates whose form is not certain.
     """
-    distinct = there.unique().sort()
+    distinct = there.unique()
     forms = forms_of(distinct)
     if len(forms) > 1:
-        raise unfit(base.name, f"has dates that can be read as {forms[0]} or as {forms[1]}: write them as 2024-12-31")
+        raise Unfit(f"has dates that can be read as {forms[0]} or as {forms[1]}: write them as 2024-12-31")
     if forms:
-        seconds = pc.strptime(distinct.cast(pa.string()), format=forms[0], unit="s")
-        described = counted_of(replace(base, kind="datetime", format=forms[0]), pa.chunked_array([seconds]), SECONDS)
-        unit = unit_of(base.arrow_type, described.low, described.high, forms[0])
-        return replace(described, transform=transform_of(unit.numbers(evenly(there)), described.grid))
+        return dates_of(replace(base, format=forms[0]), there, forms[0])
     if len(distinct) <= max(2, len(there) // 2) and len(distinct) <= MOST_CATEGORIES:
-        return category_of(base, there, distinct)
+        return category_of(base, there, distinct.sort())
     some = shown(distinct[0].as_py())
     if pc.all(pc.match_substring_regex(distinct, r"^\s*[-+]?[0-9][0-9.,' ]*\s*[%€$]?\s*$")).as_py():
-        raise unfit(base.name, f"has numbers that are written as text, such as {some}: write them as 1234.5")
+        raise Unfit(f"has numbers that are written as text, such as {some}: write them as 1234.5")
     if pc.mean(pc.add(pc.count_substring(distinct, " "), 1)).as_py() >= WORDS_OF_TEXT:
-        raise unfit(base.name, f"is free text, such as {some}")
+        raise Unfit(f"is free text, such as {some}")
     kind = "an identifier" if len(distinct) == len(there) else "text of too many kinds"
-    raise unfit(base.name, f"is {kind}: {len(distinct)} different values in {len(there)} rows, such as {some}")
+    raise Unfit(f"is {kind}: {len(distinct)} different values in {len(there)} rows, such as {some}")
+
+
+def dates_of(base: Column, there: pa.ChunkedArray, form: str) -> Column:
+    """Describe a column of dates that are written as text in a form."""
+    seconds = pc.strptime(there.cast(pa.string()), format=form, unit="s")
+    described = counted_of(replace(base, kind="datetime"), seconds, SECONDS)
+    ends = pc.min_max(seconds)
+    low, high = (pc.strftime(ends[each], format=form).as_py() for each in ("min", "max"))
+    return replace(described, low=low, high=high)
 
 
 def whole_of(base: Column, there: pa.ChunkedArray) -> Column:
     """Describe a column of whole numbers.
 
     Raises:
-        Unusable: it is an identifier.
+        Unfit: it is an identifier.
     """
     ends = pc.min_max(there)
     low, high = ends["min"].as_py(), ends["max"].as_py()
@@ -153,7 +172,7 @@ def whole_of(base: Column, there: pa.ChunkedArray) -> Column:
         return replace(base, kind="boolean", transform="rank", categories=(0, 1))
     some = evenly(there)
     if len(some) >= 10 and len(some.unique()) == len(some) and counts_rows(np.asarray(some), len(there), base.name):
-        raise unfit(base.name, f"is an identifier: no whole number comes twice, from {low} to {high}")
+        raise Unfit(f"is an identifier: no whole number comes twice, from {low} to {high}")
     return counted_of(replace(base, kind="integer"), there, base.arrow_type)
 
 
@@ -183,21 +202,20 @@ def number_of(base: Column, there: pa.ChunkedArray) -> Column:
     """Describe a column of numbers.
 
     Raises:
-        Unusable: some are infinite, or beyond what can be measured.
+        Unfit: some are infinite, or beyond what can be measured.
     """
     ends: Any = pc.min_max(there)
     low, high = float(ends["min"].as_py()), float(ends["max"].as_py())
     for end in (low, high):
         if not np.isfinite(end):
-            raise unfit(base.name, "has infinite values: make them missing")
+            raise Unfit("has infinite values: make them missing")
         if abs(end) > LARGEST:
-            raise unfit(base.name, f"has numbers beyond {LARGEST:g}, such as {end:g}: make them missing")
+            raise Unfit(f"has numbers beyond {LARGEST:g}, such as {end:g}: make them missing")
     of = base.arrow_type
-    eps = 2.0 ** -{16: 10, 32: 23}.get(of.bit_width, 52) if pa.types.is_floating(of) else 2.0**-52
+    held = of.to_pandas_dtype() if pa.types.is_floating(of) else np.float64
     numbers = Real(of, (low, high)).numbers(evenly(there))
-    step, digits = grid_of(np.unique(np.append(numbers, [low, high])), eps)
-    relative = 4 * SINGLE if step and step > 100 * SINGLE * max(abs(low), abs(high)) else 4 * eps
-    low, high = tidy(low, relative), tidy(high, relative)
+    step, digits = grid_of(np.unique(np.append(numbers, [low, high])), float(np.finfo(held).eps))
+    low, high = tidy(low, held), tidy(high, held)
     return replace(base, kind="number", transform=transform_of(numbers, step), grid=step, digits=digits, low=low, high=high)
 
 
@@ -209,8 +227,3 @@ RULES = (
     (arrow_types.is_number, number_of),
 )
 """What a column of a type is described by."""
-
-
-def unfit(name: str, reason: str) -> Unusable:
-    """Say why a column cannot be learnt, and what to do."""
-    return Unusable(f"the column {shown(name)} {reason}; or leave it out with --drop {shown(name)}")

@@ -86,6 +86,11 @@ class Column:
         """The type of Arrow that generated values have."""
         return type_of(self.type)
 
+    @property
+    def width(self) -> int:
+        """How many coordinates the column has."""
+        return (len(self.categories) if self.transform == "one_hot" else bool(self.transform)) + self.nullable
+
     def described(self) -> dict[str, Any]:
         """Say what is not left out, for YAML and JSON."""
         given = {field.name: getattr(self, field.name) for field in fields(self)} | {"categories": list(self.categories)}
@@ -136,7 +141,7 @@ class Schema:
         Raises:
             Unusable: names the line, the field and the rule.
         """
-        from pipeline.data.tables.codes.corrections import read_columns
+        from pipeline.data.tables.schemas.corrections import read_columns
 
         return cls(tuple(read_columns(text, Column, KINDS)))
 

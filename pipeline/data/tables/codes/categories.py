@@ -55,6 +55,6 @@ class Categories:
     def values(self, places: np.ndarray) -> pa.Array:
         """Give categories by their places, as values of the column's type."""
         if not pa.types.is_dictionary(self.type):
-            return self.entries().take(pa.array(places))
+            return pa.array(self.known).take(pa.array(places)).cast(self.type)
         indices = pa.array(places).cast(self.type.index_type)
         return pa.DictionaryArray.from_arrays(indices, self.entries(), ordered=self.type.ordered)

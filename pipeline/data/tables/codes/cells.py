@@ -37,7 +37,7 @@ class Cells:
     def to_normal(self, choices: Indices, rng: np.random.Generator) -> Floats:
         """Draw a coordinate within the cell of each choice."""
         low, high = self.edges[choices], self.edges[choices + 1]
-        return normal(between(low, high, rng))
+        return normal(between(low, high, rng, len(low)))
 
     def from_normal(self, coordinates: Floats) -> Indices:
         """Find the cell that each coordinate lies in."""
@@ -50,6 +50,6 @@ def normal(shares: Floats) -> Floats:
     return np.asarray(ndtri(np.clip(shares, EDGE, 1 - EDGE)))
 
 
-def between(low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-    """Draw a share from each interval, away from its ends."""
-    return np.asarray(low + (high - low) * (MARGIN / 2 + (1 - MARGIN) * rng.random(len(low))))
+def between(low: Floats, high: Floats, rng: np.random.Generator, count: int) -> Floats:
+    """Draw `count` numbers, each from its interval, or all from one, away from the ends."""
+    return np.asarray(low + (high - low) * (MARGIN / 2 + (1 - MARGIN) * rng.random(count)))

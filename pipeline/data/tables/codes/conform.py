@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pipeline.data.tables.schema import Column
 
 
+COMPUTED = {pa.float16(): pa.float32(), pa.string_view(): pa.large_string()}
+"""What Arrow computes little with, and what it is computed as."""
+
+
 def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
     """Give the values of a column as the type of its description; a NaN is a missing value.
 
@@ -23,13 +27,14 @@ def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
         if column.name in table.column_names:
             raise Unusable(f"two columns of the table are called {name}")
         raise Unusable(f"the table has no column {name}{meant(like(column.name, table.column_names))}")
-    values = without_nan(table[column.name])
+    values = table[column.name]
     if values.type != column.arrow_type:
         try:
-            values = values.cast(column.arrow_type)
+            values = plain(values).cast(column.arrow_type)
         except pa.ArrowException as error:
             reason = str(error).partition("\n")[0]
             raise Unusable(f"the column {name} must be {column.type}, and is {values.type}: {reason}") from error
+    values = plain(values)
     if values.null_count and not column.nullable:
         row = int(pc.index(values.is_null(), True).as_py())
         raise Unusable(f"the column {name} has a missing value in row {row + 1}, and its schema says that it has none")
@@ -39,8 +44,9 @@ def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
     return values
 
 
-def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Make what is not a number missing."""
+def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Make what is not a number missing, and types plain that Arrow computes little with: short floats, and views of text."""
+    values = values.cast(COMPUTED.get(values.type, values.type))
     if not pa.types.is_floating(values.type) or not pc.any(pc.is_nan(values)).as_py():
         return values
     return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)

@@ -121,11 +121,11 @@ def significant(numbers: Floats, digits: int) -> Floats:
     return np.asarray(np.rint(numbers / up * down) / down * up)
 
 
-def tidy(value: float, relative: float) -> float:
-    """Give the decimal number of few places that a value stands for.
+def tidy(value: float, of: type[np.floating[Any]] = np.float64) -> float:
+    """Give the number of the fewest decimal places that a type holds as a value.
 
-    >>> tidy(float(np.float32(0.1)), SINGLE)
+    >>> tidy(float(np.float32(0.1)), np.float32)
     0.1
     """
     places = (round(value, places) for places in range(MOST_PLACES + 1))
-    return next((each for each in places if abs(each - value) <= relative * abs(value)), value)
+    return next((each for each in places if of(each) == value), value)

@@ -1,4 +1,4 @@
-"""Columns of numbers as coordinates of mean 0 and variance 1, and back: `standard` and `power`; `quantile` has its own module."""
+"""Columns of numbers as coordinates of mean 0 and variance 1, and back; which of the transforms a column gets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,19 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-from pipeline.data.tables.codes.quantiles import Quantile, width_of
+from pipeline.data.tables.codes.cells import between
+from pipeline.data.tables.codes.quantiles import Quantile, spikes_of, width_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+MOST_FOR_POWER = 20_000
+"""Numbers that the exponent is fitted to, evenly spaced among those given."""
+INSIDE = 1 - 1e-12
+"""How near numbers come to an end of what the power transform can give, over that end."""
+HEAVY = 6.0
+"""Standard deviations: a column that reaches farther after the power transform has tails that it does not tame."""
+CLOSE = 1e-4
+"""Of a column's range: how near its values must come back from coordinates of 32 bits."""
 
 
 class Marginal(Protocol):
@@ -36,8 +46,8 @@ class Standard:
     @classmethod
     def fit(cls, numbers: Floats, step: float | None) -> "Standard":
         """Fit to numbers of a grid of a step, or of none."""
-        fitted = StandardScaler().fit(numbers[:, None])
-        return cls(fitted.mean_, fitted.scale_, np.array([width_of(numbers, step)]))
+        mean, scale = moments_of(numbers)
+        return cls(np.array([mean]), np.array([scale]), np.array([width_of(numbers, step)]))
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
         """Give numbers as coordinates."""
@@ -70,12 +80,12 @@ class Power:
     @classmethod
     def fit(cls, numbers: Floats, step: float | None) -> "Power":
         """Fit to numbers of a grid of a step, or of none."""
-        inner = StandardScaler().fit(numbers[:, None])
-        fitted = PowerTransformer(standardize=False).fit(inner.transform(numbers[:, None]))
-        outer = StandardScaler().fit(fitted.transform(inner.transform(numbers[:, None])))
-        return cls(
-            fitted.lambdas_, outer.mean_, outer.scale_, np.array([inner.mean_[0], inner.scale_[0], width_of(numbers, step)])
-        )
+        mean, scale = moments_of(numbers)
+        inner = ((numbers - mean) / scale)[:, None]
+        fitted = PowerTransformer(standardize=False).fit(inner[:: 1 + len(inner) // MOST_FOR_POWER])
+        outer = moments_of(fitted.transform(inner)[:, 0])
+        of_inner = np.array([mean, scale, width_of(numbers, step)])
+        return cls(fitted.lambdas_, np.array([outer[0]]), np.array([outer[1]]), of_inner)
 
     @property
     def _transformer(self) -> PowerTransformer:
@@ -89,10 +99,12 @@ class Power:
         return np.asarray((self._transformer.transform(inner[:, None])[:, 0] - self.mean) / self.scale)
 
     def from_normal(self, coordinates: Floats) -> Floats:
-        """Give coordinates as numbers, infinite ones where the transform reaches no number."""
-        with np.errstate(all="ignore"):
-            inner = self._transformer.inverse_transform((coordinates * self.scale + self.mean)[:, None])[:, 0]
-        inner = np.where(np.isnan(inner), np.copysign(np.inf, coordinates), inner)
+        """Give coordinates as numbers; those that the transform never gives, as the nearest that it does."""
+        power = float(self.power[0])
+        lowest, highest = (1 / (2 - power) if power > 2 else -np.inf), (-1 / power if power < 0 else np.inf)
+        within = np.clip(coordinates * self.scale + self.mean, lowest * INSIDE, highest * INSIDE)
+        with np.errstate(over="ignore"):
+            inner = self._transformer.inverse_transform(within[:, None])[:, 0]
         return np.asarray(inner * self.inner[1] + self.inner[0])
 
     def arrays(self) -> dict[str, Floats]:
@@ -104,6 +116,39 @@ MARGINALS: Mapping[str, Any] = {"standard": Standard, "power": Power, "quantile"
 """By the name of a transform."""
 
 
+def moments_of(numbers: Floats) -> tuple[float, float]:
+    """Give the mean and the standard deviation of numbers of any size, 1 where they are all equal.
+
+    >>> moments_of(np.array([1e12, 1e12 + 2]))
+    (1000000000001.0, 1.0)
+    """
+    centre = float(np.median(numbers))
+    _, exponent = np.frexp(np.abs(numbers - centre).max())
+    size = float(np.ldexp(1.0, int(exponent)))
+    fitted = StandardScaler().fit(((numbers - centre) / size)[:, None])
+    return centre + float(fitted.mean_[0]) * size, float(fitted.scale_[0]) * size
+
+
 def spread(numbers: Floats, step: Floats, rng: np.random.Generator) -> Floats:
     """Spread values of a grid evenly over its step."""
-    return numbers + step * (rng.random(len(numbers)) - 0.5) if step[0] else numbers
+    return numbers + between(-step / 2, step / 2, rng, len(numbers)) if step[0] else numbers
+
+
+def transform_of(numbers: Floats, step: float | None) -> str:
+    """Choose `quantile` for a column with spikes, or tails that a power does not tame, else `power`.
+
+    >>> transform_of(np.random.default_rng(0).normal(size=100), None)
+    'power'
+    >>> transform_of(np.random.default_rng(0).standard_cauchy(size=1000), None)
+    'quantile'
+
+    Args:
+        step: of the grid; None: there is none.
+    """
+    distinct, counts = np.unique(numbers, return_counts=True)
+    if spikes_of(distinct, counts, step).any():
+        return "quantile"
+    power = Power.fit(numbers, None)
+    coordinates = power.to_normal(numbers, np.random.default_rng(0))
+    wrong = np.abs(power.from_normal(coordinates.astype(np.float32).astype(np.float64)) - numbers).max()
+    return "power" if np.abs(coordinates).max() <= HEAVY and wrong <= CLOSE * np.ptp(numbers) else "quantile"

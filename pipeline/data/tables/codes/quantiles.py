@@ -58,7 +58,7 @@ class Quantile:
         often, width = spikes_of(distinct, counts, step), width_of(distinct, step)
         spikes, masses = distinct[often], counts[often] / len(numbers)
         before = np.concatenate([[0.0], np.cumsum(masses)])
-        levels, knots = continuous(evenly_spread(distinct[~often], counts[~often], width))
+        levels, knots = continuous(evenly_spread(distinct[~often], counts[~often], width), distinct[~often], width)
         share = 1 - before[-1] if len(knots) else 0.0
         others = share * np.interp(spikes, knots, levels, left=0.0, right=1.0) if len(knots) else np.zeros(len(spikes))
         of_knots = share * levels + before[np.searchsorted(spikes, knots)]
@@ -71,9 +71,9 @@ class Quantile:
         """Give numbers as coordinates."""
         if self.step[0]:
             spikes = self.knots[1:][np.diff(self.knots) == 0]
-            numbers = numbers + np.where(np.isin(numbers, spikes), 0.0, self.step * (rng.random(len(numbers)) - 0.5))
+            numbers = numbers + np.where(np.isin(numbers, spikes), 0.0, between(-self.step / 2, self.step / 2, rng, len(numbers)))
         low, high = self._ranks(numbers)
-        return normal(between(low, high, rng))
+        return normal(between(low, high, rng, len(low)))
 
     def _ranks(self, numbers: Floats) -> tuple[Floats, Floats]:
         """Give the first and the last rank that numbers have."""
@@ -119,8 +119,12 @@ def width_of(numbers: Floats, step: float | None) -> float:
     return step if step and np.ptp(numbers) < FINE * step else 0.0
 
 
-def continuous(numbers: Floats) -> tuple[Floats, Floats]:
-    """Give the ranks and the values of knots of numbers that rise, none if there are no numbers; the ends are half a row away."""
+def continuous(numbers: Floats, distinct: Floats, width: float) -> tuple[Floats, Floats]:
+    """Give the ranks and the values of knots of numbers that rise, none if there are no numbers; the ends are half a row away.
+
+    Args:
+        distinct: the values that were spread over a width to give the numbers.
+    """
     count = len(numbers)
     if not count:
         return np.empty(0), np.empty(0)
@@ -128,7 +132,9 @@ def continuous(numbers: Floats) -> tuple[Floats, Floats]:
     tails = np.unique(np.concatenate([np.arange(min(TAIL, count)), np.arange(max(0, count - TAIL), count)]))
     ranks = np.concatenate([np.round(fitted.references_ * (count - 1), 6), tails])
     ranks, first = np.unique(ranks, return_index=True)
-    return (ranks + 0.5) / count, np.concatenate([fitted.quantiles_[:, 0], numbers[tails]])[first]
+    knots = np.concatenate([fitted.quantiles_[:, 0], numbers[tails]])[first]
+    lowest, highest = distinct[0] - width / 2, distinct[-1] + width / 2
+    return np.concatenate([[0.0], (ranks + 0.5) / count, [1.0]]), np.concatenate([[lowest], knots, [highest]])
 
 
 def evenly_spread(distinct: Floats, counts: np.ndarray, step: float) -> Floats:

@@ -105,11 +105,12 @@ def unit_of(of: pa.DataType, low: Any, high: Any, form: str | None = None) -> Un
     """Choose how values of a type are counted.
 
     Args:
-        low, high: bounds, of dates and times as text.
+        low, high: bounds, of dates and times as text, in the form if there is one.
         form: of dates that are written as text.
     """
     if form is not None:
-        return Written(of, form, Whole(SECONDS, stored(low, SECONDS), stored(high, SECONDS)))
+        low, high = pc.strptime(pa.array([low, high]), format=form, unit="s").cast(pa.int64()).to_pylist()
+        return Written(of, form, Whole(SECONDS, low, high))
     if pa.types.is_floating(of) or pa.types.is_decimal(of):
         return Real(of, (float(low), float(high)))
     return Whole(of, stored(low, of), stored(high, of))
@@ -134,6 +135,8 @@ def stored(value: Any, of: pa.DataType) -> int:
     """
     if isinstance(value, int):
         return value
+    if pa.types.is_time(of):  # Arrow reads no text as one
+        return stored(f"1970-01-01 {value}", pa.timestamp(of.unit))
     plain = _without_zone(of)
     return int(pa.scalar(value).cast(plain).cast(stored_as(plain)).as_py())
 

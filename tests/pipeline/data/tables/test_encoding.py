@@ -70,7 +70,7 @@ def test_a_schema_is_read_as_it_was_written() -> None:
 def test_what_cannot_be_decoded_is_refused() -> None:
     table = mixed()
     encoding = Encoding.fit(infer(table), table)
-    with pytest.raises(Unusable, match="not finite"):
+    with pytest.raises(Unusable, match="finite numbers"):
         encoding.decode(np.full((2, encoding.width), np.nan))
-    with pytest.raises(Unusable, match=r"\(n, "):
+    with pytest.raises(Unusable, match="of the shape"):
         encoding.decode(np.zeros((2, 1)))

@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.data.tables.codes.arrow_types import is_text, type_of
 from pipeline.data.tables.codes.categories import Categories
-from pipeline.data.tables.codes.units import SECONDS, scalar, stored, unit_of
+from pipeline.data.tables.codes.units import SECONDS, scalar, unit_of
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown
 
@@ -84,12 +84,13 @@ def _together(column: Any, kind: Any, given: Mapping[str, Node], node: Node) -> 
     for name in kind.needs:
         if name not in given:
             _refuse(node, f"a column of the kind {column.kind} needs the field {name}")
+    name = ""
     try:
         if "low" in kind.needs:
-            name = "low"
-            stored(column.low, counted) if not isinstance(column.low, float) else float(column.low)
+            for name in ("low", "high"):
+                end = getattr(column, name)
+                unit_of(of, end, end, column.format)
             low, high = unit_of(of, column.low, column.high, column.format).ends
-            name = "high"
             if low > high:
                 _refuse(given["high"], f"high must not be below low, which is {shown(column.low)}")
         elif "categories" in kind.needs:

@@ -1,0 +1,1 @@
+"""Schemas before people: shown by a command, corrected in YAML."""
