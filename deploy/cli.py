@@ -82,6 +82,13 @@ def check_rows(command: Generate | Transport) -> None:
             raise ValueError(f"{name} must be {rule}, not {value}")
 
 
+def check_transport(command: Transport) -> None:
+    """Refuse a `transport` like a `generate`, and one whose results would be its points when it goes on."""
+    check_rows(command)
+    if command.from_.rstrip("/") == command.to.rstrip("/"):
+        raise ValueError(f"--to must be another folder than --from, not {command.to}")
+
+
 def check_export(command: Export) -> None:
     """Refuse an `export` whose stores or model cannot be, whose file cannot be written, or whose format nobody named."""
     check_store(command)
@@ -109,7 +116,7 @@ PROGRAM = Program(
         "rollback": Action(Rollback, check_rollback, action("rolled_back"), AGAIN),
         "serve": Action(Serve, check_serve, action("serve"), STARTS_AGAIN),
         "generate": Action(Generate, check_rows, action("generated"), GOES_ON),
-        "transport": Action(Transport, check_rows, action("transported"), GOES_ON),
+        "transport": Action(Transport, check_transport, action("transported"), GOES_ON),
         "export": Action(Export, check_export, action("exported"), AGAIN),
     },
 )

@@ -125,7 +125,7 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
     with pytest.raises(MlflowException, match=r"the shape \(n, 2\), normal in its first 2 columns, not \(5, 3\)"):
         model.predict(np.zeros((5, 3)))
     signature = model.metadata.signature
-    assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": [-1, 2]}
+    assert signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 2)}
     assert [each["name"] for each in signature.params.to_dict()] == ["seed", "condition"]
     with pytest.warns(UserWarning, match="1 of 5 points lie far outside the source: their distance to its mean"):
         model.predict(np.concatenate([noise[:4], [[60.0, 0.0]]]))

@@ -241,6 +241,9 @@ def test_a_file_of_points_is_shown_beside_what_becomes_of_it_and_comes_back(page
     page.after(lambda: page.element("file").send_keys(str(tmp_path / "mine.npy")))
     page.after(page.element("drop").click)
     assert len(page.pictures()) == 1
+    assert [
+        entry for entry in page.browser.get_log("browser") if "the server responded with a status of 4" not in entry["message"]
+    ] == []
 
 
 def test_what_is_refused_is_told_and_can_be_mended(page: Page) -> None:

@@ -292,6 +292,7 @@ def test_an_earlier_phase_is_applied(registered: MapRef, shared_store: Store, tm
         ("--from empty.csv --to out", ("empty.csv has no rows",)),
         ("--from bad.csv --to out", ("bad.csv, row 3", "has 1 cells, and the first 2")),
         ("--from in.npy --to in.npy", ("--to must be a folder", "in.npy is a file")),
+        ("--from . --to .", ("--to must be another folder than --from",)),
         ("--from in.npy --to out --phase 99", ("--phase must be below 2", "99")),
         ("--from in.npy --to out --condition label=3", ("--condition must be left out",)),
         ("--from in.npy --to out --cluster.num-workers 0", ("cluster.num_workers must be", "at least 1")),
