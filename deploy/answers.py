@@ -169,7 +169,10 @@ class Answers:
             )
             raise Rejected(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
         identity = {"version": loaded.version.number, "phase": k, "seed": seed}
-        content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture)
+        table = None
+        if generator.endpoints.coding is not None:
+            table = await asyncio.to_thread(generator.table, samples, noise.condition)
+        content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture, table)
         headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
         return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
 

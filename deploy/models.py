@@ -162,7 +162,7 @@ class Models:
     def description(self, loaded: Loaded) -> Mapping[str, Any]:
         """Describe a version in memory, as /v1/model answers: its name, aliases, fingerprint, shape, metrics and card."""
         metrics = {k.removeprefix("metric."): float(v) for k, v in loaded.version.tags.items() if k.startswith("metric.")}
-        condition = loaded.last.endpoints.condition
+        condition, coding = loaded.last.endpoints.condition, loaded.last.endpoints.coding
         return {
             "name": self.name,
             "version": loaded.version.number,
@@ -170,6 +170,7 @@ class Models:
             "fingerprint": loaded.last.phase.fingerprint,
             "target": loaded.last.phase.data.target,
             "shape": list(loaded.last.endpoints.shape),
+            "columns": None if coding is None else coding.names,
             "condition": None if condition is None else {"name": condition.name, "classes": condition.classes},
             "num_phases": loaded.num_phases,
             "metrics": metrics,

@@ -91,7 +91,8 @@ class SampleRequest(BaseModel):
     """of a conditional model: the number or name of the class that all samples are given, or values; null: drawn for each from
     the data's distribution. GET /v1/model tells the classes"""
     format: Literal["json", "npy", "arrow", "png"] | None = None
-    """null: what the Accept header asks for"""
+    """null: what the Accept header asks for. Of a model of tables JSON and Arrow have its columns, npy the coordinates behind
+    them"""
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -45,7 +45,7 @@ def format_of(accept: str, types: Mapping[str, str] = MEDIA_TYPES, default: str 
     return None
 
 
-def encode(samples: Samples, name: str, identity: Mapping[str, object], picture: str) -> bytes:
+def encode(samples: Samples, name: str, identity: Mapping[str, object], picture: str, table: pa.Table | None = None) -> bytes:
     """Write samples of shape (n, ...) in one of the formats of `MEDIA_TYPES`.
 
     >>> encode(np.zeros((1, 2), np.float32), "json", {"seed": 0}, "points")
@@ -55,7 +55,10 @@ def encode(samples: Samples, name: str, identity: Mapping[str, object], picture:
         name: key of `MEDIA_TYPES`.
         identity: version, phase and seed, which JSON and Arrow have a place for.
         picture: how the data's source says that its samples are drawn, for `png`.
+        table: the rows that the samples stand for, where the data are a table: JSON and Arrow have those.
     """
+    if table is not None and name in WRITERS:
+        return WRITERS[name](table, identity)
     if name == "json":
         return json.dumps({**identity, "shape": samples.shape, "samples": samples.tolist()}).encode()
     if name == "npy":
