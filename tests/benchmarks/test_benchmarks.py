@@ -112,6 +112,12 @@ def test_what_the_platform_costs_is_measured(name: str) -> None:
     assert rows_of(name)
 
 
+def test_tables_are_prepared_and_read_in_processes_of_their_own() -> None:
+    (row,) = rows_of("table_size")
+    assert row["num_rows"] == 20_000
+    assert min(row[name] for name in ("rows_per_second", "batch_rows_per_second", "peak_mib")) > 0
+
+
 def test_each_image_metric_notices_what_it_is_for() -> None:
     rows = {(row["extractor"], row["harm"]): row for row in rows_of("sensitivity")}
     assert {harm for _, harm in rows} == {"none", "noise", "blur", "classes_dropped", "distinct_images"}
