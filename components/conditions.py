@@ -4,6 +4,7 @@ A condition is a class, counted from 0, or real values. The JKO step is taken fo
 only. This file imports no torch: rules of recipes read it before anything heavy is.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,9 @@ Conditions = Int[np.ndarray, " n"] | Float[np.ndarray, "n v"]
 MOST_ATOMS = 65_536
 """Rows of values that a law keeps at most."""
 MOST_SHOWN = 60
+MOST_LISTED = 30
+MOST_DIGITS = 10
+WHOLE = re.compile(r"-?[0-9]+")
 
 
 def _shown(asked: object) -> str:
@@ -48,7 +52,7 @@ class Condition:
     def __post_init__(self) -> None:
         """Refuse names of classes that would be taken for the numbers of others."""
         for number, name in enumerate(self.classes):
-            if name.isdecimal() and name != str(number):
+            if name.isdecimal() and name != str(number) and int(name) < self.num_classes:
                 raise ValueError(f"condition {self.name}: class {number} is called {name}, which reads as the number of another")
 
     @classmethod
@@ -88,15 +92,34 @@ class Condition:
         """
         return self._class(asked) if self.classes else self._values(asked)
 
+    @property
+    def is_numbered(self) -> bool:
+        """Say whether all classes are called by whole numbers, so that a number is always meant as a name."""
+        return bool(self.classes) and all(WHOLE.fullmatch(name) for name in self.classes)
+
+    def require_named(self, asked: object) -> None:
+        """Refuse the number of a class where all are called by numbers: a person means the name.
+
+        Raises:
+            ValueError: no class is called so.
+        """
+        if self.is_numbered and isinstance(asked, int | np.integer) and str(asked) not in self.classes:
+            raise self._unknown(asked)
+
     def _class(self, asked: object) -> int:
-        if isinstance(asked, str):
-            number = self.classes.index(asked) if asked in self.classes else int(asked) if asked.isdecimal() else -1
-        else:
-            number = int(asked) if isinstance(asked, int | np.integer) and not isinstance(asked, bool) else -1
-        if 0 <= number < self.num_classes:
-            return number
-        numbered = [f"{i} ({name})" if name != str(i) else name for i, name in enumerate(self.classes)]
-        raise ValueError(f"condition {self.name} must be one of {', '.join(numbered)}, not {_shown(asked)}")
+        text = str(asked) if isinstance(asked, str | int | np.integer | np.bool_) else ""
+        if text in self.classes:
+            return self.classes.index(text)
+        is_number = text.isdecimal() and len(text) < MOST_DIGITS and not (self.is_numbered and isinstance(asked, str))
+        if is_number and int(text) < self.num_classes:
+            return int(text)
+        raise self._unknown(asked)
+
+    def _unknown(self, asked: object) -> ValueError:
+        numbered = [name if self.is_numbered or name == str(i) else f"{i} ({name})" for i, name in enumerate(self.classes)]
+        numbered.sort(key=int if self.is_numbered else lambda name: 0)
+        more = f" and {self.num_classes - MOST_LISTED} more" if self.num_classes > MOST_LISTED else ""
+        return ValueError(f"condition {self.name} must be one of {', '.join(numbered[:MOST_LISTED])}{more}, not {_shown(asked)}")
 
     def _values(self, asked: object) -> Float[np.ndarray, " v"]:
         try:
@@ -164,9 +187,11 @@ class Law:
         """Give the law that always has one condition.
 
         Raises:
-            ValueError: there is no such condition.
+            ValueError: there is no such condition, or no sample to train on has it.
         """
         read = self.condition.read(asked)
+        if isinstance(read, int) and not self.weights[read]:
+            raise ValueError(f"condition {self.condition.name}: no sample to train on is of the class {_shown(asked)}")
         weights = np.eye(self.condition.num_classes)[read] if self.condition.classes else np.asarray(read)[None]
         return replace(self, weights=weights)
 

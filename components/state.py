@@ -2,7 +2,8 @@
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +14,8 @@ from components.streams import stream
 
 Tensors = dict[str, Tensor]
 FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -61,9 +63,22 @@ def build_potential(spec: NetworkSpec, seed: int = 0) -> nn.Module:
 
 def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, seed: int, purpose: str) -> nn.Module:
     """Build a network from random numbers of its own, without touching the global generator, which threads share."""
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(stream(seed, purpose).integers(2**31)))
+    with seeded(int(stream(seed, purpose).integers(2**31))):
         return build(spec)
+
+
+@contextmanager
+def seeded(number: int, device: torch.device = CPU) -> Iterator[None]:
+    """Let code that draws from torch's global generator draw what a number decides; the generator is then as it was before.
+
+    Threads share it, so that one at a time is in such a context.
+
+    Args:
+        device: whose generator is meant as well.
+    """
+    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(number)
+        yield
 
 
 def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:

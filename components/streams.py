@@ -34,6 +34,7 @@ PURPOSES = {
     "generation_condition": 23,
     "outside": 24,
     "given_table": 25,
+    "own_parts": 26,
 }
 """The number that stands for each purpose in the generator's key. Published flows were drawn from these, so that none may change;
 a new purpose takes the next number, wherever its line stands."""

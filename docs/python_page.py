@@ -39,7 +39,12 @@ data (`Cluster(data=...)`), which all workers must reach.
 Data become float32, whatever they were: integers and booleans come back as float32 too, and are not rounded. A data frame or
 a table comes back with its columns. Text, dates, missing and infinite values are refused with their column or row.
 
-Parts are objects, classes or names: `Flow(divergence=MyDivergence(alpha=0.5), network=MyPair, cost="squared")`. What can be
+Rows may have a condition each: `fit(x, condition=labels)`, or `fit(frame, condition="kind")`, which takes that column out of the
+frame. Whole numbers, words, booleans and categories are classes; numbers with a fraction, and rows of numbers, are values. Then
+`sample(100, condition="cat")` and `transport(points, condition=...)` take one for all or one for each row, and draw them from the
+data's own distribution where none is given. A class of numbers is asked for by its name: 3 is the class that was called 3.
+
+Parts are objects, classes or names: `Flow(divergence=MyDivergence(alpha=0.5), network=MyPair, metrics=[my_metric])`. What can be
 imported by its name, and has attributes with the names of its constructor's parameters, is stored with its code. Anything
 else, as a class in a notebook, can be trained and used but not stored.
 

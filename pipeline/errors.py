@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from components.parts.naming import PartError
+
 
 class FlowError(Exception):
     """The base of the errors that a command reports in one line, without a traceback.
@@ -101,6 +103,12 @@ class Unusable(FlowError, ValueError):
     exit_code = 2
 
 
+class PartFailed(FlowError, PartError):
+    """A part of one's own failed in the middle of a flow; the error that it raised is the cause of this one."""
+
+    exit_code = 2
+
+
 class Corrupt(FlowError):
     """A published artifact, a checkpoint or a prepared data set does not match its manifest."""
 
@@ -115,13 +123,13 @@ class Corrupt(FlowError):
 class Diverged(FlowError):
     """A loss became infinite or NaN."""
 
-    def __init__(self, k: int, step: int, loss: str, last_finite: dict[str, float]) -> None:
+    def __init__(self, k: int, step: int, loss: str, last_finite: dict[str, float], parts: str = "") -> None:
         last = ", ".join(f"{name} {value:.6g}" for name, value in last_finite.items()) or "none since this job began"
         super().__init__(
             f"phase {k} diverged at step {step}: {loss} is not finite (last finite values: {last}). Lower training.map_lr and "
-            "training.potential_lr, raise training.r1 and training.r2, or try another jko.divergence."
+            f"training.potential_lr, raise training.r1 and training.r2, or try another jko.divergence.{parts}"
         )
-        self.k, self.arguments = k, (k, step, loss, last_finite)
+        self.k, self.arguments = k, (k, step, loss, last_finite, parts)
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), self.arguments

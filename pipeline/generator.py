@@ -149,6 +149,8 @@ class Generator:
         return Noise(self.endpoints.source.sample(n, stream(seed, "generation_source", step=part)), *latent)
 
     def _latent(self, n: int, seed: int, part: int, condition: object) -> tuple[Samples, Conditions | None]:
+        if condition is not None and self.endpoints.condition is not None:
+            self.endpoints.condition.require_named(condition)
         given = self.conditions(n, stream(seed, "generation_condition", step=part), condition)
         return normal(stream(seed, "generation_z", step=part), n, self.phase.network.z_dim), given
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from pipeline.data import rows, table
 from pipeline.data.points import Points
 from pipeline.errors import Unusable
 from pipeline.recipe import Recipe
+from pipeline.recipes import values
 from sjko import parts
-from sjko.given import ARRAY, Form, Rows, points_of, rows_of
+from sjko.data import conditions
+from sjko.data.given import ARRAY, Form, Rows
+from sjko.data.joined import Joined, joined_of, points_of
 
 FACTOR = 10
 """Columns whose deviations differ by more are warned of."""
@@ -27,15 +31,17 @@ class End:
         form: in which samples are given back.
         points: where it is rows in memory; who holds them keeps their name known.
         warnings: what a person should know of its columns, a sentence each.
+        condition: what the recipe calls the condition of each row; None where a flow is not to be given any.
     """
 
     name: str
     form: Form = ARRAY
     points: Points | None = None
     warnings: tuple[str, ...] = ()
+    condition: str | None = None
 
 
-def end_of(given: Any, held_out: Any, name: str, before: str = "") -> End:
+def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: Any = None) -> End:
     """Make an end of a flow of what a person gives for it.
 
     Example:
@@ -46,18 +52,38 @@ def end_of(given: Any, held_out: Any, name: str, before: str = "") -> End:
         held_out: rows to compare samples with, or None.
         name: how messages call it.
         before: the name that the flow has for its end so far: the same object keeps it, so that a flow can be gone on with.
+        condition: of each row: as many classes or values, or the name of a column; of any other end, one that it offers.
 
     Raises:
         ValueError: it is nothing that a flow can go from or to; says what and where.
     """
+    if isinstance(given, str) and given.isidentifier() and given not in table.names() and not Path(given).exists():
+        raise ValueError(f"{name}: there are no data {given!r} and no file{values.meant(values.like(given, table.names()))}")
     is_name = isinstance(given, str) and (given in table.names() or (":" in given and "//" not in given))
     if is_name or callable(given) or hasattr(type(given), "held_out"):  # a frame has attributes by the names of its columns
         if held_out is not None:
             raise ValueError(f"held_out is of rows, and {name} brings its own")
-        return End(before if before and IN_MEMORY.get(before) is given else parts.name_of(given, name))
-    read = rows_of(given, name)
-    named, points = rows.hold(points_of(read, None if held_out is None else rows_of(held_out, "held_out"), name))
-    return End(named, read.form, points, warnings_of(read, points, name))
+        if not (condition is None or isinstance(condition, str)):
+            raise ValueError(f"condition must be the name of one that {name} offers, which brings its own")
+        named = before if before and IN_MEMORY.get(before) is given else parts.name_of(given, name)
+        return End(named, condition=condition)
+    read = joined_of(given, condition, name)
+    named, points = rows.hold(points_of(read, _held_out_of(held_out, condition, read), name))
+    warnings = warnings_of(read.rows, points, name)
+    if read.each is not None:
+        warnings += conditions.warnings_of(read.each, read.shown)
+    return End(named, read.rows.form, points, warnings, None if read.each is None else read.name)
+
+
+def _held_out_of(held_out: Any, condition: Any, read: Joined) -> Joined | None:
+    """Read held-out rows with their conditions: where those of x are beside it, those of held-out rows are too."""
+    if held_out is None:
+        return None
+    if read.each is None or read.rows.form.given or isinstance(condition, str):
+        return joined_of(held_out, condition, "held_out")
+    if not isinstance(held_out, tuple) or len(held_out) != 2:
+        raise ValueError("held_out must be a pair, (rows, conditions), where condition is one for each row of x")
+    return joined_of(*held_out, "held_out")
 
 
 def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
@@ -68,6 +94,11 @@ def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
         name: how messages call the rows.
     """
     found = []
+    if rows.has_more:
+        found.append(
+            f"{name}: the first part of each item is trained on, and what comes after it is left out; condition='label' trains "
+            "given the second part"
+        )
     if points.train.ndim == 2:
         labels = rows.form.columns or range(points.train.shape[1])
         stds = points.train.std(axis=0, dtype=np.float64)

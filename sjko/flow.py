@@ -28,9 +28,9 @@ from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.flow import require_shares, run_flow
-from sjko import page, versions
+from sjko import page, parts, versions
+from sjko.data.given import ARRAY, require_same
 from sjko.ends import End, end_of, require_pixels
-from sjko.given import ARRAY, require_same
 from sjko.progress import counting, watching
 from sjko.recipes import checked
 from sjko.trained import InProcess, InStore, TrainedPhase
@@ -57,6 +57,7 @@ class Flow:
         divergence, source_divergence, cost, network: parts in place of those that the recipe names: an object, a class or a name.
             One that cannot be imported by name (a lambda, a class in a notebook) makes a flow that can be trained and used, but
             not stored.
+        metrics: metrics of your own beside those of the data: each a `Metric`, what makes one, or its name.
         source: where the flow starts: a name such as "normal" or "moons", data as `fit` takes them, or a `Source`.
         name: what lists of flows call it.
 
@@ -73,6 +74,7 @@ class Flow:
         cost: Any = None,
         network: Any = None,
         source: Any = None,
+        metrics: Any = (),
         name: str = "flow",
     ) -> None:
         given = {
@@ -88,6 +90,8 @@ class Flow:
             given["data.source"], self._source_form = start.name, start.form
             self._held |= {"source": start.points} if start.points else {}
         self._recipe = checked(recipe or Recipe(), {field: part for field, part in given.items() if part is not None})
+        self._metrics = parts.names_of_metrics(metrics)
+        self._asked = self._recipe.data.condition
         self.name = name
         self._phases: list[TrainedPhase] = []
         self._kept = Kept()
@@ -108,7 +112,7 @@ class Flow:
         Raises:
             ValueError: there is no such recipe or field, or the recipe is not valid.
         """
-        taken = ("divergence", "source_divergence", "cost", "network", "source", "name")
+        taken = ("divergence", "source_divergence", "cost", "network", "source", "metrics", "name")
         own = {name: fields.pop(name) for name in taken if name in fields}
         path = os.fspath(name_or_path)
         return cls(load_recipe(path, **fields), **{"name": Path(path).stem, **own})
@@ -145,7 +149,14 @@ class Flow:
         return list(self._phases)
 
     def fit(
-        self, x: Any = None, *, held_out: Any = None, store: Any = None, cluster: Cluster | None = None, progress: bool = True
+        self,
+        x: Any = None,
+        *,
+        condition: Any = None,
+        held_out: Any = None,
+        store: Any = None,
+        cluster: Cluster | None = None,
+        progress: bool = True,
     ) -> Self:
         """Train every phase that is not there yet, to data or to the target that the recipe names.
 
@@ -159,7 +170,12 @@ class Flow:
             x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
                 pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of an npy, npz, parquet or csv file. All
                 is trained on as float32. None: the data of the last `fit`, or else those of the recipe.
-            held_out: rows to compare samples with; None: one row in five, by a hash of each.
+            condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
+                of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers,
+                words and booleans are classes; numbers with a fraction and rows of numbers are values, taken as they are and best
+                of order 1. Of other data, the name of one that they offer. None: what the recipe says.
+            held_out: rows to compare samples with; None: one row in five, by a hash of each. Where conditions are given beside x,
+                a pair: (rows, conditions).
             store: MLflow's tracking URI, or a `Store`: the flow is then that of `python -m pipeline run`, with the same
                 fingerprints, kept there and resumed from there; True: the store that the commands use here. None: trains in this
                 process, and keeps nothing.
@@ -173,20 +189,25 @@ class Flow:
             ValueError: the data, the recipe or a part cannot be used; says what and where.
             FlowError: what went wrong in training, such as `Diverged`. Finished phases stay.
         """
-        cluster = cluster or Cluster()
+        cluster = Cluster() if cluster is None else cluster
+        if not isinstance(cluster, Cluster):
+            raise ValueError(f"cluster must be a Cluster, not a {type(cluster).__name__}")
         clusters.validate(cluster)
-        if x is None and held_out is not None:
-            raise ValueError("held_out is of x, which is not given")
+        for name, of_x in (("held_out", held_out), ("condition", condition)):
+            if x is None and of_x is not None:
+                raise ValueError(f"{name} is of x, which is not given")
         with self._lock, in_float32():
             before = self._recipe, self._form, self._held
             phases = self._phases
             try:
                 if x is not None:
-                    self._take(end_of(x, held_out, "x", before=self._recipe.data.target), "x" if held_out is None else "held_out")
+                    asked = self._asked if condition is None else condition
+                    end = end_of(x, held_out, "x", before=self._recipe.data.target, condition=asked)
+                    self._take(end, "x" if held_out is None else "held_out")
                 validate(self._recipe)
                 self._require_pixels_of_source()
                 require_shares(self._recipe, cluster)
-                require_working(self._recipe)
+                require_working(self._recipe, self._metrics)
                 if store is None:
                     self._fit_here(cluster, progress)
                 else:
@@ -203,7 +224,8 @@ class Flow:
         Args:
             n: number of samples.
             seed: at least 0.
-            condition: that all samples are given, where the recipe has one; None: drawn from the data's own distribution.
+            condition: where the flow is conditional: a class, or values, for all samples, or one for each of them; None: drawn
+                from the data's own distribution.
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns of x where the flow was
@@ -220,7 +242,7 @@ class Flow:
         Args:
             points: as `fit` takes data; where the source is noise, rows of N(0, I).
             seed: of the latent z, where the networks have one.
-            condition: as `sample` takes it.
+            condition: as `sample` takes it; None: where the points have the column that `fit` has taken out, that of each.
 
         Returns:
             As many samples in the data's own units, in the form of `sample`; a data frame keeps the index of the points.
@@ -278,7 +300,7 @@ class Flow:
             published = zip(self._publish(opened), self._phases, strict=True)
             self._phases = [self._in_store(opened, ref, phase.generator) for ref, phase in published]
             self._uri = opened.uri
-        return versions.register(opened, name, self._phases[-1])
+        return versions.register(opened, name, self._phases[-1], self._metrics)
 
     def _last(self) -> TrainedPhase:
         if not self._phases:
@@ -292,7 +314,7 @@ class Flow:
             held_out: how messages call its held-out rows.
         """
         require_same(self._source_form, end.form, "source", "x")
-        data = replace(self._recipe.data, target=end.name, digest=None)
+        data = replace(self._recipe.data, target=end.name, digest=None, condition=end.condition)
         if end.points is not None:
             data = replace(data, size=None, streamed=False)
         recipe = replace(self._recipe, data=data)
@@ -312,7 +334,8 @@ class Flow:
 
     def _require_stored(self, what: str) -> None:
         """Refuse to store what no other process could make sense of."""
-        for field, name in parts_in_memory(self._recipe).items():
+        metrics = {f"metrics[{number}]": name for number, name in enumerate(self._metrics) if name.startswith(":")}
+        for field, name in {**parts_in_memory(self._recipe), **metrics}.items():
             if not rows.are_rows(name):
                 raise ValueError(
                     f"{what}: {field} is the object {name[1:]}, which has no import name: put its class into a module, and let "
@@ -364,7 +387,7 @@ class Flow:
         return TrainedPhase(generator, InStore(store.uri, ref), self._form, self._size(ref.k))
 
     def _size(self, k: int) -> EvaluationSize:
-        return Evaluation().of_phase(k, self._recipe.jko.num_phases)
+        return Evaluation(metrics=self._metrics).of_phase(k, self._recipe.jko.num_phases)
 
     def _with_rows(self, cluster: Cluster) -> Cluster:
         """Write rows that are in this process's memory where workers find them."""
@@ -396,7 +419,8 @@ class Flow:
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy in another process needs; it can be sampled and fitted, but trains from its first phase on."""
-        memory = {name: IN_MEMORY[name] for name in parts_in_memory(self._recipe).values() if name in IN_MEMORY}
+        names = [*parts_in_memory(self._recipe).values(), *self._metrics]
+        memory = {name: IN_MEMORY[name] for name in names if name in IN_MEMORY}
         return {**vars(self), "_kept": None, "_lock": None, "_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

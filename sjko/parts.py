@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from components.parts.loading import IN_MEMORY, described
-from components.parts.naming import Option, Part, PartError
+from components.parts.naming import Option, Part, PartError, PartName
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS
 
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -21,6 +21,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "network.kind": NETWORK_PAIRS,
 }
 """Where each field of a recipe that names a part has its built-in ones."""
+METRICS = "evaluation.metrics"
 
 
 def name_of(part: Any, field: str) -> str:
@@ -50,6 +51,28 @@ def name_of(part: Any, field: str) -> str:
     if use is None or options is None:
         return in_memory(part)
     return str(Part(table.get(use, use), options))
+
+
+def names_of_metrics(given: Any) -> tuple[PartName, ...]:
+    """Name metrics as `--evaluation.metrics` does: a name as it is, what a module has by its import name, else one in memory.
+
+    Example:
+        >>> names_of_metrics(["my_metrics:HAUSDORFF"])
+        ('my_metrics:HAUSDORFF',)
+
+    Raises:
+        ValueError: it is a name that is none.
+    """
+    several = given if isinstance(given, list | tuple) else [] if given is None else [given]
+    return tuple(PartName(_of_module(each) or name_of(each, METRICS)) for each in several)
+
+
+def _of_module(made: Any) -> str | None:
+    """Find the `module:name` of an object that a module made once: where its function is from, if it has one."""
+    module = sys.modules.get(getattr(getattr(made, "measure", None), "__module__", None) or "")
+    if module is None or module.__name__ == "__main__" or getattr(module, "__file__", None) is None:
+        return None
+    return next((f"{module.__name__}:{name}" for name, each in vars(module).items() if each is made), None)
 
 
 def _made(factory: Any, field: str) -> Any:

@@ -1,23 +1,35 @@
 """A trained phase of a flow, as a user of Python holds it: T_k, which is sampled and applied to points."""
 
 import copy
+import logging
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
-from deploy.models import Draw, draw
+import numpy as np
+
+from deploy.models import Draw, noise_of
 from pipeline.cluster import Cluster
 from pipeline.errors import Unusable
 from pipeline.evaluation import judging
 from pipeline.evaluation.judging import CURVES
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
-from pipeline.generator import Generator
+from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.store.phases import MapRef, Store
-from sjko.given import ARRAY, Form, require_same, rows_of
+from sjko.data import conditions
+from sjko.data.given import ARRAY, Form, require_same, rows_of
+from sjko.data.joined import values_of
+from sjko.data.opening import columns_of, opened, taken_out
 from sjko.training import Curve
 
+logger = logging.getLogger(__name__)
+COPIES = 3
+"""Arrays of n samples that drawing them takes: noise, samples, and the parts that these are put together from."""
+BEYOND = 0.1
+"""Values of a condition further from those of the data than this share of their range are warned of."""
 OF_TRAINING = frozenset(("potential_loss", "map_loss", "gradient_penalty", "step", "train_seconds"))
 """Names of numbers that are logged in training and are no metric of the map."""
 
@@ -116,8 +128,8 @@ class TrainedPhase:
         Args:
             n: number of samples.
             seed: at least 0.
-            condition: the number or name of a class, or values, that all samples are given where the recipe has a condition;
-                None: each one drawn from the data's own distribution.
+            condition: where the flow is conditional: the name or number of a class, or values, that all samples are given, or one
+                for each of them; None: drawn for each from the data's own distribution.
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns that the flow was fitted
@@ -127,7 +139,9 @@ class TrainedPhase:
             ValueError: n or seed is no such number, or there is no such condition.
         """
         n, seed = whole("n", n, least=1), whole("seed", seed, least=0)
-        return self._form.back(draw(self.generator, Draw(n, seed, condition)))
+        self._require_room(n)
+        noise = noise_of(self.generator, Draw(n, seed, self._for_all(condition, n)))
+        return self._form.back(self._pushed([noise], n, condition))
 
     def transport(self, points: Any, seed: int = 0, condition: object = None) -> Any:
         """Apply the map to given points of the source: T_k(x, z), row by row.
@@ -135,7 +149,7 @@ class TrainedPhase:
         Args:
             points: rows of the source in its own units, as `Flow.fit` takes data; for noise, rows of N(0, I).
             seed: of the latent z, where the networks have one; row i gets the same z whatever rows are beside it.
-            condition: as `sample` takes it.
+            condition: as `sample` takes it; None: where the points have the column that `fit` has taken out, that of each.
 
         Returns:
             As many samples in the data's own units, in the form that `sample` has.
@@ -143,13 +157,61 @@ class TrainedPhase:
         Raises:
             Unusable: the points are not finite numbers, or not of the source's shape.
         """
+        points, condition = self._separated(points, condition)
         rows = rows_of(points, "points")
         require_same(self._form, rows.form, "the data", "points")
         shape, given = tuple(self.generator.endpoints.shape), rows.samples.shape[1:]
         if given != shape:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
-        moved = self.generator.transport(rows.samples, whole("seed", seed, least=0), condition)
-        return self._form.back(moved, rows.index)
+        noises = self.generator.given_noise(rows.samples, whole("seed", seed, least=0), self._for_all(condition, len(rows.samples)))
+        return self._form.back(self._pushed(noises, len(rows.samples), condition), rows.index)
+
+    def _require_room(self, n: int) -> None:
+        """Refuse more samples than the memory that is free can hold beside the noise that they are made of."""
+        import psutil
+
+        needed = n * (self.generator.dim + self.generator.phase.network.z_dim) * 4 * COPIES
+        if needed > (free := psutil.virtual_memory().available):
+            raise ValueError(
+                f"n: {n:,} samples take {needed / 1e9:,.3g} GB of memory, and {free / 1e9:,.3g} are free: draw fewer at a time, "
+                "each with a seed of its own, or write them to files with `python -m deploy generate`"
+            )
+
+    def _for_all(self, condition: Any, n: int) -> Any:
+        """Give the condition that all of n samples get; None where each has one of its own."""
+        return condition if conditions.each_of(self.generator.endpoints.condition, condition, n) is None else None
+
+    def _pushed(self, noises: Iterable[Noise], n: int, condition: Any) -> np.ndarray:
+        """Map the noise of n samples, part by part, with the condition that is asked for, be it one for all or one for each."""
+        law, each = self.generator.endpoints.law, conditions.each_of(self.generator.endpoints.condition, condition, n)
+        samples, start = [], 0
+        for part in noises:
+            rows = len(part.x)
+            noise = part if each is None else part._replace(condition=each[start : start + rows])
+            if condition is not None and noise.condition is not None and law is not None and not law.condition.classes:
+                self._warn_of_far(law.condition.in_units(law.weights), law.condition.in_units(noise.condition))
+            samples.append(push_in_blocks(self.generator, noise))
+            start += rows
+        return np.concatenate(samples)
+
+    @staticmethod
+    def _warn_of_far(trained: np.ndarray, asked: Any) -> None:
+        """Warn of values beyond those of the data, about which a map has learned nothing."""
+        low, high = trained.min(0), trained.max(0)
+        room = (high - low) * BEYOND
+        if ((asked < low - room) | (asked > high + room)).any():
+            span = ", ".join(f"{least:g} to {most:g}" for least, most in zip(low, high, strict=True))
+            logger.warning(f"condition: values beyond those of the data, which go from {span}: the map has learned nothing there")
+
+    def _separated(self, points: Any, condition: Any) -> tuple[Any, Any]:
+        """Take the columns of the condition out of points that have them; they are that of each unless another is asked for."""
+        labels, points = list(self._form.given), opened(points, "points")
+        if not labels or not set(labels) <= set(columns_of(points)):
+            return points, condition
+        rest, columns = taken_out(points, labels, "points")
+        if condition is None or [condition] == labels:
+            condition = columns[0] if len(labels) == 1 else values_of(points, labels, "points")
+        return rest, condition
 
     def in_form(self, form: Form) -> Self:
         """Give the same phase, whose samples come in another form."""

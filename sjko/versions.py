@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass, replace
 
+from components.parts.naming import PartName
 from deploy.flags import model_and_version, model_name
 from deploy.versions.code import CodeRefused, require_no_other
 from deploy.versions.registry import Registry, Version
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.evaluation import judging
-from pipeline.evaluation.size import Evaluation, EvaluationSize
+from pipeline.evaluation.size import FULL, Evaluation, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.phase import Phase
 from pipeline.recipe import Recipe
@@ -95,8 +96,11 @@ def recipe_of(phases: list[Phase]) -> Recipe:
     return Recipe(last.data, last.network, jko, training, last.seed)
 
 
-def register(store: Store, name: str, phase: TrainedPhase) -> str:
+def register(store: Store, name: str, phase: TrainedPhase, metrics: tuple[PartName, ...] = ()) -> str:
     """Make a version of a published phase, or point @candidate at the one that has it; its name is a URI of MLflow's.
+
+    Args:
+        metrics: own ones that it is registered with.
 
     Raises:
         ValueError: no model can have the name.
@@ -106,7 +110,7 @@ def register(store: Store, name: str, phase: TrainedPhase) -> str:
     registry = Registry(store, clusters.data(Cluster()))
     version = registry.holding(ref, name)
     if version is None:
-        version = registry.register(ref, name, store.flow_behind(ref.fingerprint, ref))
+        version = registry.register(ref, name, store.flow_behind(ref.fingerprint, ref), replace(FULL, metrics=metrics))
     else:
         registry.make_candidate(version)
     return f"models:/{name}/{version.number}"

@@ -83,6 +83,9 @@ pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow
 pipeline.training.ranks: Share
 pipeline.words: command_line literal
+sjko.data.conditions: arranged each_of name_of read
+sjko.data.given: rows_of
+sjko.data.joined: joined_of
 sjko.flow: Flow
 sjko.trained: TrainedPhase
 tune.cli: resume_words

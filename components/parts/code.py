@@ -22,6 +22,10 @@ TRAVELLING = "sjko_own_parts"
 """Name of the folder that a driver sends along to the sub-processes of its Ray, with a folder for each digest."""
 UNPACKED: dict[str, Path] = {}
 """Folders with code that a driver has sent along, or that a registered version carries, by digest."""
+PREFERRED: set[str] = set()
+"""Digests whose folder of a version is meant also where Python finds equal code, as other data files are beside that."""
+USED: set[str] = set()
+"""Digests whose code parts of this process were imported from where Python finds it."""
 
 
 @dataclass(frozen=True)

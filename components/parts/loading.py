@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.parts.code import UNPACKED, Code, code_of
+from components.parts.code import OURS, PREFERRED, UNPACKED, USED, Code, code_of
 from components.parts.importing import as_it_is_now, beside
 from components.parts.naming import Part, PartError
 
@@ -117,8 +117,10 @@ def imported_from(part: Part) -> AbstractContextManager[None]:
         if part.digest is not None:
             raise
         return nullcontext()  # importing it says what is wrong
-    if code.folder is None:
+    if code.folder is None or code.tops & OURS:  # which are imported already, and stay what they are
         return nullcontext()
+    if is_found:
+        USED.add(code.digest)
     return as_it_is_now(code) if is_found else beside(code.folder, code.tops).present()
 
 
@@ -139,7 +141,12 @@ def _code_meant(part: Part) -> tuple[Code, bool]:
         if part.digest not in UNPACKED:
             raise PartError(f"{part.use}{str(error).removeprefix(part.module)}") from error
     else:
-        if part.digest in (None, code.digest):
+        if part.digest is None and code.digest in PREFERRED:
+            raise PartError(
+                f"{part.use}: a version that this process has loaded carries this code with other data files than those in "
+                f"{code.folder}; use one of the two in a process of its own"
+            )
+        if part.digest in (None, code.digest) and code.digest not in PREFERRED:
             return code, True
         if part.digest not in UNPACKED:
             raise changed(part, code.digest)

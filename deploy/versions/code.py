@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from components.parts.code import UNPACKED, code_of, digest_of
+from components.parts.code import PREFERRED, UNPACKED, USED, code_of, digest_of
 from components.parts.loading import code_meant
 from components.parts.naming import Part, PartError
 from pipeline.errors import Corrupt, FlowError, Unusable
@@ -79,14 +79,14 @@ def require_no_other(phase: Phase, allowed: Phase, version: str) -> None:
 
 
 def unpack(folder: Path, parts: Mapping[str, str]) -> None:
-    """Let the parts of a version be imported from the code that it carries, where this machine has no equal code.
+    """Let the parts of a version be imported from the code that it carries, where this machine has no equal code and data files.
 
     Args:
         folder: our own part of a version, verified against its manifest.
 
     Raises:
         Corrupt: the code that is carried is not the one that the phase means.
-        Unusable: a version in this process has the same code and other data files beside it.
+        Unusable: a version in this process, or a part that it has used, has the same code and other data files beside it.
     """
     names = manifest.names(folder)
     for name in parts.values():
@@ -95,6 +95,12 @@ def unpack(folder: Path, parts: Mapping[str, str]) -> None:
         files = {path.removeprefix(prefix): manifest.read_bytes(folder, path) for path in names if path.startswith(prefix)}
         if not files or part.digest is None:  # installed
             continue
+        differs = _differs(part, files)
+        if differs and part.digest in USED and part.digest not in PREFERRED:
+            raise Unusable(
+                f"{name}: this process has used this code with other data files than {folder.parent.name} carries; load the "
+                "version in a process of its own"
+            )
         if part.digest not in UNPACKED:
             place = Path(tempfile.mkdtemp(dir=_kept())) / part.digest
             travel.write(place, files)
@@ -103,6 +109,17 @@ def unpack(folder: Path, parts: Mapping[str, str]) -> None:
             UNPACKED[part.digest] = place
         elif digest_of(files) != digest_of(_data(UNPACKED[part.digest], files)):
             raise Unusable(f"{name}: another version here has this code with other data files; serve one of them in a process")
+        if differs:
+            PREFERRED.add(part.digest)
+
+
+def _differs(part: Part, carried: Mapping[str, bytes]) -> bool:
+    """Say whether Python finds a part's code on this machine with other data files beside it than a version carries."""
+    try:
+        here = code_of(part.module)
+        return here.digest == part.digest and digest_of(travel.files_of(part, here)) != digest_of(carried)
+    except PartError:  # it is not here, or its data files are too large to be those
+        return False
 
 
 def _data(place: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:

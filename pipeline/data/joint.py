@@ -25,6 +25,16 @@ class OfRows(Source, Protocol):
         """Give the source of some of the rows."""
 
 
+def as_they_are(rows: np.ndarray, at: At | None) -> Samples:
+    """Give rows that are kept as samples.
+
+    Example:
+        >>> as_they_are(np.zeros((2, 3)), None).shape
+        (2, 3)
+    """
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class JointRows:
     """Rows in memory with a condition for each, as a `JointSource`: drawn with the same random numbers as the rows alone.
@@ -49,7 +59,7 @@ class JointRows:
     condition: Condition
     train: Conditions
     test: Conditions
-    view: Callable[[np.ndarray, At | None], Samples] = lambda rows, at: rows
+    view: Callable[[np.ndarray, At | None], Samples] = as_they_are
 
     @cached_property
     def _numbers(self) -> Points:

@@ -45,7 +45,9 @@ class OwnSpec(SourceSpec):
         return source_of(self.name).modes
 
     def conditions(self, data: Data) -> Mapping[str, Condition]:
-        """List what the source says that its samples may be conditioned on."""
+        """List what the source says that its samples may be conditioned on; of rows elsewhere, what their name says of it."""
+        if data.condition is not None and (condition := rows.condition_of(self.name, data.condition)) is not None:
+            return {data.condition: condition}
         found: Mapping[str, Condition] = getattr(source_of(self.name), "conditions", {})
         return found
 
@@ -174,15 +176,25 @@ def samples_of(array: Any, name: str) -> np.ndarray:
 
 
 def divided(samples: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Divide samples into those to train on and one in five held out, by a hash of each: a row that is added moves no other.
+    """Divide samples into those to train on and one in five held out.
 
     Raises:
         Unusable: one of the two would be empty.
     """
+    held_out = held_out_of(samples, name)
+    return samples[~held_out], samples[held_out]
+
+
+def held_out_of(samples: np.ndarray, name: str) -> np.ndarray:
+    """Say which samples are held out, one in five, by a hash of each: a row that is added moves no other.
+
+    Raises:
+        Unusable: all are, or none is.
+    """
     held_out = np.fromiter((hashlib.blake2b(row.tobytes()).digest()[0] % HELD_OUT == 0 for row in samples), bool, len(samples))
     if not 0 < held_out.sum() < len(samples):
         raise Unusable(f"{name}: {len(samples)} samples are too few to hold some of them out")
-    return samples[~held_out], samples[held_out]
+    return held_out
 
 
 def points(train: np.ndarray, test: np.ndarray) -> Points:

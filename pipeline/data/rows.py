@@ -2,6 +2,8 @@
 
 The name has the shape of a sample and the beginning of the digest of all of them. So equal data make equal flows, and another
 process, which does not have them, can show and sample such a flow. Workers read them from a file under their name.
+
+Rows with a condition each have the number of its classes or values in their name as well: `:rows-3-1f2e3d4c5b6a-classes-10`.
 """
 
 import math
@@ -12,13 +14,15 @@ from functools import lru_cache
 from typing import Literal, Never, cast
 from weakref import WeakValueDictionary
 
+from components.conditions import Condition
+from pipeline.data.joint import Conditioned
 from pipeline.data.points import Points
 from pipeline.data.source import Source
 from pipeline.data.tables import kept
 from pipeline.errors import Unusable
 from pipeline.provenance import redacted
 
-NAME = re.compile(r":rows-(\d+(?:x\d+)*)-([0-9a-f]{12})")
+NAME = re.compile(r":rows-(\d+(?:x\d+)*)-([0-9a-f]{12})(?:-(classes|values)-(\d+))?")
 _held: WeakValueDictionary[str, Points] = WeakValueDictionary()
 """Rows of this process, as long as a flow has them."""
 
@@ -40,8 +44,11 @@ def hold(points: Points) -> tuple[str, Points]:
 
 
 def name_of(points: Points) -> str:
-    """Name rows by the shape of a sample and the digest of all of them."""
-    return f":rows-{'x'.join(map(str, points.shape))}-{points.digest[:12]}"
+    """Name rows by the shape of a sample and the digest of all of them, and by what kind of condition each has."""
+    name = f":rows-{'x'.join(map(str, points.shape))}-{points.digest[:12]}"
+    for condition in points.conditions.values() if isinstance(points, Conditioned) else ():
+        name += f"-classes-{condition.num_classes}" if condition.classes else f"-values-{condition.num_values}"
+    return name
 
 
 def shape_of(name: str) -> tuple[int, ...]:
@@ -54,6 +61,19 @@ def shape_of(name: str) -> tuple[int, ...]:
     found = NAME.fullmatch(name)
     assert found is not None
     return tuple(int(size) for size in found[1].split("x"))
+
+
+def condition_of(name: str, asked: str) -> Condition | None:
+    """Give the condition of rows as far as their name says it, with numbers for the names of classes; None where they are here.
+
+    Args:
+        asked: what a recipe calls it.
+    """
+    found = NAME.fullmatch(name)
+    if found is None or found[3] is None or name in _held:
+        return None
+    count = int(found[4])
+    return Condition(asked, tuple(map(str, range(count)))) if found[3] == "classes" else Condition(asked, num_values=count)
 
 
 def picture_of(shape: tuple[int, ...]) -> str:

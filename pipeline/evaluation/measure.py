@@ -14,6 +14,7 @@ from pipeline.evaluation.image_metrics import image_metrics
 from pipeline.evaluation.metrics import Metric, figures, floor_of, means, offer_of, views_of
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of
+from pipeline.parts.faults import told
 from pipeline.recipe import Data
 
 NOTHING_LOGGED: Mapping[str, float] = {}
@@ -33,6 +34,15 @@ def evaluate(
         first_draw: the number of the first sample; samples of other numbers are independent.
         logged: what was logged while the map was trained, for metrics that need it.
     """
+    own = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics)}
+    with told(generator.phase, lambda: f"while phase {generator.phase.k} was measured", own):
+        return _evaluated(generator, size, first_draw, with_floors=with_floors, logged=logged)
+
+
+def _evaluated(
+    generator: Generator, size: EvaluationSize, first_draw: int, *, with_floors: bool, logged: Mapping[str, float]
+) -> dict[str, float]:
+    """Measure every metric, where own parts may fail."""
     endpoints = generator.endpoints
     offer = offer_of(generator.phase.data, logged, size.metrics)
     if endpoints.given_class is not None:  # its data are those of one class

@@ -20,6 +20,7 @@ from components.state import State, Tensors
 from components.streams import normal, stream
 from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At
+from pipeline.parts.faults import require_batches
 from pipeline.phase import Phase
 from pipeline.recipe import Network
 from pipeline.training.ranks import Ranks, Share, rows_of
@@ -193,8 +194,10 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
 
         z = keep(normal(rng("z"), n, z_dim)) if z_dim else None
         anchor_z = z if shared else keep(normal(rng("anchor_z"), n, z_dim))
-        source = torch.from_numpy(endpoints.source.batch(At("source", seed, phase.k, step, n, rows))).to(device)
+        drawn = endpoints.source.batch(At("source", seed, phase.k, step, n, rows))
         samples, conditions = endpoints.batch(At("target", seed, phase.k, step, n, rows))
+        require_batches(phase, step, drawn, samples, (len(range(n)[rows]), *endpoints.shape))
+        source = torch.from_numpy(drawn).to(device)
         target = torch.from_numpy(samples).to(device)
         condition = None if conditions is None else torch.from_numpy(conditions).to(device)
         if phase.target_noise:  # all that v sees of the target: R1 and a relativistic pairing are taken at the noised samples too

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,9 @@ from torch import nn
 from components import state as states
 from components.jko import Losses, train_phase
 from components.state import State
+from components.streams import stream
 from pipeline.errors import Diverged
+from pipeline.parts.faults import own_fields, suspects, told
 from pipeline.phase import Phase
 from pipeline.training.build import Parent, Setting, batches_of, first_state, frozen, problem_of
 from pipeline.training.ranks import Share
@@ -58,25 +61,31 @@ def train_flow(
     """
     before: Underway | None = None
     for phase in phases:
-        began = time.monotonic()
-        if before is not None and before.phase.fingerprint == phase.parent:
-            state, earlier = before.state, before.anchor
-        else:
-            state, earlier = first_state(phase, setting, read_parent)
-        anchor = [*earlier]
-        if phase.parent is not None:
-            anchor = [*(earlier if phase.composed else ()), frozen(state.transport_map)]
-        if phase.composed:  # an increment starts as the identity
-            states.fresh_map(state, setting.spec, seed=phase.seed)
-        state.step = 0
-        if setting.channels_last:
-            states.channels_last(state)
-            anchor = [network.to(memory_format=torch.channels_last) for network in anchor]
-        problem = problem_of(phase, num_microbatches=setting.num_microbatches, compiled=setting.compiled)
-        draw = batches_of(phase, setting.endpoints, setting.share.rows, setting.device)
-        losses = train_phase(state, problem, anchor, draw, setting.share.mean_in_place)
-        before = Underway(phase, state, anchor, losses, began)
+        with told(phase, lambda phase=phase: f"before the first step of phase {phase.k}"):  # type: ignore[misc]
+            before = _begun(phase, before, setting, read_parent)
         yield before
+
+
+def _begun(phase: Phase, before: Underway | None, setting: Setting, read_parent: Callable[[Phase], Parent] | None) -> Underway:
+    """Turn to a phase, after the one before it where that is its parent."""
+    began = time.monotonic()
+    if before is not None and before.phase.fingerprint == phase.parent:
+        state, earlier = before.state, before.anchor
+    else:
+        state, earlier = first_state(phase, setting, read_parent)
+    anchor = [*earlier]
+    if phase.parent is not None:
+        anchor = [*(earlier if phase.composed else ()), frozen(state.transport_map)]
+    if phase.composed:  # an increment starts as the identity
+        states.fresh_map(state, setting.spec, seed=phase.seed)
+    state.step = 0
+    if setting.channels_last:
+        states.channels_last(state)
+        anchor = [network.to(memory_format=torch.channels_last) for network in anchor]
+    problem = problem_of(phase, num_microbatches=setting.num_microbatches, compiled=setting.compiled)
+    draw = batches_of(phase, setting.endpoints, setting.share.rows, setting.device)
+    losses = train_phase(state, problem, anchor, draw, setting.share.mean_in_place)
+    return Underway(phase, state, anchor, losses, began)
 
 
 def windows(underway: Underway, share: Share, every: int = 0) -> Iterator[dict[str, float]]:
@@ -92,14 +101,31 @@ def windows(underway: Underway, share: Share, every: int = 0) -> Iterator[dict[s
     full = math.ceil(phase.num_steps / NUM_WINDOWS)
     window: list[Losses] = []
     last_finite: dict[str, float] = {}
-    for losses in underway.losses:
+    for losses in _watched(underway, share):
         window.append(losses)
         if len(window) == full or state.step == phase.num_steps or (every and state.step % every == 0):
             last_finite = mean_losses(window, phase, state.step, last_finite, share)
             window.clear()
             yield last_finite
     if not all(bool(parameter.isfinite().all()) for parameter in state.transport_map.parameters()):
-        raise Diverged(phase.k, state.step, "the map's last update", last_finite)
+        raise Diverged(phase.k, state.step, "the map's last update", last_finite, suspects(phase))
+
+
+def _watched(underway: Underway, share: Share) -> Iterator[Losses]:
+    """Give the losses of each step; an own part that fails in one is named."""
+    phase, state = underway.phase, underway.state
+    draws = own_fields(phase).keys() - {"data.source", "data.target"}  # what is built in draws nothing in a step
+    device = next(state.transport_map.parameters()).device
+    while True:
+        numbers = stream(phase.seed, "own_parts", phase=phase.k, step=state.step).integers(2**31 - 1 - share.n)
+        with (
+            told(phase, lambda: f"in step {state.step} of phase {phase.k}", alone=share.weight == 1),
+            states.seeded(int(numbers) + (share.rows.start or 0), device) if draws else nullcontext(),
+        ):
+            losses = next(underway.losses, None)
+        if losses is None:
+            return
+        yield losses
 
 
 def mean_losses(window: list[Losses], phase: Phase, step: int, last_finite: dict[str, float], share: Share) -> dict[str, float]:
@@ -113,7 +139,7 @@ def mean_losses(window: list[Losses], phase: Phase, step: int, last_finite: dict
     for row, at in zip(rows.tolist(), range(step - len(window), step), strict=True):
         for name, value in zip(Losses._fields, row, strict=True):
             if not math.isfinite(value):
-                raise Diverged(phase.k, at, name, last_finite)
+                raise Diverged(phase.k, at, name, last_finite, suspects(phase))
         last_finite = dict(zip(Losses._fields, row, strict=True))
     means = dict(zip(Losses._fields, rows.mean(0).tolist(), strict=True))
     source_fixed = phase.jko.source_functional.fixes_marginal  # otherwise L_v contains the cost

@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from flows import QUICK, train
+from flows import QUICK, tiny, train
 from own_parts import written
 
 from components.parts import loading
-from components.parts.code import UNPACKED
+from components.parts.code import PREFERRED, UNPACKED, USED, code_of
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import GRAPH
 from deploy.models import Draw, Models, draw
@@ -20,7 +20,7 @@ from deploy.service import configured
 from deploy.versions import bundle
 from deploy.versions.code import CODE, CodeRefused
 from deploy.versions.registry import Registry
-from pipeline.errors import Corrupt
+from pipeline.errors import Corrupt, Unusable
 from pipeline.recipes.loading import load_recipe
 from pipeline.store import manifest
 from pipeline.store.phases import Store
@@ -53,10 +53,12 @@ def elsewhere(folder: Path, patch: pytest.MonkeyPatch, module: str) -> None:
 
 
 @pytest.fixture
-def no_code_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_code_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing that a version brought along is left behind."""
     monkeypatch.setattr("deploy.versions.code.UNPACKED", (copy := dict(UNPACKED)))
     monkeypatch.setattr("components.parts.loading.UNPACKED", copy)
+    yield
+    PREFERRED.clear()
 
 
 @pytest.mark.usefixtures("no_code_left")
@@ -196,3 +198,67 @@ def test_a_divergence_of_ones_own_needs_no_permission_to_draw(
 def test_permission_in_a_file_is_true_or_false() -> None:
     with pytest.raises(ValueError, match=r"args\.allow_code must be true or false, not 'no'"):
         configured({"tracking_uri": "http://x", "name": "n", "which": "1", "allow_code": "no"})
+
+
+PACKAGE = """
+from pathlib import Path
+
+from torch import nn
+
+from components.networks.pair import NetworkPair
+
+
+class Shifted(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.shift = float((Path(__file__).parent / "shift.txt").read_text())
+        self.net = nn.Linear(spec.sample_shape[0], spec.sample_shape[0])
+
+    def forward(self, x, z):
+        return x + self.shift + 0.01 * self.net(x)
+
+
+class Score(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(spec.sample_shape[0], 8), nn.SiLU(), nn.Linear(8, 1))
+
+    def forward(self, x):
+        return self.net(x).squeeze(1)
+
+
+class Pair(NetworkPair):
+    takes = frozenset({"width"})
+
+    def build_map(self, spec):
+        return Shifted(spec)
+
+    def build_potential(self, spec):
+        return Score(spec)
+"""
+
+
+@pytest.mark.usefixtures("no_code_left")
+def test_the_data_files_of_a_version_are_its_own_also_where_its_code_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    (tmp_path / "shifting").mkdir()
+    (tmp_path / "shifting" / "__init__.py").write_text(PACKAGE)
+    data = tmp_path / "shifting" / "shift.txt"
+    data.write_text("0.5")
+    monkeypatch.syspath_prepend(tmp_path)
+    ref = train(tiny(1, kind="shifting:Pair", num_frequencies=0), store)[-1].ref
+    assert main(["register", ref.run_id, "--name", "mine", *QUICK]) == 0
+    expected = draw(Models(store.uri, "mine", "1", allow_code=True).current.last, Draw(9, 0))
+    data.write_text("-0.5")  # after which the same code makes another map
+    with pytest.raises(Unusable, match=r"shifting:Pair@.*: this process has used this code with other data files than "):
+        Models(store.uri, "mine", "1", allow_code=True)
+    USED.discard(code_of("shifting").digest)  # as in a process of its own
+    loading._made.cache_clear()
+    for _ in range(2):
+        loaded = Models(store.uri, "mine", "1", allow_code=True).current.last
+        np.testing.assert_array_equal(draw(loaded, Draw(9, 0)), expected)
+    with pytest.raises(
+        ValueError, match="shifting:Pair: a version that this process has loaded carries this code with other data"
+    ):
+        load_recipe("moons", network__kind="shifting:Pair")

@@ -15,8 +15,9 @@ from scipy import sparse
 from torch.utils.data import TensorDataset
 
 from pipeline.errors import Unusable
+from sjko.data.given import rows_of
+from sjko.data.joined import joined_of, points_of
 from sjko.ends import end_of
-from sjko.given import points_of, rows_of
 
 ROWS = np.arange(12).reshape(6, 2)
 FRAME = pd.DataFrame(ROWS, columns=["a", "b"], index=list("uvwxyz"))
@@ -160,16 +161,16 @@ def test_a_file_that_cannot_be_read_is_one_sentence(name: str, content: bytes, m
 
 
 def test_rows_are_divided_by_what_they_are_or_as_is_said() -> None:
-    rows = rows_of(np.random.default_rng(0).normal(size=(500, 2)))
+    rows = joined_of(np.random.default_rng(0).normal(size=(500, 2)))
     points = points_of(rows, None)
     assert 60 < len(points.test) < 140
-    given = points_of(rows, rows_of(np.zeros((3, 2))))
+    given = points_of(rows, joined_of(np.zeros((3, 2))))
     assert (len(given.train), len(given.test)) == (500, 3)
     for wrong, message in [
-        (lambda: points_of(rows, rows_of(np.zeros((3, 4)))), r"held_out: its samples are \(4,\), those of x \(2,\)"),
-        (lambda: points_of(rows_of([[1, 2], [1, 2]]), None), "x: all 2 rows are equal"),
-        (lambda: points_of(rows_of([[1, 2]]), None), "x: 1 samples are too few"),
-        (lambda: points_of(rows_of(FRAME), rows_of(FRAME[["b", "a"]])), "held_out: its columns are b, a, those of x a, b"),
+        (lambda: points_of(rows, joined_of(np.zeros((3, 4)))), r"held_out: its samples are \(4,\), those of x \(2,\)"),
+        (lambda: points_of(joined_of([[1, 2], [1, 2]]), None), "x: all 2 rows are equal"),
+        (lambda: points_of(joined_of([[1, 2]]), None), "x: 1 samples are too few"),
+        (lambda: points_of(joined_of(FRAME), joined_of(FRAME[["b", "a"]])), "held_out: its columns are b, a, those of x a, b"),
     ]:
         with pytest.raises(Unusable, match=message):
             wrong()

@@ -203,6 +203,12 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "no folder": (lambda: Flow(tiny(1, 1)).fit(X).report("/nowhere/x.html"), "a report is a file in an existing folder"),
     "half a sample": (lambda: Flow(tiny(1, 1)).fit(X).sample(2.5), "n must be a whole number, not 2.5"),  # type: ignore[arg-type]
     "no sample": (lambda: Flow(tiny(1, 1)).fit(X).sample(0), "n must be a whole number of at least 1"),
+    "more than there is room for": (
+        lambda: Flow(tiny(1, 1)).fit(X).sample(10**13),
+        r"n: 10,000,000,000,000 samples take 3.6e\+05 GB of memory, and .* are free: draw fewer at a time",
+    ),
+    "no data of a name": (lambda: Flow(tiny(1)).fit("moon"), "x: there are no data 'moon' and no file; did you mean moons?"),
+    "a cluster by name": (lambda: Flow(tiny(1)).fit(X, cluster="x"), "cluster must be a Cluster, not a str"),  # type: ignore[arg-type]
     "a negative seed": (lambda: Flow(tiny(1, 1)).fit(X).sample(1, seed=-1), "seed must be a whole number of at least 0"),
 }
 
@@ -221,7 +227,7 @@ def test_what_diverges_says_so_and_keeps_what_came_before(monkeypatch: pytest.Mo
         def conjugate(self, s: torch.Tensor) -> torch.Tensor:
             return s / 0
 
-    monkeypatch.setattr(sjko.flow, "require_working", lambda recipe: None)  # which would refuse it
+    monkeypatch.setattr(sjko.flow, "require_working", lambda *given: None)  # which would refuse it
     flow = Flow(tiny(2), divergence=Wild())
     with pytest.raises(Diverged, match="phase 0 diverged at step 0: potential_loss is not finite"):
         flow.fit(X)

@@ -1,9 +1,6 @@
 """Data that a person gives: arrays, frames, tables, data sets, files; read as rows of float32, and samples given back alike."""
 
 import itertools
-import os
-import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +10,9 @@ import pyarrow as pa
 
 from components.parts.loading import described
 from pipeline.data.given.coordinates import list_column, no_numbers, number_column, require_finite
-from pipeline.data.own import divided, samples_of
-from pipeline.data.points import Points
-from pipeline.data.rows import picture_of
-from pipeline.data.tables import reading
+from pipeline.data.own import samples_of
 from pipeline.errors import Unusable
+from sjko.data.opening import is_of, location_of, opened, parts_of
 
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
@@ -31,10 +26,12 @@ class Form:
     Attributes:
         columns: names of the columns, in order; None for an array.
         is_table: whether it is a Table of pyarrow.
+        given: names of the columns that were taken out, since they hold the condition of each row.
     """
 
     columns: tuple[Any, ...] | None = None
     is_table: bool = False
+    given: tuple[Any, ...] = ()
 
     def back(self, samples: np.ndarray, index: Any = None) -> Any:
         """Give samples (n, d) back in this form; all columns are float32.
@@ -64,12 +61,14 @@ class Rows:
         form: in which samples are given back.
         index: of a data frame.
         merged: columns that lose different values to float32.
+        has_more: items of the data set have further parts, which were left out.
     """
 
     samples: np.ndarray
     form: Form = ARRAY
     index: Any = None
     merged: tuple[Any, ...] = ()
+    has_more: bool = False
 
 
 def rows_of(given: Any, name: str = "x") -> Rows:
@@ -85,39 +84,16 @@ def rows_of(given: Any, name: str = "x") -> Rows:
     Raises:
         Unusable: it is not rows of finite numbers; says where and what.
     """
-    if isinstance(given, str | os.PathLike):
-        location = os.fspath(given)
-        return rows_of(reading.read_any(location, name), location)
+    given, name = opened(given, name), location_of(given) or name
     if isinstance(given, pa.Table):
-        given = _without_index(given)
         return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))
-    if _is(given, "pandas", "DataFrame"):
+    if is_of(given, "pandas", "DataFrame"):
         return replace(_of_columns(given.items(), _of_series, name, Form((), False)), index=given.index)
-    if _is(given, "ray.data", "Dataset"):
-        return _of_ray(given, name)
-    if hasattr(given, "to_arrow") and hasattr(given, "columns"):  # polars
-        return rows_of(given.to_arrow(), name)
-    array = _array(given, name)
-    return Rows(_checked(array, name), merged=_merged(array.T if array.ndim == 2 else (), itertools.count()))
-
-
-def points_of(rows: Rows, held_out: Rows | None, name: str = "x") -> Points:
-    """Make rows a source: those to train on, and held-out ones, which are one in five unless they are given.
-
-    Raises:
-        Unusable: the rows are too few, are all equal, or the held-out ones have another shape.
-    """
-    train = rows.samples
-    if held_out is None:
-        if len(train) > 1 and (train == train[:1]).all():
-            raise Unusable(f"{name}: all {len(train)} rows are equal")
-        train, test = divided(train, name)
-    else:
-        test = held_out.samples
-        require_same(rows.form, held_out.form, name, "held_out")
-        if test.shape[1:] != train.shape[1:]:
-            raise Unusable(f"held_out: its samples are {test.shape[1:]}, those of {name} {train.shape[1:]}")
-    return Points(train, test, picture=picture_of(train.shape[1:]))
+    firsts, others = parts_of(given, name)
+    array = _array(firsts, name)
+    samples = _checked(array, name)
+    merged = _merged(array.T if array.ndim == 2 else (), itertools.count())
+    return Rows(samples, merged=merged, has_more=others is not None)
 
 
 def require_same(one: Form, other: Form, name: str, other_name: str) -> None:
@@ -131,24 +107,16 @@ def require_same(one: Form, other: Form, name: str, other_name: str) -> None:
         raise Unusable(f"{other_name}: its columns are {others}, those of {name} {mine}")
 
 
-def _is(given: Any, module: str, name: str) -> bool:
-    """Say whether this is an object of a library that has been imported, which it then must be."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(given, kind)
-
-
 def _array(given: Any, name: str) -> np.ndarray:
     """Make an array of what is no frame."""
-    if _is(given, "torch.utils.data", "Dataset") and not hasattr(given, "__array__"):
-        given = list(_items(given, name))
     if isinstance(given, Iterator):
         raise Unusable(f"{name} {NOT_ROWS}, not a {type(given).__name__}, which can be read once only: make a list of it")
-    if _is(given, "torch", "Tensor"):
+    if is_of(given, "torch", "Tensor"):
         given = given.detach().cpu()
         given = given.float().numpy() if given.is_floating_point() else given.numpy()
     elif hasattr(given, "toarray"):  # scipy's sparse ones
         given = given.toarray()
-    elif isinstance(given, list | tuple) and any(_is(each, "torch", "Tensor") for each in given):
+    elif isinstance(given, list | tuple) and any(is_of(each, "torch", "Tensor") for each in given):
         given = [_array(each, name) for each in given]
     elif not (isinstance(given, list | tuple) or hasattr(given, "__array__")):
         raise Unusable(f"{name} {NOT_ROWS}, not a {type(given).__name__}")
@@ -160,15 +128,6 @@ def _array(given: Any, name: str) -> np.ndarray:
         return np.asarray(given)
     except (ValueError, TypeError) as error:
         raise Unusable(f"{name} must be rows of one length: {described(error)}") from error
-
-
-def _items(data_set: Any, name: str) -> Iterator[Any]:
-    """Yield the samples of a torch Dataset; of items that are pairs, as with labels, the first part."""
-    if not hasattr(data_set, "__len__") or not hasattr(data_set, "__getitem__"):
-        raise Unusable(f"{name}: an {type(data_set).__name__} has no length; give a data set whose items are numbered")
-    for number in range(len(data_set)):
-        item = data_set[number]
-        yield item[0] if isinstance(item, list | tuple) else item
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
@@ -220,13 +179,6 @@ def _loses(column: np.ndarray) -> bool:
     return len(np.unique(different.astype(np.float32))) < 0.99 * len(different)
 
 
-def _without_index(table: pa.Table) -> pa.Table:
-    """Leave out the columns that pandas has made of an index without a name."""
-    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
-    unnamed = [name for name in index if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name)]
-    return table.drop_columns([name for name in unnamed if name in table.column_names])
-
-
 def _of_series(column: Any, label: Any, name: str) -> np.ndarray:
     """Read a column of a pandas frame."""
     import pandas as pd
@@ -242,21 +194,3 @@ def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
     if pa.types.is_fixed_size_list(column.type) or (pa.types.is_nested(column.type) and column.null_count):
         return list_column(column, label, None, name)
     return number_column(column, label, name)
-
-
-def _of_ray(data_set: Any, name: str) -> Rows:
-    """Read a data set of Ray Data, its blocks in their order, so that it has the same digest each time."""
-    ordered = data_set.context.execution_options
-    before, ordered.preserve_order = ordered.preserve_order, True
-    try:
-        batches = list(data_set.iter_batches(batch_size=None, batch_format="pyarrow"))
-    finally:
-        ordered.preserve_order = before
-    tables = [batch for batch in batches if len(batch)]
-    if not tables:
-        raise Unusable(f"{name} has no rows")
-    table = pa.concat_tables(tables, promote_options="permissive")
-    if len(table.column_names) == 1 and hasattr(table.column(0).type, "shape"):  # Ray's own type of arrays in cells
-        arrays = [np.asarray(chunk.to_numpy_ndarray()) for chunk in table.column(0).chunks]
-        return Rows(_checked(np.concatenate(arrays), name))
-    return rows_of(table, name)
