@@ -97,6 +97,23 @@ class Condition:
         """Say whether all classes are called by whole numbers, so that a number is always meant as a name."""
         return bool(self.classes) and all(WHOLE.fullmatch(name) for name in self.classes)
 
+    def from_units(self, values: Float[np.ndarray, "*n v"]) -> Float[np.ndarray, "*n v"]:
+        """Bring values from the units that people write them in to those that networks take."""
+        if self.shift:
+            values = (values - np.array(self.shift)) / np.array(self.scale)
+        return values.astype(np.float32)
+
+    def in_units(self, conditions: Conditions) -> np.ndarray:
+        """Write conditions as people do: values in their own units; of classes that are all called by numbers, those numbers.
+
+        Example:
+            >>> Condition("year", ("1990", "1991")).in_units(np.array([0, 1, 1])).tolist()
+            [1990, 1991, 1991]
+        """
+        if self.is_numbered:
+            return np.array([int(name) for name in self.classes], dtype=np.int64)[conditions]
+        return (conditions * np.array(self.scale) + np.array(self.shift)).astype(np.float32) if self.shift else conditions
+
     def require_named(self, asked: object) -> None:
         """Refuse the number of a class where all are called by numbers: a person means the name.
 
@@ -126,9 +143,7 @@ class Condition:
             parts: Any = asked.split(",") if isinstance(asked, str) else asked
             with np.errstate(over="ignore"):  # what overflows float32 is infinite, which is refused below
                 wide = np.atleast_1d(np.asarray(parts, dtype=np.float64))
-                if self.shift and wide.shape == (self.num_values,):
-                    wide = (wide - np.array(self.shift)) / np.array(self.scale)
-                values = wide.astype(np.float32)
+                values = self.from_units(wide) if wide.shape == (self.num_values,) else wide
         except (ValueError, TypeError, OverflowError):
             values = np.full(1, np.nan, np.float32)
         if values.shape != (self.num_values,) or not np.isfinite(values).all():

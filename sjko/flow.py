@@ -172,8 +172,8 @@ class Flow:
                 is trained on as float32. None: the data of the last `fit`, or else those of the recipe.
             condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
                 of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers,
-                words and booleans are classes; numbers with a fraction and rows of numbers are values, taken as they are and best
-                of order 1. Of other data, the name of one that they offer. None: what the recipe says.
+                words and booleans are classes; numbers with a fraction and rows of numbers are values, in any units. Of other
+                data, the name of one that they offer. None: what the recipe says.
             held_out: rows to compare samples with; None: one row in five, by a hash of each. Where conditions are given beside x,
                 a pair: (rows, conditions).
             store: MLflow's tracking URI, or a `Store`: the flow is then that of `python -m pipeline run`, with the same

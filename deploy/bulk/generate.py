@@ -52,8 +52,8 @@ class Generation:
             table = generator.table(samples, noise.condition)
             return Rows(table, tuple(table.column_names), facts)
         columns = {POINT: vectors(samples.reshape(len(samples), -1))}
-        if (given := noise.condition) is not None:
-            columns[CONDITION] = condition_column(given)
+        if noise.condition is not None and generator.endpoints.condition is not None:
+            columns[CONDITION] = condition_column(generator.endpoints.condition.in_units(noise.condition))
         return Rows(pa.table(columns), tuple(columns), facts)
 
     def summary(self, facts: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

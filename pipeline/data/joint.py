@@ -141,6 +141,8 @@ class Conditioned(Points):
         digest = hashlib.sha256(Points(self.train, self.test, weights=self.weights).digest.encode())
         for name, (condition, *parts) in sorted(self.given.items()):
             digest.update(repr((name, condition)).encode())
+            if condition.shift:  # equal values in other units are others
+                digest.update(repr((condition.shift, condition.scale)).encode())
             for conditions in parts:
                 digest.update(np.ascontiguousarray(conditions).data)
         return digest.hexdigest()

@@ -15,10 +15,10 @@ NAME = "condition"
 WORDS = frozenset(("none", "null", "true", "false"))
 """Names that a recipe's file would not read as text."""
 MOST_CLASSES = 1000
+LEAST = 1e-14
+"""Values whose deviation is a smaller share of their mean are equal, but for rounding."""
 FEW_VALUES = 20
 """So few different whole numbers, written as floats, may be meant as classes."""
-ORDER = (0.01, 10.0)
-"""Values of larger or smaller deviation, or further from 0, are warned of: networks take them as they are."""
 RULE = "takes classes (whole numbers, words, true and false) or values (numbers with a fraction, or rows of numbers)"
 
 
@@ -44,7 +44,7 @@ def read(given: Any, n: int, name: str = NAME) -> np.ndarray:
         name: how messages call them.
 
     Returns:
-        Text of shape (n,), or float32 of shape (n, number of values).
+        Text of shape (n,), or float64 of shape (n, number of values).
 
     Raises:
         Unusable: they are not one for each row, one is missing, or they are neither classes nor values.
@@ -108,16 +108,15 @@ def _require_some(cells: Sequence[Any], name: str) -> None:
 
 
 def _finite(values: np.ndarray, name: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        single: np.ndarray = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.flatnonzero(~np.isfinite(single).all(1))
+    wide: np.ndarray = np.ascontiguousarray(values, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(wide).all(1))
     if len(bad):
-        raise Unusable(f"{name}: row {bad[0]} is missing or not finite in float32; leave such rows out, or fill them")
-    return single
+        raise Unusable(f"{name}: row {bad[0]} is missing or infinite; leave such rows out, or fill them")
+    return wide
 
 
 def condition_of(train: np.ndarray, name: str, shown: str = NAME) -> Condition:
-    """Say what kind of condition those of the rows to train on are.
+    """Say what kind of condition those of the rows to train on are; networks take values of mean 0 and deviation 1.
 
     Args:
         train: as `read` gives them.
@@ -128,7 +127,9 @@ def condition_of(train: np.ndarray, name: str, shown: str = NAME) -> Condition:
         Unusable: they are more classes than rows can tell apart.
     """
     if train.dtype.kind == "f":
-        return Condition(name, num_values=train.shape[1])
+        shift, scale = train.mean(axis=0), train.std(axis=0)
+        units = shift.tolist(), np.where(scale > LEAST * np.abs(shift), scale, 1.0).tolist()
+        return Condition(name, (), train.shape[1], *map(tuple, units))
     names = np.unique(train).tolist()
     if len(names) > max(1, min(MOST_CLASSES, len(train) // 2)):
         raise Unusable(
@@ -164,7 +165,7 @@ def numbers_of(condition: Condition, each: np.ndarray, name: str = NAME) -> Cond
         kind = "classes" if condition.classes else f"rows of {condition.num_values} values"
         raise Unusable(f"{name} must be {kind}, as {condition.name} of the data to train on is")
     if not is_class:
-        return each
+        return condition.from_units(each)
     found, places = np.unique(each, return_inverse=True)
     strange = sorted(set(found.tolist()) - set(condition.classes))
     if strange:
@@ -174,7 +175,7 @@ def numbers_of(condition: Condition, each: np.ndarray, name: str = NAME) -> Cond
 
 
 def warnings_of(train: np.ndarray, name: str = NAME) -> tuple[str, ...]:
-    """Say what of conditions to train on may be meant otherwise, or would not be learned well, a sentence each.
+    """Say what of conditions to train on may be meant otherwise, a sentence each.
 
     Args:
         train: as `read` gives them.
@@ -184,11 +185,6 @@ def warnings_of(train: np.ndarray, name: str = NAME) -> tuple[str, ...]:
     different = np.unique(train)
     if train.shape[1] == 1 and len(different) <= FEW_VALUES and (different == np.rint(different)).all():
         return (f"{name} is taken for values, of which only {len(different)} differ; for classes write .astype(int)",)
-    least, most = ORDER
-    stds = train.std(axis=0, dtype=np.float64)
-    if (np.abs(train).max(axis=0) > most).any() or ((stds > 0) & (stds < least)).any():
-        low, high = float(train.min()), float(train.max())
-        return (f"{name}: values from {low:g} to {high:g} are taken as they are, and should be of order 1: scale them first",)
     return ()
 
 

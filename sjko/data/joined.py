@@ -74,9 +74,9 @@ def _of_columns(table: Any, labels: list[Any], where: str) -> Joined:
 
 
 def values_of(table: Any, labels: list[Any], where: str) -> np.ndarray:
-    """Read several columns of numbers as values, float32 of shape (n, number of columns)."""
+    """Read several columns of numbers as values, float64 of shape (n, number of columns)."""
     others = [label for label in columns_of(table) if label not in labels]
-    return rows_of(taken_out(table, others, where)[0] if others else table, where).samples
+    return rows_of(taken_out(table, others, where)[0] if others else table, where).samples.astype(np.float64)
 
 
 def _of_items(table: Any, asked: str, where: str) -> Joined:

@@ -83,7 +83,11 @@ VALUES: dict[str, tuple[Callable[[], Any], int]] = {
 def test_values_are_read_in_whatever_form_they_are(case: str) -> None:
     make, num_values = VALUES[case]
     condition, train, test = conditions(make())
-    assert condition == Condition("condition", num_values=num_values)
+    assert (condition.name, condition.classes, condition.num_values) == ("condition", (), num_values)
+    assert np.abs(train.mean(0)).max() < 1e-5
+    assert np.abs(train.std(0) - 1).max() < 1e-5
+    together = np.sort(condition.in_units(np.concatenate([train, test])), axis=0)
+    np.testing.assert_allclose(together, np.sort(read(make(), 300), axis=0), rtol=1e-4, atol=1e-5)
     assert train.dtype == test.dtype == np.float32
     assert train.shape[1] == test.shape[1] == num_values
 
@@ -97,7 +101,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a missing value": (lambda: (X, [*X[:299, 0], np.nan]), "condition: row 299 is missing; leave such rows out"),
     "an infinite value": (
         lambda: (X, np.where(X[:, 0] == X[299, 0], np.inf, X[:, 0])),
-        "condition: row 299 is missing or not finite",
+        "condition: row 299 is missing or infinite",
     ),
     "dates": (lambda: (X, pd.date_range("2026-01-01", periods=300)), "condition takes classes .* or values .*, not object"),
     "words and numbers": (
@@ -210,6 +214,9 @@ def test_values_of_columns_are_asked_for_one_by_one_or_for_all(caplog: pytest.Lo
     single = Flow(tiny(1)).fit(X, condition=X[:, 0] - 5)
     np.testing.assert_array_equal(single.sample(3, condition=[0.5] * 3), single.sample(3, condition=0.5))
     np.testing.assert_array_equal(single.sample(3, condition=[0, 0, 1])[:2], single.sample(2, condition=[0.0]))
+    wide = Flow(tiny(1)).fit(X, condition=1e6 * (X[:, 0] - 5) + 1.7e9)
+    np.testing.assert_allclose(wide.sample(3, condition=1.7e9), single.sample(3, condition=0.0), rtol=1e-4, atol=1e-4)
+    assert wide.phases[0].fingerprint != single.phases[0].fingerprint
 
 
 def test_conditions_are_part_of_what_a_flow_is(caplog: pytest.LogCaptureFixture) -> None:
@@ -271,10 +278,10 @@ def test_a_conditional_flow_of_rows_is_stored_registered_and_copied(
     for other in (again, copy):
         np.testing.assert_array_equal(other.sample(6, condition=3), samples)
     assert copy.fit().phases[0].fingerprint == flow.phases[0].fingerprint
-    uri, reference = again.register("given"), again.phases[0].fingerprint
-    del flow, again, copy
+    uri, reference, target = again.register("given"), again.phases[0].fingerprint, again.recipe.data.target
+    del flow, again, copy, other
     endpoints_of.cache_clear()
-    assert not rows._held
+    assert target not in rows._held
     assert cli.main(["show", reference]) == 0
     assert cli.main(["list"]) == 0
     assert cli.main(["evaluate", reference]) == 2

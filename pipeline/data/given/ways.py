@@ -1,13 +1,13 @@
 """How a given table becomes points of a flow's source, and what is given back for it: the one place where both are decided."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from components.conditions import Conditions
+from components.conditions import Condition, Conditions
 from components.streams import stream
 from pipeline.data.endpoints import Endpoints, Standardised
 from pipeline.data.given.coordinates import CONDITION, Coordinates
@@ -58,9 +58,14 @@ class Way(Protocol):
 
 @dataclass(frozen=True)
 class Numbers:
-    """The way of coordinates that stay numbers, beside columns that stay as they are."""
+    """The way of coordinates that stay numbers, beside columns that stay as they are.
+
+    Attributes:
+        condition: what kind of condition may be drawn for the points.
+    """
 
     coordinates: Coordinates
+    condition: Condition | None = field(default=None, kw_only=True)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -73,6 +78,8 @@ class Numbers:
 
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put samples in the same columns; drawn conditions get a column."""
+        if conditions is not None and self.condition is not None:
+            conditions = self.condition.in_units(conditions)
         return self.coordinates.back(table, samples, conditions)
 
 
@@ -157,7 +164,7 @@ def way_of(
         if condition is not None and CONDITION in schema.names:
             problem = f"{where} has a column {CONDITION!r}, under which the condition that is drawn for each row is written"
             raise Unusable(f"{problem}: rename it, or give {condition}")
-        return Numbers(coordinates)
+        return Numbers(coordinates, condition=ends.condition)
     if both := [name for name in coding.names if name in set(schema.names) - set(coordinates.columns)]:
         raise Unusable(
             f"{where} has the columns {named(both)} beside the coordinates, and what is made has them too: rename them"
