@@ -34,6 +34,8 @@ KINDS: Mapping[type, tuple[str, ...]] = {
 """The fields whose parts the objects of a class belong to; other objects are of data or metrics."""
 MISTAKES = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 """Errors without own code in them that what a part gave may be the reason of; of one process alone, those of torch as well."""
+MADE = ("<frozen", "<eval_with_key", "torchinductor_")
+"""Marks of code that Python or torch's compiler has made."""
 Fields = Mapping[str, str]
 """Names of own parts by the dotted field of each."""
 
@@ -136,7 +138,9 @@ def _own_frames(error: BaseException, fields: Fields) -> list[FrameType]:
 
 
 def _is_foreign(name: str, places: list[str]) -> bool:
-    return any(name.startswith(place) for place in places) or not (name.startswith(_known()) or name.startswith("<frozen"))
+    return any(name.startswith(place) for place in places) or not (
+        name.startswith(_known()) or any(each in name for each in MADE)
+    )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from flows import tiny
+from flows import QUICK, tiny
 from torch.utils.data import TensorDataset
 
 from components.conditions import Condition
@@ -20,6 +21,7 @@ from pipeline.data import rows
 from pipeline.data.joint import Conditioned
 from pipeline.data.tables import kept
 from pipeline.errors import Unusable
+from pipeline.evaluation.measure import floors
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import endpoints_of
 from pipeline.store.phases import Store
@@ -266,7 +268,7 @@ def test_labels_of_a_data_set_are_conditions_where_they_are_asked_for(caplog: py
 
 
 def test_a_conditional_flow_of_rows_is_stored_registered_and_copied(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Flow, "_size", lambda self, k: EvaluationSize(50, 1))
     flow = Flow(tiny(1), name="given").fit(X, condition=NUMBERS + 1)
@@ -282,6 +284,11 @@ def test_a_conditional_flow_of_rows_is_stored_registered_and_copied(
     del flow, again, copy, other
     endpoints_of.cache_clear()
     assert target not in rows._held
+    assert cli.main(["evaluate", reference, "--condition=condition=3", *QUICK]) == 0, "the data are kept beside the store"
+    endpoints_of.cache_clear()
+    rows._read.cache_clear()
+    floors.cache_clear()
+    shutil.rmtree(home / "data" / "rows")
     assert cli.main(["show", reference]) == 0
     assert cli.main(["list"]) == 0
     assert cli.main(["evaluate", reference]) == 2
