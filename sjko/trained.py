@@ -163,7 +163,9 @@ class TrainedPhase:
         shape, given = tuple(self.generator.endpoints.shape), rows.samples.shape[1:]
         if given != shape:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
-        noises = self.generator.given_noise(rows.samples, whole("seed", seed, least=0), self._for_all(condition, len(rows.samples)))
+        noises = self.generator.given_noise(
+            rows.samples, whole("seed", seed, least=0), self._for_all(condition, len(rows.samples))
+        )
         return self._form.back(self._pushed(noises, len(rows.samples), condition), rows.index)
 
     def _require_room(self, n: int) -> None:

@@ -18,6 +18,10 @@ IN_MEMORY: dict[str, Any] = {}
 """Objects that have no import name, by the name that recipes of this process have for them."""
 
 
+class OtherFiles(PartError):
+    """The code of a part is here with other data files than a version has brought along, and which are meant is not said."""
+
+
 def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
     """Load a part by its name, once in a process.
 
@@ -113,6 +117,8 @@ def imported_from(part: Part) -> AbstractContextManager[None]:
     """
     try:
         code, is_found = _code_meant(part)
+    except OtherFiles:
+        raise
     except PartError:
         if part.digest is not None:
             raise
@@ -142,7 +148,7 @@ def _code_meant(part: Part) -> tuple[Code, bool]:
             raise PartError(f"{part.use}{str(error).removeprefix(part.module)}") from error
     else:
         if part.digest is None and code.digest in PREFERRED:
-            raise PartError(
+            raise OtherFiles(
                 f"{part.use}: a version that this process has loaded carries this code with other data files than those in "
                 f"{code.folder}; use one of the two in a process of its own"
             )

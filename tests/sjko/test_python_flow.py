@@ -3,6 +3,7 @@
 import gc
 import pickle
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -280,7 +281,8 @@ def test_a_part_that_can_be_imported_is_stored(tmp_path: Path, monkeypatch: pyte
 
 
 def lost(home: Path) -> None:
-    """Forget rows that nobody holds, as on a machine that does not have the place of data."""
+    """Forget all rows, as a process on a machine that does not have the place of data."""
+    rows._held.clear()
     endpoints_of.cache_clear()
     rows._read.cache_clear()
     shutil.rmtree(home / "data" / "rows")
