@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
 
+LARGEST = 1e150
+"""The squares of larger numbers are infinite."""
 Values = Mapping[str, pa.ChunkedArray]
 """One column of every file, by the file's flag."""
 
@@ -79,8 +81,8 @@ class Numbers:
         name = column.name
         arrays = {flag: np.asarray(pc.cast(each, pa.float64(), safe=False), dtype=np.float64) for flag, each in values.items()}
         for flag, array in arrays.items():
-            if np.isinf(array).any():
-                raise Unusable(f"column {name!r} of {flag} has infinite values; replace them, or {leave_out(name)}")
+            if (np.abs(array) > LARGEST).any():
+                raise Unusable(f"column {name!r} of {flag} has infinite values or numbers beyond {LARGEST:g}; {leave_out(name)}")
         if column.grid is None:
             return Feature(name, True), arrays
         return Feature(name, True, step=float(column.grid), origin=float(column.low or 0)), arrays

@@ -32,7 +32,8 @@ def squares(title: str, features: Sequence[Feature], values: dict[tuple[int, int
             kind = "minus" if signed and value < 0 else "plus" if signed else "differs"
             told = element("title", f"{names[row]}, {names[column]}: {value:.2f}")
             place = {"x": margin + column * side, "y": margin + row * side, "width": side - 1.5, "height": side - 1.5}
-            drawn.append(element("rect", **place, class_="cell"))
+            if side >= 12:
+                drawn.append(element("rect", **place, class_="cell"))
             drawn.append(element("rect", told, **place, class_=kind, fill_opacity=f"{min(1.0, abs(value)):.2f}"))
             if side >= 26:
                 at = place["x"] + side / 2 - 0.75, place["y"] + side / 2 + 2.5

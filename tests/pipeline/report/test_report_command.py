@@ -48,7 +48,7 @@ class Reader(HTMLParser):
         self.asked += [value for name, value in attrs if name in ("src", "href") and not (value or "").startswith("data:")]
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.words += data.replace("\xa0", " ")
 
 
 def test_the_page_needs_nothing_and_holds_verdict_figures_and_pictures(report: Callable[..., tuple[int, Path]]) -> None:
@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[dict[str, pa.Table], tuple[str, ...], str]] = {
     "infinite": (
         {"real": SMALL, "generated": SMALL.set_column(0, "x", pa.array([np.inf] * 60))},
         (),
-        "column 'x' of --generated has infinite values; replace them, or leave it out with --drop x",
+        "column 'x' of --generated has infinite values or numbers beyond 1e+150; leave it out with --drop x",
     ),
     "lists": (
         {"real": with_column("v", [[1]] * 60), "generated": with_column("v", [[1]] * 60)},

@@ -117,7 +117,7 @@ def test_in_many_dimensions_it_is_said_that_w2_rewards_blur() -> None:
     def table(points: np.ndarray) -> pa.Table:
         return pa.table({f"x{i}": column for i, column in enumerate(points.T)})
 
-    real, wide = rng.normal(size=(600, 64)), rng.normal(size=(600, 64))
+    real, wide = rng.normal(size=(400, 64)), rng.normal(size=(400, 64))
     judgement = judge(draw(table(real), table(0.5 * wide)))
     beware = " ".join(verdict_of(judgement).of("beware"))
     assert judgement.metrics["encoded_w2"] < judgement.metrics["encoded_w2_floor"]
@@ -134,3 +134,13 @@ def test_a_schema_that_a_person_has_corrected_says_what_columns_are() -> None:
     table = made_tables.changed(made_tables.OTHERS, "age", np.asarray(made_tables.OTHERS["age"]) + 0.5)
     between = [judge(draw(made_tables.HELD_OUT, table, schema=each)).columns[4].between for each in (None, corrected)]
     assert between == [1.0, 0.0]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("has_training", [False, True])
+@pytest.mark.parametrize("n", [60, 300])
+def test_fresh_samples_are_called_good_whatever_the_seed(n: int, has_training: bool) -> None:
+    for seed in range(10):
+        real, made, train = (made_tables.real(n, 1000 + 3 * seed + i) for i in range(3))
+        verdict = verdict_of(judge(draw(real, made, train if has_training else None), predict="species"))
+        assert verdict.level.word == "good", (seed, verdict.of("bad"))
