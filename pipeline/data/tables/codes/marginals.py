@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from pipeline.data.tables.codes.cells import between
-from pipeline.data.tables.codes.quantiles import Quantile, spikes_of, width_of
+from pipeline.data.tables.codes.quantiles import Quantile, evenly_spread, spikes_of, width_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -18,6 +18,8 @@ INSIDE = 1 - 1e-12
 """How near numbers come to an end of what the power transform can give, over that end."""
 HEAVY = 6.0
 """Standard deviations: a column that reaches farther after the power transform has tails that it does not tame."""
+FARTHEST = 10.0
+"""Coordinates beyond it, of a column that does not suit the transform, are this."""
 CLOSE = 1e-4
 """Of a column's range: how near its values must come back from coordinates of 32 bits."""
 
@@ -80,11 +82,14 @@ class Power:
     @classmethod
     def fit(cls, numbers: Floats, step: float | None) -> "Power":
         """Fit to numbers of a grid of a step, or of none."""
+        width = width_of(numbers, step)
+        if width:
+            numbers = evenly_spread(*np.unique(numbers, return_counts=True), width)
         mean, scale = moments_of(numbers)
         inner = ((numbers - mean) / scale)[:, None]
         fitted = PowerTransformer(standardize=False).fit(inner[:: 1 + len(inner) // MOST_FOR_POWER])
         outer = moments_of(fitted.transform(inner)[:, 0])
-        of_inner = np.array([mean, scale, width_of(numbers, step)])
+        of_inner = np.array([mean, scale, width])
         return cls(fitted.lambdas_, np.array([outer[0]]), np.array([outer[1]]), of_inner)
 
     @property
@@ -96,7 +101,8 @@ class Power:
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
         """Give numbers as coordinates."""
         inner = (spread(numbers, self.inner[2:], rng) - self.inner[0]) / self.inner[1]
-        return np.asarray((self._transformer.transform(inner[:, None])[:, 0] - self.mean) / self.scale)
+        coordinates = (self._transformer.transform(inner[:, None])[:, 0] - self.mean) / self.scale
+        return np.asarray(np.clip(coordinates, -FARTHEST, FARTHEST))
 
     def from_normal(self, coordinates: Floats) -> Floats:
         """Give coordinates as numbers; those that the transform never gives, as the nearest that it does."""
