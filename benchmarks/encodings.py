@@ -37,9 +37,9 @@ def of_numbers(**fields: object) -> Change:
     return lambda column: replace(column, **fields) if column.transform in NUMERIC else column  # type: ignore[arg-type]
 
 
-def ranked(column: Column) -> Column:
-    """Let categories share a coordinate."""
-    return replace(column, transform="rank") if column.transform == "one_hot" else column
+def of_categories(transform: str) -> Change:
+    """Make a change of the columns of more than two categories."""
+    return lambda column: replace(column, transform=transform) if len(column.categories) > 2 else column
 
 
 VARIANTS: dict[str, Change] = {
@@ -49,7 +49,8 @@ VARIANTS: dict[str, Change] = {
     "quantile": of_numbers(transform="quantile"),
     "chosen": lambda column: column,
     "chosen, no grid": of_numbers(grid=None, digits=None),
-    "chosen, rank": ranked,
+    "chosen, one_hot": of_categories("one_hot"),
+    "chosen, rank": of_categories("rank"),
 }
 
 

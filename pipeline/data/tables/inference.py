@@ -24,8 +24,8 @@ from pipeline.data.tables.schema import Column, Schema
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown
 
-MOST_HOT = 32
-"""Categories that have a coordinate each; more share one."""
+LEAST_HOT, MOST_HOT = 4, 32
+"""Categories that have a coordinate each; fewer, and more, share one."""
 MOST_CATEGORIES = 10_000
 LARGEST = 1e150
 """Numbers beyond it are marks, not measurements, and their squares are infinite."""
@@ -119,7 +119,7 @@ def category_of(base: Column, there: pa.ChunkedArray, categories: pa.Array) -> C
         raise Unfit(f"has {len(categories)} categories in {rows}, more than half as many, or than {MOST_CATEGORIES}")
     if not arrow_types.is_choice(categories.type):
         raise Unfit(f"has categories of the type {categories.type}, which are no text, numbers or truth values")
-    transform = "one_hot" if 2 < len(categories) <= MOST_HOT else "rank"
+    transform = "one_hot" if LEAST_HOT <= len(categories) <= MOST_HOT else "rank"
     return replace(base, kind="category", transform=transform, categories=tuple(categories.to_pylist()))
 
 

@@ -3,6 +3,7 @@
 import datetime
 import string
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -161,6 +162,18 @@ def test_a_spike_keeps_its_share_exactly(share: float) -> None:
     made = np.asarray(encoding.decode(rng.standard_normal((40_000, 1)))["x"])
     assert np.mean(made == 0) == pytest.approx(share, abs=0.01)
     assert np.all((made == 0) | (made >= values[values > 0].min()))
+
+
+def test_a_transform_that_does_not_suit_a_column_still_gives_coordinates() -> None:
+    table = pa.table({"x": np.where(np.arange(500) < 495, 0, np.arange(500))})
+    schema = infer(table)
+    assert schema.column("x").transform == "quantile"
+    for transform in ("power", "standard"):
+        chosen = Schema((replace(schema.column("x"), transform=transform),))
+        encoding = Encoding.fit(chosen, table)
+        coordinates = encoding.encode(table, np.random.default_rng(0))
+        assert np.abs(coordinates).max() < 60
+        assert np.mean(np.asarray(encoding.decode(coordinates)["x"]) == 0) > 0.9
 
 
 def test_a_large_table_is_fitted_to_some_rows_and_encoded_by_blocks() -> None:

@@ -21,7 +21,7 @@ from pipeline.errors import Corrupt, Unusable
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=60)
-GERMAN = "Größe (cm);Straße;Fälle\n" + "\n".join(f"{170 + i / 2:.1f};{'ÄÖÜ'[i % 3]};{i % 7}" for i in range(60)) + "\n"
+GERMAN = "Größe (cm);Straße;Fälle\n" + "\n".join(f"{170 + i / 2:.1f};{'ÄÖÜß'[i % 4]};{i % 7}" for i in range(60)) + "\n"
 REFUSED = {
     "all missing": ({"x": X, "gap": np.full(60, np.nan)}, "the column gap has no value that is there"),
     "nothing but nulls": ({"x": X, "gap": pa.nulls(60)}, "the column gap has no value"),
@@ -70,8 +70,8 @@ def test_a_table_is_shown_written_corrected_and_used(tmp_path: Path, capsys: pyt
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
     assert "Größe (cm)" in shown
-    assert "3 columns become 5 coordinates" in shown
-    assert json.loads(result.read_text())["width"] == 5
+    assert "3 columns become 6 coordinates" in shown
+    assert json.loads(result.read_text())["width"] == 6
     schema = Schema.from_yaml(written.read_text())
     assert [column.kind for column in schema.columns] == ["number", "category", "integer"]
     assert schema.column("Größe (cm)").grid == 0.5
