@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from deploy.bulk.parts import Rows, Travelling
+from deploy.bulk.parts import Rows
+from deploy.bulk.travelling import Travelling
 from pipeline.data.endpoints import law_at
 from pipeline.data.given.coordinates import CONDITION, POINT, condition_column, vectors
 from pipeline.generator import Generator, push_in_blocks, rows_per_part

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from deploy.bulk.inputs import Inputs, Shard, pieces_of
-from deploy.bulk.parts import Rows, Travelling
+from deploy.bulk.parts import Rows
+from deploy.bulk.travelling import Travelling
 from pipeline.data.endpoints import law_at
 from pipeline.data.given.coordinates import require_mapped
 from pipeline.data.given.ways import Way, Where, way_of
