@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.cluster import Cluster, Mlflow, Stores
+from pipeline.data.tables.naming import is_location
 from pipeline.evaluation import extractors
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.places import Server, Source
@@ -44,8 +45,8 @@ class FlowFlags(Command):
 
     @property
     def stem(self) -> str:
-        """The recipe's name, without the folder and the ending of its file."""
-        return Path(self.recipe).stem
+        """The recipe's name, without the folder and the ending of its file; that of a table where it is of any table."""
+        return Path(self.data.target if is_location(self.data.target) else self.recipe).stem.partition(".")[0]
 
 
 @dataclass(frozen=True)
