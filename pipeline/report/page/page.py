@@ -128,4 +128,4 @@ def _bars(title: str, sizes: Mapping[str, float]) -> Markup:
 
 def _distances(copies: Copies) -> Markup:
     """Draw distances to the closest original."""
-    return values.histogram("Distance to the closest record", copies.distances)
+    return values.histogram("Distance to the closest record", copies.distances, low=0.0)

@@ -11,7 +11,7 @@ from pipeline.report.kinds import Feature
 from pipeline.report.page.svg import MADE, REAL, Scale, element, path, picture, text
 
 MOST_POINTS = 600
-PANEL = 190.0
+PANEL, LEFT = 190.0, 58.0
 MOST_CATEGORIES = 6
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -64,7 +64,7 @@ def scatter(title: str, sides: Rows, names: tuple[str, str], dates: tuple[bool, 
     (left, bottom), (right, top) = limits[0] - margin, limits[1] + margin
     drawn = []
     for k, (name, side) in enumerate(zip((REAL, MADE), sides, strict=True)):
-        begin = 40 + k * (PANEL + 16)
+        begin = LEFT + k * (PANEL + 16)
         x = Scale(float(left), float(right), begin, begin + PANEL, dates[0])
         y = Scale(float(bottom), float(top), PANEL + 8, 8.0, dates[1])
         drawn.append(element("rect", x=begin, y=8.0, width=PANEL, height=PANEL, class_="frame"))
@@ -76,9 +76,9 @@ def scatter(title: str, sides: Rows, names: tuple[str, str], dates: tuple[bool, 
         drawn.append(text(begin + 6, 21, "real" if name == REAL else "generated", anchor="start", class_="name"))
         if k == 0:
             drawn += [text(begin - 4, y(tick) + 3.5, y.label(tick), anchor="end", most=8) for tick in y.ticks()]
-    drawn.append(text(40 + PANEL + 8, PANEL + 36, names[0], class_="name", most=40))
+    drawn.append(text(LEFT + PANEL + 8, PANEL + 36, names[0], class_="name", most=40))
     drawn.append(element("text", names[1][:30], transform=f"translate(9 {PANEL / 2 + 8:.0f}) rotate(-90)", class_="name middle"))
-    return picture(40 + 2 * PANEL + 24, PANEL + 42, title, *drawn)
+    return picture(LEFT + 2 * PANEL + 24, PANEL + 42, title, *drawn)
 
 
 def _boxes(title: str, categories: Feature, numbers: Feature, sides: Rows) -> Markup:

@@ -92,9 +92,14 @@ class Scale:
         form = next(form for days, form in forms.items() if self.high - self.low >= days * DAY)
         return datetime.fromtimestamp(value, UTC).strftime(form)
 
+    def _anchor(self, tick: float) -> str:
+        """Keep the words of a tick near an end within the chart."""
+        room = 3.2 * len(self.label(tick)) - 6
+        return "start" if self(tick) - self.begin < room else "end" if self.end - self(tick) < room else "middle"
+
     def axis(self, y: float, most: int = 5) -> Markup:
         """Draw it below a chart."""
-        marks = [text(self(tick), y + 13, self.label(tick)) for tick in self.ticks(most)]
+        marks = [text(self(tick), y + 13, self.label(tick), anchor=self._anchor(tick)) for tick in self.ticks(most)]
         line = element("line", x1=self.begin, x2=self.end, y1=y, y2=y, class_="axis")
         return Markup("").join([line, *marks])
 

@@ -27,13 +27,14 @@ def column(feature: Feature, real: np.ndarray, made: np.ndarray) -> Markup:
     return histogram(title, sides, is_date=feature.is_date, step=feature.step)
 
 
-def histogram(title: str, sides: Sides, *, is_date: bool = False, step: float = 0.0) -> Markup:
+def histogram(title: str, sides: Sides, *, is_date: bool = False, step: float = 0.0, low: float | None = None) -> Markup:
     """Draw how often values lie in each of some bins: real ones as an area, generated ones as a line.
 
     Args:
         step: the grid of the real values, or 0: bins hold equally many of its points.
+        low: where the picture begins; None: where the values do.
     """
-    edges, beyond = _edges(np.concatenate(sides), step)
+    edges, beyond = _edges(np.concatenate(sides), step, low)
     shares = [np.histogram(side, edges)[0] / max(1, len(side)) for side in sides]
     x = Scale(float(edges[0]), float(edges[-1]), LEFT, RIGHT, is_date)
     y = Scale(0.0, float(np.max(shares)) or 1.0, BOTTOM, TOP)
@@ -46,7 +47,7 @@ def histogram(title: str, sides: Sides, *, is_date: bool = False, step: float = 
     return picture(WIDTH, HEIGHT, title, *drawn)
 
 
-def _edges(values: np.ndarray, step: float) -> tuple[np.ndarray, float]:
+def _edges(values: np.ndarray, step: float, begin: float | None) -> tuple[np.ndarray, float]:
     """Choose bins, and say which share of the values is in none; a long tail is cut off."""
     if not len(values):
         return np.array([0.0, 1.0]), 0.0
@@ -55,6 +56,7 @@ def _edges(values: np.ndarray, step: float) -> tuple[np.ndarray, float]:
         high = np.quantile(values, 0.95)
     if half - low > 8 * (most - quarter) > 0:
         low = np.quantile(values, 0.05)
+    low = low if begin is None else begin
     if low >= high:
         low, high = low - 0.5, high + 0.5
     width = (high - low) / int(np.clip(np.sqrt(len(values)), 12, 40))

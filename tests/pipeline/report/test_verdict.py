@@ -136,6 +136,13 @@ def test_a_schema_that_a_person_has_corrected_says_what_columns_are() -> None:
     assert between == [1.0, 0.0]
 
 
+def test_it_is_said_where_w2_looks_good_and_a_classifier_can_tell() -> None:
+    judgement = judge(draw(made_tables.real(300, 2), made_tables.blurred(made_tables.real(300, 3))))
+    assert judgement.metrics["encoded_w2"] < 1.1 * judgement.metrics["encoded_w2_floor"]
+    assert judgement.metrics["c2st_auc"] > 0.7
+    assert "W2 alone would mislead here" in " ".join(verdict_of(judgement).of("beware"))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("has_training", [False, True])
 @pytest.mark.parametrize("n", [60, 300])
