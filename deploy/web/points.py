@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deploy.web import packed
 from deploy.web.bodies import MOST_TEXT, Condition, Phase, Seed, Which, value_of
 from deploy.web.refusals import Rejected
 from pipeline.data.given.coordinates import as_table
@@ -20,7 +21,7 @@ from pipeline.errors import Unusable
 
 MOST_POINT_BYTES = 8 * 2**20
 MOST_UNPACKED_BYTES = 16 * MOST_POINT_BYTES
-"""Most bytes that a Parquet file may say it holds: its columns are packed."""
+"""Most bytes that a Parquet file or packed Arrow buffers may say they hold."""
 EXAMPLE_OF_POINTS = '{"rows": [[0.5, -1]]}'
 POINT_FILES = {
     "application/vnd.apache.arrow.stream": ".arrow",
@@ -95,7 +96,8 @@ def points_in(request: Request, content: bytes, most_rows: int) -> Points:
                 raise Unusable(f"{BODY} is empty")
             _require_few(content, ending, most_rows)
             asked = _checked({name: _option(name, value) for name, value in options.items()})
-            return Points(asked, reading.parsed(content, ending, BODY), ending[1:])
+            stream = packed.stream_of(content) if ending == ".arrow" else content  # what was looked at, and no other part
+            return Points(asked, reading.parsed(stream, ending, BODY), ending[1:])
         if options:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{next(iter(options))} belongs into the JSON body")
         asked = _checked(value_of(content) if content else None)
@@ -171,16 +173,20 @@ def _require_few(content: bytes, ending: str, most_rows: int) -> None:
     """
     if ending == ".npy" and not content.startswith(NPY):
         raise Unusable(f"{BODY} is no .npy file, such as numpy.save writes")
-    if ending != ".parquet":
-        return
     try:
-        metadata = pq.read_metadata(pa.BufferReader(content))
-        num_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    except (pa.ArrowException, OSError) as error:
-        raise Unusable(f"{BODY} is no Parquet file: {str(error).splitlines()[0]}") from None
-    require_rows(metadata.num_rows, most_rows)
+        if ending == ".parquet":
+            metadata = pq.read_metadata(pa.BufferReader(content))
+            require_rows(metadata.num_rows, most_rows)
+            _require_small(sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)))
+        if ending == ".arrow":
+            _require_small(packed.num_unpacked(packed.stream_of(content)))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Unusable(f"{BODY} is no {ending[1:].capitalize()} file: {str(error).splitlines()[0]}") from None
+
+
+def _require_small(num_bytes: int) -> None:
     if num_bytes > MOST_UNPACKED_BYTES:
-        sentence = f"the Parquet file must hold at most {MOST_UNPACKED_BYTES} bytes, not {num_bytes}"
+        sentence = f"the body must unpack to at most {MOST_UNPACKED_BYTES} bytes, not {num_bytes}"
         raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
 
 

@@ -219,7 +219,7 @@ def require_finite(rows: np.ndarray, columns: Iterable[Any], where: str, first: 
     Raises:
         Unusable: there is one.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(rows.astype(np.float32))
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
