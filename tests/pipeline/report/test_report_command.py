@@ -103,6 +103,7 @@ def test_a_large_file_is_sampled_and_any_kind_of_column_is_drawn(report: Callabl
         return pa.table(
             {
                 "day": days,
+                "time": pa.array(rng.integers(0, 86_400, n).astype(np.int32), pa.time32("s")),
                 "written": np.strings.add(rng.integers(10, 29, n).astype(str), ".12.2023"),
                 "town": np.array([f"town {i}" for i in range(40)])[np.minimum(39, rng.geometric(0.1, n))],
                 "coded": pa.array(rng.choice(["u", "v"], n)).dictionary_encode(),
