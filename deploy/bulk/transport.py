@@ -70,7 +70,7 @@ class Transport:
     def rows(self, generator: Generator, part: int, item: Mapping[str, Any]) -> Rows:
         """Transport the rows of a part; row i gets the same z wherever it is transported."""
         table, points = self.read(part, item["rows"])
-        (noise,) = generator.given_noise(points, self.seed, self.condition, part)
+        (noise,) = generator.given_noise(points, self.seed, self.condition, part, self.way.conditions(table))
         samples = push_in_blocks(generator, noise)
         require_mapped(samples, self.span(part)[0])
         moved, made = self.way.back(table, samples, None if self.condition is not None else noise.condition)
@@ -123,3 +123,4 @@ def require_points(plan: Transport, inputs: Inputs, parts: Sequence[int]) -> Non
     for part in parts:
         for piece, table in inputs.tables_of(*plan.span(part), plan.way.columns):
             plan.way.samples(table, Where(piece.shard.name, piece.start))
+            plan.way.conditions(table)

@@ -86,6 +86,20 @@ def test_rows_become_rows_of_the_target_whichever_stand_beside_them(
 
 
 @pytest.mark.usefixtures("home")
+def test_rows_keep_the_condition_that_they_have(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = model_of(store, tmp_path, capsys, f"--data.source={tmp_path}/control.parquet", "--data.condition=colour")
+    moved = transported(models, GIVEN, tmp_path / "own")
+    assert moved["colour"].equals(GIVEN["colour"])
+    assert not moved["height"].equals(GIVEN["height"])
+    without = transported(models, GIVEN.drop_columns(["colour"]), tmp_path / "drawn")
+    assert without.column_names == ["id", "height", "children", "colour"]
+    assert set(without["colour"].to_pylist()) == {"red", "green"}
+    odd = pa.array(["blue", *GIVEN["colour"].to_pylist()[1:]])
+    with pytest.raises(Unusable, match="'colour' has 'blue', which no training row has"):
+        transported(models, GIVEN.set_column(1, "colour", odd), tmp_path / "odd")
+
+
+@pytest.mark.usefixtures("home")
 def test_noise_becomes_rows_of_the_table_beside_what_was_no_coordinate(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

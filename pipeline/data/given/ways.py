@@ -52,8 +52,15 @@ class Way(Protocol):
             Unusable: a row is none; says where.
         """
 
+    def conditions(self, table: pa.Table) -> Conditions | None:
+        """Read the condition of each row from the table's own columns; None where it is drawn, or one is given to all.
+
+        Raises:
+            Unusable: a row has a condition that no training row has.
+        """
+
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
-        """Put samples where the points were, with the conditions that were drawn for them; name the columns that were made."""
+        """Put samples where the points were, with the conditions that they were given; name the columns that were made."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,10 @@ class Numbers:
         """Read the points."""
         return self.coordinates.samples(table, place.where, place.first)
 
+    def conditions(self, table: pa.Table) -> Conditions | None:
+        """Read none: columns that stay as they are mean nothing to the flow."""
+        return None
+
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put samples in the same columns; drawn conditions get a column."""
         if conditions is not None and self.condition is not None:
@@ -97,14 +108,23 @@ class NumbersToRows(Numbers):
 
 @dataclass(frozen=True)
 class Rows:
-    """The way of rows to rows of the same columns, by the coding that the flow was trained with."""
+    """The way of rows to rows of the same columns, by the coding that the flow was trained with.
+
+    Attributes:
+        given: columns that have the condition of each row; none where it is drawn, or one is given to all.
+    """
 
     coding: "Coding"
+    given: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Name the columns that are coded."""
-        return tuple(column.name for column in self.coding.encoding.schema.kept)
+        """Name the columns that are coded, and those with the condition."""
+        return (*(column.name for column in self.coding.encoding.schema.kept), *self.given)
+
+    def conditions(self, table: pa.Table) -> Conditions | None:
+        """Read the condition of each row."""
+        return self.coding.given.encode(table) if self.given and self.coding.given is not None else None
 
     def samples(self, table: pa.Table, place: Where) -> Samples:
         """Code the rows."""
@@ -155,7 +175,8 @@ def way_of(
     """
     coding = ends.coding
     if coding is not None and isinstance(ends.source, Standardised) and getattr(ends.source.inner, "coding", None) is not None:
-        rows = Rows(coding)
+        of_condition = coding.given.columns if condition is not None and coding.given is not None else ()
+        rows = Rows(coding, of_condition if set(of_condition) <= set(schema.names) else ())
         if missing := [name for name in rows.columns if name not in schema.names]:
             raise Unusable(f"{where} lacks the columns {named(missing)} of the source; it has {named(schema.names)}")
         return rows
