@@ -38,10 +38,13 @@ class Sampler(nn.Module):
     """The whole way from noise to samples in the data's own units, as one module that can be exported.
 
     `noise` has shape (n, d + z_dim + c): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
-    source), then z ~ N(0, I), then the condition where the map is given one: the number of a class, or values.
+    source), then z ~ N(0, I), then the condition where the map is given one: the number of a class, or values in their own
+    units.
     """
 
     shift: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -51,6 +54,9 @@ class Sampler(nn.Module):
         self.register_buffer("shift", torch.from_numpy(np.asarray(generator.endpoints.shift, dtype=np.float32)))
         self.scale = float(generator.endpoints.scale)
         self.condition = generator.endpoints.condition
+        units = (0.0, 1.0) if self.condition is None or not self.condition.shift else (self.condition.shift, self.condition.scale)
+        for name, numbers in zip(("mean", "deviation"), units, strict=True):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.float32))
 
     def forward(self, noise: Tensor) -> Tensor:
         """Map noise (n, d + z_dim + c) to samples (n, ...) in the data's own units."""
@@ -59,7 +65,8 @@ class Sampler(nn.Module):
         z = noise[:, self.dim : end] if self.z_dim else None
         given = None
         if self.condition is not None:
-            given = noise[:, end].round().long() if self.condition.classes else noise[:, end:]
+            values = (noise[:, end:] - self.mean) / self.deviation
+            given = noise[:, end].round().long() if self.condition.classes else values
         for transport_map in self.maps:
             x = transport(transport_map, x, z, given)
         return self.shift + self.scale * x
@@ -192,7 +199,8 @@ def example_of(generator: Generator) -> np.ndarray:
     condition = generator.endpoints.condition
     if condition is None:
         return noise
-    return np.concatenate([noise, condition.empty(2).reshape(2, -1).astype(np.float32)], 1)
+    empty = condition.empty(2) if condition.classes else condition.in_units(condition.empty(2))
+    return np.concatenate([noise, empty.reshape(2, -1).astype(np.float32)], 1)
 
 
 def input_of(generator: Generator) -> str:

@@ -34,7 +34,7 @@ def described(generator: Generator) -> dict[str, Any]:
 
 def source_arrays(generator: Generator) -> dict[str, np.ndarray]:
     """Give the arrays of a generator's source: how its points come to the space of the graph, how far they reach there, and the
-    law of the condition, which is empty where there is none.
+    law of the condition in its own units, which is empty where there is none.
     """
     source, dim, law = generator.endpoints.source, generator.dim, generator.endpoints.law
     shift, scale = (source.shift, source.scale) if isinstance(source, Standardised) else (np.zeros(dim), 1.0)
@@ -44,5 +44,7 @@ def source_arrays(generator: Generator) -> dict[str, np.ndarray]:
         "mean": generator.reach.mean,
         "deviation": generator.reach.deviation,
         "most": np.asarray(generator.reach.most),
-        "law": np.zeros(0) if law is None else np.asarray(law.weights),
+        "law": np.zeros(0)
+        if law is None
+        else np.asarray(law.weights if law.condition.classes else law.condition.in_units(law.weights)),
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from asgi import Client, answers_of
 from flows import QUICK
 from homes import home_of_file
@@ -16,9 +17,14 @@ from homes import home_of_file
 from deploy import cli as deploy
 from deploy.answers import Settings
 from deploy.models import Models
+from deploy.versions import bundle
+from deploy.versions.points import source_arrays
 from deploy.web.app import web_app
 from deploy.web.door import Access
+from pipeline.cluster import Cluster, tracking_uri
 from pipeline.command import cli
+from pipeline.generator import load_generator
+from pipeline.store.phases import Store
 
 RNG = np.random.default_rng(0)
 N = 300
@@ -75,6 +81,23 @@ def test_samples_by_request_have_the_columns_of_the_table(client: Client) -> Non
     coordinates = np.load(io.BytesIO(asked(client, b'{"num_samples": 40, "seed": 1, "format": "npy"}')))
     assert coordinates.shape == (40, client.request("GET", "/v1/model").json()["shape"][0])
     assert client.request("GET", "/v1/model").json()["columns"] == TABLE.column_names
+
+
+def test_the_graph_of_a_version_takes_values_of_a_condition_in_their_own_units(models: Models, tmp_path: Path) -> None:
+    pq.write_table(TABLE, tmp_path / "cells.parquet")
+    result = tmp_path / "result.json"
+    words = ["run", "--data.target", str(tmp_path / "cells.parquet"), "--data.condition", "height", *SHORT]
+    assert cli.PROGRAM.main([*words, "--json", str(result)]) == 0
+    store = Store(tracking_uri(Cluster()))
+    generator = load_generator(store, store.resolve(json.loads(result.read_text())["phases"][-1]["map_ref"]))
+    condition, x = generator.endpoints.condition, np.random.default_rng(0).normal(size=(5, generator.dim)).astype(np.float32)
+    assert condition is not None
+    tall = np.tile(condition.read("190"), (5, 1))
+    noise = torch.from_numpy(np.concatenate([x, np.full((5, 1), 190, np.float32)], axis=1))
+    with torch.no_grad():
+        drawn = bundle.Sampler(generator)(noise).numpy()
+    np.testing.assert_allclose(drawn, generator.push(x, np.zeros((5, 0), np.float32), tall), rtol=1e-4, atol=1e-4)
+    assert 150 < source_arrays(generator)["law"].mean() < 190
 
 
 @pytest.mark.real
