@@ -118,6 +118,12 @@ def test_tables_are_prepared_and_read_in_processes_of_their_own() -> None:
     assert min(row[name] for name in ("rows_per_second", "batch_rows_per_second", "peak_mib")) > 0
 
 
+def test_encodings_of_columns_are_told_apart() -> None:
+    rows = rows_of("encodings")
+    assert {row["table"] for row in rows} == {"wine"}
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("noise", "copula", "kernel", "cfm"))
+
+
 def test_each_image_metric_notices_what_it_is_for() -> None:
     rows = {(row["extractor"], row["harm"]): row for row in rows_of("sensitivity")}
     assert {harm for _, harm in rows} == {"none", "noise", "blur", "classes_dropped", "distinct_images"}

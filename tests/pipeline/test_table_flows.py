@@ -10,10 +10,13 @@ from flows import QUICK
 
 from deploy import cli as deploy
 from deploy.versions.registry import Registry
+from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.data import rows
+from pipeline.data.resolution import resolve
 from pipeline.data.tables.reading import read
-from pipeline.phase import Phase
+from pipeline.data.tables.source import TableRows
+from pipeline.recipe import Data, Recipe
 from pipeline.store.phases import Store
 
 SHORT = ["--jko.num-phases", "1", "--training.num-steps", "3", "--training.batch-size", "16", *QUICK]
@@ -35,11 +38,6 @@ def run(*words: str) -> int:
 def cells(tmp_path: Path) -> Path:
     pq.write_table(TABLE, tmp_path / "cells.parquet")
     return tmp_path / "cells.parquet"
-
-
-def flow_of(store: Store, name: str) -> Phase:
-    (flow,) = [run for run in store.runs() if run.name == name]
-    return store.phase_of(store.resolve(flow.run_id))
 
 
 def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_on_where_it_lies(
@@ -105,6 +103,29 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     assert "Traceback" not in error
     assert not (home / "data").exists()
     assert not list(home.glob("flows/*"))
+
+
+def test_the_split_and_the_schema_that_are_said_make_another_flow(cells: Path, home: Path, tmp_path: Path) -> None:
+    parts = np.where(np.arange(len(TABLE)) % 3, "train", "test")
+    pq.write_table(TABLE.append_column("part", pa.array(parts)), cells)
+    assert cli.PROGRAM.main(["schema", str(cells), "--drop", "part", "--to", str(tmp_path / "schema.yaml")]) == 0
+    written = (tmp_path / "schema.yaml").read_text()
+    assert "low: 0\n" in written
+    (tmp_path / "corrected.yaml").write_text(written.replace("low: 0\n", "low: -1\n", 1))
+
+    def rows_of(**fields: str) -> TableRows:
+        data = resolve(Recipe(data=Data(target=str(cells), **fields)), Cluster()).data
+        assert (data.split, data.schema) == (None, None), "they are in the name of the rows"
+        found = rows.known(data.target)
+        assert isinstance(found, TableRows)
+        return found
+
+    hashed = rows_of(columns="height,children,colour")
+    split = rows_of(split="part")
+    assert len(split.test) == (parts == "test").sum() != len(hashed.test)
+    said, corrected = (rows_of(split="part", schema=str(tmp_path / name)) for name in ("schema.yaml", "corrected.yaml"))
+    assert said.digest == split.digest, "what is inferred is what the file says"
+    assert corrected.digest != said.digest
 
 
 def test_a_look_at_what_would_be_trained_writes_nothing(cells: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

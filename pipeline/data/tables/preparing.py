@@ -63,12 +63,28 @@ def prepared(table: pa.Table, asked: Asked, name: str) -> TableRows:
     made = chosen.drop_columns(list(asked.condition))
     if not made.num_columns:
         raise Unusable(f"{name} has no column beside those of data.condition")
-    schema = infer(made) if asked.schema is None else asked.schema
-    columns = [column.name for column in schema.columns if column.name not in asked.condition]
-    made = select(made, columns, name)
+    schema = infer(made) if asked.schema is None else _said(asked.schema, made, name)
+    made = made.select([column.name for column in schema.kept])
     encoding = Encoding.fit(schema, made.filter(pa.array(train)))
     order = tuple(column for column in chosen.column_names if column in (*encoding.schema.names, *asked.condition))
     return _rows(made, chosen, weights, train, Coding(encoding, order, given))
+
+
+def _said(schema: Schema, table: pa.Table, name: str) -> Schema:
+    """Give what a schema says of the columns of a table, in the order of the schema.
+
+    Raises:
+        Unusable: it does not know a column, or leaves all out.
+    """
+    unknown = [column for column in table.column_names if column not in [each.name for each in schema.columns]]
+    if unknown:
+        raise Unusable(
+            f"data.schema says nothing of the columns {named(unknown)} of {name}: add them, or name the others in data.columns"
+        )
+    columns = tuple(column for column in schema.columns if column.name in table.column_names)
+    if not Schema(columns).kept:
+        raise Unusable(f"data.schema leaves out all columns of {name}")
+    return Schema(columns)
 
 
 def alike(table: pa.Table, asked: Asked, coding: Coding, name: str) -> TableRows:

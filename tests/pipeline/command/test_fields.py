@@ -40,6 +40,7 @@ LARGE = {
     "width": 4,
 }
 LETTERS = {**IMAGES, "target": "mnist", "source": "emnist_letters", "width": 4}
+PENGUINS = {"target": "penguins", "columns": "bill_length_mm,flipper_length_mm,sex", "num_frequencies": 0}
 ONE_COST = {"h": 0.5, "divergence": "kl"}
 
 Case = tuple[dict[str, Any], dict[str, Any]]
@@ -56,6 +57,10 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
     "data.digest": [(LARGE, {"digest": "other"})],
     "data.source_digest": [(LETTERS, {"source_digest": "other"})],
     "data.streamed": [],
+    "data.columns": [(PENGUINS, {"columns": "bill_length_mm,sex"})],
+    "data.weights": [(PENGUINS, {"weights": "year"})],
+    "data.split": [],
+    "data.schema": [],
     "network.width": [({}, {"width": 12}), ({"kind": "residual", "num_frequencies": 0}, {"width": 12}), (IMAGES, {"width": 12})],
     "network.depth": [({}, {"depth": 2}), ({"kind": "residual", "num_frequencies": 0}, {"depth": 2})],
     "network.num_frequencies": [({}, {"num_frequencies": 3}), ({"second_order": True}, {"num_frequencies": 0})],
@@ -182,7 +187,7 @@ def cases(table: dict[str, list[Case]]) -> Any:
 
 def test_every_field_has_a_case_here() -> None:
     assert set(WITH_INFLUENCE) == set(FIELDS)
-    seen_elsewhere = {"data.streamed"}
+    seen_elsewhere = {"data.streamed", "data.split", "data.schema"}
     assert {name for name, each in WITH_INFLUENCE.items() if not each} == {*CHOICES, *seen_elsewhere} - {
         name for name in CHOICES if WITH_INFLUENCE[name]
     }

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.data import rows
 from pipeline.data.tables.coding import MOST_CLASSES
+from pipeline.data.tables.inference import infer
 from pipeline.data.tables.preparing import Asked, alike, hashes, prepared
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
@@ -132,6 +133,16 @@ BAD = {
         pa.table({"x": np.arange(9.0), "c": ["a", None] * 4 + ["a"]}),
         Asked(condition=("c",)),
         "column 'c' has missing values",
+    ),
+    "a schema of other columns": (
+        TABLE,
+        Asked(columns=("height", "colour"), schema=infer(TABLE.select(["height"]))),
+        "data.schema says nothing of the columns colour of t: add them",
+    ),
+    "a schema of nothing": (
+        TABLE,
+        Asked(columns=("height",), schema=infer(TABLE, drop=["height"])),
+        "data.schema leaves out all",
     ),
     "classes beside numbers": (
         TABLE,
