@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from components.parts.loading import IN_MEMORY
 from pipeline.data import rows, table
 from pipeline.data.points import Points
+from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from pipeline.recipe import Recipe
 from pipeline.recipes import values
 from sjko import parts
-from sjko.data import conditions
+from sjko.data import conditions, tables
 from sjko.data.given import ARRAY, Form, Rows
 from sjko.data.joined import Joined, joined_of, points_of
+from sjko.data.opening import opened
 
 FACTOR = 10
 """Columns whose deviations differ by more are warned of."""
@@ -67,12 +70,28 @@ def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: An
             raise ValueError(f"condition must be the name of one that {name} offers, which brings its own")
         named = before if before and IN_MEMORY.get(before) is given else parts.name_of(given, name)
         return End(named, condition=condition)
+    if name == "x" and (as_table := tables.table_of(given, name, condition)) is not None:
+        return _of_table(as_table, tables.form_of(opened(given, name)), held_out, condition)
     read = joined_of(given, condition, name)
     named, points = rows.hold(points_of(read, _held_out_of(held_out, condition, read), name))
     warnings = warnings_of(read.rows, points, name)
     if read.each is not None:
         warnings += conditions.warnings_of(read.each, read.shown)
     return End(named, read.rows.form, points, warnings, None if read.each is None else read.name)
+
+
+def _of_table(table: pa.Table, form: Form, held_out: Any, condition: Any) -> End:
+    """Make an end of a table of more than numbers."""
+    names = tables.names_of(condition, table)
+    kept_out = None if held_out is None else tables.table_of(held_out, "held_out")
+    if held_out is not None and (kept_out is None or names is None):
+        what = "a table like x" if names is not None else "left out where condition is one for each row: give it as a column"
+        raise ValueError(f"held_out must be {what}")
+    if names is None:
+        table, names = tables.beside(table, condition, conditions.NAME), [conditions.NAME]
+    name, points = rows.hold(tables.rows_of(table, kept_out, names))
+    assert isinstance(points, TableRows)
+    return End(name, form, points, condition=points.only_condition.name if names else None)
 
 
 def _held_out_of(held_out: Any, condition: Any, read: Joined) -> Joined | None:

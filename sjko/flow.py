@@ -168,8 +168,10 @@ class Flow:
 
         Args:
             x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
-                pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of an npy, npz, parquet or csv file. All
-                is trained on as float32. None: the data of the last `fit`, or else those of the recipe.
+                pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of a file (npy, parquet, csv, ...). Numbers
+                are trained on as float32. A frame or table with words, dates, truth values in words or missing values is coded
+                as `python -m pipeline schema` shows, and comes back with its columns and types. None: the data of the last
+                `fit`, or else those of the recipe.
             condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
                 of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers,
                 words and booleans are classes; numbers with a fraction and rows of numbers are values, in any units. Of other
@@ -229,7 +231,7 @@ class Flow:
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns of x where the flow was
-            fitted with one, all of them float32, whatever type they had.
+            fitted with one: all float32 where x was numbers alone, else with the types and categories that they had.
 
         Raises:
             Unusable: no phase is finished yet.

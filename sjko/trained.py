@@ -9,9 +9,12 @@ from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
+import pyarrow as pa
 
+from components.conditions import Conditions
 from deploy.models import Draw, noise_of
 from pipeline.cluster import Cluster
+from pipeline.data.given.ways import Where, way_of
 from pipeline.errors import Unusable
 from pipeline.evaluation import judging
 from pipeline.evaluation.judging import CURVES
@@ -19,7 +22,7 @@ from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.store.phases import MapRef, Store
-from sjko.data import conditions
+from sjko.data import conditions, tables
 from sjko.data.given import ARRAY, Form, require_same, rows_of
 from sjko.data.joined import values_of
 from sjko.data.opening import columns_of, opened, taken_out
@@ -133,7 +136,7 @@ class TrainedPhase:
 
         Returns:
             float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns that the flow was fitted
-            with, all of them float32.
+            with: float32 where all were numbers, else with the types and categories that they had.
 
         Raises:
             ValueError: n or seed is no such number, or there is no such condition.
@@ -141,7 +144,7 @@ class TrainedPhase:
         n, seed = whole("n", n, least=1), whole("seed", seed, least=0)
         self._require_room(n)
         noise = noise_of(self.generator, Draw(n, seed, self._for_all(condition, n)))
-        return self._form.back(self._pushed([noise], n, condition))
+        return self._back(*self._pushed([noise], n, condition))
 
     def transport(self, points: Any, seed: int = 0, condition: object = None) -> Any:
         """Apply the map to given points of the source: T_k(x, z), row by row.
@@ -157,6 +160,8 @@ class TrainedPhase:
         Raises:
             Unusable: the points are not finite numbers, or not of the source's shape.
         """
+        if self.generator.endpoints.coding is not None and columns_of(opened(points, "points")):
+            return self._transported_rows(opened(points, "points"), whole("seed", seed, least=0), condition)
         points, condition = self._separated(points, condition)
         rows = rows_of(points, "points")
         require_same(self._form, rows.form, "the data", "points")
@@ -166,7 +171,25 @@ class TrainedPhase:
         noises = self.generator.given_noise(
             rows.samples, whole("seed", seed, least=0), self._for_all(condition, len(rows.samples))
         )
-        return self._form.back(self._pushed(noises, len(rows.samples), condition), rows.index)
+        return self._back(*self._pushed(noises, len(rows.samples), condition), rows.index)
+
+    def _transported_rows(self, points: Any, seed: int, condition: Any) -> Any:
+        """Apply the map to points with columns, where the samples are rows of a table; other columns stay beside them."""
+        index = None if isinstance(points, pa.Table) else points.index
+        table = points if index is None else pa.Table.from_pandas(points, preserve_index=False)
+        way = way_of(self.generator.endpoints, table.schema, "points")
+        given = way.samples(table, Where("points", seed=seed))
+        own = way.conditions(table) if condition is None else None
+        noises = self.generator.given_noise(given, seed, self._for_all(condition, len(given)), own=own)
+        samples, conditions_given = self._pushed(noises, len(given), condition)
+        moved, _ = way.back(table, samples, conditions_given)
+        return tables.back(moved, Form((), is_table=index is None), index)
+
+    def _back(self, samples: np.ndarray, given: Conditions | None, index: Any = None) -> Any:
+        """Give samples in the form of the flow's data; those that stand for rows of a table as these rows."""
+        if self.generator.endpoints.coding is None:
+            return self._form.back(samples, index)
+        return tables.back(self.generator.table(samples, given), self._form, index)
 
     def _require_room(self, n: int) -> None:
         """Refuse more samples than the memory that is free can hold beside the noise that they are made of."""
@@ -183,18 +206,23 @@ class TrainedPhase:
         """Give the condition that all of n samples get; None where each has one of its own."""
         return condition if conditions.each_of(self.generator.endpoints.condition, condition, n) is None else None
 
-    def _pushed(self, noises: Iterable[Noise], n: int, condition: Any) -> np.ndarray:
-        """Map the noise of n samples, part by part, with the condition that is asked for, be it one for all or one for each."""
+    def _pushed(self, noises: Iterable[Noise], n: int, condition: Any) -> tuple[np.ndarray, Conditions | None]:
+        """Map the noise of n samples, part by part, with the condition that is asked for, be it one for all or one for each.
+
+        Returns:
+            The samples, and the condition that each was given, where the map is given any.
+        """
         law, each = self.generator.endpoints.law, conditions.each_of(self.generator.endpoints.condition, condition, n)
-        samples, start = [], 0
+        samples, used, start = [], [], 0
         for part in noises:
             rows = len(part.x)
             noise = part if each is None else part._replace(condition=each[start : start + rows])
             if condition is not None and noise.condition is not None and law is not None and not law.condition.classes:
                 self._warn_of_far(law.condition.in_units(law.weights), law.condition.in_units(noise.condition))
             samples.append(push_in_blocks(self.generator, noise))
+            used += [] if noise.condition is None else [noise.condition]
             start += rows
-        return np.concatenate(samples)
+        return np.concatenate(samples), np.concatenate(used) if used else None
 
     @staticmethod
     def _warn_of_far(trained: np.ndarray, asked: Any) -> None:

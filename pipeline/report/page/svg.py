@@ -21,7 +21,8 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     """
     written = [(name.rstrip("_").replace("_", "-"), _short(value)) for name, value in attributes.items()]
     opened = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in written)
-    name = Markup(tag)  # nosec B704: elements are named by this package alone
+    # elements are named by this package alone
+    name = Markup(tag)  # nosec B704
     return Markup("<{0}{1}>{2}</{0}>").format(name, opened, Markup("").join(children))
 
 

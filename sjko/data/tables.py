@@ -1,0 +1,122 @@
+"""Frames and tables with words, dates or missing values: coded as the commands code a table, and given back as such."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.parts.loading import described
+from pipeline.data.tables.preparing import Asked, prepared
+from pipeline.data.tables.source import TableRows
+from pipeline.errors import Unusable
+from sjko.data.given import Form
+from sjko.data.opening import columns_of, is_of, opened
+
+PART = "sjko part of each row"
+"""A column that says which rows are held out, while a table is prepared."""
+
+
+def table_of(given: Any, name: str = "x", condition: Any = None) -> pa.Table | None:
+    """Read a frame or table of more than numbers; None of what is numbers alone, or has no columns.
+
+    Example:
+        >>> table_of(pa.table({"x": [1.5], "word": ["a"]})).column_names, table_of(pa.table({"x": [1.5]}))
+        (['x', 'word'], None)
+
+    Args:
+        condition: where it names columns, these may be of anything.
+
+    Raises:
+        Unusable: a column of a frame holds what no table can.
+    """
+    found = opened(given, name)
+    if not columns_of(found):
+        return None
+    table = found if isinstance(found, pa.Table) else _of_frame(found, name)
+    asked = condition if isinstance(condition, list | tuple) else [condition]
+    given_ones = {str(each) for each in asked if isinstance(each, str | int)}
+    rest = [field for field in table.schema if field.name not in given_ones]
+    is_more = any(not _is_number(field.type) or table[field.name].null_count for field in rest)
+    return table if is_more and not any(pa.types.is_nested(field.type) for field in table.schema) else None
+
+
+def rows_of(table: pa.Table, held_out: pa.Table | None, condition: Sequence[str], name: str = "x") -> TableRows:
+    """Code a table as rows to train on, and held-out ones, which are one in five by a hash of each unless they are given.
+
+    Args:
+        condition: names of the columns that the flow is given.
+
+    Raises:
+        Unusable: it cannot be coded, or the held-out rows have other columns; names the column.
+    """
+    if held_out is None:
+        return prepared(table, Asked(condition=tuple(condition)), name)
+    if held_out.column_names != table.column_names:
+        mine, others = ", ".join(table.column_names), ", ".join(held_out.column_names)
+        raise Unusable(f"held_out: its columns are {others}, those of {name} {mine}")
+    marked = [part.append_column(PART, pa.array([word] * len(part))) for part, word in ((table, "train"), (held_out, "test"))]
+    try:
+        both = pa.concat_tables(marked, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise Unusable(f"held_out: its columns have other types than those of {name}: {described(error)}") from error
+    return prepared(both, Asked(condition=tuple(condition), split=PART), name)
+
+
+def back(table: pa.Table, form: Form, index: Any = None) -> Any:
+    """Give rows in the form that the flow was fitted with: a table of pyarrow, or a frame of pandas."""
+    if form.is_table:
+        return table
+    frame = table.to_pandas()
+    return frame if index is None else frame.set_axis(index)
+
+
+def form_of(given: Any) -> Form:
+    """Say in which form rows like these are given back."""
+    return Form(tuple(columns_of(given)), is_table=isinstance(given, pa.Table))
+
+
+def _of_frame(frame: Any, name: str) -> pa.Table:
+    """Make a table of a frame, without its index; its columns are called as text."""
+    try:
+        return pa.Table.from_pandas(frame.set_axis([str(label) for label in frame.columns], axis=1), preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise Unusable(f"{name}: a column holds what no table can: {described(error)}") from error
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind))
+
+
+def names_of(condition: Any, table: pa.Table) -> list[str] | None:
+    """List the columns that a condition names; None where it is one for each row.
+
+    Raises:
+        Unusable: there is no such column.
+    """
+    if condition is None:
+        return []
+    asked = [condition] if isinstance(condition, str | int | np.integer) else condition
+    is_names = isinstance(asked, list | tuple) and len(asked) != len(table) and all(isinstance(each, str | int) for each in asked)
+    if not is_names:
+        return None
+    names = [str(each) for each in asked]
+    missing = [each for each in names if each not in table.column_names]
+    if missing:
+        raise Unusable(f"condition: there is no column {missing[0]!r}; there are {', '.join(table.column_names)}"[:500])
+    return names
+
+
+def beside(table: pa.Table, condition: Any, name: str) -> pa.Table:
+    """Put conditions that are given beside a table into a column of it.
+
+    Raises:
+        Unusable: they are not one for each row.
+    """
+    cells = condition.tolist() if hasattr(condition, "tolist") else list(condition)
+    if len(cells) != len(table):
+        raise Unusable(f"condition must be one for each of {len(table)} rows, not {len(cells)}")
+    if name in table.column_names:
+        raise Unusable(f"condition: x has a column {name!r} already: name it, as in condition={name!r}")
+    values = condition if is_of(condition, "pandas", "Series") else cells
+    return table.append_column(name, pa.array(values))

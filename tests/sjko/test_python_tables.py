@@ -1,0 +1,122 @@
+"""Frames and tables with words, dates and missing values in Python: they come back with their columns and types."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from flows import tiny
+
+from deploy.versions.registry import Registry
+from pipeline.errors import Unusable
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.store.phases import Store
+from sjko import Flow
+
+RNG = np.random.default_rng(0)
+N = 200
+FRAME = pd.DataFrame(
+    {
+        "height": RNG.normal(170, 8, N).round(1),
+        "children": RNG.poisson(1.5, N).astype(np.int16),
+        "colour": pd.Categorical(np.array(["red", "green"])[RNG.integers(2, size=N)]),
+        "seen": pd.to_datetime(np.where(np.arange(N) % 7, "2024-03-01", None)),
+    }
+)
+TABLE = pa.Table.from_pandas(FRAME, preserve_index=False)
+
+
+def fitted(x: Any, **others: Any) -> Flow:
+    return Flow(tiny(1, num_steps=3)).fit(x, progress=False, **others)
+
+
+def test_a_frame_comes_back_with_its_columns_and_types() -> None:
+    flow = fitted(FRAME)
+    made = flow.sample(50, seed=1)
+    assert isinstance(made, pd.DataFrame)
+    assert list(made.columns) == list(FRAME.columns)
+    assert made["children"].dtype == np.int16
+    assert set(made["colour"]) <= {"red", "green"}
+    assert made["seen"].isna().any()
+    assert (made["height"] * 10 % 1).abs().round(6).isin([0, 1]).all(), "on the grid of a tenth"
+    pd.testing.assert_frame_equal(made, fitted(FRAME).sample(50, seed=1))
+    pd.testing.assert_frame_equal(flow.sample(9, seed=1), made[:9])
+    assert flow.metrics["w2_floor"] > 0
+
+
+def test_a_table_of_arrow_and_a_file_come_back_as_tables(tmp_path: Path) -> None:
+    made = fitted(TABLE).sample(20)
+    assert isinstance(made, pa.Table)
+    assert made.column_names == TABLE.column_names
+    FRAME.to_csv(tmp_path / "cells.csv", index=False)
+    assert fitted(tmp_path / "cells.csv").sample(3).column_names == TABLE.column_names
+
+
+@pytest.mark.parametrize("condition", ["colour", ["colour"]])
+def test_a_column_is_the_condition_and_comes_back(condition: Any) -> None:
+    flow = fitted(FRAME, condition=condition)
+    assert flow.recipe.data.condition == "colour"
+    made = flow.sample(30, condition="green")
+    assert list(made.columns) == list(FRAME.columns)
+    assert set(made["colour"]) == {"green"}
+    assert set(flow.sample(60)["colour"]) == {"green", "red"}
+
+
+def test_conditions_of_each_row_become_a_column() -> None:
+    flow = fitted(FRAME, condition=np.where(FRAME["height"] > 170, "tall", "small"))
+    assert set(flow.sample(30, condition="tall")["condition"]) == {"tall"}
+
+
+def test_noise_is_transported_to_rows_and_keeps_what_stands_beside_it() -> None:
+    flow = fitted(FRAME)
+    width = flow.phases[0].generator.dim
+    noise = np.random.default_rng(0).normal(size=(6, width)).astype(np.float32)
+    made = flow.transport(noise)
+    assert list(made.columns) == list(FRAME.columns)
+    named = pd.DataFrame(noise, columns=[str(i) for i in range(width)], index=list("abcdef")).assign(id=range(6))
+    beside = flow.transport(named)
+    assert beside["id"].tolist() == list(range(6))
+    assert beside.index.tolist() == list("abcdef")
+    pd.testing.assert_frame_equal(beside[list(FRAME.columns)].reset_index(drop=True), made)
+
+
+def test_held_out_rows_are_those_that_are_given() -> None:
+    flow = fitted(FRAME[:150], held_out=FRAME[150:])
+    (points,) = flow._held.values()
+    assert (len(points.train), len(points.test)) == (150, 50)
+    with pytest.raises(Unusable, match="held_out: its columns are height, those of x height, children"):
+        fitted(FRAME, held_out=FRAME[["height"]].assign(height=None))
+
+
+def test_a_flow_of_a_table_is_stored_registered_and_loaded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sjko.versions.FULL", EvaluationSize(64, 1), raising=False)
+    flow = fitted(FRAME, store=store)
+    reference = flow.register("cells", store=store)
+    loaded = Flow.load(reference, store=store)
+    pd.testing.assert_frame_equal(loaded.sample(20, seed=3), flow.sample(20, seed=3))
+    assert Registry(store).load(Registry(store).require("cells", "1")).table(flow.phases[0].generator.sample(2)).num_rows == 2
+
+
+def test_numbers_alone_stay_numbers() -> None:
+    made = fitted(FRAME[["height", "children"]]).sample(5)
+    assert (made.dtypes == np.float32).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "others", "told"),
+    [
+        (FRAME.assign(id=[f"id {i}" for i in range(N)]), {}, "id"),
+        (FRAME, {"condition": "color"}, "there is no column 'color'; there are height, children"),
+        (FRAME, {"condition": ["red"] * 5}, "there is no column 'red'"),
+        (FRAME, {"condition": np.arange(5.0)}, "condition must be one for each of 200 rows, not 5"),
+        (FRAME, {"held_out": np.zeros((3, 4))}, "held_out must be a table like x"),
+        (FRAME.assign(what=[object()] * N), {}, "a column holds what no table can"),
+        (FRAME[:1], {}, "1 row"),
+    ],
+)
+def test_what_cannot_be_a_table_is_one_sentence(x: Any, others: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        fitted(x, **others)
+    assert "\n" not in str(refused.value)
