@@ -8,11 +8,14 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.images.image_set import image_sets
+from pipeline.data.images.images import Mapped
 from pipeline.data.images.pixels import Encoding
 from pipeline.data.images.prepared import PreparedSet, open_images, uri_of
+from pipeline.data.images.streaming import Streamed
 from pipeline.data.preparing.originals import Layout
 from pipeline.data.preparing.plan import Plan, plan_of
 from pipeline.data.preparing.write import Written, write_set
+from pipeline.data.source import At
 
 
 def pixels(n: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
@@ -99,3 +102,11 @@ def flip_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
+
+
+def batches(
+    reader: Mapped | Streamed, steps: range, *, n: int = 24, rank: int = 0, workers: int = 1, phase: int = 0
+) -> np.ndarray:
+    """The rows of one rank in the batches of some steps, (steps, rows, c, s, s)."""
+    rows = slice(rank * n // workers, (rank + 1) * n // workers)
+    return np.stack([reader.batch(At("target", 3, phase, step, n, rows)) for step in steps])

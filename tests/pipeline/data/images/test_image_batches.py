@@ -28,42 +28,35 @@ def readers(found: PreparedSet) -> dict[str, Mapped | Streamed]:
     return {"mapped": Mapped(found.mapped("train"), found.mapped("test")), "streamed": Streamed(found)}
 
 
-def batches(
-    reader: Mapped | Streamed, steps: range, *, n: int = 24, rank: int = 0, workers: int = 1, phase: int = 0
-) -> np.ndarray:
-    rows = slice(rank * n // workers, (rank + 1) * n // workers)
-    return np.stack([reader.batch(At("target", 3, phase, step, n, rows)) for step in steps])
-
-
 @pytest.mark.parametrize("kind", ["mapped", "streamed"])
 @pytest.mark.thorough
 def test_any_number_of_workers_sees_the_same_global_batches_and_so_does_a_resumed_phase(
     kind: str, data_uri: Path, one_ray: None
 ) -> None:
     found = sets.open_set("image_folder", data_uri, 16)
-    whole = batches(readers(found)[kind], range(12))
+    whole = sets.batches(readers(found)[kind], range(12))
     assert len(np.unique(whole.reshape(-1, 3 * 16 * 16), axis=0)) > 40
     for workers in (2, 3):
-        shares = [batches(readers(found)[kind], range(12), rank=rank, workers=workers) for rank in range(workers)]
+        shares = [sets.batches(readers(found)[kind], range(12), rank=rank, workers=workers) for rank in range(workers)]
         np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
     reader = readers(found)[kind]
     for start in (7, 2, 11):
-        np.testing.assert_array_equal(batches(reader, range(start, 12)), whole[start:])
-    np.testing.assert_array_equal(batches(reader, range(7, 12), rank=1, workers=3), whole[7:, 8:16])
-    assert not np.array_equal(batches(reader, range(2), phase=1), whole[:2])
+        np.testing.assert_array_equal(sets.batches(reader, range(start, 12)), whole[start:])
+    np.testing.assert_array_equal(sets.batches(reader, range(7, 12), rank=1, workers=3), whole[7:, 8:16])
+    assert not np.array_equal(sets.batches(reader, range(2), phase=1), whole[:2])
 
 
 def test_the_mapped_reader_draws_as_the_built_in_sets_do(data_uri: Path) -> None:
     found = sets.open_set("mnist", data_uri, 28)
     indices = stream(3, "target", phase=0, step=5).integers(100, size=24)
-    np.testing.assert_array_equal(batches(readers(found)["mapped"], range(5, 6))[0], sets.pixels(100)[indices])
+    np.testing.assert_array_equal(sets.batches(readers(found)["mapped"], range(5, 6))[0], sets.pixels(100)[indices])
 
 
 @pytest.mark.thorough
 def test_a_stream_passes_every_row_once_per_epoch_in_another_order_each_time(data_uri: Path, one_ray: None) -> None:
     """100 rows in 13 shards, the last one of 4; batches of 20."""
     found = sets.open_set("mnist", data_uri, 28)
-    images = batches(Streamed(found), range(15), n=20).reshape(3, 100, -1)
+    images = sets.batches(Streamed(found), range(15), n=20).reshape(3, 100, -1)
     original = sets.pixels(100).reshape(100, -1)
     numbers = {image.tobytes(): i for i, image in enumerate(original)}
     epochs = [[numbers[image.tobytes()] for image in epoch] for epoch in images]

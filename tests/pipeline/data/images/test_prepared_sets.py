@@ -55,7 +55,7 @@ def test_a_flipped_byte_is_found_by_both_readers_and_names_the_shard(data_uri: P
         found.mapped("train")
     assert not list((tmp_path / "home" / "cache").glob("*.npy"))
     with pytest.raises(Corrupt, match=r"copy/train-00005\.parquet is corrupt: its sha256 is not the manifest's"):
-        batches(Streamed(found), range(20))
+        sets.batches(Streamed(found), range(20))
 
 
 def test_the_cache_is_written_once_whoever_asks_first(data_uri: Path, tmp_path: Path) -> None:
