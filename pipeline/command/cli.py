@@ -32,6 +32,8 @@ def check_shape(command: CheckPart) -> None:
 def check_page(command: Report) -> None:
     """Refuse a page that could not be written, before minutes of work and not after."""
     check_file("--to", command.to)
+    command.require_consistent()
+    clusters.validate_stores(command.store)
 
 
 def check_schema(command: Schema) -> None:

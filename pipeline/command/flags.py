@@ -182,18 +182,36 @@ class Report(Command):
     """Judge generated rows beside real ones: a page with a verdict, figures with their floors, pictures.
 
     Example: `report --real held_out.parquet --generated made.parquet --train train.parquet --to report.html`. Files are Parquet,
-    CSV, Arrow or arrays of numpy, at a path or a URL. What to make of the page is in docs/tables.md.
+    CSV, Arrow or arrays of numpy, at a path or a URL. Of a flow to a table, `report RUN --to report.html` takes the rows that it
+    held out, those it was trained on, and samples of its map, and logs the figures to the map's MLflow run. What to make of the
+    page is in docs/tables.md.
     """
 
-    real: Source
-    """rows that the model has not seen, or with no --train all real rows there are"""
-    generated: Source
-    """rows that it has made"""
     to: Path
     """the page, one HTML file"""
+    reference: tyro.conf.Positional[str | None] = None
+    """the map of a flow to a table: an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    real: Source | None = None
+    """rows that the model has not seen, or with no --train all real rows there are; of a map: in place of those it held out"""
+    generated: Source | None = None
+    """rows that it has made"""
     train: Source | None = None
     """rows that the model was trained on: among them copies are looked for"""
     predict: str | None = None
     """a column that is predicted from the others, by a model that learns from generated rows and one that learns from real"""
     drop: tuple[str, ...] = ()
     """columns that are left out, such as identifiers and free text"""
+    store: Stores = field(default_factory=Stores)
+
+    def require_consistent(self) -> None:
+        """Refuse flags that do not go together.
+
+        Raises:
+            ValueError: names the flag.
+        """
+        if self.reference is None and (self.real is None or self.generated is None):
+            missing = "--real" if self.real is None else "--generated"
+            raise ValueError(f"{missing} must be given, or the map of a flow right after `report`")
+        for flag, value in (("--generated", self.generated), ("--train", self.train)):
+            if self.reference is not None and value is not None:
+                raise ValueError(f"{flag} must be left out where a map is judged, which brings its own")

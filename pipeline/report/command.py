@@ -24,19 +24,29 @@ def report(command: Report) -> Mapping[str, Any]:
     Raises:
         Unusable: a file cannot be read, or they do not go together; nothing is written then.
     """
-    locations = {REAL: command.real, GENERATED: command.generated} | ({} if command.train is None else {TRAIN: command.train})
-    tables = {flag: read(location, name=flag) for flag, location in locations.items()}
-    samples = draw(tables[REAL], tables[GENERATED], tables.get(TRAIN), command.drop)
+    given = {REAL: command.real, GENERATED: command.generated, TRAIN: command.train}
+    locations = {flag: location for flag, location in given.items() if location is not None}
+    tables, schema, of_map = {flag: read(location, name=flag) for flag, location in locations.items()}, None, None
+    if command.reference is not None:
+        from pipeline.report.of_flow import of_flow  # and with it torch and MLflow
+
+        of_map = of_flow(command.reference, command.store, tables[REAL].num_rows if REAL in tables else None)
+        tables, schema = {REAL: of_map.held_out, GENERATED: of_map.generated, TRAIN: of_map.train} | tables, of_map.schema
+        named = {REAL: "held-out rows", GENERATED: f"samples of {of_map.ref}", TRAIN: "training rows"}
+        locations = named | locations
+    samples = draw(tables[REAL], tables[GENERATED], tables.get(TRAIN), command.drop, schema)
     with shown.progress("judging") as show:
         judgement = judge(samples, command.predict, show)
     verdict = verdict_of(judgement)
-    names = {flag: redacted(location).rstrip("/").rpartition("/")[2] for flag, location in locations.items()}
+    names = {flag: _shown(location) for flag, location in locations.items()}
     write_text(command.to, written(judgement, verdict, names))
     shown.sentence(verdict.level.headline)
     for tone in TONES:
         for sentence in verdict.of(tone):
             shown.sentence(f"{tone}: {sentence}")
     metrics = judgement.metrics
+    if of_map is not None:
+        of_map.keep(metrics, command.store)
     rows = [
         [figure.name, metrics[figure.name], metrics[f"{figure.name}_floor"], figure.good]
         for figure in FIGURES
@@ -45,6 +55,11 @@ def report(command: Report) -> Mapping[str, Any]:
     shown.table(f"{samples.num_rows:,} rows on each side", ["figure", "generated", "floor", "good is"], rows)
     shown.line(f"page: {command.to}")
     return as_json(judgement, verdict)
+
+
+def _shown(location: str) -> str:
+    """Name a file by its last part, and anything else as it is called."""
+    return location if " " in location else redacted(location).rstrip("/").rpartition("/")[2]
 
 
 def as_json(judgement: Judgement, verdict: Verdict) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tables as a person brings them: trained on by one command, registered, and drawn from as tables of the same columns."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,42 @@ def test_a_look_at_what_would_be_trained_writes_nothing(cells: Path, home: Path,
     assert run("--data.target", str(cells), "--dry-run") == 0
     assert ":rows-" in capsys.readouterr().out
     assert not (home / "data").exists()
+
+
+def test_a_report_on_a_map_compares_its_rows_with_those_that_its_flow_held_out(
+    cells: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--data.target", str(cells), "--data.condition", "colour") == 0
+    ref = next(line.split()[2].rstrip(",") for line in capsys.readouterr().out.splitlines() if line.startswith("T_0 is"))
+    page, result = tmp_path / "report.html", tmp_path / "report.json"
+    assert cli.PROGRAM.main(["report", ref, "--to", str(page), "--json", str(result)]) == 0
+    judged = json.loads(result.read_text())
+    assert [column["name"] for column in judged["columns"]] == TABLE.column_names
+    assert judged["rows"]["--train"] + judged["rows"]["--real"] == len(TABLE)
+    kept = store.metric_history(store.resolve(ref).run_id, "c2st_auc")
+    assert kept == [(0, judged["metrics"]["c2st_auc"])]
+    assert "samples of runs:/" in page.read_text()
+    other = ["--real", str(cells), "--to", str(tmp_path / "other.html"), "--json", str(result)]
+    assert cli.PROGRAM.main(["report", ref, *other]) == 0
+    assert json.loads(result.read_text())["rows"]["--real"] == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--generated", "{}"], "--real must be given, or the map of a flow right after `report`"),
+        (["--real", "{}"], "--generated must be given, or the map"),
+        (["abcdef0123", "--train", "{}"], "--train must be left out where a map is judged"),
+        (["abcdef0123"], "abcdef0123"),
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_a_report_of_nothing_is_one_sentence(
+    words: list[str], told: str, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.PROGRAM.main(["report", *(word.format(cells) for word in words), "--to", str(tmp_path / "r.html")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_two_tables_are_the_ends_of_a_flow(cells: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ HELD_OUT = 5
 """One row in so many is held out."""
 SPLITS = {"train": True, "training": True, "test": False, "held_out": False, "validation": False, "valid": False, "val": False}
 """Words of a column that says which rows are trained on."""
+HOW = "leave out of the columns that are used:"
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -63,7 +64,7 @@ def prepared(table: pa.Table, asked: Asked, name: str) -> TableRows:
     made = chosen.drop_columns(list(asked.condition))
     if not made.num_columns:
         raise Unusable(f"{name} has no column beside those of data.condition")
-    schema = infer(made) if asked.schema is None else _said(asked.schema, made, name)
+    schema = infer(made, how=HOW) if asked.schema is None else _said(asked.schema, made, name)
     made = made.select([column.name for column in schema.kept])
     encoding = Encoding.fit(schema, made.filter(pa.array(train)))
     order = tuple(column for column in chosen.column_names if column in (*encoding.schema.names, *asked.condition))
