@@ -8,6 +8,7 @@ flow matching with a small perceptron, 1,500 steps, 40 steps to sample.
 """
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -76,12 +77,14 @@ def measure(case: Row) -> Iterator[Row]:
     train, held_out = table.take(order[::2]), table.take(order[1::2])
     schema = infer(train)
     for variant, change in VARIANTS.items():
+        began = time.process_time()
         encoding = Encoding.fit(Schema(tuple(map(change, schema.columns))), train)
         coordinates = encoding.encode(train, np.random.default_rng(case["seed"])).astype(np.float64)
         figures: Row = {"variant": variant, "width": encoding.width}
         for name, generate in GENERATORS.items():
             made = encoding.decode(generate(coordinates, held_out.num_rows, np.random.default_rng(case["seed"] + 1)))
             figures[name] = auc(held_out, made)
+        figures["cpu_seconds"] = time.process_time() - began
         yield figures
 
 

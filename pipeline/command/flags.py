@@ -46,7 +46,10 @@ class FlowFlags(Command):
     @property
     def stem(self) -> str:
         """The recipe's name, without the folder and the ending of its file; that of a table where it is of any table."""
-        return Path(self.data.target if is_location(self.data.target) else self.recipe).stem.partition(".")[0]
+        if not is_location(self.data.target):
+            return Path(self.recipe).stem
+        named = [part for part in Path(self.data.target).parts if not set(part) & set("*?[")]  # a pattern has the folder's name
+        return Path(named[-1]).stem.partition(".")[0] if named else Path(self.recipe).stem
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from deploy import cli as deploy
 from deploy.versions.registry import Registry
 from pipeline.cluster import Cluster
 from pipeline.command import cli
+from pipeline.command.flags import Run
 from pipeline.data import rows
 from pipeline.data.resolution import resolve
 from pipeline.data.tables.reading import read
@@ -56,6 +57,14 @@ def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_
     assert rows.are_rows(phase.data.target)
     assert str(cells.parent) not in phase.to_json()
     assert cli.PROGRAM.main(["evaluate", ref]) == 0, "the rows are kept: the file is not needed any more"
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("cells.csv.gz", "cells"), ("s3://bucket/cells/*.parquet", "cells"), ("shards/", "shards"), ("day=*/part-*.csv", "table")],
+)
+def test_a_flow_is_called_after_its_table(target: str, name: str) -> None:
+    assert Run(recipe="table", data=Data(target=target)).stem == name
 
 
 def test_samples_of_a_version_are_rows_with_the_columns_and_types_of_the_table(

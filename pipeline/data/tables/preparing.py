@@ -178,6 +178,8 @@ def _hashed(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False) + 0.0
         return np.asarray(pd.util.hash_array(np.where(np.isnan(numbers), np.nan, numbers)))
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # the same moment in whatever unit
+        column = pc.cast(column, pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
     texts = pc.cast(column, pa.string()).dictionary_encode().combine_chunks()
     categories = pd.util.hash_array(texts.dictionary.to_numpy(zero_copy_only=False), categorize=False)
     places = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False)

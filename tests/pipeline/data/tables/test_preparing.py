@@ -52,6 +52,10 @@ def test_a_row_stays_on_its_side_when_rows_are_added_and_columns_change_their_pl
     np.testing.assert_array_equal(hashes(turned), before)
     assert len(np.unique(before)) == len({*row_tuples(table)})
     assert 0.1 < (before % 5 == 0).mean() < 0.3
+    days = pa.table({"day": pa.array([19000, None, 20000], pa.date32())})
+    for unit in ("s", "ms", "ns"):
+        moments = days.set_column(0, "day", days["day"].cast(pa.timestamp(unit)))
+        np.testing.assert_array_equal(hashes(moments), hashes(days))
     missing = pa.table({"x": pa.array([None, 0.0, -0.0, float("nan")]), "y": pa.array([None, "", "", None])})
     assert len(np.unique(hashes(missing))) == 2, "a missing value is no zero and no empty text"
 
