@@ -47,7 +47,7 @@ def test_a_flow_is_trained_in_a_ray_cluster_of_the_users_own(home: Path, no_ray:
     show = [sys.executable, "-m", "pipeline", "show", reference]
     shown = subprocess.run(show, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.count("runs:/") == 2
-    assert any((Path(os.environ["SJKO_HOME"]) / "data" / "rows").glob("rows-2-*.npz"))
+    assert any((Path(os.environ["SJKO_HOME"]) / "data" / "rows").glob("rows-2-*/rows.json"))
 
 
 @pytest.mark.real
