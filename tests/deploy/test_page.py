@@ -130,6 +130,7 @@ def page_of_classes(browser: webdriver.Chrome, tmp_path_factory: pytest.TempPath
             thread.join()
 
 
+@pytest.mark.real
 def test_a_class_is_chosen_and_asked_for_by_its_name(page_of_classes: Page) -> None:
     page = page_of_classes.open("#n=64&seed=1").until_drawn()
     page.until(lambda: page.element("given").is_displayed())

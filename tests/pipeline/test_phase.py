@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from flows import tiny
 
-from pipeline.phase import Phase, phases_of
+from pipeline.phase import RESOLVED, Phase, phases_of
 from pipeline.recipe import Network, Recipe
 
 GROUPS = ("data", "network", "jko", "training")
@@ -22,7 +22,7 @@ OTHER = {
     "first_h": 0.5,
     "first_num_steps": 5,
 }
-WITHOUT_INFLUENCE_HERE = {"dim", "num_phases"}
+WITHOUT_INFLUENCE_HERE = {"dim", "num_phases", *RESOLVED}
 
 
 def fingerprints(recipe: Recipe) -> list[str]:
