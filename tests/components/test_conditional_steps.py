@@ -65,7 +65,9 @@ def test_a_law_gives_classes_as_often_as_they_are_and_none_that_is_absent():
     assert counts[1] == 0
     assert stats.chisquare(counts[[0, 2]], [5_000, 15_000]).pvalue > 1e-4
     assert law.present() == [0, 2]
-    assert (law.at("shoe").draw(5, np.random.default_rng(0)) == 1).all()
+    assert (law.at(LABEL.classes[2]).draw(5, np.random.default_rng(0)) == 2).all()
+    with pytest.raises(ValueError, match="no sample to train on is of the class 'shoe'"):
+        law.at("shoe")
 
 
 @pytest.mark.parametrize("law", [Law.of(LABEL, np.array([0, 1, 2])), Law.of(ANGLE, np.eye(5, 2, dtype=np.float32))])
