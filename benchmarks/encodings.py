@@ -35,7 +35,7 @@ def of_numbers(**fields: object) -> Change:
     >>> of_numbers(transform="power")(Column("x", "number", "double", transform="quantile", low=0.0, high=1.0)).transform
     'power'
     """
-    return lambda column: replace(column, **fields) if column.transform in NUMERIC else column  # type: ignore[arg-type]
+    return lambda column: replace(column, **fields) if column.transform in NUMERIC else column  # type: ignore[arg-type]  # fields by name
 
 
 def of_categories(transform: str) -> Change:

@@ -33,14 +33,15 @@ flow.register("mine")                                    # "models:/mine/1"; Flo
 `pip install -e .` makes `sjko` importable from any folder. Without a store a flow is trained in this process and keeps
 nothing; with `fit(x, store=True)`, or a tracking URI of MLflow, it is the flow of `python -m pipeline run`, with the same
 fingerprints, found by `show` and `list` and resumed by the same call. `fit(x, store=..., cluster=Cluster(num_workers=2))`
-trains on Ray workers, in the Ray that this process has where it has one. Rows are then written once to the place of prepared
-data (`Cluster(data=...)`), which all workers must reach.
+trains on Ray workers, in the Ray that this process has where it has one. With a store, rows are written once to the place of
+prepared data (`Cluster(data=...)`), which all workers must reach.
 
-Data become float32, whatever they were: integers and booleans come back as float32 too, and are not rounded. A data frame or
-a table comes back with its columns. Text, dates, missing and infinite values are refused with their column or row.
+Numbers alone become float32: integers and booleans come back as float32 too, and are not rounded. A data frame or a table with
+words, dates or missing values is coded as the commands code a table (`docs/tables.md`) and comes back with its columns, types
+and categories. Infinite values, identifiers and free text are refused with their column.
 
-Rows may have a condition each: `fit(x, condition=labels)`, or `fit(frame, condition="kind")`, which takes that column out of the
-frame. Whole numbers, words, booleans and categories are classes; numbers with a fraction, and rows of numbers, are values. Then
+Rows may have a condition each: `fit(x, condition=labels)`, or `fit(frame, condition="kind")`, which takes that column out of a
+frame of numbers; rows of any other table come back with it. Whole numbers, words, booleans and categories are classes; numbers with a fraction, and rows of numbers, are values. Then
 `sample(100, condition="cat")` and `transport(points, condition=...)` take one for all or one for each row, and draw them from the
 data's own distribution where none is given. A class of numbers is asked for by its name: 3 is the class that was called 3.
 

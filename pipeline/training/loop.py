@@ -61,7 +61,7 @@ def train_flow(
     """
     before: Underway | None = None
     for phase in phases:
-        with told(phase, lambda phase=phase: f"before the first step of phase {phase.k}"):  # type: ignore[misc]
+        with told(phase, lambda phase=phase: f"before the first step of phase {phase.k}"):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             before = _begun(phase, before, setting, read_parent)
         yield before
 

@@ -31,7 +31,7 @@ def require_working(recipe: Recipe, own_metrics: Sequence[str] = (), fields: Seq
     objects = {field: name for field, name in parts_in_memory(recipe).items() if not field.startswith("data.")}
     for field, name in {**own_parts(recipe), **objects}.items():
         if field in fields:
-            _require(field, name, lambda field=field, name=name: first_checks(field, name, recipe))  # type: ignore[misc]
+            _require(field, name, lambda field=field, name=name: first_checks(field, name, recipe))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     shape = sample_shape(recipe.data)
     require_metrics(own_metrics, shape)
     offered = {metric.name for metric in figures(offer_of(recipe.data, ALL_LOGGED, own_metrics)).values()}
@@ -48,7 +48,7 @@ def require_metrics(own_metrics: Sequence[str], shape: tuple[int, ...] = (2,)) -
     """
     named: dict[str, str] = {}
     for name in own_metrics:
-        _require(METRICS, name, lambda name=name: metrics.checks_of(own_metric(name), shape))  # type: ignore[misc]
+        _require(METRICS, name, lambda name=name: metrics.checks_of(own_metric(name), shape))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         other = named.setdefault(own_metric(name).name, name)
         if other != name:
             raise UnfitPart(METRICS, f"{other} and {name} both have the name {own_metric(name).name}")
