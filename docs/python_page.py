@@ -40,10 +40,11 @@ Numbers alone become float32: integers and booleans come back as float32 too, an
 words, dates or missing values is coded as the commands code a table (`docs/tables.md`) and comes back with its columns, types
 and categories. Infinite values, identifiers and free text are refused with their column.
 
-Rows may have a condition each: `fit(x, condition=labels)`, or `fit(frame, condition="kind")`, which takes that column out of a
-frame of numbers; rows of any other table come back with it. Whole numbers, words, booleans and categories are classes; numbers with a fraction, and rows of numbers, are values. Then
-`sample(100, condition="cat")` and `transport(points, condition=...)` take one for all or one for each row, and draw them from the
-data's own distribution where none is given. A class of numbers is asked for by its name: 3 is the class that was called 3.
+Rows may have a condition each: `fit(x, condition=labels)`, or `fit(frame, condition="kind")`, which takes that column out of
+a frame of numbers; rows of any other table come back with it. Whole numbers, words, booleans and categories are classes;
+numbers with a fraction, and rows of numbers, are values. Then `sample(100, condition="cat")` and `transport(points,
+condition=...)` take one for all or one for each row, and draw them from the data's own distribution where none is given. A
+class of numbers is asked for by its name: 3 is the class that was called 3.
 
 Parts are objects, classes or names: `Flow(divergence=MyDivergence(alpha=0.5), network=MyPair, metrics=[my_metric])`. What can be
 imported by its name, and has attributes with the names of its constructor's parameters, is stored with its code. Anything
