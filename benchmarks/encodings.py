@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Pivot, Row, main
+from benchmarks.table_sets import Halves
 from pipeline.data.tables.encoding import Encoding
 from pipeline.data.tables.inference import infer
 from pipeline.data.tables.schema import NUMERIC, Column, Schema
@@ -61,20 +62,10 @@ def cases(quick: bool) -> list[Row]:
     return [{"table": table, "seed": seed} for seed in seeds for table in tables]
 
 
-def table_of(name: str) -> pa.Table:
-    """Read a table of scikit-learn with its target, which is text where it is a class."""
-    from sklearn import datasets
-
-    data = getattr(datasets, f"load_{name}")()
-    columns = {str(label): column for label, column in zip(data.feature_names, data.data.T, strict=True)}
-    return pa.table(columns | {"target": data.target if name == "diabetes" else [f"class {i}" for i in data.target]})
-
-
 def measure(case: Row) -> Iterator[Row]:
     """Measure every encoding with every generator."""
-    table, rng = table_of(case["table"]), np.random.default_rng(case["seed"])
-    order = rng.permutation(table.num_rows)
-    train, held_out = table.take(order[::2]), table.take(order[1::2])
+    halves = Halves.of(case["table"], case["seed"])
+    train, held_out = halves.train, halves.held_out
     schema = infer(train)
     for variant, change in VARIANTS.items():
         began = time.process_time()

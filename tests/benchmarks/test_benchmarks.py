@@ -124,6 +124,32 @@ def test_encodings_of_columns_are_told_apart() -> None:
     assert all(0 <= row[name] <= 1 for row in rows for name in ("noise", "copula", "kernel", "cfm"))
 
 
+METHODS = ("sjko", "f_gan", "ot_cfm", "copula")
+
+
+def test_methods_on_tables_are_judged_as_reports_judge() -> None:
+    rows = {row["method"]: row for row in rows_of("tables", *(("method", name) for name in METHODS))}
+    assert rows.keys() == {"sjko", "f_gan", "ot_cfm_10", "ot_cfm_100", "copula"}
+    for row in rows.values():
+        assert 0.3 < row["w2_ratio"] < 2
+        assert 0 <= row["dcr_share"] <= 1
+        assert row["c2st_auc"] > row["c2st_auc_floor"] - 0.1
+        assert row["copied_share"] == 0
+    assert rows["sjko"]["num_evaluations"] == 1
+
+
+def test_forest_flow_takes_columns_its_own_way() -> None:
+    pytest.importorskip("ForestDiffusion", reason="pip install -e .[forest]")
+    (row,) = rows_of("tables", ("method", "forest_flow"))
+    assert row["method"] == "forest_flow"
+    assert 0.5 < row["w2_ratio"] < 2
+
+
+def test_settings_of_every_method_are_tried() -> None:
+    rows = rows_of("table_settings", *(("method", name) for name in METHODS))
+    assert {row["method"] for row in rows} == {*METHODS}
+
+
 def test_each_image_metric_notices_what_it_is_for() -> None:
     rows = {(row["extractor"], row["harm"]): row for row in rows_of("sensitivity")}
     assert {harm for _, harm in rows} == {"none", "noise", "blur", "classes_dropped", "distinct_images"}
