@@ -63,8 +63,8 @@ def potential_loss(
 ) -> Float[Tensor, ""]:
     """Compute L_v without penalties, from the network outputs D(y) and D(T(x)) and the cost c; 0 at v = 0 for f1 = linear.
 
-    For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence. That of a logistic fit is twice
-    the Jensen-Shannon divergence, whatever F is.
+    For fixed T and f1 = linear, -L_v is a lower estimate of F(T_# mu): the running divergence. That of a logistic fit, and of
+    `jsd`, which is learned by one, is twice the Jensen-Shannon divergence, whatever F is.
 
     Example:
         >>> from components.table import cost, divergence

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DIVERGENCES = {
     "kl": "components.divergences.kl:KL",
     "jsd": "components.divergences.jsd:JSD",
+    "twice_jsd": "components.divergences.twice_jsd:TwiceJSD",
     "chi2": "components.divergences.chi2:Chi2",
     "softplus": "components.divergences.softplus:Softplus",
     "linear": "components.divergences.linear:Linear",

@@ -95,7 +95,8 @@ class Network:
     images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels. As a
     flag, another kind than the recipe's replaces the recipe's network as a whole"""
     second_order: bool = False
-    """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl, forward_kl and jsd"""
+    """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl; v's part is so under
+    forward_kl, jsd and twice_jsd too"""
 
     @property
     def pair(self) -> "NetworkPair":
@@ -119,9 +120,11 @@ class Jko:
     first_h: float | None = None
     """h of phase 0, where the anchor is the identity; None: the same as h"""
     divergence: DivergenceName = "jsd"
-    """F of the JKO step, the divergence of model from data"""
+    """F of the JKO step, the divergence of model from data. `jsd` is KL - 2 JSD, what a GAN's non-saturating loss lowers (the
+    paper's choice); `twice_jsd` is 2 JSD itself, whose steps hardly move from far away"""
     source_divergence: DivergenceName = "linear"
-    """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM; `chi2` and `softplus` too"""
+    """divergence on the source side; `linear` keeps that marginal fixed (S-JKO), `kl` is UOTM; `chi2`, `softplus` and
+    `jsd` too"""
     fit: FitName = "conjugate"
     """how v is learned for a given T: by the semi-dual loss with f*, or by logistic regression (`kl`, `forward_kl`): the same
     solution without the heavy tail of exp(-v)"""

@@ -6,7 +6,7 @@ Every Gaussian is a pair (mean of shape (d,), covariance of shape (d, d)).
 from collections.abc import Callable
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from scipy.linalg import expm
 
 Gaussian = tuple[np.ndarray, np.ndarray]
@@ -44,6 +44,42 @@ def scalar_jko_step(a: float, s: float, m: float, sigma: float, h: float) -> tup
     """
     big_a = 1 / h + 1 / sigma**2
     return (sigma**2 * a + h * m) / (sigma**2 + h), (s / h + np.sqrt(s**2 / h**2 + 4 * big_a)) / (2 * big_a)
+
+
+def exact_step(
+    generator: Callable[[np.ndarray], np.ndarray],
+    slope: Callable[[np.ndarray], np.ndarray],
+    current: tuple[float, float],
+    target: tuple[float, float],
+    h: float,
+    *,
+    num_cells: int = 100,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles x of N(current) and where the JKO step of any D_f takes them, for normal laws given as (mean, std).
+
+    In one dimension the step's map is increasing, so cells of equal mass 1 / n between quantiles stay such cells. With q the
+    mass of nu in a cell between two images y, D_f of the measures on the cells is sum q f(1 / (n q)), and W2^2 the mean of
+    (y - x)^2; both are functions of the y alone, and their sum is minimised. d/dq [q f(p / q)] = f(t) - t f'(t) at t = p / q.
+    Cells cost accuracy of the order 1 / n: means agree with `scalar_jko_step` to 2e-3 at n = 100.
+    """
+    nu = stats.norm(*target)
+    x = stats.norm(*current).ppf(np.arange(1, num_cells) / num_cells)
+
+    def functional(y: np.ndarray) -> tuple[float, np.ndarray]:
+        if (np.diff(y) <= 0).any():
+            return np.inf, np.zeros_like(y)
+        edges = np.concatenate([[-np.inf], y, [np.inf]])
+        above = edges[:-1] > nu.mean()  # masses in a tail are differences of its own small numbers
+        q = np.where(above, nu.sf(edges[:-1]) - nu.sf(edges[1:]), nu.cdf(edges[1:]) - nu.cdf(edges[:-1]))
+        q = np.maximum(q, 1e-300)
+        t = 1 / (num_cells * q)
+        by_mass = generator(t) - t * slope(t)
+        gradient = (y - x) / h / len(y) + nu.pdf(y) * (by_mass[:-1] - by_mass[1:])
+        return float(np.mean((y - x) ** 2) / (2 * h) + q @ generator(t)), gradient
+
+    found = optimize.minimize(functional, x, jac=True, method="BFGS", options={"maxiter": 1000, "gtol": 1e-7})
+    assert np.abs(functional(found.x)[1]).max() < 1e-5
+    return x, found.x
 
 
 def ornstein_uhlenbeck(start: Gaussian, target: Gaussian, t: float) -> Gaussian:

@@ -28,6 +28,8 @@ class Divergence(ABC):
         curvature: of F about the data, f''(1): F(nu (1 + g)) is f''(1) / 2 E_nu[g^2] for small g, so that divergences whose
             products with h agree make about equal steps there.
         paired: the map's loss takes D(y) too, and the source marginal is fixed.
+        source_fixed: `potential_loss` learns another v than the map maximises, or knows no divergence of the source side: with a
+            soft one the two losses would be no unbalanced problem, and recipes refuse it.
         logistic_fit: D is a log density ratio, log(d nu / d T_# mu), which logistic regression can learn in place of the loss.
         finite_conjugate: f* is finite everywhere, so that the divergence may stand on the source side.
         fixes_marginal: on the source side it keeps the source marginal as it is; -L_v is then an estimate of F itself, the
@@ -36,6 +38,7 @@ class Divergence(ABC):
 
     curvature: float
     paired: bool = False
+    source_fixed: bool = False
     logistic_fit: bool = False
     finite_conjugate: bool = False
     fixes_marginal: bool = False
@@ -83,10 +86,6 @@ class FDivergence(Divergence):
         """Compute f*(-v(D)) on target samples, written so that it neither overflows nor cancels."""
         return self.conjugate(-self.potential(output))
 
-    def map_reward(self, output: Scalars) -> Scalars:
-        """Compute what the map maximises on transported samples: v, or what stands for it."""
-        return self.potential(output)
-
     def source_term(self, v: Scalars, cost: Scalars) -> Scalars:
         """Compute f1*(v(T(x)) - c), where this is the divergence f1 of the source side."""
         return self.conjugate(v - cost)
@@ -96,4 +95,4 @@ class FDivergence(Divergence):
         return self.target_term(on_target).mean() + source.source_term(v, cost).mean()
 
     def map_loss(self, on_target: PerSample | None, on_transported: PerSample, cost: PerSample) -> Scalar:
-        return cost.mean() - self.map_reward(on_transported).mean()
+        return cost.mean() - self.potential(on_transported).mean()

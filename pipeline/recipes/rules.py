@@ -138,8 +138,8 @@ def _require_divergences(jko: Jko) -> None:
             f"one of {', '.join(finite)}",
             jko.source_divergence,
         )
-        unpaired = not jko.functional.paired
-        _require(unpaired, "jko.source_divergence", f"{fixed} when jko.divergence is {jko.divergence}", jko.source_divergence)
+        takes_soft = not (jko.functional.paired or jko.functional.source_fixed)
+        _require(takes_soft, "jko.source_divergence", f"{fixed} when jko.divergence is {jko.divergence}", jko.source_divergence)
     if jko.fit != Jko.fit:
         fitting = [name for name in DIVERGENCES if divergence(name).logistic_fit]
         _require(

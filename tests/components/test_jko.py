@@ -43,7 +43,7 @@ LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and
     "kl against kl": (lambda y, t, c: (-y).exp().mean() - 1 + (t - c).exp().mean() - 1, lambda y, t: -t.mean()),
     "jsd": (
         lambda y, t, c: functional.softplus(-y).mean() + functional.softplus(t).mean() - 2 * np.log(2),
-        lambda y, t: functional.softplus(-t).mean(),
+        lambda y, t: functional.softplus(-t).mean() - np.log(2),
     ),
     "relativistic": (
         lambda y, t, c: functional.softplus(t - y).mean() - np.log(2),

@@ -8,6 +8,7 @@ import torch
 from builders import CPU, objective, problem, state_of
 from closed_forms import (
     bures_uvp,
+    exact_step,
     gaussian_jko_step,
     gaussian_kl,
     optimal_map,
@@ -16,6 +17,7 @@ from closed_forms import (
     scalar_jko_step,
 )
 from scipy import stats
+from scipy.special import xlogy
 from torch import nn
 
 from components.costs import Squared, transport_cost
@@ -161,3 +163,53 @@ def test_trained_phases_converge_to_the_flow_at_first_order_in_h():
         errors.append(np.hypot(reached[0] - flow[0], reached[1] - flow[1]))
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     assert np.all((orders > 0.9) & (orders < 1.1)), orders
+
+
+F_OF = {  # f and f' of the F whose step a phase takes
+    "kl": (lambda t: xlogy(t, t) - t + 1, np.log),
+    "jsd": (lambda t: (t + 1) * np.log((t + 1) / 2) - (t - 1), lambda t: np.log((t + 1) / 2)),
+    "twice_jsd": (lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2), lambda t: np.log(2 * t / (t + 1))),
+}
+FAR = (0.0, 1.0), (3.0, 0.5), 0.3
+"""Source and target, (mean, std) each, which hardly overlap, and h: there the steps of KL, KL - 2 JSD and 2 JSD part."""
+
+
+@pytest.mark.parametrize(("name", "mean"), [("kl", 1.64), ("jsd", 1.54), ("twice_jsd", 0.07)])
+def test_the_map_loss_is_stationary_at_the_exact_step_of_the_f_that_is_stated(name, mean):
+    """Its slope is then (T(x) - x) / h everywhere. Either of the other two F would be off by more than 1.7 somewhere.
+
+    By hand, between cells of equal mass: D = -log(d rho / d nu) is known in each. Differences of 100 cells err by 1 / n.
+    """
+    x, y = exact_step(*F_OF[name], *FAR)
+    assert y.mean() == pytest.approx(mean, abs=0.01)
+    ratio = 1 / (len(y) + 1) / np.diff(stats.norm(*FAR[1]).cdf(y))
+    zero = torch.zeros(1, dtype=torch.float64)
+    losses = [map_loss(objective(name), torch.tensor([output]), None, zero).item() for output in -np.log(ratio)]
+    slope = -np.diff(losses) / np.diff((y[1:] + y[:-1]) / 2)
+    inner = slice(10, -10)  # cells in the tails are wide
+    np.testing.assert_allclose(slope[inner], ((y - x) / FAR[2])[1:-1][inner], atol=0.1)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["kl", "jsd", "twice_jsd"])
+def test_a_trained_phase_is_the_exact_step_of_the_f_that_is_stated(name):
+    (a, s), (m, sigma), h = FAR
+    _, exact = exact_step(*F_OF[name], *FAR)
+
+    def draw(step, n=1024):
+        source, target = normal(stream(0, "source", step=step), n, 1), normal(stream(0, "target", step=step), n, 1)
+        return Batch(torch.from_numpy(a + s * source), torch.from_numpy(m + sigma * target), None, None)
+
+    spec = NetworkSpec((1,), width=32, depth=2, pair=Perceptron(), second_order=True)
+    state = new_state(spec, seed=0, betas=(0.5, 0.99), device=CPU)
+    state.pair.start_from(state.potential, lambda end: getattr(draw(10_000, 65_536), end))
+    solved = problem(
+        objective(name, h=h, fit="logistic" if name == "kl" else "conjugate"),
+        num_steps=600,
+        learning_rates=lambda step: (5e-3 / (1 + step / 100),) * 2,
+        ema_decay=0.98,
+    )
+    list(train_phase(state, solved, [], draw))
+    with torch.no_grad():
+        after = state.averaged_map(draw(20_000, 200_000).source, None).numpy()
+    assert after.mean() == pytest.approx(exact.mean(), abs=0.03)

@@ -21,8 +21,10 @@ GENERATORS = {
     "chi2": lambda t: (t - 1) ** 2,
     "softplus": lambda t: xlogy(t, t) + xlogy(2 - t, 2 - t),
     "forward_kl": lambda t: t - 1 - np.log(t),
-    "jsd": lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2),
+    "twice_jsd": lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2),
 }
+GENERATORS["jsd"] = GENERATORS["twice_jsd"]  # D is learned by the loss of 2 JSD, so -L_v is that; F is KL - 2 JSD
+
 # The network output D at which v = -f'(t) for a density ratio t: by hand from f and from v(D).
 OPTIMAL_OUTPUT = {
     "kl": lambda t: -np.log(t),
@@ -30,6 +32,7 @@ OPTIMAL_OUTPUT = {
     "softplus": lambda t: np.log((2 - t) / t),
     "forward_kl": lambda t: -np.log(t),
     "jsd": lambda t: -np.log(t),
+    "twice_jsd": lambda t: -np.log(t),
 }
 EACH = pytest.mark.parametrize("name", GENERATORS)
 RHO, NU = (0.2, 0.9), (0.0, 1.0)  # (mean, std): d rho / d nu < 1.25, inside every domain
@@ -147,6 +150,7 @@ SOURCE_CONJUGATES = {
     "kl": lambda s: np.exp(s) - 1,
     "chi2": lambda s: np.where(s < -2, -1, s + s**2 / 4),
     "softplus": lambda s: 2 * np.log1p(np.exp(s)) - 2 * np.log(2),
+    "jsd": lambda s: np.where(s < -np.log(2), np.log(2) - 1, 2 * np.exp(s) - 2 - s),
 }
 
 
@@ -170,13 +174,14 @@ def softplus(s):
     return np.log1p(np.exp(s))
 
 
-MAP_LOSSES = {  # from D(T(x)), D(y) and c; the paper's non-saturating form for jsd
+MAP_LOSSES = {  # from D(T(x)), D(y) and c; for jsd the paper's non-saturating form
     "linear": lambda d, y, c: c - d,
     "kl": lambda d, y, c: c - d,
     "chi2": lambda d, y, c: c - d,
     "softplus": lambda d, y, c: c - d,
     "forward_kl": lambda d, y, c: c - (np.exp(d) - 1),
-    "jsd": lambda d, y, c: c + softplus(-d),
+    "jsd": lambda d, y, c: c + softplus(-d) - np.log(2),
+    "twice_jsd": lambda d, y, c: c - softplus(d) + np.log(2),
     "relativistic": lambda d, y, c: c + softplus(y - d),
 }
 

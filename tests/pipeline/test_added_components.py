@@ -139,7 +139,7 @@ def test_a_divergence_is_one_file_and_one_line(tmp_path: Path, add: Add) -> None
     assert torch.stack([torch.stack(losses) for losses in steps]).isfinite().all()
     other, _ = trained(recipe_of(tmp_path, text.replace("hellinger", "forward_kl")))
     assert not torch.equal(state.transport_map.net[0].weight, other.transport_map.net[0].weight)
-    with pytest.raises(ValueError, match=r"jko\.source_divergence must be one of kl, chi2, softplus, linear, not hellinger"):
+    with pytest.raises(ValueError, match=r"jko\.source_divergence must be one of kl, jsd, chi2, softplus, linear, not hellinger"):
         recipe_of(tmp_path, text.replace("divergence: hellinger", "source_divergence: hellinger"))
 
 

@@ -67,7 +67,12 @@ MISTAKES = {
     "--jko.divergence relativistic --jko.source-divergence kl": ("jko.source_divergence", "linear", "kl"),
     "--jko.fit logistic": ("jko.fit", "conjugate unless jko.divergence is kl", "logistic"),
     "--jko.divergence kl --jko.source-divergence kl --jko.fit logistic": ("jko.fit", "conjugate unless", "logistic"),
-    "--jko.source-divergence jsd": ("jko.source_divergence must be one of kl, chi2, softplus, linear, not jsd",),
+    "--jko.divergence kl --jko.source-divergence twice_jsd": (
+        "jko.source_divergence must be one of kl, jsd, chi2, softplus, linear, not twice_jsd",
+    ),
+    "--jko.divergence jsd --jko.source-divergence kl": (
+        "jko.source_divergence must be linear when jko.divergence is jsd, not kl",
+    ),
     "--jko.divergence jsd --jko.fit logistic": (
         "jko.fit must be conjugate unless jko.divergence is kl or forward_kl, not logistic",
     ),

@@ -30,7 +30,8 @@ TABLE = {
     "chi2": (lambda t: (t - 1) ** 2, (0.0, 60.0), (-6.0, 6.0)),
     "softplus": (lambda t: xlogy(t, t) + xlogy(2 - t, 2 - t), (0.0, 2.0), (-6.0, 6.0)),
     "forward_kl": (forward_kl, (0.0, 60.0), (-6.0, 0.95)),
-    "jsd": (lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2), (0.0, 60.0), (-6.0, 0.67)),
+    "jsd": (lambda t: (t + 1) * np.log((t + 1) / 2) - (t - 1), (0.0, 60.0), (-6.0, 3.0)),
+    "twice_jsd": (lambda t: xlogy(t, t) - (t + 1) * np.log((t + 1) / 2), (0.0, 60.0), (-6.0, 0.67)),
 }
 EACH = pytest.mark.parametrize("name", TABLE)
 SMOOTH = pytest.mark.parametrize("name", [name for name in TABLE if name != "linear"])
@@ -106,7 +107,7 @@ def test_the_target_term_is_the_conjugate_at_minus_the_potential(name):
 
 
 @EACH
-@pytest.mark.parametrize("term", ["target_term", "potential", "map_reward"])
+@pytest.mark.parametrize("term", ["target_term", "potential"])
 def test_values_and_gradients_are_finite_for_outputs_up_to_80(name, term):
     output = torch.linspace(-80, 80, 321).requires_grad_()
     value = getattr(loaded(name), term)(output)
@@ -186,22 +187,26 @@ def test_a_conjugate_that_is_called_finite_is_so_at_every_slope_and_only_then(na
 
 
 @EACH
-def test_the_map_reward_increases_with_the_output(name):
+def test_the_potential_increases_with_the_output(name):
     output = torch.linspace(-20, 20, 401, dtype=torch.float64)
-    assert (loaded(name).map_reward(output).diff() > 0).all()
+    assert (loaded(name).potential(output).diff() > 0).all()
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name != "jsd"])
-def test_the_map_maximises_the_potential_itself(name):
-    output = torch.linspace(-5, 5, 41, dtype=torch.float64)
-    torch.testing.assert_close(loaded(name).map_reward(output), loaded(name).potential(output))
+def test_jsd_is_kl_less_twice_jsd_and_takes_the_same_output_for_the_same_density_ratio():
+    t = torch.linspace(0.01, 20, 200, dtype=torch.float64).requires_grad_()
+    jsd, kl, twice = (loaded(name) for name in ("jsd", "kl", "twice_jsd"))
+    torch.testing.assert_close(jsd.generator(t), kl.generator(t) - twice.generator(t))
+    for divergence in (jsd, kl, twice):
+        (slope,) = torch.autograd.grad(divergence.generator(t).sum(), t)
+        torch.testing.assert_close(divergence.potential(-t.detach().log()), -slope)
 
 
-def test_the_potential_loss_of_jsd_is_that_of_a_gan_discriminator():
+@pytest.mark.parametrize("name", ["jsd", "twice_jsd"])
+def test_the_potential_loss_is_that_of_a_gan_discriminator(name):
     on_target, on_transported = torch.randn(2, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 5
     cross_entropy = functional.binary_cross_entropy_with_logits
     discriminator = cross_entropy(on_target, torch.ones_like(on_target)) + cross_entropy(
         on_transported, torch.zeros_like(on_target)
     )
-    loss = potential_loss(objective("jsd"), on_target, on_transported, torch.zeros_like(on_target))
+    loss = potential_loss(objective(name), on_target, on_transported, torch.zeros_like(on_target))
     torch.testing.assert_close(loss, discriminator - 2 * math.log(2))
