@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.codes.choices import OneHot, Ranked
 from pipeline.data.tables.codes.conform import COMPUTED
+from pipeline.data.tables.codes.fitting import MOST_ROWS, Fitting, evenly
 from pipeline.data.tables.codes.grids import Grid
-from pipeline.data.tables.codes.marginals import MARGINALS, Marginal
+from pipeline.data.tables.codes.marginals import CLOSE, MARGINALS, Floats, Marginal
 from pipeline.data.tables.codes.quantiles import MANY
 from pipeline.data.tables.codes.units import Real, Unit, scalar, unit_of
 from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
+from pipeline.recipes.values import shown
 
 Arrays = Mapping[str, np.ndarray]
-MOST_ROWS = 200_000
-"""Rows that the transform of a column of numbers is fitted to, evenly spaced over all; shares of categories are of all rows."""
 
 
 class Code(Protocol):
@@ -50,13 +50,34 @@ class Numeric:
     suffixes: tuple[str, ...] = ("",)
 
     @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "Numeric":
-        """Fit to values, none of them missing."""
+    def fit(cls, column: Column, given: Fitting) -> "Numeric":
+        """Fit to values, none of them missing; those of other rows that would come back as another one are fitted to as well."""
         unit, grid = described(column)
-        numbers, some = unit.numbers(evenly(values)), len(values) > MOST_ROWS
-        if some and grid.step and unit.ends[1] - unit.ends[0] < MANY * grid.step:  # a rare value is not to be forgotten
-            numbers = np.concatenate([numbers, np.setdiff1d(unit.numbers(values.unique()), numbers)])
-        return cls(unit, grid, MARGINALS[column.transform or "quantile"].fit(numbers, grid.step))
+        some = given.evenly()
+        numbers, weights = unit.numbers(some.values), some.weights
+        if len(given.values) > MOST_ROWS and grid.step and unit.ends[1] - unit.ends[0] < MANY * grid.step:
+            rare = np.setdiff1d(unit.numbers(given.values.unique()), numbers)  # it is not to be forgotten
+            numbers, weights = np.concatenate([numbers, rare]), more_weights(weights, len(rare))
+        others = np.empty(0) if given.others is None else unit.numbers(evenly(given.others).unique())
+
+        def with_more(more: Floats) -> "Numeric":
+            marginal = MARGINALS[column.transform or "quantile"]
+            return cls(unit, grid, marginal.fit(np.append(numbers, more), grid.step, more_weights(weights, len(more))))
+
+        code = with_more(others[: 0 if len(numbers) else None])
+        if not len(lost := code.lost(others)):
+            return code
+        code = with_more(lost)
+        return code if not len(code.lost(others)) else with_more(np.setdiff1d(others, numbers))
+
+    def lost(self, numbers: Floats) -> Floats:
+        """Give the numbers within the bounds that do not come back: from a grid another one, else farther than `CLOSE`."""
+        low, high = self.unit.ends
+        numbers = np.unique(numbers[(numbers >= low) & (numbers <= high)])
+        if not len(numbers):  # which scikit-learn refuses to transform
+            return numbers
+        back = self._numbers(self.marginal.to_normal(numbers, np.random.default_rng(0)).astype(np.float32))
+        return numbers[np.abs(back - numbers) > max((self.grid.step or 0.0) / 2, CLOSE * (high - low))]
 
     @classmethod
     def restored(cls, column: Column, arrays: Arrays) -> "Numeric":
@@ -69,8 +90,11 @@ class Numeric:
 
     def decode(self, coordinates: np.ndarray) -> pa.Array:
         """Give coordinates (n, 1) as values of the grid and within the bounds."""
-        numbers = self.marginal.from_normal(coordinates[:, 0].astype(np.float64))
-        return self.unit.values(np.clip(self.grid.nearest(np.clip(numbers, *self.unit.ends)), *self.unit.ends))
+        return self.unit.values(self._numbers(coordinates[:, 0]))
+
+    def _numbers(self, coordinates: np.ndarray) -> Floats:
+        numbers = self.marginal.from_normal(coordinates.astype(np.float64))
+        return np.clip(self.grid.nearest(np.clip(numbers, *self.unit.ends)), *self.unit.ends)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give what was fitted."""
@@ -83,11 +107,9 @@ def described(column: Column) -> tuple[Unit, Grid]:
     return unit, Grid(column.grid, column.digits, unit.ends[0] if isinstance(unit, Real) else 0.0)
 
 
-def evenly(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take at most `MOST_ROWS` values, evenly spaced."""
-    if len(values) <= MOST_ROWS:
-        return values
-    return values.take(pa.array(np.arange(MOST_ROWS) * len(values) // MOST_ROWS))
+def more_weights(weights: Floats | None, count: int) -> Floats | None:
+    """Give so many more numbers the weight of a row each."""
+    return weights if weights is None else np.append(weights, np.full(count, weights.mean() if len(weights) else 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +120,7 @@ class Constant:
     suffixes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "Constant":
+    def fit(cls, column: Column, given: Fitting) -> "Constant":
         """Fit to nothing."""
         return cls(column)
 
@@ -126,6 +148,7 @@ class Constant:
 class Missing:
     """The code of a column with missing values: whether one is missing is the first coordinate."""
 
+    name: str
     inner: Code
     cells: Cells
 
@@ -137,6 +160,11 @@ class Missing:
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
         """Give n values as coordinates (n, 1 + width); those of a missing value are noise."""
         there = np.asarray(pc.is_valid(values))
+        if self.cells.edges[1] == 1 and not there.all():
+            row = int(np.argmin(there)) + 1
+            raise Unusable(
+                f"the column {shown(self.name)} has a missing value in row {row}, and no row that its code was fitted to has one"
+            )
         coordinates = rng.standard_normal((len(values), 1 + len(self.inner.suffixes)))
         coordinates[:, 0] = self.cells.to_normal((~there).astype(np.int64), rng)
         coordinates[there, 1:] = self.inner.encode(values.drop_null(), rng)
@@ -159,21 +187,26 @@ CODES: dict[str, Any] = {**dict.fromkeys(MARGINALS, Numeric), "one_hot": OneHot,
 """By the name of a transform; a constant column has none."""
 
 
-def fitted(column: Column, values: pa.ChunkedArray) -> Code:
+def fitted(column: Column, given: Fitting) -> Code:
     """Fit the code of a column to its values.
 
     Raises:
         Unusable: none is there, or one is missing that may not be.
     """
-    there = values.drop_null()
-    if column.value is None and not len(there):
+    there = given.there
+    if column.value is None and not len(there.values) and not (there.others is not None and len(there.others)):
         raise Unusable(f"all values of the column {column.name} are missing")
     inner: Code = CODES[column.transform or "constant"].fit(column, there)
-    return Missing(inner, Cells.of(np.array([len(there), values.null_count]))) if column.nullable else inner
+    return Missing(column.name, inner, Cells.of(given.masses(are_missing, 2))) if column.nullable else inner
+
+
+def are_missing(values: pa.ChunkedArray) -> np.ndarray:
+    """Give 1 for each missing value, and 0 for others."""
+    return np.asarray(pc.is_null(values)).astype(np.int64)
 
 
 def restored(column: Column, arrays: Arrays) -> Code:
     """Make the code of a column of what `arrays` gave."""
     own = {name: array for name, array in arrays.items() if name != MISSING}
     inner: Code = CODES[column.transform or "constant"].restored(column, own)
-    return Missing(inner, Cells(arrays[MISSING])) if column.nullable else inner
+    return Missing(column.name, inner, Cells(arrays[MISSING])) if column.nullable else inner

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data.tables.codes.conform import conformed
+from pipeline.data.tables.codes.fitting import Fitting, Floats
 from pipeline.data.tables.columns import Code, fitted, restored
 from pipeline.data.tables.schema import Schema
 from pipeline.errors import Corrupt, Unusable
@@ -41,13 +42,21 @@ class Encoding:
     codes: Mapping[str, Code]
 
     @classmethod
-    def fit(cls, schema: Schema, table: pa.Table) -> "Encoding":
+    def fit(cls, schema: Schema, table: pa.Table, weights: Floats | None = None, others: pa.Table | None = None) -> "Encoding":
         """Fit the codes to a table that the schema describes.
+
+        Args:
+            weights: of the rows, each above 0; None: all count alike.
+            others: further rows that are to come back from their coordinates, such as those that are held out.
 
         Raises:
             Unusable: it does not, or cannot be fitted to; names the column and the reason.
         """
-        return cls(schema, {column.name: fitted(column, conformed(column, table)) for column in schema.kept})
+        codes = {}
+        for column in schema.kept:
+            further = None if others is None else conformed(column, others)
+            codes[column.name] = fitted(column, Fitting(conformed(column, table), weights, further))
+        return cls(schema, codes)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from pipeline.data.tables.codes import arrow_types
 from pipeline.data.tables.codes.conform import plain as made_plain
 from pipeline.data.tables.codes.dates import forms_of
+from pipeline.data.tables.codes.fitting import evenly
 from pipeline.data.tables.codes.grids import grid_of, tidy
 from pipeline.data.tables.codes.marginals import transform_of
 from pipeline.data.tables.codes.units import SECONDS, Real, cell, stored_as, unit_of, written
-from pipeline.data.tables.columns import evenly
 from pipeline.data.tables.schema import Column, Schema
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown

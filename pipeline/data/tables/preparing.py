@@ -66,7 +66,8 @@ def prepared(table: pa.Table, asked: Asked, name: str) -> TableRows:
         raise Unusable(f"{name} has no column beside those of data.condition")
     schema = infer(made, how=HOW) if asked.schema is None else _said(asked.schema, made, name)
     made = made.select([column.name for column in schema.kept])
-    encoding = Encoding.fit(schema, made.filter(pa.array(train)))
+    of_train = None if weights is None else weights[train]
+    encoding = Encoding.fit(schema, made.filter(pa.array(train)), of_train, made.filter(pa.array(~train)))
     order = tuple(column for column in chosen.column_names if column in (*encoding.schema.names, *asked.condition))
     return _rows(made, chosen, weights, train, Coding(encoding, order, given))
 
@@ -112,6 +113,9 @@ def _divided(table: pa.Table, asked: Asked, name: str) -> tuple[pa.Table, np.nda
         rows = "1 row" if table.num_rows else "no rows"
         raise Unusable(f"{name} has {rows}: a flow needs some to train on and others to compare with")
     weights = None if asked.weights is None else _weights(table[asked.weights], asked.weights, name)
+    if weights is not None and not weights.all():  # such rows are never drawn, and are nothing that could be generated
+        there = pa.array(weights > 0)
+        table, chosen, weights = table.filter(there), chosen.filter(there), weights[weights > 0]
     train = hashes(chosen) % HELD_OUT != 0 if asked.split is None else _by_column(table[asked.split], asked.split, name)
     if not 0 < train.sum() < len(train):
         raise Unusable(f"{name}: {len(train)} rows are too few, or too alike, to hold some of them out")

@@ -8,7 +8,10 @@ import pyarrow as pa
 
 from pipeline.data.tables.codes.categories import Categories
 from pipeline.data.tables.codes.cells import Cells
+from pipeline.data.tables.codes.fitting import Fitting
 from pipeline.data.tables.schema import Column
+from pipeline.errors import Unusable
+from pipeline.recipes.values import shown
 
 Arrays = Mapping[str, np.ndarray]
 NOISE = 0.1
@@ -28,9 +31,9 @@ class OneHot:
         return tuple(f"={category}" for category in self.column.categories)
 
     @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "OneHot":
+    def fit(cls, column: Column, given: Fitting) -> "OneHot":
         """Fit to values, none of them missing."""
-        return cls(column, shares_of(column, values))
+        return cls(column, shares_of(column, given))
 
     @classmethod
     def restored(cls, column: Column, arrays: Arrays) -> "OneHot":
@@ -44,7 +47,7 @@ class OneHot:
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
         """Give n values as coordinates (n, categories)."""
         coordinates = NOISE * rng.standard_normal((len(values), len(self.shares))) - self.shares
-        coordinates[np.arange(len(values)), chosen(self.column).places(values)] += 1
+        coordinates[np.arange(len(values)), places_of(self.column, values, self.shares)] += 1
         return np.asarray(coordinates / self._deviations)
 
     def decode(self, coordinates: np.ndarray) -> pa.Array:
@@ -66,9 +69,9 @@ class Ranked:
     suffixes: tuple[str, ...] = ("",)
 
     @classmethod
-    def fit(cls, column: Column, values: pa.ChunkedArray) -> "Ranked":
+    def fit(cls, column: Column, given: Fitting) -> "Ranked":
         """Fit to values, none of them missing."""
-        shares = shares_of(column, values)
+        shares = shares_of(column, given)
         of = column.arrow_type
         has_order = of.ordered if pa.types.is_dictionary(of) else isinstance(column.categories[0], int | float)
         order = np.arange(len(shares)) if has_order else np.argsort(-shares, kind="stable")
@@ -81,7 +84,9 @@ class Ranked:
 
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
         """Give n values as coordinates (n, 1)."""
-        return self.cells.to_normal(np.argsort(self.order)[chosen(self.column).places(values)], rng)[:, None]
+        ranks = np.argsort(self.order)
+        places = places_of(self.column, values, np.diff(self.cells.edges)[ranks])
+        return self.cells.to_normal(ranks[places], rng)[:, None]
 
     def decode(self, coordinates: np.ndarray) -> pa.Array:
         """Give coordinates (n, 1) as the categories whose intervals they lie in."""
@@ -97,7 +102,20 @@ def chosen(column: Column) -> Categories:
     return Categories(column.name, column.categories, column.arrow_type)
 
 
-def shares_of(column: Column, values: pa.ChunkedArray) -> np.ndarray:
+def shares_of(column: Column, given: Fitting) -> np.ndarray:
     """Give the share of each category of a column."""
-    counts = np.bincount(chosen(column).places(values), minlength=len(column.categories))
-    return np.asarray(counts / counts.sum())
+    masses = given.masses(chosen(column).places, len(column.categories))
+    return np.asarray(masses / masses.sum())
+
+
+def places_of(column: Column, values: pa.ChunkedArray, shares: np.ndarray) -> np.ndarray:
+    """Give the place of each value among the categories.
+
+    Raises:
+        Unusable: a value is none of them, or one without a share, which would come back as another one.
+    """
+    places = chosen(column).places(values)
+    if len(places) and not shares[places].all():
+        unknown = shown(column.categories[places[int(np.argmin(shares[places]))]])
+        raise Unusable(f"the column {shown(column.name)} has the value {unknown}, which no row has that its code was fitted to")
+    return places

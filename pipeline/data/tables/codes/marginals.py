@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from pipeline.data.tables.codes.cells import between
-from pipeline.data.tables.codes.quantiles import Quantile, evenly_spread, spikes_of, width_of
+from pipeline.data.tables.codes.quantiles import Quantile, evenly_spread, masses_of, spikes_of, width_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -46,9 +46,9 @@ class Standard:
     step: Floats
 
     @classmethod
-    def fit(cls, numbers: Floats, step: float | None) -> "Standard":
-        """Fit to numbers of a grid of a step, or of none."""
-        mean, scale = moments_of(numbers)
+    def fit(cls, numbers: Floats, step: float | None, weights: Floats | None = None) -> "Standard":
+        """Fit to numbers of a grid of a step, or of none, which count alike or by their weights."""
+        mean, scale = moments_of(numbers, weights)
         return cls(np.array([mean]), np.array([scale]), np.array([width_of(numbers, step)]))
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
@@ -80,15 +80,18 @@ class Power:
     inner: Floats
 
     @classmethod
-    def fit(cls, numbers: Floats, step: float | None) -> "Power":
-        """Fit to numbers of a grid of a step, or of none."""
+    def fit(cls, numbers: Floats, step: float | None, weights: Floats | None = None) -> "Power":
+        """Fit to numbers of a grid of a step, or of none, which count alike or by their weights."""
         width = width_of(numbers, step)
         if width:
-            numbers = evenly_spread(*np.unique(numbers, return_counts=True), width)
-        mean, scale = moments_of(numbers)
+            distinct, counts = np.unique(numbers, return_counts=True)
+            weights = None if weights is None else np.repeat(masses_of(distinct, numbers, weights) / counts, counts)
+            numbers = evenly_spread(distinct, counts, width)
+        mean, scale = moments_of(numbers, weights)
         inner = ((numbers - mean) / scale)[:, None]
-        fitted = PowerTransformer(standardize=False).fit(inner[:: 1 + len(inner) // MOST_FOR_POWER])
-        outer = moments_of(fitted.transform(inner)[:, 0])
+        some = inner[:: 1 + len(inner) // MOST_FOR_POWER] if weights is None else inner[by_weight(weights, MOST_FOR_POWER)]
+        fitted = PowerTransformer(standardize=False).fit(some)
+        outer = moments_of(fitted.transform(inner)[:, 0], weights)
         of_inner = np.array([mean, scale, width])
         return cls(fitted.lambdas_, np.array([outer[0]]), np.array([outer[1]]), of_inner)
 
@@ -122,7 +125,7 @@ MARGINALS: Mapping[str, Any] = {"standard": Standard, "power": Power, "quantile"
 """By the name of a transform."""
 
 
-def moments_of(numbers: Floats) -> tuple[float, float]:
+def moments_of(numbers: Floats, weights: Floats | None = None) -> tuple[float, float]:
     """Give the mean and the standard deviation of numbers of any size, 1 where they are all equal.
 
     >>> moments_of(np.array([1e12, 1e12 + 2]))
@@ -131,8 +134,18 @@ def moments_of(numbers: Floats) -> tuple[float, float]:
     centre = float(np.median(numbers))
     _, exponent = np.frexp(np.abs(numbers - centre).max())
     size = float(np.ldexp(1.0, int(exponent)))
-    fitted = StandardScaler().fit(((numbers - centre) / size)[:, None])
+    fitted = StandardScaler().fit(((numbers - centre) / size)[:, None], sample_weight=weights)
     return centre + float(fitted.mean_[0]) * size, float(fitted.scale_[0]) * size
+
+
+def by_weight(weights: Floats, most: int) -> np.ndarray:
+    """Give the numbers of at most so many rows, each as often as its weight says.
+
+    >>> by_weight(np.array([1.0, 3.0, 4.0]), 8)
+    array([1, 1, 2])
+    """
+    count = min(len(weights), most)
+    return np.asarray(np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count * weights.sum()))
 
 
 def spread(numbers: Floats, step: Floats, rng: np.random.Generator) -> Floats:

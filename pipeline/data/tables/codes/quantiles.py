@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 from sklearn.preprocessing import QuantileTransformer
 
-from pipeline.data.tables.codes.cells import between, normal
+from pipeline.data.tables.codes.cells import between, normal, within
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 SPIKE = 0.01
@@ -52,17 +52,20 @@ class Quantile:
     step: Floats
 
     @classmethod
-    def fit(cls, numbers: Floats, step: float | None) -> "Quantile":
-        """Fit to numbers of a grid of a step, or of none."""
+    def fit(cls, numbers: Floats, step: float | None, weights: Floats | None = None) -> "Quantile":
+        """Fit to numbers of a grid of a step, or of none, which count alike or by their weights."""
         distinct, counts = np.unique(numbers, return_counts=True)
+        masses = counts if weights is None else masses_of(distinct, numbers, weights)
         often, width = spikes_of(distinct, counts, step), width_of(distinct, step)
-        spikes, masses = distinct[often], counts[often] / len(numbers)
-        before = np.concatenate([[0.0], np.cumsum(masses)])
-        levels, knots = continuous(evenly_spread(distinct[~often], counts[~often], width), distinct[~often], width)
+        spikes, shares = distinct[often], masses[often] / masses.sum()
+        before = np.concatenate([[0.0], np.cumsum(shares)])
+        others, each = evenly_spread(distinct[~often], counts[~often], width), (masses / counts)[~often]
+        of_each = None if weights is None else np.repeat(each, counts[~often])
+        levels, knots = continuous(others, distinct[~often], width, of_each)
         share = 1 - before[-1] if len(knots) else 0.0
-        others = share * np.interp(spikes, knots, levels, left=0.0, right=1.0) if len(knots) else np.zeros(len(spikes))
+        below = share * np.interp(spikes, knots, levels, left=0.0, right=1.0) if len(knots) else np.zeros(len(spikes))
         of_knots = share * levels + before[np.searchsorted(spikes, knots)]
-        all_levels = np.concatenate([of_knots, others + before[:-1], others + before[1:]])
+        all_levels = np.concatenate([of_knots, below + before[:-1], below + before[1:]])
         all_knots = np.concatenate([knots, spikes, spikes])
         order = np.lexsort((all_knots, all_levels))
         return cls(np.minimum(all_levels[order], 1.0), np.maximum.accumulate(all_knots[order]), np.array([width]))
@@ -72,8 +75,7 @@ class Quantile:
         if self.step[0]:
             spikes = self.knots[1:][np.diff(self.knots) == 0]
             numbers = numbers + np.where(np.isin(numbers, spikes), 0.0, between(-self.step / 2, self.step / 2, rng, len(numbers)))
-        low, high = self._ranks(numbers)
-        return normal(between(low, high, rng, len(low)))
+        return normal(within(*self._ranks(numbers), rng))
 
     def _ranks(self, numbers: Floats) -> tuple[Floats, Floats]:
         """Give the first and the last rank that numbers have."""
@@ -119,22 +121,34 @@ def width_of(numbers: Floats, step: float | None) -> float:
     return step if step and np.ptp(numbers) < FINE * step else 0.0
 
 
-def continuous(numbers: Floats, distinct: Floats, width: float) -> tuple[Floats, Floats]:
+def masses_of(distinct: Floats, numbers: Floats, weights: Floats) -> Floats:
+    """Sum up the weights of the numbers that have each of the different values."""
+    return np.asarray(np.bincount(np.searchsorted(distinct, numbers), weights, minlength=len(distinct)))
+
+
+def continuous(numbers: Floats, distinct: Floats, width: float, weights: Floats | None = None) -> tuple[Floats, Floats]:
     """Give the ranks and the values of knots of numbers that rise, none if there are no numbers; the ends are half a row away.
 
     Args:
         distinct: the values that were spread over a width to give the numbers.
+        weights: of the numbers; None: all count alike.
     """
     count = len(numbers)
     if not count:
         return np.empty(0), np.empty(0)
-    fitted = QuantileTransformer(n_quantiles=min(count, MOST_QUANTILES), subsample=None).fit(numbers[:, None])
     tails = np.unique(np.concatenate([np.arange(min(TAIL, count)), np.arange(max(0, count - TAIL), count)]))
-    ranks = np.concatenate([np.round(fitted.references_ * (count - 1), 6), tails])
-    ranks, first = np.unique(ranks, return_index=True)
-    knots = np.concatenate([fitted.quantiles_[:, 0], numbers[tails]])[first]
+    if weights is None:
+        fitted = QuantileTransformer(n_quantiles=min(count, MOST_QUANTILES), subsample=None).fit(numbers[:, None])
+        ranks = np.concatenate([np.round(fitted.references_ * (count - 1), 6), tails])
+        ranks, first = np.unique(ranks, return_index=True)
+        knots, ranks = np.concatenate([fitted.quantiles_[:, 0], numbers[tails]])[first], (ranks + 0.5) / count
+    else:  # which scikit-learn's has none of
+        centres = (np.cumsum(weights) - weights / 2) / weights.sum()
+        even = np.searchsorted(centres, np.linspace(0, centres[-1], min(count, MOST_QUANTILES)))
+        chosen = np.unique(np.concatenate([even, tails]))
+        knots, ranks = numbers[chosen], centres[chosen]
     lowest, highest = distinct[0] - width / 2, distinct[-1] + width / 2
-    return np.concatenate([[0.0], (ranks + 0.5) / count, [1.0]]), np.concatenate([[lowest], knots, [highest]])
+    return np.concatenate([[0.0], ranks, [1.0]]), np.concatenate([[lowest], knots, [highest]])
 
 
 def evenly_spread(distinct: Floats, counts: np.ndarray, step: float) -> Floats:

@@ -1,13 +1,17 @@
 """From a table to rows that a flow trains on: held out by a hash, weighted, conditioned on columns, and back to a table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline.data import rows
+from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.coding import MOST_CLASSES
 from pipeline.data.tables.inference import infer
 from pipeline.data.tables.preparing import Asked, alike, hashes, prepared
+from pipeline.data.tables.schema import Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 
@@ -119,6 +123,94 @@ def test_rows_are_read_again_from_their_files(tmp_path) -> None:
     assert read.digest == made.digest
     conditions = read.given["colour"][1][:5]
     assert read.coding.table(read.train[:5], conditions).equals(made.coding.table(made.train[:5], conditions))
+
+
+RARE = pa.table(
+    {
+        "pair": ["a", "b"] * 40 + ["c"] * 2,
+        "many": [*"abcde"] * 16 + ["f"] * 2,
+        "sure": [True] * 80 + [False] * 2,
+        "die": [1, 2, 3, 4, 5] * 16 + [6, 9],
+        "hole": [1.5, 2.5] * 40 + [None, 2.0],
+        "length": [*np.round(RNG.normal(50, 3, 80), 1), 70.1, 33.3],
+        "day": pa.array([*RNG.integers(100, 160, 80), 300, 5], pa.int32()).cast(pa.date32()),
+        "part": ["train"] * 80 + ["test"] * 2,
+    }
+)
+"""Whose two held-out rows have values that no other row has."""
+
+
+@pytest.mark.parametrize("weights", [None, "weight"])
+def test_what_only_held_out_rows_have_comes_back_as_what_it_is(weights: str | None) -> None:
+    table = RARE.append_column("weight", pa.array(RNG.uniform(0.1, 9, len(RARE))))
+    made = prepared(table, Asked(weights=weights, split="part", columns=tuple(RARE.column_names[:-1])), "t")
+    back = made.coding.table(made.test)
+    assert back.to_pylist() == RARE.drop_columns(["part"]).slice(80).to_pylist()
+    assert made.coding.table(made.train).to_pylist() == RARE.drop_columns(["part"]).slice(0, 80).to_pylist()
+    drawn = made.coding.table(np.random.default_rng(0).standard_normal((4000, made.shape[0])))
+    assert 0 < sum(each == "c" for each in drawn["pair"].to_pylist()) < 80, "as rare as half a row, or so"
+
+
+def test_codes_are_fitted_to_rows_by_their_weights() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=4000)
+    columns = {
+        "power": np.exp(x),
+        "quantile": np.where(x > 0.3, 0.0, x**3),
+        "whole": rng.poisson(np.exp(x)),
+        "kind": np.array([*"abc"])[np.digitize(x, [-0.5, 0.5])],
+        "hole": pa.array(x, mask=x > 0.8),
+        "w": np.exp(x),
+    }
+    made = prepared(pa.table(columns), Asked(weights="w"), "t")
+    assert made.weights is not None
+    assert {column.transform for column in made.coding.encoding.schema.columns} == {"power", "quantile", "rank"}
+    some = [name != "hole" for name in made.coding.encoding.names]  # there, noise stands in place of missing values
+    coordinates, weights = made.train[:, some].astype(np.float64), made.weights[0] / made.weights[0].sum()
+    mean = weights @ coordinates
+    error = 4 * np.sqrt((weights**2).sum())
+    np.testing.assert_allclose(mean, 0, atol=error)
+    np.testing.assert_allclose(weights @ (coordinates - mean) ** 2, 1, atol=2 * error)
+    assert (np.abs(coordinates.mean(0)) > 0.5).any(), "by rows alone they are far from it"
+
+
+def test_rows_of_weight_zero_are_no_rows() -> None:
+    weights = np.where(np.arange(N) % 3, 1.0, 0.0)
+    table = TABLE.set_column(TABLE.column_names.index("weight"), "weight", pa.array(weights))
+    table = table.set_column(0, "height", pa.array(np.where(weights > 0, TABLE["height"].to_numpy(), 9999.0)))
+    made = prepared(table, Asked(weights="weight", split="part"), "t")
+    assert len(made.train) + len(made.test) == (weights > 0).sum()
+    assert made.coding.encoding.schema.column("height").high < 300
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"kind": "c"}, "the column kind has the value c, which no row has that its code was fitted to"),
+        ({"many": "f"}, "the column many has the value f, which no row has"),
+        ({"kind": "d"}, "the column kind has the value d, which is none of its categories"),
+        ({"x": None}, "the column x has a missing value in row 3, and no row that its code was fitted to has one"),
+    ],
+)
+def test_rows_of_another_table_with_what_no_fitted_row_has_are_refused(row: dict, told: str) -> None:
+    kinds = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 30), ["a", "b", "c"])
+    many = pa.DictionaryArray.from_arrays(pa.array([*range(5)] * 12), [*"abcdef"])
+    table = pa.table({"kind": kinds, "many": many, "x": RNG.normal(size=60)})
+    schema = infer(table)
+    columns = tuple(replace(each, nullable=each.name == "x") for each in schema.columns)
+    coding = prepared(table, Asked(schema=Schema(columns)), "t").coding
+    other = pa.Table.from_pylist([{"kind": "a", "many": "a", "x": 0.5}] * 2 + [{"kind": "a", "many": "a", "x": 0.5, **row}])
+    with pytest.raises(Unusable, match=told) as refused:
+        coding.encoding.encode(other, np.random.default_rng(0))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("counts", [[10**7, 1, 3], [1, 10**9, 1], [5, 5, 10**6, 1, 10**7]])
+def test_a_choice_that_hardly_any_row_of_many_has_comes_back(counts: list[int]) -> None:
+    cells = Cells.of(np.array(counts))
+    choices = np.repeat(np.arange(len(counts)), 20_000)
+    coordinates = cells.to_normal(choices, np.random.default_rng(0)).astype(np.float32)
+    np.testing.assert_array_equal(cells.from_normal(coordinates.astype(np.float64)), choices)
 
 
 BAD = {
