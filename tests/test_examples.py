@@ -62,7 +62,7 @@ pipeline.data.tables.encoding: Encoding
 pipeline.data.tables.inference: infer
 pipeline.data.tables.schema: Column Schema
 pipeline.errors: FlowError
-pipeline.data.tables.delimited: read
+pipeline.data.tables.texts.delimited: read
 pipeline.data.tables.naming: ending_of is_location
 pipeline.data.tables.preparing: hashes prepared
 pipeline.data.tables.reading: read

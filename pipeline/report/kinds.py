@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.tables.codes import dates
 from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
 
@@ -101,7 +102,7 @@ class Dates:
 
     def _seconds(self, column: pa.ChunkedArray, form: str | None) -> np.ndarray:
         if form is not None and not pa.types.is_null(column.type):
-            column = pc.strptime(_texts(column), format=form, unit="s", error_is_null=True)
+            column = dates.read(_texts(column), form, or_missing=True)
         if pa.types.is_time(column.type):
             unit = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
             integers = pa.int32() if pa.types.is_time32(column.type) else pa.int64()

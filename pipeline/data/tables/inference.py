@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.tables.codes import arrow_types
+from pipeline.data.tables.codes import arrow_types, dates
 from pipeline.data.tables.codes.conform import plain as made_plain
-from pipeline.data.tables.codes.dates import forms_of
 from pipeline.data.tables.codes.fitting import evenly
 from pipeline.data.tables.codes.grids import grid_of, tidy
 from pipeline.data.tables.codes.marginals import transform_of
@@ -29,6 +28,14 @@ LEAST_HOT, MOST_HOT = 4, 32
 MOST_CATEGORIES = 10_000
 LARGEST = 1e150
 """Numbers beyond it are marks, not measurements, and their squares are infinite."""
+NUMERAL = (
+    r"^\s*[-+]?[%€$£]?\s?(?:(?:[1-9]\d{0,2}(?:[,.'\s\x{00A0}\x{202F}]\d{3})+|[1-9]\d{0,14}|0)(?:[.,]\d+)?|[.,]\d+)\s*[%€$£]?\s*$"
+)
+"""How a number looks in text."""
+CODE, LEAST_IN_CODE = r"^\s*0\d", 4
+"""How an identifier begins, and digits of one where all have as many."""
+FEW = 20
+"""Different numbers or dates of text that can be meant as categories."""
 WORDS_OF_TEXT = 3
 """From so many words in a value on, on average, it is free text."""
 
@@ -135,28 +142,57 @@ def text_of(base: Column, there: pa.ChunkedArray) -> Column:
         Unfit: it is an identifier or free text, or dates whose form is not certain.
     """
     distinct = there.unique()
-    forms = forms_of(distinct)
+    forms = dates.forms_of(distinct)
     if len(forms) > 1:
         raise Unfit(f"has dates that can be read as {forms[0]} or as {forms[1]}: write them as 2024-12-31")
     if forms:
         return dates_of(replace(base, format=forms[0]), there, forms[0])
+    if len(distinct) > FEW and pc.all(pc.match_substring_regex(distinct, dates.LOOKS_SO)).as_py():
+        raise Unfit(f"has dates of no form that is known, or of several, such as {few_of(distinct)}: write them as 2024-12-31")
+    require_no_numbers(distinct)
     if len(distinct) <= max(2, len(there) // 2) and len(distinct) <= MOST_CATEGORIES:
         return category_of(base, there, distinct.sort())
     some = shown(distinct[0].as_py())
-    if pc.all(pc.match_substring_regex(distinct, r"^\s*[-+]?[0-9][0-9.,' ]*\s*[%€$]?\s*$")).as_py():
-        raise Unfit(f"has numbers that are written as text, such as {some}: write them as 1234.5")
     if pc.mean(pc.add(pc.count_substring(distinct, " "), 1)).as_py() >= WORDS_OF_TEXT:
         raise Unfit(f"is free text, such as {some}")
     kind = "an identifier" if len(distinct) == len(there) else "text of too many kinds"
     raise Unfit(f"is {kind}: {len(distinct)} different values in {len(there)} rows, such as {some}")
 
 
+def require_no_numbers(distinct: pa.Array) -> None:
+    """Refuse texts that are numbers, but for a few words among them; digits of one length are codes.
+
+    Raises:
+        Unfit: they are.
+    """
+    is_number = pc.match_substring_regex(distinct, NUMERAL)
+    numerals, words = distinct.filter(is_number), distinct.filter(pc.invert(is_number))
+    if len(numerals) <= max(FEW, 2 * len(words)) or pc.any(pc.match_substring_regex(distinct, CODE)).as_py():
+        return
+    lengths = pc.min_max(pc.utf8_length(numerals))
+    if lengths["min"] == lengths["max"] and lengths["min"].as_py() >= LEAST_IN_CODE and is_digits(numerals):
+        return
+    if len(words):
+        raise Unfit(f"has words among numbers, such as {shown(words[0].as_py())}: make those missing")
+    raise Unfit(f"has numbers that are written as text, such as {few_of(distinct)}: write them as 1234.5")
+
+
+def is_digits(texts: pa.Array) -> bool:
+    """Say whether texts are nothing but digits."""
+    return bool(pc.all(pc.ascii_is_decimal(texts)).as_py())
+
+
+def few_of(distinct: pa.Array) -> str:
+    """Show the first and the last of some texts."""
+    return f"{shown(distinct[0].as_py())} and {shown(distinct[-1].as_py())}"
+
+
 def dates_of(base: Column, there: pa.ChunkedArray, form: str) -> Column:
     """Describe a column of dates that are written as text in a form."""
-    seconds = pc.strptime(there.cast(pa.string()), format=form, unit="s")
+    seconds = dates.read(there, form)
     described = counted_of(replace(base, kind="datetime"), seconds, SECONDS)
     ends = pc.min_max(seconds)
-    low, high = (pc.strftime(ends[each], format=form).as_py() for each in ("min", "max"))
+    low, high = dates.write(pa.array([ends["min"], ends["max"]]), form).to_pylist()
     return replace(described, low=low, high=high)
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import feather, parquet
 
 from pipeline import files, places
-from pipeline.data.tables import delimited
 from pipeline.data.tables.naming import COMPRESSED, ENDINGS, TEXTS, ending_of
+from pipeline.data.tables.texts import delimited
 from pipeline.errors import Unusable
 from pipeline.files import describe_error
 from pipeline.provenance import redacted

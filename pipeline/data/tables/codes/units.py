@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from pipeline.data.tables.codes import dates
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 LARGEST = 2.0**64 - 2.0**12
@@ -94,11 +95,11 @@ class Written:
 
     def numbers(self, values: pa.ChunkedArray) -> Floats:
         """Read values without missing ones as seconds above the lower bound."""
-        return self.seconds.numbers(pc.strptime(values.cast(pa.string()), format=self.format, unit="s"))
+        return self.seconds.numbers(dates.read(values, self.format))
 
     def values(self, numbers: Floats) -> pa.Array:
         """Write numbers as text of the column's form."""
-        return pc.strftime(self.seconds.values(numbers), format=self.format).cast(self.type)
+        return dates.write(self.seconds.values(numbers), self.format).cast(self.type)
 
 
 def unit_of(of: pa.DataType, low: Any, high: Any, form: str | None = None) -> Unit:
@@ -109,7 +110,7 @@ def unit_of(of: pa.DataType, low: Any, high: Any, form: str | None = None) -> Un
         form: of dates that are written as text.
     """
     if form is not None:
-        low, high = pc.strptime(pa.array([low, high]), format=form, unit="s").cast(pa.int64()).to_pylist()
+        low, high = dates.read(pa.array([low, high]), form).cast(pa.int64()).to_pylist()
         return Written(of, form, Whole(SECONDS, low, high))
     if pa.types.is_floating(of) or pa.types.is_decimal(of):
         return Real(of, (float(low), float(high)))

@@ -3,12 +3,14 @@ line of names or without one.
 """
 
 import csv as text_csv
+import io
 import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from pipeline.data.tables.texts.numerals import Unclear, numbers_in
 from pipeline.errors import Unusable
 from pipeline.files import describe_error
 
@@ -21,28 +23,40 @@ MOST_AT_ONCE = (1 << 31) - 1
 MISSING = ("", "na", "n/a", "null", "none", "nan")
 """Words for a missing value, in small letters."""
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[-+]?\d+,\d+"), re.compile(r"[-+]?\d*\.\d+")
+PERHAPS_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+"""Numbers whose mark may stand for a fraction, or between thousands."""
+SAYS_SEPARATOR = re.compile(rb"sep=(.)\r?\n")
+"""The first line that some programs write for others of their kind."""
+EXACT = 2.0**53
+"""Whole numbers beyond it are not all doubles."""
 BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read(content: bytes, name: str) -> pa.Table:
     """Read the text of a table; its separator and decimal mark are told from its first lines.
 
+    Numbers may have marks between thousands, and dashes or question marks among them are missing values. Whole numbers with zeros
+    in front, or of more digits than 64 bits hold, are identifiers, and stay text.
+
     Example:
-        >>> read("größe;art\\n1,5;a\\n2,5;b\\n".encode(), "x.csv").to_pydict()
-        {'größe': [1.5, 2.5], 'art': ['a', 'b']}
+        >>> read("größe;art;preis\\n1,5;a;1.200,5\\n2,5;b;-\\n".encode(), "x.csv").to_pydict()
+        {'größe': [1.5, 2.5], 'art': ['a', 'b'], 'preis': [1200.5, None]}
 
     Args:
         name: how messages call it.
 
     Raises:
-        Unusable: it is not UTF-8, has rows of different lengths, or its first line may be names or numbers; says which line.
+        Unusable: it is not UTF-8, has rows of different lengths or numbers that can be read in two ways, or its first line may be
+            names or numbers; says which line.
     """
     text = content.removeprefix(b"\xef\xbb\xbf")
     _require_utf8(text, name)
+    if said := SAYS_SEPARATOR.match(text):
+        text = text[said.end() :]
     lines = [line for line in text[:LOOKED_AT].decode(errors="ignore").splitlines()[:MOST_LINES] if line.strip()]
     if not lines:
         raise Unusable(f"{name} is empty")
-    separator = _separator(lines)
+    separator = said[1].decode() if said else _separator(lines)
     cells = list(text_csv.reader(lines[: -1 if len(text) > LOOKED_AT else None], delimiter=separator))
     options = csv.ReadOptions(
         use_threads=False, block_size=max(1 << 20, len(text) + 1)
@@ -52,9 +66,9 @@ def read(content: bytes, name: str) -> pa.Table:
     if unnamed:
         options.autogenerate_column_names = True
     parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
-    converting = csv.ConvertOptions(
-        strings_can_be_null=True, quoted_strings_can_be_null=False, decimal_point=_decimal(cells, separator)
-    )
+    decimal = _decimal(cells, separator)
+    converting = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, decimal_point=decimal or ".")
+    marks: list[str] = []
     try:
         table = csv.read_csv(pa.BufferReader(text), options, parsing, converting)
         if marks := _identifiers(table, text, (options, parsing)):
@@ -64,20 +78,65 @@ def read(content: bytes, name: str) -> pa.Table:
         raise _refused(error, name) from error
     if unnamed:
         table = table.rename_columns([str(i) for i in range(table.num_columns)])
-    if "" in table.column_names:
-        number = table.column_names.index("")
-        raise Unusable(f"{name}: column {number} has no name, as an index has none: write the file with index=False")
+    table = _tidied(table, name)
+    for number, column in enumerate(table.column_names):
+        if pa.types.is_string(table[number].type) and column not in marks:
+            try:
+                numbers = numbers_in(table[number], decimal)
+            except Unclear as unclear:
+                row = pc.index(pc.utf8_trim_whitespace(table[number]), unclear.text).as_py() + (not unnamed)
+                line = _line_of(row, text, separator)
+                raise Unusable(f"{name}, line {line + bool(said)}, column {column!r} has {unclear}") from None
+            table = table if numbers is None else table.set_column(number, column, numbers)
     return table
 
 
+def _tidied(table: pa.Table, name: str) -> pa.Table:
+    """Leave out columns without a name and without a value, as lines that end with a separator have, and blanks around names.
+
+    Raises:
+        Unusable: a column with values has no name.
+    """
+    empty = [
+        number for number, column in enumerate(table.column_names) if not column.strip() and pa.types.is_null(table[number].type)
+    ]
+    table = table.select([number for number in range(table.num_columns) if number not in empty])
+    names = [column.strip() for column in table.column_names]
+    if "" in names:
+        raise Unusable(f"{name}: column {names.index('')} has no name, as an index has none: write the file with index=False")
+    if any(column.startswith(" ") for column in table.column_names[1:]):  # divided by a separator and a blank
+        for number, field in enumerate(table.schema):
+            if pa.types.is_string(field.type):
+                table = table.set_column(number, field, pc.utf8_trim_whitespace(table[number]))
+    return table.rename_columns(names)
+
+
+def _line_of(row: int, text: bytes, separator: str) -> int:
+    """Give the number, from 1, of the line that a row begins in."""
+    reader = text_csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)
+    begins, count = 1, 0
+    for cells in reader:
+        count += bool(cells)
+        if count > row:
+            break
+        begins = reader.line_num + 1
+    return begins
+
+
 def _identifiers(table: pa.Table, text: bytes, options: tuple[csv.ReadOptions, csv.ParseOptions]) -> list[str]:
-    """Find the columns of whole numbers that are written with zeros in front, as only identifiers are."""
-    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
-    if not whole or len(set(table.column_names)) < table.num_columns or not re.search(rb"(^|[^\d.])0\d", text):
+    """Find the columns of whole numbers that only identifiers are: with zeros in front, or with more digits than 64 bits hold."""
+    if len(set(table.column_names)) < table.num_columns:
         return []
-    converting = csv.ConvertOptions(include_columns=whole, column_types=dict.fromkeys(whole, pa.string()))
+    with_zeros = re.search(rb"(^|[^\d.])0\d", text) is not None
+    whole = [field.name for field in table.schema if with_zeros and pa.types.is_integer(field.type)]
+    large = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    large = [name for name in large if (pc.max(pc.abs(table[name])).as_py() or 0.0) > EXACT]
+    if not whole + large:
+        return []
+    converting = csv.ConvertOptions(include_columns=whole + large, column_types=dict.fromkeys(whole + large, pa.string()))
     words = csv.read_csv(pa.BufferReader(text), *options, converting)
-    return [name for name in whole if pc.any(pc.match_substring_regex(words[name], r"^\s*0\d")).as_py()]
+    patterns = {**dict.fromkeys(whole, r"^\s*0\d"), **dict.fromkeys(large, r"^\s*\d{16,}\s*$")}
+    return [name for name, pattern in patterns.items() if pc.any(pc.match_substring_regex(words[name], pattern)).as_py()]
 
 
 def _require_utf8(text: bytes, name: str) -> None:
@@ -101,13 +160,13 @@ def _separator(lines: list[str]) -> str:
     return max(SEPARATORS, key=cells)
 
 
-def _decimal(cells: list[list[str]], separator: str) -> str:
-    """Tell the decimal mark, which can be a comma only where cells are divided by something else."""
-    if separator == ",":
-        return "."
-    words = [cell.strip() for row in cells for cell in row]
-    commas, points = (sum(bool(mark.fullmatch(word)) for word in words) for mark in (DECIMAL_COMMA, DECIMAL_POINT))
-    return "," if commas > points else "."
+def _decimal(cells: list[list[str]], separator: str) -> str | None:
+    """Tell the decimal mark by the numbers whose mark can be no other; None where there are none, or some of either kind."""
+    words = [word for row in cells for cell in row if not PERHAPS_THOUSANDS.fullmatch(word := cell.strip())]
+    commas, points = (any(mark.fullmatch(word) for word in words) for mark in (DECIMAL_COMMA, DECIMAL_POINT))
+    if commas == points:
+        return None
+    return "," if commas else "."
 
 
 def _has_no_names(first: list[str], name: str) -> bool:

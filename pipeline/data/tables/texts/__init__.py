@@ -1,0 +1,1 @@
+"""Tables as text: how cells are divided, and numbers as people write them."""
