@@ -1,7 +1,7 @@
 """A recipe's flow trained in this process, by the pipeline's own loop, under a budget of CPU-seconds and looked at on the way."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,8 @@ from pipeline.training import loop
 from pipeline.training.build import Setting, frozen
 
 CPU = torch.device("cpu")
-NO_LIMIT = 10**9
+NUM_TRIED = 40
+"""Steps by which a phase's speed is known."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +48,23 @@ def train_flow(
     """Train a recipe's flow in this process; yield each phase as it ends.
 
     Args:
-        cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`.
+        cpu_seconds: budget of the whole flow; every phase takes an equal share of it instead of its `num_steps`, which are as
+            many as a short flow before it says that there is time for: a schedule within the phase has to know.
         ends: source and target in place of the recipe's.
         looks: rising CPU-seconds, at each of which a phase that is not over is yielded too.
     """
     validate(recipe)
     phases, endpoints = phases_of(recipe), ends or load_endpoints(recipe.data)
+    setting = Setting.of(phases[0], endpoints)
+    if cpu_seconds is not None:
+        phases = [*_with_steps(phases, _afforded(phases, setting, cpu_seconds / len(phases)))]
     averaged: list[nn.Module] = []
     num_steps, spent, marks = 0, 0.0, [*looks]
-
-    def unlimited() -> Iterator[Phase]:
-        parent: str | None = None
-        for phase in phases:
-            training = replace(phase.training, num_steps=NO_LIMIT)
-            without_end = replace(phase, parent=parent, training=training, steps_before=num_steps)
-            parent = without_end.fingerprint
-            yield without_end
-
-    for underway in loop.train_flow(phases if cpu_seconds is None else unlimited(), Setting.of(phases[0], endpoints)):
+    began = time.process_time()
+    for underway in loop.train_flow(phases, setting):
         phase, state = underway.phase, underway.state
         share = None if cpu_seconds is None else cpu_seconds * (phase.k + 1) / len(phases)
         earlier = averaged if phase.composed else []
-        began = time.process_time() - spent
         for _ in underway.losses:
             spent = time.process_time() - began
             if share is not None and spent >= share:
@@ -82,3 +78,26 @@ def train_flow(
         num_steps += state.step
         averaged = [*earlier, frozen(state.averaged_map)]
         yield Trained(Generator(phase, endpoints, averaged), frozen(state.potential), num_steps, spent)
+        began = time.process_time() - spent
+
+
+def _afforded(phases: Sequence[Phase], setting: Setting, cpu_seconds: float) -> list[int]:
+    """Find how many steps of each phase there are CPU-seconds for, from the first steps of each."""
+    counts, began = [], time.process_time()
+    for underway in loop.train_flow(_with_steps(phases, [NUM_TRIED] * len(phases)), setting):
+        times = [time.process_time() for _ in underway.losses]
+        per_step = (times[-1] - times[NUM_TRIED // 2]) / (NUM_TRIED - 1 - NUM_TRIED // 2)
+        before_steps = times[0] - began
+        counts.append(max(1, int((cpu_seconds - before_steps) / per_step)))
+        began = time.process_time()
+    return counts
+
+
+def _with_steps(phases: Sequence[Phase], counts: Sequence[int]) -> Iterator[Phase]:
+    """Give each phase its own number of steps."""
+    parent: str | None = None
+    for phase, count in zip(phases, counts, strict=True):
+        training = replace(phase.training, num_steps=count)
+        changed = replace(phase, parent=parent, training=training, steps_before=sum(counts[: phase.k]) if phase.steps_before else 0)
+        parent = changed.fingerprint
+        yield changed

@@ -3,8 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+
+MATMUL = "use_mm_for_euclid_dist"
+ROWS_AT_ONCE = 64
 
 
 class Cost(ABC):
@@ -22,6 +27,14 @@ class Cost(ABC):
     def between(self, x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         """Compute the cost of moving each sample x to y: not negative, 0 where they are equal, differentiable in y."""
 
+    def matrix(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, "m n"]:
+        """Compute the cost of moving every x to every y; at most ROWS_AT_ONCE samples x are paired with all y at a time."""
+        return torch.cat([self._block(rows, y) for rows in x.split(ROWS_AT_ONCE)])
+
+    def _block(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, "m n"]:
+        m, n = len(x), len(y)
+        return self.between(x.repeat_interleave(n, 0), y.repeat(m, *[1] * (y.ndim - 1))).view(m, n)
+
 
 class Squared(Cost):
     """The squared distance |x - y|^2: the true JKO step."""
@@ -29,12 +42,18 @@ class Squared(Cost):
     def between(self, x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         return (x - y).flatten(1).square().sum(1)
 
+    def matrix(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, "m n"]:
+        return torch.cdist(x.flatten(1), y.flatten(1), compute_mode=MATMUL).square()
 
-class MeanSquared(Cost):
+
+class MeanSquared(Squared):
     """The squared distance divided by the dimension d, as the reference code has it: its h is h / d of the true step."""
 
     def between(self, x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         return (x - y).flatten(1).square().mean(1)
+
+    def matrix(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, "m n"]:
+        return super().matrix(x, y) / x[0].numel()
 
 
 def transport_cost(x: Float[Tensor, "n *shape"], y: Float[Tensor, "n *shape"], *, h: float, cost: Cost) -> Float[Tensor, " n"]:

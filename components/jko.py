@@ -5,10 +5,10 @@ one evaluation of the anchor and one of T_k whatever k is. Parametrised as compo
 all k earlier maps first.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -38,6 +38,22 @@ class Losses(NamedTuple):
     gradient_penalty: Tensor
 
 
+@runtime_checkable
+class Steps(Protocol):
+    """What a phase is trained by: so many optimizer steps, each of a batch."""
+
+    @property
+    def num_steps(self) -> int:
+        """Count the optimizer steps of the phase."""
+
+    @property
+    def solved(self) -> Mapping[str, float]:
+        """Give the figures of what was solved before the first step, by name."""
+
+    def step(self, state: State, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
+        """Take one step; `reduce` averages gradients over the workers in place."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """The minimisation of one phase: its objective, and how it is solved.
@@ -64,6 +80,15 @@ class Problem:
     bfloat16: bool = False
     num_microbatches: int = 1
     compiled: bool = False
+
+    @property
+    def solved(self) -> Mapping[str, float]:
+        """Nothing is solved before the first step."""
+        return {}
+
+    def step(self, state: State, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
+        """Update the potential once, then the map on the same transported samples."""
+        return train_step(state, self, batch, anchor, reduce)
 
 
 def train_step(state: State, problem: Problem, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:
@@ -103,13 +128,13 @@ def updates(
     columns = [[None] * count if tensor is None else tensor.chunk(count) for tensor in batch]
     parts = [Batch(*row) for row in zip(*columns, strict=True)]
     device = batch.source.device
-    with mixed(problem, device):
+    with mixed(device, bfloat16=problem.bfloat16, compiled=problem.compiled):
         with torch.set_grad_enabled(count == 1):
             first = [transported(state, problem, anchor, part) for part in parts]
         state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
         terms = potential_terms(state, problem.objective, parts, first, penalty_weight)
         on_potential = update(potential_adam, terms, reduce)
-    with mixed(problem, device):
+    with mixed(device, bfloat16=problem.bfloat16, compiled=problem.compiled):
         graphs = first if count == 1 else (transported(state, problem, anchor, part) for part in parts)
         on_map = update(map_adam, map_terms(state, problem.objective, parts, graphs), reduce)
     average(state, problem.ema_decay, map_adam.steps[0])
@@ -139,12 +164,12 @@ def map_terms(state: State, objective: Objective, parts: Sequence[Batch], graphs
         yield torch.autograd.grad(each.samples, list(state.transport_map.parameters()), gradient), report
 
 
-def mixed(problem: Problem, device: torch.device) -> torch.autocast:
+def mixed(device: torch.device, *, bfloat16: bool, compiled: bool = False) -> torch.autocast:
     """Open autocast for one update: it keeps 16-bit copies of the weights until it ends, whatever becomes of the weights.
 
     No copies where the step is compiled: parts of a batch that share one cannot be traced, and the compiler shares by itself.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=problem.bfloat16, cache_enabled=not problem.compiled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=not compiled)
 
 
 @cache
@@ -191,7 +216,7 @@ def average(state: State, decay: float, num_updates: Float[Tensor, ""]) -> None:
 
 def train_phase(
     state: State,
-    problem: Problem,
+    problem: Steps,
     anchor: Sequence[nn.Module],
     draw: Callable[[int], Batch],
     reduce: Reduce = lambda gradients: None,
@@ -205,6 +230,6 @@ def train_phase(
     for module in (state.transport_map, state.potential):
         module.train()
     while state.step < problem.num_steps:
-        losses = train_step(state, problem, draw(state.step), anchor, reduce)
+        losses = problem.step(state, draw(state.step), anchor, reduce)
         state.step += 1
         yield losses

@@ -35,6 +35,8 @@ PURPOSES = {
     "outside": 24,
     "given_table": 25,
     "own_parts": 26,
+    "points": 27,
+    "points_source": 28,
 }
 """The number that stands for each purpose in the generator's key. Published flows were drawn from these, so that none may change;
 a new purpose takes the next number, wherever its line stands."""

@@ -13,12 +13,16 @@ from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 Group = TypeVar("Group", Data, Jko, Training)
 METHOD_VERSION = 3
 """Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
-OF_FLOWS = ("num_phases", "first_h", "first_num_steps")
+OF_FLOWS = ("num_phases", "first_h", "growth", "max_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
 RESOLVED = ("columns", "weights", "split", "schema")
 """Fields that the name of prepared rows has in it (`pipeline.data.resolution`): in a phase they are left out."""
-LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16", "condition")
+LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16", "condition", "lr_schedule", "point_phases", "num_points", "regression")
 """Fields that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
+OF_POINTS = ("num_points", "regression")
+"""Fields of phases whose potential lives on points."""
+OF_NETWORKS = ("fit", "potential_lr", "r1", "r2", "target_noise")
+"""Fields of phases whose potential is a network."""
 UNUSED: dict[str, Any] = {
     "dim": Data.dim,
     "cost": "squared",
@@ -26,6 +30,14 @@ UNUSED: dict[str, Any] = {
     "parametrization": "direct",
     "penalty_every": 1,
     "steps_before": 0,
+    "lr_decay_steps": Training.lr_decay_steps,
+    "fit": Jko.fit,
+    "num_points": Jko.num_points,
+    "regression": Jko.regression,
+    "potential_lr": Training.potential_lr,
+    "r1": Training.r1,
+    "r2": Training.r2,
+    "target_noise": Training.target_noise,
 }
 """Fields that may be without influence, and the value that then stands for any: null in the canonical form."""
 
@@ -44,7 +56,8 @@ class Phase:
     Attributes:
         k: number of the phase, counted from 0.
         parent: fingerprint of phase k - 1; None for phase 0, whose anchor T_{-1} is the identity.
-        jko: the step, with the h of this phase; `num_phases` and `first_h` say nothing here.
+        jko: the step, with the h of this phase; `num_phases`, `first_h`, `growth` and `max_h` say nothing
+            here.
         training: how it is solved, with the number of steps of this phase; `first_num_steps` says nothing here.
         steps_before: optimizer steps of all earlier phases, over which learning rates have fallen.
         method_version: of the code that computes it.
@@ -64,10 +77,10 @@ class Phase:
     def of(cls, recipe: Recipe, *, k: int, parent: str | None) -> Self:
         """Make phase k of a recipe's flow. K never enters, so a longer flow shares the phases of a shorter one."""
         data, network, jko, training = recipe.data, recipe.network, recipe.jko, recipe.training
-        first_h = jko.h if jko.first_h is None else jko.first_h
         first_num_steps = training.first_num_steps or training.num_steps
         steps_before = first_num_steps + (k - 1) * training.num_steps if k else 0
-        jko = replace(jko, h=jko.h if k else first_h, num_phases=Jko.num_phases, first_h=None)
+        of_flows = {name: getattr(Jko, name) for name in OF_FLOWS if hasattr(Jko, name)}
+        jko = replace(jko, **of_flows, h=step_size(jko, k), point_phases=int(k < jko.point_phases))
         training = replace(training, num_steps=training.num_steps if k else first_num_steps, first_num_steps=None)
         data = spec_of(data.target).normal_form(data)
         if "depth" not in network.pair.takes:  # it has one of its own
@@ -86,13 +99,17 @@ class Phase:
         """Name the fields that have no influence on the result of this phase, whatever they are."""
         has_cost = math.isfinite(self.jko.h)
         has_anchor = self.k > 0 and has_cost
+        over_flow = self.training.lr_schedule == Training.lr_schedule
         without_influence = {
             "dim": "dim" not in spec_of(self.data.target).fields,  # the others have their own
             "cost": not has_cost,
             "z": not has_anchor or self.network.z_dim == 0,
             "parametrization": self.k == 0,  # with one map there is nothing to compose
-            "penalty_every": self.training.r1 == self.training.r2 == 0,
-            "steps_before": math.isinf(self.training.lr_decay_steps),  # constant rates, wherever in the flow
+            "penalty_every": self.on_points or self.training.r1 == self.training.r2 == 0,
+            **dict.fromkeys(OF_POINTS, not self.on_points),
+            **dict.fromkeys(OF_NETWORKS, self.on_points),  # they are the potential's
+            "lr_decay_steps": not over_flow,
+            "steps_before": not over_flow or math.isinf(self.training.lr_decay_steps),  # the same rates, wherever in the flow
         }
         return {name for name, holds in without_influence.items() if holds}
 
@@ -154,6 +171,11 @@ class Phase:
         return self.training.num_steps
 
     @property
+    def on_points(self) -> bool:
+        """Say whether the potential of this phase lives on points, and is no network."""
+        return self.jko.point_phases > 0
+
+    @property
     def composed(self) -> bool:
         """Say whether T_k is an increment on top of phases 0, ..., k - 1."""
         return self.jko.parametrization == "composed"
@@ -162,6 +184,18 @@ class Phase:
     def target_noise(self) -> float:
         """Give the standard deviation of the noise on target samples in this phase: training.target_noise / (k + 1)."""
         return self.training.target_noise / (self.k + 1)
+
+
+def step_size(jko: Jko, k: int) -> float:
+    """Compute h of phase k, in squared units of the space the flow lives in: min(h * growth^k, max_h), or first_h in phase 0.
+
+    Example:
+        >>> [step_size(Jko(h=0.5, growth=3.0, max_h=10.0), k) for k in range(5)]
+        [0.5, 1.5, 4.5, 10.0, 10.0]
+    """
+    if k == 0 and jko.first_h is not None:
+        return jko.first_h
+    return min(jko.h * jko.growth**k, jko.max_h)
 
 
 def _dumped(value: object) -> str:

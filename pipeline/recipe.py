@@ -4,6 +4,7 @@ Importing this file costs milliseconds: names of sources, divergences and networ
 recipe names a part, `package.module:name` is one from outside this repository, with `(option=value)` where it has options.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,6 +120,11 @@ class Jko:
     """JKO step size, in squared units of the standardised space; `inf` drops the cost (a plain f-GAN)"""
     first_h: float | None = None
     """h of phase 0, where the anchor is the identity; None: the same as h"""
+    growth: float = 1.0
+    """factor by which h grows from phase to phase: h * growth^k in phase k. With small first steps no mode is lost, and the last
+    step decides how nearly the masses of far modes can be right"""
+    max_h: float = math.inf
+    """most that h grows to"""
     divergence: DivergenceName = "jsd"
     """F of the JKO step, the divergence of model from data. `jsd` is KL - 2 JSD, what a GAN's non-saturating loss lowers (the
     paper's choice); `twice_jsd` is 2 JSD itself, whose steps hardly move from far away"""
@@ -130,6 +136,13 @@ class Jko:
     solution without the heavy tail of exp(-v)"""
     cost: CostName = "squared"
     """`squared`: the true step |x - y|^2 / 2h; `mean_squared`: divided by the dimension, as the reference code does"""
+    point_phases: int = 0
+    """so many first phases are solved without an adversary: v lives on points of the target, where the step's dual is solved
+    exactly, and the map is regressed on the points that its samples go to. All masses are found; networks sharpen what follows"""
+    num_points: int = 2000
+    """points of the target, and as many transported samples, between which the dual of such a phase is solved"""
+    regression: Literal["l1", "l2"] = "l1"
+    """what the map of such a phase lowers: the distance to its point, or the squared one, which blurs more"""
     parametrization: Literal["direct", "composed"] = "direct"
     """`direct`: T_k maps the source to mu_{k+1}, O(K); `composed`: one increment per phase, O(K^2), for comparison"""
     z: Literal["independent", "shared"] = "independent"
@@ -170,8 +183,11 @@ class Training:
     """Adam's learning rate of the map"""
     potential_lr: float = 2e-3
     """Adam's learning rate of the potential"""
+    lr_schedule: Literal["inverse", "cosine"] = "inverse"
+    """how both rates fall. `inverse`: as 1 / (1 + step / lr_decay_steps), steps counted over the whole flow; `cosine`: in each
+    phase anew, along half a cosine to 0 at its end"""
     lr_decay_steps: float = 700.0
-    """both rates fall as 1 / (1 + step / lr_decay_steps), steps counted over the whole flow; `inf` keeps them constant"""
+    """of the schedule `inverse`: steps after which rates are half; `inf` keeps them constant"""
     beta1: float = 0.0
     """Adam's first-moment decay, both networks"""
     beta2: float = 0.99

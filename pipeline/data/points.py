@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from components.measures import Modes
 from components.streams import stream
 from pipeline.data.source import At, Moments, Samples, moments_of
 from pipeline.data.tables import kept
@@ -26,13 +27,14 @@ class Points:
 
     Attributes:
         train, test: samples to train on, and held-out ones.
+        modes: of the measure they are drawn from, where it is known.
         weights: one of each sample to train on, and of each held-out one; None: all count alike.
         kept_as: the word for this class in files.
     """
 
     train: np.ndarray
     test: np.ndarray
-    modes: None = None
+    modes: Modes | None = None
     units: Literal["data"] = "data"
     picture: str = "points"
     weights: tuple[np.ndarray, np.ndarray] | None = None

@@ -14,11 +14,15 @@ from pipeline.data.images.image_set import image_sets
 from pipeline.data.specs import sample_shape, spec_of
 from pipeline.data.tables.naming import is_location
 from pipeline.errors import Unusable
+from pipeline.phase import step_size
 from pipeline.recipe import GROUPS, Data, Jko, Recipe
 from pipeline.recipes.values import Refused, UnfitPart
 
 SMALLEST, LARGEST = 1e-12, 1e12
 """Bounds of numbers above 0: their squares and inverses are numbers of float32."""
+MOST_GROWTH = 1e3
+MOST_POINTS = 20_000
+"""Of a dual: three matrices of so many rows and columns are ten gigabytes."""
 MOST_RATE = 1e3
 """Of learning rates: Adam's steps are as long as its rate, and weights are of order 1."""
 MOST_IN_A_BATCH, MOST_IN_LAYERS = 1 << 30, 1 << 28
@@ -51,11 +55,19 @@ def validate(recipe: Recipe) -> None:
     for name, (count, limit) in counts.items():
         _require(count is None or count >= 1, name, "at least 1", count)
         _require(count is None or count <= limit, name, f"at most {limit}", count)
-    positive = {"jko.h": jko.h, "jko.first_h": jko.first_h, "training.lr_decay_steps": training.lr_decay_steps}
+    positive = {
+        "jko.h": jko.h,
+        "jko.first_h": jko.first_h,
+        "jko.max_h": jko.max_h,
+        "training.lr_decay_steps": training.lr_decay_steps,
+    }
     for name, number in positive.items():
         _require(number is None or number > 0, name, "above 0 (inf is allowed)", number)
         within = number is None or math.isinf(number) or SMALLEST <= number <= LARGEST
         _require(within, name, f"from {SMALLEST:g} to {LARGEST:g}, or inf", number)
+    _require_growth(jko)
+    _require(0 <= jko.point_phases <= jko.num_phases, "jko.point_phases", "from 0 to jko.num_phases", jko.point_phases)
+    _require(2 <= jko.num_points <= MOST_POINTS, "jko.num_points", f"from 2 to {MOST_POINTS}", jko.num_points)
     for name in ("map_lr", "potential_lr"):
         rate = getattr(training, name)
         _require(0 < rate < math.inf, f"training.{name}", "above 0 and finite", rate)
@@ -73,6 +85,15 @@ def validate(recipe: Recipe) -> None:
             0 <= getattr(network, name) <= 100_000, f"network.{name}", "at least 0 and at most 100000", getattr(network, name)
         )
     _require_consistent(recipe)
+
+
+def _require_growth(jko: Jko) -> None:
+    """Check that step sizes grow, and not beyond what float32 holds."""
+    _require(1 <= jko.growth <= MOST_GROWTH, "jko.growth", f"from 1 to {MOST_GROWTH:g}", jko.growth)
+    _require(jko.max_h >= jko.h, "jko.max_h", f"at least jko.h, {jko.h:g}", jko.max_h)
+    last = math.log(jko.h) + (jko.num_phases - 1) * math.log(jko.growth) if math.isfinite(jko.h) else 0.0
+    within = math.isfinite(jko.max_h) or last <= math.log(LARGEST)
+    _require(within, "jko.max_h", f"at most {LARGEST:g} where h grows beyond it in {jko.num_phases} phases", jko.max_h)
 
 
 def _require_part(field_name: str, load: Callable[[], object]) -> None:
@@ -118,6 +139,7 @@ def _require_consistent(recipe: Recipe) -> None:
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     _require_divergences(jko)
     _require_part("jko.cost", lambda: jko.transport_cost)
+    _require_points(recipe)
     network = recipe.network
     _require_part("network.kind", lambda: network.pair)
     exact = not (network.second_order and recipe.training.bfloat16)  # moments of 16 bits are none
@@ -149,6 +171,22 @@ def _require_divergences(jko: Jko) -> None:
             jko.fit,
         )
         _require(jko.source_divergence == fixed, "jko.fit", f"{Jko.fit} unless jko.source_divergence is {fixed}", jko.fit)
+
+
+def _require_points(recipe: Recipe) -> None:
+    """Check the rules of phases whose potential lives on points."""
+    jko = recipe.jko
+    if not jko.point_phases:
+        return
+    from components.divergences.base import FDivergence  # and torch with it
+
+    when = "when jko.point_phases is above 0"
+    _require(isinstance(jko.functional, FDivergence), "jko.divergence", f"an f-divergence {when}", jko.divergence)
+    fixed = Jko.source_divergence
+    _require(jko.source_divergence == fixed, "jko.source_divergence", f"{fixed} {when}", jko.source_divergence)
+    h = max(step_size(jko, k) for k in range(jko.point_phases))
+    _require(math.isfinite(h), "jko.h", f"finite {when}", h)
+    _require(recipe.data.condition is None, "data.condition", f"left out {when}", recipe.data.condition)
 
 
 def _require_room(recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """From a phase, which is a value, to the objects of `components` that solve it."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -12,13 +13,15 @@ from torch import nn
 from components import state as states
 from components.conditions import Condition
 from components.divergences.base import FDivergence
-from components.gradients import Batch
-from components.jko import Problem
+from components.gradients import Batch, push_through
+from components.jko import Problem, Steps
 from components.networks.pair import NetworkSpec
+from components.points import NUM_ROUNDS, PointPotential, corrected, solve
+from components.regression import DISTANCES, Regression
 from components.semidual import Objective
 from components.state import State, Tensors
 from components.streams import normal, stream
-from pipeline.data.endpoints import Endpoints
+from pipeline.data.endpoints import Endpoints, Standardised
 from pipeline.data.source import At
 from pipeline.parts.faults import require_batches
 from pipeline.phase import Phase
@@ -148,11 +151,10 @@ def objective_of(phase: Phase) -> Objective:
 def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = False) -> Problem:
     """Make the objective and the schedule of a phase."""
     training = phase.training
-    objective = objective_of(phase)
+    objective, schedule = objective_of(phase), SCHEDULES[training.lr_schedule]
 
     def learning_rates(step: int) -> tuple[float, float]:
-        # over the absolute step, not over K phases: a longer flow then shares the phases of a shorter one
-        factor = 1 / (1 + (phase.steps_before + step) / training.lr_decay_steps)
+        factor = schedule(phase, step)
         return factor * training.map_lr, factor * training.potential_lr
 
     return Problem(
@@ -166,6 +168,61 @@ def problem_of(phase: Phase, *, num_microbatches: int = 1, compiled: bool = Fals
         num_microbatches=num_microbatches,
         compiled=compiled,
     )
+
+
+def _inverse(phase: Phase, step: int) -> float:
+    """Let rates fall over the steps of the whole flow."""
+    return 1 / (1 + (phase.steps_before + step) / phase.training.lr_decay_steps)
+
+
+def _cosine(phase: Phase, step: int) -> float:
+    """Let rates fall to 0 within the phase."""
+    return (1 + math.cos(math.pi * step / phase.num_steps)) / 2
+
+
+def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -> Regression:
+    """Solve the dual of a phase of points, a function of the phase and its anchor alone, and say how its map is regressed.
+
+    All there are of the target's points where they are fewer than `num_points`; each worker solves the same.
+    """
+    jko, training, ends = phase.jko, phase.training, setting.endpoints
+    n, z_dim = jko.num_points, phase.network.z_dim
+    objective, divergence = objective_of(phase), jko.functional
+    assert isinstance(divergence, FDivergence)  # a rule of recipes
+    seen = ends.data.seen(n, stream(phase.seed, "points", phase=phase.k))
+    points = torch.from_numpy(Standardised(ends.data, ends.shift, ends.scale).to_space(seen)).to(setting.device)
+
+    def draw(at: int) -> torch.Tensor:
+        """Draw n samples of mu_k."""
+        rng = stream(phase.seed, "points_source", phase=phase.k, step=at)
+        x = torch.from_numpy(ends.source.sample(n, rng)).to(setting.device)
+        return push_through(anchor, x, torch.from_numpy(normal(rng, n, z_dim)).to(setting.device) if z_dim else None)
+
+    costs = objective.cost.matrix(draw(NUM_ROUNDS), points) / (2 * objective.h)
+    output, gap = solve(divergence, costs.cpu().numpy())
+    potential = corrected(PointPotential(objective, points, torch.from_numpy(output).to(points), gap), draw)
+    schedule = SCHEDULES[training.lr_schedule]
+    return Regression(
+        potential,
+        DISTANCES[jko.regression],
+        composed=phase.composed,
+        num_steps=training.num_steps,
+        learning_rate=lambda step: schedule(phase, step) * training.map_lr,
+        ema_decay=training.ema_decay,
+        bfloat16=training.bfloat16,
+        num_microbatches=setting.num_microbatches,
+    )
+
+
+def steps_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -> Steps:
+    """Make what a phase is trained by: a problem with a network for its potential, or a regression."""
+    if phase.on_points:
+        return regression_of(phase, setting, anchor)
+    return problem_of(phase, num_microbatches=setting.num_microbatches, compiled=setting.compiled)
+
+
+SCHEDULES = {"inverse": _inverse, "cosine": _cosine}
+"""(phase, step) -> factor of both learning rates. Over all K phases none may fall: a longer flow shares those of a shorter one."""
 
 
 def indivisible(network: Network, num_microbatches: int) -> int:

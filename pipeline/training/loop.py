@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from components.streams import stream
 from pipeline.errors import Diverged
 from pipeline.parts.faults import own_fields, suspects, told
 from pipeline.phase import Phase
-from pipeline.training.build import Parent, Setting, batches_of, first_state, frozen, problem_of
+from pipeline.training.build import Parent, Setting, batches_of, first_state, frozen, steps_of
 from pipeline.training.ranks import Share
 
 NUM_WINDOWS = 100
@@ -32,6 +32,7 @@ class Underway:
         anchor: T_{k-1}, frozen: one map, or all increments so far.
         losses: of each step. A step is made when its losses are asked for, and who asks no more ends the phase.
         began: when the loop turned to it, by `time.monotonic`.
+        solved: figures of what was solved before the first step, by name.
     """
 
     phase: Phase
@@ -39,6 +40,7 @@ class Underway:
     anchor: Sequence[nn.Module]
     losses: Iterator[Losses]
     began: float
+    solved: Mapping[str, float]
 
 
 def train_flow(
@@ -82,10 +84,10 @@ def _begun(phase: Phase, before: Underway | None, setting: Setting, read_parent:
     if setting.channels_last:
         states.channels_last(state)
         anchor = [network.to(memory_format=torch.channels_last) for network in anchor]
-    problem = problem_of(phase, num_microbatches=setting.num_microbatches, compiled=setting.compiled)
+    steps = steps_of(phase, setting, anchor)
     draw = batches_of(phase, setting.endpoints, setting.share.rows, setting.device)
-    losses = train_phase(state, problem, anchor, draw, setting.share.mean_in_place)
-    return Underway(phase, state, anchor, losses, began)
+    losses = train_phase(state, steps, anchor, draw, setting.share.mean_in_place)
+    return Underway(phase, state, anchor, losses, began, steps.solved)
 
 
 def windows(underway: Underway, share: Share, every: int = 0) -> Iterator[dict[str, float]]:

@@ -171,7 +171,7 @@ def take_steps(underway: Underway, setting: Setting, recorder: Recorder | None, 
         checkpoints.forget(phase)  # it would lead to the same end
         raise
     if recorder:
-        recorder.add(state.step, {**losses, "train_seconds": time.monotonic() - underway.began})
+        recorder.add(state.step, {**losses, **underway.solved, "train_seconds": time.monotonic() - underway.began})
 
 
 def kept_parent(phase: Phase, store: Store) -> Parent:

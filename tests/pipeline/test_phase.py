@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from flows import tiny
 
-from pipeline.phase import RESOLVED, Phase, phases_of
+from pipeline.phase import OF_NETWORKS, OF_POINTS, RESOLVED, Phase, phases_of
 from pipeline.recipe import Network, Recipe
 
 GROUPS = ("data", "network", "jko", "training")
@@ -21,6 +21,9 @@ OTHER = {
     "z": "shared",
     "first_h": 0.5,
     "first_num_steps": 5,
+    "max_h": 3.5,
+    "lr_schedule": "cosine",
+    "regression": "l2",
 }
 WITHOUT_INFLUENCE_HERE = {"dim", "num_phases", *RESOLVED}
 
@@ -36,7 +39,7 @@ def changed(recipe: Recipe, group: str, name: str) -> Recipe:
 
 @pytest.mark.parametrize(("group", "name"), [(group, f.name) for group in GROUPS for f in fields(type(getattr(Recipe(), group)))])
 def test_every_field_with_influence_changes_the_last_phase(group: str, name: str) -> None:
-    recipe = tiny(num_phases=2, z_dim=2)
+    recipe = tiny(num_phases=2, z_dim=2, growth=2.0, **{"point_phases": 2} if name in OF_POINTS else {})
     other = changed(recipe, group, name)
     if name in WITHOUT_INFLUENCE_HERE:
         assert fingerprints(other)[:2] == fingerprints(recipe)
@@ -99,3 +102,19 @@ def test_the_fingerprint_of_a_second_order_recipe_is_what_it_was(monkeypatch: py
     monkeypatch.setattr("pipeline.phase.METHOD_VERSION", 2)
     recipe = replace(tiny(divergence="kl", fit="logistic"), network=Network(second_order=True, num_frequencies=0))
     assert fingerprints(recipe)[0] == "fdea73e0790c647b5cb0"
+
+
+def test_step_sizes_grow_up_to_the_most_and_each_is_that_of_a_constant_flow() -> None:
+    phases = phases_of(tiny(num_phases=5, h=0.5, growth=4.0, max_h=10.0))
+    assert [phase.jko.h for phase in phases] == [0.5, 2.0, 8.0, 10.0, 10.0]
+    assert fingerprints(tiny(num_phases=3, h=0.5, growth=4.0))[:2] == fingerprints(tiny(num_phases=2, h=0.5, growth=4.0, max_h=2.0))
+    assert phases[0] == phases_of(tiny(h=0.5))[0], "phase 0 is that of every growth"
+
+
+def test_phases_of_points_say_nothing_of_networks_and_the_reverse() -> None:
+    points = tiny(num_phases=2, divergence="linear", point_phases=1)
+    same_points = [changed(points, "jko" if name == "fit" else "training", name) for name in OF_NETWORKS if name != "fit"]
+    assert {fingerprints(each)[0] for each in (points, *same_points)} == {fingerprints(points)[0]}
+    assert len({fingerprints(each)[1] for each in (points, *same_points)}) == len(same_points) + 1
+    networks = tiny(num_phases=2, divergence="linear")
+    assert fingerprints(changed(networks, "jko", "num_points")) == fingerprints(networks)

@@ -41,6 +41,7 @@ LARGE = {
 }
 LETTERS = {**IMAGES, "target": "mnist", "source": "emnist_letters", "width": 4}
 PENGUINS = {"target": "penguins", "columns": "bill_length_mm,flipper_length_mm,sex", "num_frequencies": 0}
+POINTS = {"divergence": "linear", "point_phases": 2, "num_points": 20}
 ONE_COST = {"h": 0.5, "divergence": "kl"}
 
 Case = tuple[dict[str, Any], dict[str, Any]]
@@ -70,6 +71,11 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
     "jko.num_phases": [({}, {"num_phases": 3})],
     "jko.h": [({}, {"h": 0.7}), ({}, {"h": INF}), ({"divergence": "relativistic"}, {"h": 0.7})],
     "jko.first_h": [({}, {"first_h": 0.7}), ({"h": INF}, {"first_h": 1.0})],
+    "jko.growth": [({}, {"growth": 2.0})],
+    "jko.max_h": [({"growth": 2.0}, {"max_h": 4.0})],
+    "jko.point_phases": [({"divergence": "linear"}, {"point_phases": 1}), ({}, {"point_phases": 2})],
+    "jko.num_points": [(POINTS, {"num_points": 30})],
+    "jko.regression": [(POINTS, {"regression": "l2"})],
     "jko.divergence": [],
     "jko.source_divergence": [],
     "jko.fit": [({"divergence": "kl"}, {"fit": "logistic"}), ({"divergence": "forward_kl"}, {"fit": "logistic"})],
@@ -82,6 +88,7 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
     "training.map_lr": [({}, {"map_lr": 1e-3})],
     "training.potential_lr": [({}, {"potential_lr": 1e-3})],
     "training.lr_decay_steps": [({}, {"lr_decay_steps": 10.0}), ({}, {"lr_decay_steps": INF})],
+    "training.lr_schedule": [({}, {"lr_schedule": "cosine"})],
     "training.beta1": [({}, {"beta1": 0.5})],
     "training.beta2": [({}, {"beta2": 0.9})],
     "training.r1": [({}, {"r1": 0.5}), ({"divergence": "relativistic"}, {"r1": 0.0}), ({"r2": 0.0}, {"r1": 0.0})],
@@ -106,10 +113,20 @@ WITHOUT: dict[str, list[Case]] = {
         (LARGE | {"kind": "large"}, {"depth": 2}),
     ],
     "jko.first_h": [({"h": 0.3}, {"first_h": 0.3})],
+    "jko.growth": [({"h": INF}, {"growth": 2.0})],
+    "jko.max_h": [({}, {"max_h": 3.0})],
+    "jko.num_points": [({}, {"num_points": 30})],
+    "jko.regression": [({}, {"regression": "l2"})],
     "jko.cost": [({"h": INF}, {"cost": "mean_squared"})],
     "jko.z": [({}, {"z": "shared"}), ({"z_dim": 2, "h": INF}, {"z": "shared"})],
     "jko.parametrization": [({"num_phases": 1}, {"parametrization": "composed"})],
     "training.first_num_steps": [({}, {"first_num_steps": 4})],
+    "training.lr_decay_steps": [({"lr_schedule": "cosine"}, {"lr_decay_steps": 10.0})],
+    "training.potential_lr": [(POINTS, {"potential_lr": 1e-3})],
+    "training.r1": [(POINTS, {"r1": 0.5})],
+    "training.r2": [(POINTS, {"r2": 0.5})],
+    "training.target_noise": [(POINTS, {"target_noise": 0.1})],
+    "jko.fit": [(POINTS | {"divergence": "kl"}, {"fit": "logistic"})],
     "training.penalty_every": [({"r1": 0.0, "r2": 0.0}, {"penalty_every": 2})],
 }
 CHOICES: dict[str, list[dict[str, Any]]] = {

@@ -102,6 +102,7 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
     "changes",
     [
         {"z_dim": 2, "target_noise": 0.3, "ema_decay": 0.9},
+        {"divergence": "linear", "point_phases": 2, "num_points": 50, "lr_schedule": "cosine"},
         pytest.param({"parametrization": "composed"}, marks=pytest.mark.thorough),
         pytest.param({"second_order": True, "divergence": "kl", "fit": "logistic"}, marks=pytest.mark.thorough),
         pytest.param(
@@ -110,7 +111,7 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
         ),
         {"target": "digits", "standardise": False, "kind": "small", "num_frequencies": 0},
     ],
-    ids=["z and noise", "composed", "second order", "images in 16 bits", "batch norm"],
+    ids=["z and noise", "points", "composed", "second order", "images in 16 bits", "batch norm"],
 )
 @pytest.mark.parametrize("storage", ["path", pytest.param("url", marks=pytest.mark.thorough)])
 def test_a_phase_that_is_cut_and_goes_on_equals_one_that_is_not(

@@ -1,0 +1,195 @@
+"""A potential on points: the semi-dual of a JKO step between two samples, solved without an adversary.
+
+    sup_v mean_i v^c(x_i) - mean_j f*(-v_j),   v^c(x) = min_j [c_h(x, y_j) - v_j]
+
+is concave in v, a vector over n target points, and v^c is an exact minimum over them: a global one, where a map that follows a
+network sees the near side of a valley alone. Its primal is min_pi sum c pi + mean_j f(n pi_j), pi_j the mass that y_j gets
+(Eq. 14-16 between samples); the difference of the two, the *dual gap*, says how nearly it is solved. With f = linear it is
+optimal transport, and the masses are those of the data whatever h is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from components.divergences.base import FDivergence
+from components.semidual import Objective
+
+Vector = Float[np.ndarray, " n"]
+Matrix = Float[np.ndarray, "m n"]
+SMOOTHING = (1.0, 0.1, 0.01, 0.001)
+"""Of v^c, each begun where the one before ended, in units of the costs' standard deviation: the last is what remains."""
+MOST_ITERATIONS = 1000
+"""Of L-BFGS for each smoothing."""
+NUM_ROUNDS, RATE = 200, 5.0
+"""Of stochastic ascent, and its first rate in units of the costs' standard deviation (docs/experiments.md)."""
+
+
+class Solved(NamedTuple):
+    """A solved dual: the network's output D that stands for v at each of the n target points, and the dual gap, at least 0, in
+    nats.
+    """
+
+    output: Vector
+    gap: float
+
+
+@dataclass(frozen=True)
+class PointPotential:
+    """A potential that lives on n target points, and the transport that it stands for.
+
+    Example:
+        >>> from components.table import cost, divergence
+        >>> objective = Objective(divergence("linear"), divergence("linear"), cost("squared"), h=0.5, r1=0.0, r2=0.0)
+        >>> v = PointPotential(objective, torch.tensor([[0.0], [1.0]]), output=torch.tensor([0.0, 0.5]), gap=0.0)
+        >>> v.points[v.nearest(torch.tensor([[0.2], [0.3]]))]
+        tensor([[0.],
+                [1.]])
+
+    Attributes:
+        objective: of the step, whose cost decides what is near.
+        points: y_j.
+        output: the network's output D_j that stands for v_j; they are equal unless v is bounded below.
+        gap: of the dual that the values solve.
+    """
+
+    objective: Objective
+    points: Float[Tensor, "n *shape"]
+    output: Float[Tensor, " n"]
+    gap: float
+
+    @property
+    def values(self) -> Float[Tensor, " n"]:
+        """Compute v at the points."""
+        divergence = self.objective.divergence
+        assert isinstance(divergence, FDivergence)  # a rule of recipes
+        return divergence.potential(self.output)
+
+    def nearest(self, x: Float[Tensor, "m *shape"]) -> Int[Tensor, " m"]:
+        """Find the number j of the point that each x goes to: the one of least c_h(x, y_j) - v_j."""
+        with torch.autocast(x.device.type, enabled=False):  # 16 bits tell no two neighbours apart
+            costs = self.objective.cost.matrix(x, self.points) / (2 * self.objective.h)
+        return (costs - self.values).argmin(1)
+
+    def loss(self, reached: Int[Tensor, " m"]) -> Float[Tensor, ""]:
+        """Compute L_v where transported samples are points: minus it, the running divergence, as of any potential."""
+        divergence = self.objective.divergence
+        assert isinstance(divergence, FDivergence)
+        return divergence.target_term(self.output).mean() + self.values[reached].mean()
+
+
+def corrected(
+    potential: PointPotential, draw: Callable[[int], Float[Tensor, "m *shape"]], num_rounds: int = NUM_ROUNDS
+) -> PointPotential:
+    """Go on raising the dual by stochastic ascent on samples that it was not solved on, so that their masses are right too.
+
+    A dual between n points and as many samples fits those samples: of others, a third or a half go to points that have too many
+    already. The average over the second half of the rounds is what stays (Polyak and Juditsky 1992; semidiscrete: Genevay et al.
+    2016). It moves the network's output D that stands for v, so that v stays where f* is finite.
+
+    Args:
+        draw: (number of the round) -> samples of mu_k.
+    """
+    objective = potential.objective
+    divergence = objective.divergence
+    assert isinstance(divergence, FDivergence)
+    n, moved = len(potential.values), potential
+    spread = float(objective.cost.matrix(draw(0), potential.points).std()) / (2 * objective.h)
+    total = torch.zeros_like(potential.output)
+    for at in range(num_rounds):
+        reached = moved.nearest(draw(at))
+        masses = torch.bincount(reached, minlength=n) / len(reached)
+        output = moved.output.detach().requires_grad_()
+        loss = divergence.target_term(output).mean() + (masses * divergence.potential(output)).sum()
+        (slope,) = torch.autograd.grad(loss, output)
+        rate = RATE * spread / (1 + 4 * at / num_rounds)
+        moved = replace(potential, output=output.detach() - rate * slope)
+        if at >= num_rounds // 2:
+            total += moved.output
+    return replace(potential, output=total / (num_rounds - num_rounds // 2))
+
+
+def solve(divergence: FDivergence, costs: Matrix) -> Solved:
+    """Solve the dual between m source samples and n target points, all of equal weights.
+
+    Exactly where the marginal is hard (network simplex); for other divergences by L-BFGS on a v^c that is smoothed less and less.
+
+    Example:
+        >>> from components.table import divergence
+        >>> output, gap = solve(divergence("linear"), np.array([[0.0, 3.0], [1.0, 0.0]]))
+        >>> round(gap, 6)
+        0.0
+
+    Args:
+        costs: c_h(x_i, y_j), shape (m, n).
+    """
+    costs = costs.astype(np.float64)
+    return _solve_hard(costs) if divergence.fixes_marginal else _solve_soft(divergence, costs)
+
+
+def _solve_hard(costs: Matrix) -> Solved:
+    import ot  # a second or more to import: only where it is used
+
+    m, n = costs.shape
+    weights = np.full(m, 1 / m), np.full(n, 1 / n)
+    plan, log = ot.emd(*weights, costs, numItermax=10_000_000, log=True)
+    values = log["v"] - log["v"].mean()  # v + constant is the same potential where masses are equal
+    dual = (costs - values).min(1).mean() + values.mean()
+    return Solved(values, float((plan * costs).sum() - dual))
+
+
+def _solve_soft(divergence: FDivergence, costs: Matrix) -> Solved:
+    """Raise the smoothed dual in the network's output D, which stands for v without bounds."""
+    from scipy.optimize import minimize
+
+    output, scale = np.zeros(costs.shape[1]), costs.std()
+    for smoothing in SMOOTHING:
+        lowest = minimize(
+            _negative_dual,
+            output,
+            args=(divergence, costs, smoothing * scale),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": MOST_ITERATIONS, "maxfun": 2 * MOST_ITERATIONS, "ftol": 1e-12, "gtol": 1e-9},
+        )
+        output = lowest.x
+    values = divergence.potential(torch.from_numpy(output)).numpy()
+    dual = (costs - values).min(1).mean() - float(divergence.conjugate(torch.from_numpy(-values)).mean())
+    return Solved(output, float(_primal(divergence, costs, values, smoothing * scale) - dual))
+
+
+def _negative_dual(output: Vector, divergence: FDivergence, costs: Matrix, smoothing: float) -> tuple[float, Vector]:
+    """Compute minus the smoothed dual, and its gradient by D."""
+    free = torch.from_numpy(output).requires_grad_()
+    potential = divergence.potential(free)
+    on_target = divergence.target_term(free).mean()
+    values = potential.detach().numpy()
+    exponents = (values - costs) / smoothing
+    highest = exponents.max(1, keepdims=True)
+    shares = np.exp(exponents - highest)
+    sums = shares.sum(1, keepdims=True)
+    transform = -smoothing * (np.log(sums / costs.shape[1]) + highest).mean()
+    masses = torch.from_numpy((shares / sums).mean(0))
+    (gradient,) = torch.autograd.grad(on_target + (masses * potential).sum(), free)
+    return float(on_target.detach()) - transform, gradient.numpy()
+
+
+def _primal(divergence: FDivergence, costs: Matrix, values: Vector, smoothing: float) -> float:
+    """Compute the primal of the plan that the smoothed v^c stands for, which leaves the source marginal as it is.
+
+    Where rounding has put its masses beyond the domain of f, as t <= 2 of `softplus`, a little of the product plan is mixed in.
+    """
+    exponents = (values - costs) / smoothing
+    plan = np.exp(exponents - exponents.max(1, keepdims=True))
+    plan /= plan.sum(1, keepdims=True) * len(costs)
+    for share in (0.0, *10.0 ** np.arange(-9, 1)):
+        ratios = torch.from_numpy((1 - share) * plan.sum(0) * len(values) + share)
+        on_target = float(divergence.generator(ratios).mean())
+        if np.isfinite(on_target):
+            break
+    return float((1 - share) * (plan * costs).sum() + share * costs.mean() + on_target)

@@ -1,0 +1,104 @@
+"""A potential on points against exact solutions: optimal transport, the band law, and its own certificate."""
+
+import math
+
+import numpy as np
+import ot
+import pytest
+import torch
+
+from components.costs import Cost, MeanSquared, Squared
+from components.divergences.base import FDivergence
+from components.points import SMOOTHING, PointPotential, corrected, solve
+from components.semidual import Objective
+from components.table import DIVERGENCES, cost, divergence
+
+F_DIVERGENCES = [name for name in DIVERGENCES if isinstance(divergence(name), FDivergence)]
+SOFT = [name for name in F_DIVERGENCES if not divergence(name).fixes_marginal]
+
+
+def f_divergence(name: str) -> FDivergence:
+    found = divergence(name)
+    assert isinstance(found, FDivergence)
+    return found
+
+
+def two_clouds(m: int = 60, n: int = 50) -> np.ndarray:
+    """Squared distances from noise to two far clouds of unequal masses."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(4, 0.3, (n - n // 5, 2)), rng.normal(-4, 0.3, (n // 5, 2))])
+    return np.asarray(ot.dist(rng.normal(size=(m, 2)), y))
+
+
+@pytest.mark.parametrize("h", [0.1, 3.0, 1000.0])
+def test_a_hard_marginal_is_optimal_transport(h: float) -> None:
+    costs = two_clouds() / (2 * h)
+    values, gap = solve(f_divergence("linear"), costs)
+    dual = (costs - values).min(1).mean() + values.mean()
+    exact = ot.emd2(np.full(60, 1 / 60), np.full(50, 1 / 50), costs)
+    assert dual == pytest.approx(exact, rel=1e-9)
+    assert 0 <= gap + 1e-12 * exact
+    assert gap <= 1e-9 * exact
+
+
+@pytest.mark.parametrize("h", [0.3, 3.0, 100.0])
+@pytest.mark.parametrize("name", SOFT)
+def test_the_dual_gap_is_what_the_smoothing_leaves(name: str, h: float) -> None:
+    """A smoothing of s leaves a gap of at most s log n."""
+    costs = two_clouds() / (2 * h)
+    output, gap = solve(f_divergence(name), costs)
+    assert np.isfinite(output).all()
+    assert 0 <= gap <= SMOOTHING[-1] * costs.std() * math.log(50) * 1.05
+
+
+@pytest.mark.parametrize(("h", "log_ratio"), [(1.0, math.log(4)), (4.0, 0.5), (40.0, 0.05)])
+def test_masses_of_far_parts_stop_at_the_band(h: float, log_ratio: float) -> None:
+    """Four fifths of the source at one of two atoms of equal mass, a gap of 2 away: kl stops at |log ratio| = gap^2 / 2h."""
+    costs = np.where(np.arange(100)[:, None] < 80, [0.0, 4.0], [4.0, 0.0]) / (2 * h)
+    values, _ = solve(f_divergence("kl"), costs)
+    ratios = np.exp(-values)
+    assert math.log(ratios[0] / ratios[1]) == pytest.approx(log_ratio, abs=0.01)
+
+
+class Cubed(Cost):
+    """A cost that has no matrix of its own."""
+
+    def between(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x - y).flatten(1).norm(dim=1) ** 3
+
+
+@pytest.mark.parametrize("each", [Squared(), MeanSquared(), Cubed()])
+def test_a_matrix_of_costs_has_the_cost_of_every_pair(each: Cost) -> None:
+    x, y = torch.randn(70, 3, 2, dtype=torch.float64), torch.randn(5, 3, 2, dtype=torch.float64)
+    one_by_one = torch.stack([torch.stack([each.between(a[None], b[None])[0] for b in y]) for a in x])
+    torch.testing.assert_close(each.matrix(x, y), one_by_one)
+
+
+def test_a_sample_goes_to_the_point_of_least_cost_less_potential() -> None:
+    objective = Objective(f_divergence("linear"), f_divergence("linear"), cost("squared"), h=2.0, r1=0.0, r2=0.0)
+    x, y, values = torch.randn(40, 3), torch.randn(30, 3), torch.randn(30)
+    found = PointPotential(objective, y, values, gap=0.0).nearest(x)
+    assert found.tolist() == [min(range(30), key=lambda j: float((a - y[j]).square().sum() / 4 - values[j])) for a in x]
+
+
+@pytest.mark.parametrize("name", ["linear", "kl", "jsd", "forward_kl"])
+def test_the_correction_gives_fresh_samples_the_masses_of_the_exact_step(name: str) -> None:
+    """Fresh samples of noise towards 200 points: their masses are (f*)'(-v) / n, which fitted ones miss."""
+    rng = np.random.default_rng(0)
+    objective = Objective(f_divergence(name), f_divergence("linear"), cost("squared"), h=3.0, r1=0.0, r2=0.0)
+    y = torch.from_numpy(rng.normal(size=(200, 2))).float()
+
+    def draw(at: int) -> torch.Tensor:
+        return torch.from_numpy(np.random.default_rng(at).normal(size=(2000, 2))).float()
+
+    def off(potential: PointPotential) -> float:
+        reached = potential.nearest(torch.cat([draw(1000 + at) for at in range(100)]))
+        masses = torch.bincount(reached, minlength=200) / len(reached)
+        return float((masses - f_divergence(name).conjugate_gradient(-potential.values) / 200).abs().sum() / 2)
+
+    costs = cost("squared").matrix(draw(0)[:200], y) / 6
+    output, gap = solve(f_divergence(name), costs.numpy())
+    fitted = PointPotential(objective, y, torch.from_numpy(output).float(), gap)
+    found = corrected(fitted, draw)
+    assert found.output.isfinite().all()
+    assert off(found) < off(fitted) / 2
