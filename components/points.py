@@ -26,8 +26,9 @@ SMOOTHING = (1.0, 0.1, 0.01, 0.001)
 """Of v^c, each begun where the one before ended, in units of the costs' standard deviation: the last is what remains."""
 MOST_ITERATIONS = 1000
 """Of L-BFGS for each smoothing."""
-NUM_ROUNDS, RATE = 200, 5.0
-"""Of stochastic ascent, and its first rate in units of the costs' standard deviation (docs/experiments.md)."""
+NUM_ROUNDS, OF_SPREAD, OF_DISTANCE = 200, 5.0, 0.5
+"""Of stochastic ascent; and its first steps for a mass of 1 / n too few: so much of the costs' deviation over n, at most so much
+of the cost of moving a point to its fourth neighbour, since points that lie close together are told apart by little."""
 
 
 class Solved(NamedTuple):
@@ -99,7 +100,7 @@ def corrected(
     divergence = objective.divergence
     assert isinstance(divergence, FDivergence)
     n, moved = len(potential.values), potential
-    spread = float(objective.cost.matrix(draw(0), potential.points).std()) / (2 * objective.h)
+    first = _first_steps(potential, draw(0))
     total = torch.zeros_like(potential.output)
     for at in range(num_rounds):
         reached = moved.nearest(draw(at))
@@ -107,11 +108,20 @@ def corrected(
         output = moved.output.detach().requires_grad_()
         loss = divergence.target_term(output).mean() + (masses * divergence.potential(output)).sum()
         (slope,) = torch.autograd.grad(loss, output)
-        rate = RATE * spread / (1 + 4 * at / num_rounds)
-        moved = replace(potential, output=output.detach() - rate * slope)
+        steps = first / (1 + 4 * at / num_rounds)
+        moved = replace(potential, output=output.detach() - steps * n * slope)
         if at >= num_rounds // 2:
             total += moved.output
     return replace(potential, output=total / (num_rounds - num_rounds // 2))
+
+
+def _first_steps(potential: PointPotential, x: Float[Tensor, "m *shape"]) -> Float[Tensor, " n"]:
+    """Choose how far the output at each point moves in the first round, were its mass 0."""
+    points, cost, h = potential.points, potential.objective.cost, potential.objective.h
+    spread = cost.matrix(x, points).std() / (2 * h)
+    among = cost.matrix(points, points) / (2 * h)
+    near = among.kthvalue(min(5, len(points)), 1).values  # the first is the point itself
+    return torch.minimum(OF_SPREAD * spread / len(points), OF_DISTANCE * near)
 
 
 def solve(divergence: FDivergence, costs: Matrix) -> Solved:
