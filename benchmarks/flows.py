@@ -98,6 +98,8 @@ def _with_steps(phases: Sequence[Phase], counts: Sequence[int]) -> Iterator[Phas
     parent: str | None = None
     for phase, count in zip(phases, counts, strict=True):
         training = replace(phase.training, num_steps=count)
-        changed = replace(phase, parent=parent, training=training, steps_before=sum(counts[: phase.k]) if phase.steps_before else 0)
+        changed = replace(
+            phase, parent=parent, training=training, steps_before=sum(counts[: phase.k]) if phase.steps_before else 0
+        )
         parent = changed.fingerprint
         yield changed

@@ -63,6 +63,11 @@ def problem(seed: int) -> Problem:
     return Problem(seed, kind, dim, size, source_kind, target, ends)
 
 
+def _float32(x: np.ndarray) -> Points:
+    points: Points = x.astype(np.float32)
+    return points
+
+
 def _source(kind: str, rng: np.random.Generator, target: Measure) -> Source:
     if kind == "normal":
         return noise((target.dim,))
@@ -89,7 +94,7 @@ def _brought_to(target: Measure, other: Measure) -> Measure:
 
 
 def _shifted(n: int, rng: np.random.Generator, *, draw: Draw, shift: np.ndarray, scale: float = 1.0) -> Points:
-    return (scale * draw(n, rng) + shift).astype(np.float32)
+    return _float32(scale * draw(n, rng) + shift)
 
 
 def _mixture(rng: np.random.Generator, dim: int) -> Measure:
@@ -109,7 +114,7 @@ def _mixture(rng: np.random.Generator, dim: int) -> Measure:
 
 def _of_modes(n: int, rng: np.random.Generator, *, masses: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> Points:
     modes = rng.choice(len(masses), size=n, p=masses)
-    return (centres[modes] + widths[modes, None] * rng.standard_normal((n, centres.shape[1]))).astype(np.float32)
+    return _float32(centres[modes] + widths[modes, None] * rng.standard_normal((n, centres.shape[1])))
 
 
 def _likeliest_mode(x: Points, *, masses: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
@@ -129,7 +134,7 @@ def _curve(rng: np.random.Generator, dim: int) -> Measure:
 def _along(n: int, rng: np.random.Generator, *, waves: np.ndarray, width: float) -> Points:
     angle = rng.uniform(0, 2 * np.pi, (n, 1)) * np.arange(1, len(waves) + 1)
     x = np.cos(angle) @ waves[:, 0] + np.sin(angle) @ waves[:, 1]
-    return (x + width * rng.standard_normal(x.shape)).astype(np.float32)
+    return _float32(x + width * rng.standard_normal(x.shape))
 
 
 def _sheet(rng: np.random.Generator, dim: int) -> Measure:
@@ -141,7 +146,7 @@ def _sheet(rng: np.random.Generator, dim: int) -> Measure:
 def _over(n: int, rng: np.random.Generator, *, linear: np.ndarray, curved: np.ndarray, width: float) -> Points:
     square = rng.uniform(-1, 1, (n, 2))
     x = square @ linear + np.sin(2.5 * square) @ curved
-    return (x + width * rng.standard_normal(x.shape)).astype(np.float32)
+    return _float32(x + width * rng.standard_normal(x.shape))
 
 
 def _rings(rng: np.random.Generator, dim: int) -> Measure:
@@ -159,7 +164,7 @@ def _on_rings(
     ring, angle = rng.choice(len(masses), size=n, p=masses), rng.uniform(0, 2 * np.pi, n)
     flat = np.stack([np.cos(angle), np.sin(angle)], 1) * radii[ring, None]
     x = centres[ring] + np.einsum("ni,nid->nd", flat, planes[ring])
-    return (x + 0.03 * rng.standard_normal(x.shape)).astype(np.float32)
+    return _float32(x + 0.03 * rng.standard_normal(x.shape))
 
 
 def _product(rng: np.random.Generator, dim: int) -> Measure:
@@ -178,7 +183,7 @@ LAWS: tuple[Callable[[int, np.random.Generator], np.ndarray], ...] = (
 
 
 def _of_laws(n: int, rng: np.random.Generator, *, laws: np.ndarray, turn: np.ndarray) -> Points:
-    return (np.stack([LAWS[law](n, rng) for law in laws], 1) @ turn).astype(np.float32)
+    return _float32(np.stack([LAWS[law](n, rng) for law in laws], 1) @ turn)
 
 
 def _heavy(rng: np.random.Generator, dim: int) -> Measure:
@@ -189,7 +194,7 @@ def _heavy(rng: np.random.Generator, dim: int) -> Measure:
 
 def _student(n: int, rng: np.random.Generator, *, root: np.ndarray, freedom: float) -> Points:
     x = rng.standard_normal((n, len(root))) @ root.T
-    return (x / np.sqrt(rng.chisquare(freedom, (n, 1)) / freedom)).astype(np.float32)
+    return _float32(x / np.sqrt(rng.chisquare(freedom, (n, 1)) / freedom))
 
 
 def _thin(rng: np.random.Generator, dim: int) -> Measure:
@@ -201,7 +206,7 @@ def _thin(rng: np.random.Generator, dim: int) -> Measure:
 
 def _bent(n: int, rng: np.random.Generator, *, draw: Draw, place: np.ndarray, scale: float) -> Points:
     x = draw(n, rng) / scale @ place.T
-    return (x + 0.2 * np.sin(2 * x[:, ::-1])).astype(np.float32)
+    return _float32(x + 0.2 * np.sin(2 * x[:, ::-1]))
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int], Measure]] = {

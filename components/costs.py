@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
 MATMUL = "use_mm_for_euclid_dist"
 ROWS_AT_ONCE = 64
 

@@ -17,7 +17,20 @@ OF_FLOWS = ("num_phases", "first_h", "growth", "max_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
 RESOLVED = ("columns", "weights", "split", "schema")
 """Fields that the name of prepared rows has in it (`pipeline.data.resolution`): in a phase they are left out."""
-LATER_FIELDS = ("size", "flip", "digest", "source_digest", "streamed", "target_noise", "bfloat16", "condition", "lr_schedule", "point_phases", "num_points", "regression")
+LATER_FIELDS = (
+    "size",
+    "flip",
+    "digest",
+    "source_digest",
+    "streamed",
+    "target_noise",
+    "bfloat16",
+    "condition",
+    "lr_schedule",
+    "point_phases",
+    "num_points",
+    "regression",
+)
 """Fields that are younger than published flows: at their defaults they do not enter, and fingerprints stay."""
 OF_POINTS = ("num_points", "regression")
 """Fields of phases whose potential lives on points."""

@@ -1,7 +1,9 @@
 """Versions in MLflow's registry, as flows that can be sampled, and flows as versions."""
 
+import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from components.parts.naming import PartName
 from deploy.flags import model_and_version, model_name
@@ -12,8 +14,8 @@ from pipeline.cluster import Cluster
 from pipeline.evaluation import judging
 from pipeline.evaluation.size import FULL, Evaluation, EvaluationSize
 from pipeline.generator import Generator, load_generator
-from pipeline.phase import Phase
-from pipeline.recipe import Recipe
+from pipeline.phase import OF_POINTS, Phase, step_size
+from pipeline.recipe import Jko, Recipe
 from pipeline.store.phases import MapRef, Store
 from sjko.trained import InStore, TrainedPhase
 
@@ -90,10 +92,28 @@ def _before(store: Store, run_id: str, last: Generator, version: str) -> Trained
 def recipe_of(phases: list[Phase]) -> Recipe:
     """Make the recipe whose flow has these phases."""
     first, last = phases[0], phases[-1]
-    jko = replace(last.jko, num_phases=len(phases), first_h=None if first.jko.h == last.jko.h else first.jko.h)
+    point_phases = sum(phase.on_points for phase in phases)
+    points = {name: getattr(first.jko, name) for name in OF_POINTS}
+    jko = replace(
+        last.jko, num_phases=len(phases), point_phases=point_phases, **points, **_sizes_of([each.jko.h for each in phases])
+    )
     same = first.num_steps == last.num_steps
     training = replace(last.training, first_num_steps=None if same else first.num_steps)
     return Recipe(last.data, last.network, jko, training, last.seed)
+
+
+def _sizes_of(h: list[float]) -> dict[str, Any]:
+    """Find the fields of a recipe whose phases have these step sizes: a first one, then others that grow up to the most."""
+    for begin in (0, 1):  # with an h of phase 0's own, the others begin at phase 1
+        if len(h) <= begin + 1 or not h[begin] < h[begin + 1] < math.inf:
+            continue
+        ratio = h[begin + 1] / h[begin]
+        for growth in (float(f"{ratio:.12g}"), 2.0 ** math.ceil(math.log2(ratio))):  # by a power of two, the division is exact
+            base = h[0] if begin == 0 else h[1] / growth
+            grown: dict[str, Any] = {"h": base, "growth": growth, "max_h": h[-1], "first_h": h[0] if begin else None}
+            if [step_size(Jko(**grown), k) for k in range(len(h))] == h:
+                return grown
+    return {"h": h[-1], "first_h": None if h[0] == h[-1] else h[0]}
 
 
 def register(store: Store, name: str, phase: TrainedPhase, metrics: tuple[PartName, ...] = ()) -> str:

@@ -16,8 +16,8 @@ from components.divergences.base import FDivergence
 from components.gradients import Batch, push_through
 from components.jko import Problem, Steps
 from components.networks.pair import NetworkSpec
-from components.points import NUM_ROUNDS, PointPotential, corrected, solve
-from components.regression import DISTANCES, Regression
+from components.points.dual import NUM_ROUNDS, PointPotential, corrected, solve
+from components.points.regression import DISTANCES, Regression
 from components.semidual import Objective
 from components.state import State, Tensors
 from components.streams import normal, stream
@@ -222,7 +222,7 @@ def steps_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -> Ste
 
 
 SCHEDULES = {"inverse": _inverse, "cosine": _cosine}
-"""(phase, step) -> factor of both learning rates. Over all K phases none may fall: a longer flow shares those of a shorter one."""
+"""(phase, step) -> factor of both learning rates. None falls over all K phases: a longer flow shares those of a shorter one."""
 
 
 def indivisible(network: Network, num_microbatches: int) -> int:

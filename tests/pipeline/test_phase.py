@@ -107,7 +107,9 @@ def test_the_fingerprint_of_a_second_order_recipe_is_what_it_was(monkeypatch: py
 def test_step_sizes_grow_up_to_the_most_and_each_is_that_of_a_constant_flow() -> None:
     phases = phases_of(tiny(num_phases=5, h=0.5, growth=4.0, max_h=10.0))
     assert [phase.jko.h for phase in phases] == [0.5, 2.0, 8.0, 10.0, 10.0]
-    assert fingerprints(tiny(num_phases=3, h=0.5, growth=4.0))[:2] == fingerprints(tiny(num_phases=2, h=0.5, growth=4.0, max_h=2.0))
+    assert fingerprints(tiny(num_phases=3, h=0.5, growth=4.0))[:2] == fingerprints(
+        tiny(num_phases=2, h=0.5, growth=4.0, max_h=2.0)
+    )
     assert phases[0] == phases_of(tiny(h=0.5))[0], "phase 0 is that of every growth"
 
 

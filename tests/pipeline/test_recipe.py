@@ -42,7 +42,7 @@ def test_every_field_can_be_set_by_a_flag_and_by_yaml(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text(as_yaml(Recipe()))
     assert parsed(str(path)) == Recipe()
-    assert sum(len(fields(type(getattr(Recipe(), group)))) for group in ("data", "network", "jko", "training")) <= 44
+    assert sum(len(fields(type(getattr(Recipe(), group)))) for group in ("data", "network", "jko", "training")) <= 50
 
 
 MISTAKES = {

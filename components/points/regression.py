@@ -11,7 +11,7 @@ from components.adam import Gradients, Reduce, adam_of, update
 from components.costs import transport_cost
 from components.gradients import Batch, push_through, transport
 from components.jko import Losses, average, mixed
-from components.points import PointPotential
+from components.points.dual import PointPotential
 from components.state import State
 
 Distance = Callable[[Float[Tensor, "n *shape"], Float[Tensor, "n *shape"]], Float[Tensor, " n"]]
