@@ -82,6 +82,15 @@ def test_a_conditional_flow_makes_the_class_that_is_asked_for() -> None:
         assert row["class_frechet"] > 0
 
 
+def test_unseen_problems_give_a_row_per_method() -> None:
+    rows = rows_of("unseen", *(("method", name) for name in ("points", "otm", "ot_cfm")))
+    assert [row["method"] for row in rows] == ["points", "otm", "ot_cfm_10", "ot_cfm_100"]
+    for row in rows:
+        assert {"w2_ratio", "w2_debiased", "sliced_w2", "mode_kl", "on_support", "missed"} <= row.keys()
+        assert math.isfinite(row["w2_ratio"])
+        assert row["kind"] == "mixture"
+
+
 def test_toys_give_a_row_per_method() -> None:
     rows = rows_of("toys", *(("method", name) for name in ("sjko_kl", "composed", "ot_cfm")))
     assert {row["method"] for row in rows} == {"sjko_kl", "composed", "ot_cfm_10", "ot_cfm_100"}
