@@ -1,4 +1,4 @@
-"""Problems that nobody has tuned for: each a function of its number, whatever its kind, standardised, and judged by what it is."""
+"""Problems that nobody has tuned for: each a function of its number, of whatever kind, and judged by what it is."""
 
 import numpy as np
 import pytest
