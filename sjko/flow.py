@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.parts.loading import IN_MEMORY
+from components.parts.naming import shown
 from pipeline import cluster as clusters
 from pipeline import places
 from pipeline.cluster import Cluster
@@ -89,7 +90,9 @@ class Flow:
             start = end_of(source, None, "source")
             given["data.source"], self._source_form = start.name, start.form
             self._held |= {"source": start.points} if start.points else {}
-        self._recipe = checked(recipe or Recipe(), {field: part for field, part in given.items() if part is not None})
+        self._recipe = checked(
+            Recipe() if recipe is None else recipe, {field: part for field, part in given.items() if part is not None}
+        )
         self._metrics = parts.names_of_metrics(metrics)
         self._asked = self._recipe.data.condition
         self.name = name
@@ -151,6 +154,7 @@ class Flow:
     def fit(
         self,
         x: Any = None,
+        y: None = None,
         *,
         condition: Any = None,
         held_out: Any = None,
@@ -172,6 +176,7 @@ class Flow:
                 are trained on as float32. A frame or table with words, dates, truth values in words or missing values is coded
                 as `python -m pipeline schema` shows, and comes back with its columns and types. None: the data of the last
                 `fit`, or else those of the recipe.
+            y: nothing but None, which scikit-learn's pipelines give; labels have a name here, `fit(x, condition=labels)`.
             condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
                 of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers,
                 words and booleans are classes; numbers with a fraction and rows of numbers are values, in any units. Of other
@@ -191,6 +196,8 @@ class Flow:
             ValueError: the data, the recipe or a part cannot be used; says what and where.
             FlowError: what went wrong in training, such as `Diverged`. Finished phases stay.
         """
+        if y is not None:
+            raise ValueError("labels are given by name: fit(x, condition=y)")
         cluster = Cluster() if cluster is None else cluster
         if not isinstance(cluster, Cluster):
             raise ValueError(f"cluster must be a Cluster, not a {type(cluster).__name__}")
@@ -340,8 +347,8 @@ class Flow:
         for field, name in {**parts_in_memory(self._recipe), **metrics}.items():
             if not rows.are_rows(name):
                 raise ValueError(
-                    f"{what}: {field} is the object {name[1:]}, which has no import name: put its class into a module, and let "
-                    "it have attributes with the names of its constructor's parameters"
+                    f"{what}: {field} is the object {shown(name)}, which has no import name: put its class into a module, and "
+                    "let it have attributes with the names of its constructor's parameters"
                 )
 
     def _fit_here(self, cluster: Cluster, progress: bool) -> None:

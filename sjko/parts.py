@@ -24,7 +24,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 METRICS = "evaluation.metrics"
 
 
-def name_of(part: Any, field: str) -> str:
+def name_of(part: Any, field: str, maker: str = "") -> str:
     """Name a part for a recipe: a name as it is, a class or an object by its import name and options, else one in memory.
 
     Example:
@@ -34,6 +34,7 @@ def name_of(part: Any, field: str) -> str:
 
     Args:
         field: of the recipe, dotted.
+        maker: name of the class or function that has made it.
 
     Raises:
         ValueError: a name that is none.
@@ -46,10 +47,10 @@ def name_of(part: Any, field: str) -> str:
     table = {location: name for name, location in TABLES.get(field, {}).items()}
     if isinstance(part, type) or inspect.isroutine(part):
         use = import_name(part)
-        return table.get(use, use) if use else name_of(_made(part, field), field)
+        return table.get(use, use) if use else name_of(_made(part, field), field, part.__name__)
     use, options = import_name(type(part)), options_of(part)
     if use is None or options is None:
-        return in_memory(part)
+        return in_memory(part, maker)
     return str(Part(table.get(use, use), options))
 
 
@@ -82,9 +83,14 @@ def _made(factory: Any, field: str) -> Any:
         raise ValueError(f"{field}: {factory.__qualname__} could not be made: {described(error)}; give an object") from error
 
 
-def in_memory(part: Any) -> str:
-    """Name an object that has no import name: anew each time, as it may have changed, and as no other process names one."""
-    name = f":{type(part).__name__}.{uuid4().hex[:12]}"
+def in_memory(part: Any, maker: str = "") -> str:
+    """Name an object that has no import name: anew each time, as it may have changed, and as no other process names one.
+
+    A person sees the first of these in messages: the name that it has itself, as a metric does; what made it; its class.
+    """
+    names = (getattr(part, "name", None), maker, type(part).__name__)
+    called = next(name for name in names if isinstance(name, str) and name.isidentifier())
+    name = f":{called}.{uuid4().hex[:12]}"
     IN_MEMORY[name] = part
     return name
 

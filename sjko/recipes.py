@@ -21,7 +21,9 @@ def checked(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
         ValueError: the recipe is none, or a field holds what it cannot be; names the field, the rule and the value.
     """
     if not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe must be a Recipe, not a {type(recipe).__name__}; Flow.from_yaml takes a name or a path")
+        raise ValueError(
+            f"recipe must be a Recipe, not a {type(recipe).__name__}; Flow.from_yaml takes a name or a path, and fit takes data"
+        )
     if "network.kind" in given:
         recipe = with_network(recipe, parts.name_of(given["network.kind"], "network.kind"))
     groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}

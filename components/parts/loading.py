@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from components.parts.code import OURS, PREFERRED, UNPACKED, USED, Code, code_of
 from components.parts.importing import as_it_is_now, beside
-from components.parts.naming import Part, PartError
+from components.parts.naming import Part, PartError, shown
 
 Kind = TypeVar("Kind")
 IN_MEMORY: dict[str, Any] = {}
@@ -35,7 +35,7 @@ def load(name: str, table: Mapping[str, str], kind: type[Kind]) -> Kind:
     made = _made(name, table.get(Part.read(name).use), digest_now(name))
     if not isinstance(made, kind):
         expected = f"{kind.__module__}.{kind.__qualname__}"
-        raise PartError(f"{name} must make a {expected}, and makes a {type(made).__name__}")
+        raise PartError(f"{shown(name)} must make a {expected}, and makes a {type(made).__name__}")
     return made
 
 
@@ -69,7 +69,7 @@ def _made(name: str, location: str | None, digest: str | None) -> Any:
     part = Part.read(name)
     if part.is_in_memory:
         if part.use not in IN_MEMORY:
-            raise PartError(f"{name} was in the memory of another process")
+            raise PartError(f"{shown(name)} was in the memory of another process")
         return IN_MEMORY[part.use]
     if location is None and not part.is_own:
         raise PartError(f"{name} is not known; a part of your own is written package.module:name")
@@ -84,7 +84,7 @@ def _made(name: str, location: str | None, digest: str | None) -> Any:
         if inspect.isabstract(factory):
             missing = ", ".join(sorted(factory.__abstractmethods__))
             raise PartError(f"{part.use} lacks what its kind of part must have: {missing}") from error
-        raise PartError(f"{name} could not be made: {described(error)}") from error
+        raise PartError(f"{shown(name)} could not be made: {described(error)}") from error
 
 
 def factory_of(part: Part, location: str | None = None) -> Any:

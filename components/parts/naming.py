@@ -87,6 +87,17 @@ def is_own(name: str) -> bool:
     return ":" in head and "/" not in head
 
 
+def shown(name: str) -> str:
+    """Write the name of a part for a person: without the digest of its code, and an object in memory by its own name.
+
+    Example:
+        >>> shown("my_parts:alpha(alpha=0.5)@1f2e3d4c5b6a"), shown(":Mine.1f2e3d4c5b6a")
+        ('my_parts:alpha(alpha=0.5)', 'Mine')
+    """
+    part = Part.read(name)
+    return part.use[1:].partition(".")[0] if part.is_in_memory else str(Part(part.use, part.options))
+
+
 def _options(text: str, written: str) -> dict[str, Option]:
     """Read `(name=value, ...)`, whose values are plain numbers, words in quotes, True, False and None."""
     wrong = f"the options of {text} must be written as (name=value, ...), with numbers, quoted words, True, False or None"

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from components.parts.code import PREFERRED, UNPACKED, USED, code_of, digest_of
 from components.parts.loading import code_meant
-from components.parts.naming import Part, PartError
+from components.parts.naming import Part, PartError, shown
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.parts import travel
 from pipeline.parts.pinning import own_parts
@@ -38,7 +38,7 @@ def packed(phase: Phase) -> dict[str, bytes]:
     for field, name in own_parts(phase).items():
         part = Part.read(name)
         if part.is_in_memory:
-            raise Unusable(f"{field}: {name} is an object without an import name, whose code no version can carry")
+            raise Unusable(f"{field}: {shown(name)} is an object without an import name, whose code no version can carry")
         try:
             code = code_meant(part)
             content = travel.files_of(part, code) if code.folder is not None else {}

@@ -12,7 +12,7 @@ from components.conditions import Condition
 from components.measures import Modes
 from components.parts import loading
 from components.parts.loading import described, load
-from components.parts.naming import PartError
+from components.parts.naming import PartError, shown
 from pipeline.data import rows
 from pipeline.data.points import Points
 from pipeline.data.source import EndName, Source
@@ -65,7 +65,7 @@ class OwnSpec(SourceSpec):
         given = data.digest if end == "target" else data.source_digest
         if given not in (None, found):
             field = "digest" if end == "target" else "source_digest"
-            raise Refused(f"data.{field}", f"{found} for the samples of {self.name}", given)
+            raise Refused(f"data.{field}", f"{found} for the samples of {shown(self.name)}", given)
         return replace(data, digest=found) if end == "target" else replace(data, source_digest=found)
 
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
@@ -118,14 +118,14 @@ def remade(name: str) -> Source:
 def _source(made: Any, name: str) -> Source:
     """Take what an own part has made for a source, whatever it raises where it is asked for its shape."""
     try:
-        source = as_source(made, name)
+        source = as_source(made, shown(name))
         shape = source.shape
         if not isinstance(shape, tuple) or not all(isinstance(side, int) for side in shape):
-            raise PartError(f"{name}: shape must be a tuple of whole numbers, not {shape!r}"[:300])
+            raise PartError(f"{shown(name)}: shape must be a tuple of whole numbers, not {shape!r}"[:300])
     except (PartError, Unusable):
         raise
     except Exception as error:
-        raise PartError(f"{name} cannot be used as a source: {described(error)}") from error
+        raise PartError(f"{shown(name)} cannot be used as a source: {described(error)}") from error
     return source
 
 

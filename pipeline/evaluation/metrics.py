@@ -17,7 +17,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from components.parts.loading import load, pinned
-from components.parts.naming import PartError
+from components.parts.naming import PartError, shown
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
 
@@ -166,7 +166,7 @@ def own_metric(name: str) -> Metric:
     """
     metric = load(name, {}, Metric)
     if metric.name in {each.name for each in metrics()} | TAKEN:
-        raise PartError(f"{name}: a metric {metric.name} is there already; give yours another name")
+        raise PartError(f"{shown(name)}: a metric {metric.name} is there already; give yours another name")
     return metric
 
 

@@ -19,7 +19,7 @@ from components.divergences.base import Divergence
 from components.networks.pair import NetworkPair
 from components.parts.code import OURS
 from components.parts.loading import IN_MEMORY, code_meant, described
-from components.parts.naming import Part, PartError, is_own
+from components.parts.naming import Part, PartError, is_own, shown
 from pipeline.data import rows
 from pipeline.errors import FlowError, PartFailed
 from pipeline.parts.pinning import own_parts, parts_in_memory
@@ -110,17 +110,6 @@ def suspects(phase: Phase) -> str:
         if fields
         else ""
     )
-
-
-def shown(name: str) -> str:
-    """Write the name of a part without the digest of its code.
-
-    Example:
-        >>> shown("my_parts:alpha(alpha=0.5)@1f2e3d4c5b6a"), shown(":Mine.1f2e3d4c5b6a")
-        ('my_parts:alpha(alpha=0.5)', 'Mine')
-    """
-    part = Part.read(name)
-    return part.use[1:].partition(".")[0] if part.is_in_memory else str(Part(part.use, part.options))
 
 
 def own_fields(phase: Phase) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from components.parts.code import TRAVELLING, Code
 from components.parts.loading import IN_MEMORY, code_meant, factory_of
-from components.parts.naming import Part, PartError
+from components.parts.naming import Part, PartError, shown
 from pipeline.errors import FlowError
 
 MOST_BYTES = 64 * 2**20
@@ -123,7 +123,7 @@ def require(parts: Iterable[tuple[str, str]]) -> None:
         part = Part.read(name)
         if part.is_in_memory and part.use not in IN_MEMORY:
             raise PartMissing(
-                f"{field}: {name} is an object in the memory of another process; only what has an import name reaches "
+                f"{field}: {shown(name)} is an object in the memory of another process; only what has an import name reaches "
                 "the sub-processes of Ray: give it one, or train with cluster.num_workers 0"
             )
         try:

@@ -16,6 +16,12 @@ from sjko.data.opening import is_of, location_of, opened, parts_of
 
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
+PAIRS = {
+    "x": ": write fit(x, condition=y) where the second is known of each row, or fit(x, held_out=y) where it is held out",
+    "held_out": ", and x has no condition: write fit(x, condition=y, held_out=(rows, labels))",
+    "points": ": write transport(points, condition=y)",
+}
+"""What to write in place of a pair, by the argument that was given as one."""
 NOT_ROWS = "must be an array, a data frame, a table, a data set or the name of a file"
 
 
@@ -84,6 +90,7 @@ def rows_of(given: Any, name: str = "x") -> Rows:
     Raises:
         Unusable: it is not rows of finite numbers; says where and what.
     """
+    _require_no_pair(given, name)
     given, name = opened(given, name), location_of(given) or name
     if isinstance(given, pa.Table):
         return _of_columns(zip(given.column_names, given.columns, strict=True), _of_arrow, name, Form((), True))
@@ -105,6 +112,19 @@ def require_same(one: Form, other: Form, name: str, other_name: str) -> None:
     if one.columns is not None and other.columns is not None and one.columns != other.columns:
         mine, others = (", ".join(map(str, form.columns or ())) for form in (one, other))
         raise Unusable(f"{other_name}: its columns are {others}, those of {name} {mine}")
+
+
+def _require_no_pair(given: Any, name: str) -> None:
+    """Refuse rows with something beside them, such as (X, y); two samples have fewer dimensions than rows or images."""
+    if isinstance(given, list | tuple) and len(given) == 2 and _num_dimensions(given[0]) in (2, 4):
+        raise Unusable(f"{name} must be rows alone, not a pair{PAIRS.get(name, '')}")
+
+
+def _num_dimensions(part: Any) -> int:
+    try:
+        return np.ndim(part)
+    except ValueError:  # rows of several lengths
+        return 0
 
 
 def _array(given: Any, name: str) -> np.ndarray:

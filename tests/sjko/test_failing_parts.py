@@ -174,7 +174,7 @@ def test_a_metric_that_fails_is_named() -> None:
     flow = Flow(tiny(1), metrics=[Metric("late", "units", True, PAIRS, measure, has_floor=False)]).fit(X)
     armed.append(1)
     with pytest.raises(
-        PartFailed, match=r"^evaluation\.metrics\[0\]: Metric failed while phase 0 was measured: ZeroDivisionError: "
+        PartFailed, match=r"^evaluation\.metrics\[0\]: late failed while phase 0 was measured: ZeroDivisionError: "
     ):
         _ = flow.metrics
     armed.clear()

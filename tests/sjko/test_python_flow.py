@@ -163,6 +163,22 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Flow("two_circles"),
         "recipe must be a Recipe, not a str; Flow.from_yaml takes a name or a path",
     ),  # type: ignore[arg-type]
+    "data for a recipe": (lambda: Flow(X), "recipe must be a Recipe, not a ndarray; .* and fit takes data"),  # type: ignore[arg-type]
+    "labels by place": (lambda: Flow().fit(X, X[:, 0]), r"^labels are given by name: fit\(x, condition=y\)$"),  # type: ignore[arg-type]
+    "labels in a pair": (
+        lambda: Flow().fit((X, X[:, 0])),
+        r"^x must be rows alone, not a pair: write fit\(x, condition=y\) where ",
+    ),
+    "lists in a pair": (lambda: Flow().fit((X.tolist(), [1] * 300)), r"^x must be rows alone, not a pair: write fit\("),
+    "frames in a pair": (lambda: Flow(source=(pd.DataFrame(X), 0)), "^source must be rows alone, not a pair$"),
+    "held-out labels in a pair": (
+        lambda: Flow().fit(X, held_out=(X, X[:, 0])),
+        r"^held_out must be rows alone, not a pair, and x has no condition: write fit\(x, condition=y, held_out=\(rows",
+    ),
+    "points in a pair": (
+        lambda: Flow(tiny(1, 1)).fit(X, None).transport((X, X[:, 0])),
+        r"^points must be rows alone, not a pair: write transport\(points, condition=y\)$",
+    ),
     "no divergence": (lambda: Flow(divergence="hellinger"), "jko.divergence must be one of"),
     "another part": (
         lambda: Flow(divergence=Network()).fit(),
@@ -240,10 +256,10 @@ def test_a_part_that_gives_no_numbers_is_refused_before_anything_is_trained() ->
         def conjugate(self, s: torch.Tensor) -> torch.Tensor:
             return super().conjugate(s) * float("nan")
 
-    with pytest.raises(ValueError, match=r"^jko\.divergence: :Wrong\.\w+: conjugate must be 0 at 0: .*: it is nan$"):
+    with pytest.raises(ValueError, match=r"^jko\.divergence: Wrong: conjugate must be 0 at 0: .*: it is nan$"):
         Flow(tiny(1), divergence=Wrong()).fit(X)
     with pytest.raises(
-        ValueError, match=r"^data\.target: .* must make an array \(n, \.\.\.\) of samples, .*; a int has no shape"
+        ValueError, match=r"^data\.target: int must make an array \(n, \.\.\.\) of samples, .*; a int has no shape"
     ):
         Flow(tiny(1)).fit(lambda: 3)
 
@@ -258,7 +274,7 @@ def test_a_part_of_a_notebook_is_trained_and_used_but_not_stored(store: Store) -
         (lambda: flow.fit(store=store), r"fit\(store=...\)"),
         (lambda: flow.register("m", store=store), "register"),
     ):
-        with pytest.raises(ValueError, match=rf"{what}: jko.divergence is the object Mine\.\w+, which has no import name"):
+        with pytest.raises(ValueError, match=rf"{what}: jko.divergence is the object Mine, which has no import name"):
             store_it()
     assert store.flows() == []
 

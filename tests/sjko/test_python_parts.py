@@ -13,7 +13,10 @@ from components.divergences.base import FDivergence
 from components.divergences.kl import KL
 from components.networks.pairs import Perceptron
 from components.parts.loading import IN_MEMORY
+from components.parts.naming import shown
 from components.table import divergence
+from pipeline.evaluation.built_in import PAIRS
+from pipeline.evaluation.metrics import Metric
 from pipeline.recipe import Jko, Recipe
 from sjko.parts import name_of
 from sjko.recipes import checked
@@ -44,6 +47,24 @@ def test_what_has_no_import_name_is_an_object_in_memory_with_a_name_for_each_tha
     assert name != other, "it may have been changed since"
     assert divergence(name) is divergence(other) is made is IN_MEMORY[name]
     assert IN_MEMORY[name_of(lambda: made, "jko.divergence")] is made
+
+
+def test_a_message_calls_an_object_in_memory_by_its_own_name() -> None:
+    class Mine(KL):
+        pass
+
+    def spirals() -> np.ndarray:
+        return np.zeros((9, 2))
+
+    late = Metric("late", "units", True, PAIRS, max)
+    given = {
+        "Mine": [Mine(), Mine],
+        "spirals": [spirals],
+        "late": [late, lambda: late],
+    }
+    assert {called: {shown(name_of(part, "x")) for part in parts} for called, parts in given.items()} == {
+        called: {called} for called in given
+    }
 
 
 def test_an_attribute_that_is_a_tensor_or_anything_else_makes_an_object_in_memory() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from components.parts.naming import PartError
+from components.parts.naming import PartError, shown
 from components.table import cost, divergence, network_pair
 from pipeline.data.own import remade, source_of
 from pipeline.data.specs import condition_of, sample_shape
@@ -37,7 +37,7 @@ def require_working(recipe: Recipe, own_metrics: Sequence[str] = (), fields: Seq
     offered = {metric.name for metric in figures(offer_of(recipe.data, ALL_LOGGED, own_metrics)).values()}
     for name in own_metrics:
         if own_metric(name).name not in offered:
-            raise UnfitPart(METRICS, f"{name} has no figure for data.target {recipe.data.target}")
+            raise UnfitPart(METRICS, f"{shown(name)} has no figure for data.target {recipe.data.target}")
 
 
 def require_metrics(own_metrics: Sequence[str], shape: tuple[int, ...] = (2,)) -> None:
@@ -51,7 +51,7 @@ def require_metrics(own_metrics: Sequence[str], shape: tuple[int, ...] = (2,)) -
         _require(METRICS, name, lambda name=name: metrics.checks_of(own_metric(name), shape))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         other = named.setdefault(own_metric(name).name, name)
         if other != name:
-            raise UnfitPart(METRICS, f"{other} and {name} both have the name {own_metric(name).name}")
+            raise UnfitPart(METRICS, f"{shown(other)} and {shown(name)} both have the name {own_metric(name).name}")
 
 
 def _require(field: str, name: str, checks: Callable[[], list[Check]]) -> None:
@@ -60,7 +60,7 @@ def _require(field: str, name: str, checks: Callable[[], list[Check]]) -> None:
     except PartError as error:
         raise UnfitPart(field, str(error)) from error
     if failed:
-        raise UnfitPart(field, f"{name}: {failed}")
+        raise UnfitPart(field, f"{shown(name)}: {failed}")
 
 
 def first_checks(field: str, name: str, recipe: Recipe) -> list[Check]:

@@ -75,7 +75,7 @@ WRONG = {
     "parts_d:np": r"parts_d:np must make a components.*, and makes a module",
     "parts_d_broken:x": r"parts_d_broken:x: the module parts_d_broken cannot be imported: ZeroDivisionError: division by zero",
     "unheard_of": "unheard_of is not known",
-    ":gone": ":gone was in the memory of another process",
+    ":gone": "^gone was in the memory of another process",
 }
 
 
