@@ -6,6 +6,7 @@ import importlib
 import struct
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,8 +17,8 @@ from typing import Any
 
 from components.parts.code import Code
 
-READ: dict[str, bytes] = {}
-"""Hashes of the source files that modules of this process were made of, by path."""
+_now: weakref.WeakKeyDictionary[ModuleType, ModuleType] = weakref.WeakKeyDictionary()
+"""What the modules of `Edited` are now."""
 _lock = threading.RLock()
 
 
@@ -28,7 +29,12 @@ class Exact(SourceFileLoader):
 
     Args:
         imports: takes the place of `__import__` in the module; None: Python's own.
+
+    Attributes:
+        sha256: of the file that the module was made of.
     """
+
+    sha256 = b""
 
     def __init__(self, name: str, path: str, imports: Any = None) -> None:
         super().__init__(name, path)
@@ -38,7 +44,7 @@ class Exact(SourceFileLoader):
         """Compile the module's file."""
         path = self.get_filename(fullname)
         content = self.get_data(path)
-        READ[path] = hashlib.sha256(content).digest()
+        self.sha256 = hashlib.sha256(content).digest()
         code: CodeType = self.source_to_code(content, path)
         return code
 
@@ -75,6 +81,26 @@ def found_in(finder: Finder) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
+class Edited(ModuleType):
+    """A module that was imported before its file was edited, and shows what the file is now, as after `importlib.reload`.
+
+    Unlike a reload it leaves its functions the globals that they were made with, so that flows that were trained before give what
+    they gave. It stays in `sys.modules`, since Python reloads nothing else.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        try:
+            return getattr(_now[self], name)
+        except AttributeError:  # as a reload leaves what a file has no more
+            return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_now[self], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_now[self], name)
+
+
 @contextmanager
 def as_it_is_now(code: Code) -> Iterator[None]:
     """Let the modules of some code be imported as their files are now: what was imported before an edit is imported anew.
@@ -83,12 +109,28 @@ def as_it_is_now(code: Code) -> Iterator[None]:
     """
     assert code.folder is not None
     with _lock:
-        loaded = _taken(code.tops, remove=False)
-        if any(_has_changed(module, code.folder) for module in loaded.values()):
-            _taken(code.tops, remove=True)
+        before: dict[str, ModuleType] = {}
+        if any(_has_changed(module, code.folder) for module in _taken(code.tops, remove=False).values()):
+            before = _taken(code.tops, remove=True)
             importlib.invalidate_caches()
-        with found_in(Finder(code.folder, code.tops)):
-            yield
+        try:
+            with found_in(Finder(code.folder, code.tops)):
+                yield
+        except BaseException:  # as of an edit that is half done
+            sys.modules.update(before)
+            raise
+        for name in sorted(before.keys() & sys.modules.keys()):
+            _show_edited(name, before[name])
+
+
+def _show_edited(name: str, before: ModuleType) -> None:
+    """Put a module back that was imported before its file was edited, and let it show the one that was imported since."""
+    _now[before] = sys.modules[name]
+    object.__setattr__(before, "__class__", Edited)
+    sys.modules[name] = before
+    package, _, within = name.rpartition(".")
+    if package in sys.modules:
+        setattr(sys.modules[package], within, before)
 
 
 def _taken(tops: frozenset[str], *, remove: bool) -> dict[str, ModuleType]:
@@ -110,8 +152,9 @@ def _has_changed(module: ModuleType, folder: Path) -> bool:
     path = Path(name)
     if not path.is_relative_to(folder) or not path.is_file():
         return True
-    if name in READ:
-        return READ[name] != hashlib.sha256(path.read_bytes()).digest()
+    loader = getattr(module.__spec__, "loader", None)
+    if isinstance(loader, Exact):
+        return loader.sha256 != hashlib.sha256(path.read_bytes()).digest()
     return path.stat().st_mtime > _began() and not _is_cached(module, path)
 
 

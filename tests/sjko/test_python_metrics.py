@@ -50,7 +50,7 @@ def test_a_metric_of_a_notebook_is_measured_and_shown_but_not_stored(store: Stor
     assert "<td>widest</td>" in flow.report(tmp_path / "report.html").read_text()
     assert "widest" not in Flow(tiny(1)).fit(X).metrics
     for act in (lambda: flow.fit(store=store), lambda: flow.register("m", store=store)):
-        with pytest.raises(ValueError, match=r"metrics\[0\] is the object Metric\.\w+, which has no import name"):
+        with pytest.raises(ValueError, match=r"metrics\[0\] is the object widest, which has no import name"):
             act()
     assert store.flows() == []
 
@@ -78,7 +78,7 @@ def test_a_metric_that_a_module_has_is_stored_with_the_flow(
         ([widest], "widest"),
         ([3], r"must make a pipeline\.evaluation\.metrics\.Metric, and makes a int"),
         ([Metric("w2", "units", True, PAIRS, widest)], "a metric w2 is there already; give yours another name"),
-        (Metric("nan", "units", True, PAIRS, lambda pair: float("nan")), r"^evaluation\.metrics: :Metric\.\w+: "),
+        (Metric("nan", "units", True, PAIRS, lambda pair: float("nan")), r"^evaluation\.metrics: nan: "),
     ],
 )
 def test_what_is_no_metric_is_one_sentence(metrics: Any, message: str) -> None:

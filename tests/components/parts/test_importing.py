@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import pickle
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -47,7 +49,7 @@ def test_a_helper_that_was_edited_is_imported_anew_too(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_a_module_that_was_imported_before_is_the_same_one_unless_it_was_edited(
+def test_a_module_that_was_imported_before_is_the_same_one_and_shows_an_edit(
     folder: Path, edited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
@@ -56,8 +58,56 @@ def test_a_module_that_was_imported_before_is_the_same_one_unless_it_was_edited(
     module = importlib.import_module(f"imported_{edited}")
     if edited:
         path.write_text("NUMBER = 20\n")
-    assert (factory_of(Part(f"imported_{edited}:NUMBER")) == 20) == edited
-    assert (sys.modules[f"imported_{edited}"] is module) != edited
+    assert (factory_of(Part(f"imported_{edited}:NUMBER")) == 20) == (module.NUMBER == 20) == edited
+    assert sys.modules[f"imported_{edited}"] is module
+    assert (type(module) is ModuleType) != edited
+
+
+CALLS = "NUMBER = {}\n\n\nclass It:\n    def number(self):\n        return NUMBER\n"
+
+
+def test_what_was_imported_before_an_edit_can_be_reloaded_and_its_objects_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order a person edits, reloads and uses a module."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = folder / "reloaded.py"
+    path.write_text(CALLS.format(1))
+    module = importlib.import_module("reloaded")
+    objects = [module.It()]
+    for number, reloads in ((20, "after"), (300, "after"), (4000, "before"), (50000, "never"), (600000, "after")):
+        path.write_text(CALLS.format(number))
+        if reloads == "before":
+            assert importlib.reload(module).NUMBER == number
+        made = value(pinned("reloaded:It"))
+        assert (made.number(), module.NUMBER) == (number, number)  # type: ignore[attr-defined]
+        assert pickle.loads(pickle.dumps(made)).number() == number
+        if reloads == "after":
+            assert importlib.reload(module) is module is sys.modules["reloaded"]
+            assert pinned("reloaded:It") == pinned("reloaded:It")
+            assert module.It().number() == number
+        objects.append(module.It())
+    module.NUMBER = 7  # as a person may try something
+    assert module.It().number() == 7
+    assert objects[0].number() == 1
+
+
+def test_the_modules_of_a_package_can_be_reloaded_after_an_edit_and_stay_where_it_does_not_run(folder: Path) -> None:
+    package = folder / "reloaded_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import inner\nfrom .inner import NUMBER\n")
+    (package / "inner.py").write_text("NUMBER = 1\n")
+    outer = importlib.import_module("reloaded_package")
+    inner = outer.inner
+    (package / "inner.py").write_text("NUMBER = 20\n")
+    assert value("reloaded_package:NUMBER") == outer.NUMBER == inner.NUMBER == 20
+    assert importlib.reload(inner) is outer.inner is inner
+    (package / "inner.py").write_text("1 / 0\n")
+    with pytest.raises(PartError, match="ZeroDivisionError"):
+        factory_of(Part("reloaded_package:NUMBER"))
+    assert outer.NUMBER == inner.NUMBER == 20
+    (package / "inner.py").write_text("NUMBER = 300\n")
+    assert importlib.reload(inner).NUMBER == 300
 
 
 LAZY = """
