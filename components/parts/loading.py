@@ -44,6 +44,18 @@ def remade(name: str) -> Any:
     return _made.__wrapped__(name, None, None)
 
 
+def made_of(name: str, folder: Path) -> Any:
+    """Make an own part anew of the code in a folder alone, as another machine does to which it was sent.
+
+    Raises:
+        PartError: it cannot be made, as where it reads a file that is not there.
+    """
+    part = Part.read(name)
+    with beside(folder, code_of(part.module, folder).tops).present():
+        factory = _imported(part, part.use)
+    return _called(part, factory)
+
+
 def digest_now(name: str) -> str | None:
     """Hash the code that a name without digest means now, which an edit changes; None for any other name, which means one object.
 
@@ -73,7 +85,11 @@ def _made(name: str, location: str | None, digest: str | None) -> Any:
         return IN_MEMORY[part.use]
     if location is None and not part.is_own:
         raise PartError(f"{name} is not known; a part of your own is written package.module:name")
-    factory = factory_of(part, location)
+    return _called(part, factory_of(part, location))
+
+
+def _called(part: Part, factory: Any) -> Any:
+    """Make a part of what makes it: a class or a function called with its options, or the part itself."""
     if not callable(factory):
         if part.options:
             raise PartError(f"{part.use} is an object and no class or function, so that it takes no options")
@@ -84,28 +100,41 @@ def _made(name: str, location: str | None, digest: str | None) -> Any:
         if inspect.isabstract(factory):
             missing = ", ".join(sorted(factory.__abstractmethods__))
             raise PartError(f"{part.use} lacks what its kind of part must have: {missing}") from error
-        raise PartError(f"{shown(name)} could not be made: {described(error)}") from error
+        raise PartError(f"{shown(str(part))} could not be made: {described(error)}{advice(part, error)}") from error
+
+
+def advice(part: Part, error: BaseException) -> str:
+    """Say how a file that is missing beside code that was sent here comes along; code is sent in a folder named by its digest."""
+    if not isinstance(error, FileNotFoundError) or part.digest is None or part.digest not in str(error):
+        return ""
+    return (
+        f"; a module goes without the files beside it, a package with its own: make {part.module}.py the __init__.py of a folder "
+        f"{part.module} that has them"
+    )
 
 
 def factory_of(part: Part, location: str | None = None) -> Any:
     """Import what makes a part: a class, a function, or the part itself."""
-    module, _, path = (location or part.use).partition(":")
     with nullcontext() if location else imported_from(part):
-        try:
-            found: Any = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-                raise PartError(
-                    f"{part.use}: there is no module {error.name} in {Path.cwd()} or where Python finds any"
-                ) from error
-            raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
-        except (Exception, SystemExit) as error:
-            raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
-        for attribute in path.split("."):
-            if not hasattr(found, attribute):
-                offered = ", ".join(sorted(each for each in vars(found) if not each.startswith("_"))) or "nothing"
-                raise PartError(f"{part.use}: {module} has no {path}; it has {offered}")
-            found = getattr(found, attribute)
+        return _imported(part, location or part.use)
+
+
+def _imported(part: Part, location: str) -> Any:
+    """Import what a `module:name` means, for the messages of a part."""
+    module, _, path = location.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise PartError(f"{part.use}: there is no module {error.name} in {Path.cwd()} or where Python finds any") from error
+        raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            offered = ", ".join(sorted(each for each in vars(found) if not each.startswith("_"))) or "nothing"
+            raise PartError(f"{part.use}: {module} has no {path}; it has {offered}")
+        found = getattr(found, attribute)
     return found
 
 

@@ -88,7 +88,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     Raises:
         Unusable: the code of a part is not here any more; says which.
     """
-    files = code.packed(generator.phase)
+    files = code.packed(generator)
     tensors = {
         f"map_{number}": {key: value.detach().cpu().contiguous() for key, value in transport_map.state_dict().items()}
         for number, transport_map in enumerate(generator.maps)

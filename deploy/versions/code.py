@@ -11,10 +11,13 @@ from components.parts.code import PREFERRED, UNPACKED, USED, code_of, digest_of
 from components.parts.loading import code_meant
 from components.parts.naming import Part, PartError, shown
 from pipeline.errors import Corrupt, FlowError, Unusable
+from pipeline.generator import Generator
 from pipeline.parts import travel
+from pipeline.parts.checks import elsewhere
 from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.store import manifest
+from pipeline.training.build import network_spec
 
 CODE = "code"
 """Folder inside a version's own part, with a folder for each digest."""
@@ -28,14 +31,14 @@ class CodeRefused(FlowError):
     exit_code = 2
 
 
-def packed(phase: Phase) -> dict[str, bytes]:
-    """Read the files of all own parts of a phase, by their paths in a version.
+def packed(generator: Generator) -> dict[str, bytes]:
+    """Read the files of all own parts of a map's phase, by their paths in a version.
 
     Raises:
-        Unusable: the code of a part is not here any more, or is too large; says which.
+        Unusable: the code of a part is not here any more, is too large, or draws nothing without further files; says which.
     """
     files: dict[str, bytes] = {}
-    for field, name in own_parts(phase).items():
+    for field, name in own_parts(generator.phase).items():
         part = Part.read(name)
         if part.is_in_memory:
             raise Unusable(f"{field}: {shown(name)} is an object without an import name, whose code no version can carry")
@@ -45,7 +48,19 @@ def packed(phase: Phase) -> dict[str, bytes]:
         except PartError as error:
             raise Unusable(f"{field}: {error}; a version carries the code that its phases were trained with") from error
         files |= {f"{CODE}/{code.digest}/{path}": each for path, each in content.items()}
+        if field in DRAWING and content:
+            _require_whole(field, name, generator)
     return files
+
+
+def _require_whole(field: str, name: str, generator: Generator) -> None:
+    """Refuse a part that draws here, and would not where a version has nothing but the files that go with it."""
+    endpoints = generator.endpoints
+    spec = network_spec(generator.phase.network, endpoints.shape, endpoints.condition)
+    try:
+        elsewhere.require_whole(name, {"network.kind": lambda pair: pair.build_map(spec)}.get(field))
+    except PartError as error:
+        raise Unusable(f"{field}: {error}") from error
 
 
 def needed(phase: Phase, *, with_data: bool = False) -> dict[str, str]:

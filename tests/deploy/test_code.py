@@ -181,6 +181,21 @@ def test_what_has_changed_since_it_was_trained_is_not_registered(
     assert "no models yet" in said()
 
 
+def test_a_pair_that_would_draw_on_this_machine_alone_is_not_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, said: Say
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "version_h.py").write_text(PACKAGE)
+    (tmp_path / "shift.txt").write_text("0.5")
+    ref = train(tiny(1, kind="version_h:Pair", num_frequencies=0), store)[-1].ref
+    assert main(["register", ref.run_id, "--name", "mine", *QUICK]) == 2
+    sentence = said()
+    assert "error: network.kind: version_h:Pair fails: FileNotFoundError" in sentence
+    assert sentence.endswith("make version_h.py the __init__.py of a folder version_h that has them")
+    assert main(["export", "mine@1", "--to", f"{tmp_path}/map.pt2"]) == 2
+    assert "no models yet" in said()
+
+
 def test_a_divergence_of_ones_own_needs_no_permission_to_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:

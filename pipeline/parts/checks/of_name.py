@@ -7,7 +7,7 @@ from typing import Any
 from components.conditions import Condition
 from components.costs import Cost
 from components.divergences.base import Divergence
-from components.networks.pair import NetworkPair
+from components.networks.pair import NetworkPair, NetworkSpec
 from components.parts.loading import load
 from components.parts.naming import Part, PartError
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS, cost, divergence, network_pair
@@ -18,7 +18,7 @@ from pipeline.data.source import Source
 from pipeline.data.specs import spec_of
 from pipeline.evaluation import extractors
 from pipeline.evaluation.metrics import Metric, metrics, own_metric
-from pipeline.parts.checks import costs, divergences, networks, sources
+from pipeline.parts.checks import costs, divergences, elsewhere, networks, sources
 from pipeline.parts.checks.check import Check
 from pipeline.parts.checks.metrics import checks_of as metric_checks
 from pipeline.parts.checks.metrics import extractor_checks
@@ -95,7 +95,8 @@ def checks_of(name: str, kind: KindOfPart, shape: Shape = ()) -> list[Check]:
         "metric": lambda: metric_checks(_metric(name), shape or PLANE),
         "extractor": lambda: extractor_checks(extractors.require_named(name)),
     }
-    return of_kind[kind]()
+    uses: dict[str, Callable[[Any], object]] = {"network": lambda pair: pair.build_map(_spec(name, _shapes(name, shape)[0]))}
+    return [*of_kind[kind](), *elsewhere.checks_of(name, uses.get(kind))]
 
 
 def _shapes(name: str, shape: Shape) -> list[Shape]:
@@ -106,8 +107,12 @@ def _shapes(name: str, shape: Shape) -> list[Shape]:
     return [(channels, min(sides), min(sides)) for channels in (1, 3)] if sides else [PLANE]
 
 
+def _spec(name: str, shape: Shape) -> NetworkSpec:
+    return network_spec(filled({"network.kind": name}).network, shape)
+
+
 def _network(name: str, shape: Shape) -> list[Check]:
-    pair, spec = network_pair(name), network_spec(filled({"network.kind": name}).network, shape)
+    pair, spec = network_pair(name), _spec(name, shape)
     checks = [*networks.first_checks(pair, spec), *networks.further_checks(pair, spec)]
     if "condition" in pair.takes:
         checks += networks.first_checks(pair, replace(spec, condition=CONDITION))

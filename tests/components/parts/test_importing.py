@@ -78,7 +78,7 @@ def test_what_was_imported_before_an_edit_can_be_reloaded_and_its_objects_stay(
     for number, reloads in ((20, "after"), (300, "after"), (4000, "before"), (50000, "never"), (600000, "after")):
         path.write_text(CALLS.format(number))
         if reloads == "before":
-            assert importlib.reload(module).NUMBER == number
+            importlib.reload(module)
         made = value(pinned("reloaded:It"))
         assert (made.number(), module.NUMBER) == (number, number)  # type: ignore[attr-defined]
         assert pickle.loads(pickle.dumps(made)).number() == number

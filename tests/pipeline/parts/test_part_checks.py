@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from own_parts import written
@@ -16,7 +17,7 @@ from components.networks.pairs import Large, Large256, Perceptron
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS, network_pair
 from pipeline.command import cli
 from pipeline.evaluation.built_in import W2
-from pipeline.parts.checks import costs, divergences, metrics, networks, sources
+from pipeline.parts.checks import costs, divergences, elsewhere, metrics, networks, sources
 from pipeline.parts.checks.check import Check
 
 SMALL = NetworkSpec((2,), width=8, depth=1, pair=Perceptron(), z_dim=2)
@@ -336,8 +337,6 @@ def test_an_unknown_part_and_an_odd_shape_are_one_sentence(capsys: pytest.Captur
 
 
 def test_a_source_that_is_not_a_function_of_its_place_is_found() -> None:
-    import numpy as np
-
     from pipeline.data.own import as_source
 
     rng = np.random.default_rng(0)
@@ -354,3 +353,47 @@ def test_a_source_that_is_not_a_function_of_its_place_is_found() -> None:
     assert any(each.endswith("two calls give different samples") for each in found)
     assert any(each.startswith("held_out must") and "some come twice" in each for each in found)
     assert any(each.startswith("batch must give rows") for each in found)
+
+
+READS = """
+from pathlib import Path
+
+import numpy as np
+
+
+def rows():
+    return np.load(Path(__file__).with_name("points.npy"))
+"""
+
+
+def test_a_module_whose_data_file_would_stay_behind_is_told_to_be_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module, points = tmp_path / "reads_points.py", tmp_path / "points.npy"
+    module.write_text(READS)
+    np.save(points, np.random.default_rng(0).normal(size=(300, 2)))
+    assert cli.main(["check-part", "reads_points:rows"]) == 2
+    sentence = capsys.readouterr().err
+    assert sentence.startswith(
+        "error: reads_points:rows: its files must be all that it needs in workers and versions: it could not be made: File"
+    )
+    assert sentence.endswith("make reads_points.py the __init__.py of a folder reads_points that has them\n")
+    (tmp_path / "reads_points").mkdir()
+    for path, name in ((module, "__init__.py"), (points, "points.npy")):
+        path.rename(tmp_path / "reads_points" / name)
+    assert cli.main(["check-part", "reads_points:rows"]) == 0
+    assert "reads_points/__init__.py, reads_points/points.npy" in capsys.readouterr().out
+
+
+def test_a_pair_whose_networks_read_a_file_is_built_where_only_its_own_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, monkeypatch, "pair_that_reads")
+    module = tmp_path / "pair_that_reads.py"
+    assert failures(elsewhere.checks_of("pair_that_reads:Plain", lambda pair: pair.build_map(SMALL))) == []
+    module.write_text(module.read_text().replace("return Shift(spec)", "return open(__file__ + '.txt') and Shift(spec)"))
+    (tmp_path / "pair_that_reads.py.txt").write_text("here")
+    (failure,) = failures(elsewhere.checks_of("pair_that_reads:Plain", lambda pair: pair.build_map(SMALL)))
+    assert failure.startswith("its files must be all that it needs in workers and versions: it fails: FileNotFoundError")
+    assert failure.endswith("make pair_that_reads.py the __init__.py of a folder pair_that_reads that has them")
