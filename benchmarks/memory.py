@@ -12,6 +12,7 @@ FLOW = """
 import json, resource, sys
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
+from pipeline.data.resolution import resolve
 from pipeline.training.flow import Unwatched, run_flow
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.store.phases import Store
@@ -23,9 +24,9 @@ recipe = Recipe(
     jko=Jko(num_phases=case["num_phases"], cost="mean_squared" if image else "squared"),
     training=Training(num_steps=case["num_steps"], batch_size=64),
 )
-store = Store(clusters.tracking_uri(Cluster()))
+store, cluster = Store(clusters.tracking_uri(Cluster())), Cluster(data=case.get("data"))
 first = None
-for result in run_flow(recipe, name="memory", store=store, cluster=Cluster(data=case.get("data")), observer=Unwatched()):
+for result in run_flow(resolve(recipe, cluster), name="memory", store=store, cluster=cluster, observer=Unwatched()):
     now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     first = first or now
 print(json.dumps([first, now]))

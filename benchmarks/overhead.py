@@ -20,6 +20,7 @@ from benchmarks.harness import Pivot, Row, main
 from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster
+from pipeline.data.resolution import resolve
 from pipeline.recipe import Jko, Recipe, Training
 from pipeline.store.phases import Store
 from pipeline.training import jobs
@@ -72,7 +73,7 @@ def flow_seconds(num_phases: int, cluster: Cluster) -> tuple[float, dict[str, fl
     store = Store(clusters.tracking_uri(Cluster()))
     with timed(Store, PARTS) as parts:
         began = time.perf_counter()
-        for _ in run_flow(recipe, name="overhead", store=store, cluster=cluster, observer=Unwatched()):
+        for _ in run_flow(resolve(recipe, cluster), name="overhead", store=store, cluster=cluster, observer=Unwatched()):
             pass
         return time.perf_counter() - began, dict(parts)
 

@@ -12,6 +12,7 @@ from benchmarks.harness import Pivot, Row, main
 from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster
+from pipeline.data.resolution import resolve
 from pipeline.store.phases import Store
 from pipeline.training.flow import Unwatched, run_flow
 
@@ -55,7 +56,7 @@ def train_seconds(case: Row, num_workers: int, num_steps: int, seed: int) -> flo
     training = replace(recipe.training, num_steps=num_steps, batch_size=case["batch_size"])
     recipe = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=training, seed=10 * seed + num_workers)
     store, cluster = Store(clusters.tracking_uri(Cluster())), Cluster(num_workers=num_workers, checkpoint_every=0)
-    (result,) = run_flow(recipe, name="scaling", store=store, cluster=cluster, observer=Unwatched())
+    (result,) = run_flow(resolve(recipe, cluster), name="scaling", store=store, cluster=cluster, observer=Unwatched())
     return float(store.run(result.ref.run_id).data.metrics["train_seconds"])
 
 

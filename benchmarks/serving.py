@@ -69,6 +69,7 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     from deploy.versions.registry import Registry
     from pipeline import cluster as clusters
     from pipeline.cluster import Cluster
+    from pipeline.data.resolution import resolve
     from pipeline.generator import load_generator
     from pipeline.store.phases import Store
     from pipeline.training.flow import Unwatched, run_flow
@@ -79,7 +80,7 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     versions = []
     for num_steps in (2, 3):
         short = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=replace(recipe.training, num_steps=num_steps))
-        *_, last = run_flow(short, name=name, store=store, cluster=Cluster(), observer=Unwatched())
+        *_, last = run_flow(resolve(short, Cluster()), name=name, store=store, cluster=Cluster(), observer=Unwatched())
         versions.append(registry.register(last.ref, name))
     registry.move(versions[0], "champion", {})
     return load_generator(store, last.ref), lambda: registry.move(versions[1], "champion", {})

@@ -387,7 +387,7 @@ class Flow:
             self._publish(store)
         self._phases, self._uri = [], store.uri
         with watching(store, phases, progress) as display:
-            for result in run_flow(self._recipe, name=self.name, store=store, cluster=cluster, observer=display):
+            for result in run_flow(recipe, name=self.name, store=store, cluster=cluster, observer=display):
                 display.published(result.phase)
                 generator = load_generator(store, result.ref, data_uri=clusters.data(cluster))
                 self._phases.append(self._in_store(store, result.ref, generator))

@@ -10,6 +10,7 @@ import torch
 
 from components import state as states
 from pipeline.cluster import Cluster
+from pipeline.data.resolution import resolve
 from pipeline.phase import Phase
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.store.phases import MapRef, Store
@@ -58,7 +59,8 @@ def tiny(num_phases: int = 2, num_steps: int = 12, **changes: object) -> Recipe:
 
 def train(recipe: Recipe, store: Store, cluster: Cluster | None = None, observer: Quiet | None = None) -> list[PhaseResult]:
     """The whole flow."""
-    flow = run_flow(recipe, name="test", store=store, cluster=cluster or Cluster(), observer=observer or Quiet())
+    cluster = cluster or Cluster()
+    flow = run_flow(resolve(recipe, cluster), name="test", store=store, cluster=cluster, observer=observer or Quiet())
     return list(flow)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray.tune
 
 from pipeline import cluster as clusters
-from pipeline.data.resolution import resolve
+from pipeline.data.resolution import ResolvedRecipe, resolve
 from pipeline.errors import Diverged
 from pipeline.evaluation.judging import metrics_of
 from pipeline.evaluation.measure import evaluate
@@ -18,7 +18,6 @@ from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.parts import travel
 from pipeline.phase import phases_of
-from pipeline.recipe import Recipe
 from pipeline.store.phases import KIND, Store
 from pipeline.training.flow import PhaseResult, Unwatched, run_flow
 from tune import records, space
@@ -70,7 +69,7 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
     try:
         with records.attempted(store, run_id):
             travel.require(search.parts())
-            recipe = space.applied(search.recipe, search.axes, point)
+            recipe = resolve(space.applied(search.recipe, search.axes, point), search.cluster)
             for result, metrics in judged(recipe, search, store, run_id):
                 value = metrics[search.metric]
                 progress.add(value, metrics["train_seconds"])
@@ -81,7 +80,7 @@ def trial(point: Mapping[str, Any], *, search: Search, search_run_id: str, place
         if progress.best is None:
             if search.against_cost or not objective(recipe.data, search.metric, search.evaluation.metrics).is_distance:
                 raise
-            value = stay_at_source(resolve(recipe, search.cluster), search)
+            value = stay_at_source(recipe, search)
             progress.add(value, 0.0)
             report(1, value, progress, PENALTY)
 
@@ -91,7 +90,7 @@ def report(phase: int, value: float, progress: Progress, kind: str = RESULT) -> 
     ray.tune.report({"phase": phase, "value": value, "best": progress.best, "seconds": progress.seconds_of_best, "kind": kind})
 
 
-def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
+def judged(recipe: ResolvedRecipe, search: Search, store: Store, run_id: str) -> Iterator[tuple[PhaseResult, dict[str, float]]]:
     """Train the flow of a recipe; yield each phase with its metrics as soon as it is published.
 
     Raises:
@@ -106,7 +105,7 @@ def judged(recipe: Recipe, search: Search, store: Store, run_id: str) -> Iterato
         yield result, metrics
 
 
-def stay_at_source(recipe: Recipe, search: Search) -> float:
+def stay_at_source(recipe: ResolvedRecipe, search: Search) -> float:
     """Measure T = T_{-1}, the identity, which stays at the source: a finite penalty on the metric's own scale."""
     generator = Generator(phases_of(recipe)[0], endpoints_of(recipe.data, clusters.data(search.cluster)), [])
     return evaluate(generator, replace(FULL, metrics=search.evaluation.metrics))[search.metric]
@@ -121,9 +120,9 @@ def confirm_trial(config: Mapping[str, Any], *, search: Search, search_run_id: s
     recipe = space.applied(search.recipe, search.axes, job["point"])
     recipe = replace(recipe, seed=job["seed"], jko=replace(recipe.jko, num_phases=job["num_phases"]))
     run_id = store.create(f"seed {job['seed']}", {KIND: "confirmation"}, {}, parent=search_run_id)
-    flow = run_flow(recipe, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     with records.attempted(store, run_id):
-        *_, last = flow
+        resolved = resolve(recipe, search.cluster)
+        *_, last = run_flow(resolved, name=search.name, store=store, cluster=search.cluster, observer=Unwatched(), run_id=run_id)
     fresh = replace(FRESH, metrics=search.evaluation.metrics)
     metrics = evaluate(load_generator(store, last.ref, data_uri=clusters.data(search.cluster)), fresh, FRESH_DRAWS)
     ray.tune.report({"value": metrics[search.metric]})

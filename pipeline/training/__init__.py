@@ -1,4 +1,4 @@
-"""Training a flow: from a recipe to published maps. The path of a recipe, and of the phases that it becomes, file by file:
+"""Training a flow: from a resolved recipe to published maps. The path of it, and of the phases that it becomes, file by file:
 
 1. `flow.run_flow` makes the phases of the recipe (`pipeline.phase`), finds those that are in the store, and claims the others
    (`pipeline.store.claims`).

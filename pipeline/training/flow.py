@@ -10,7 +10,7 @@ from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data import rows
-from pipeline.data.resolution import resolve
+from pipeline.data.resolution import ResolvedRecipe
 from pipeline.errors import IndivisibleBatch
 from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase, phases_of
@@ -60,7 +60,7 @@ class Unwatched:
 
 
 def run_flow(
-    recipe: Recipe,
+    recipe: ResolvedRecipe,
     *,
     name: str,
     store: Store,
@@ -73,13 +73,16 @@ def run_flow(
 
     Example:
         >>> from pipeline.cluster import tracking_uri
+        >>> from pipeline.data.resolution import resolve
         >>> from pipeline.recipes.loading import load_recipe
-        >>> recipe, cluster = load_recipe("two_circles", training__num_steps=1, jko__num_phases=2), Cluster()
+        >>> cluster = Cluster()
+        >>> recipe = resolve(load_recipe("two_circles", training__num_steps=1, jko__num_phases=2), cluster)
         >>> flow = run_flow(recipe, name="circles", store=Store(tracking_uri(cluster)), cluster=cluster, observer=Unwatched())
         >>> [result.ref.k for result in flow]
         [0, 1]
 
     Args:
+        recipe: as `pipeline.data.resolution.resolve` gives it.
         run_id: MLflow run that stands for the flow, ended by who gives it; None: the flow's own, opened again or new.
         parts: names of parts beside the recipe's, such as metrics, that sub-processes need meanwhile.
 
@@ -87,7 +90,6 @@ def run_flow(
         FlowError: what went wrong. All phases published so far stay, and the same call goes on from there.
     """
     require_shares(recipe, cluster)
-    recipe = resolve(recipe, cluster)
     rows.keep((recipe.data.source, recipe.data.target), clusters.data(cluster))
     phases = phases_of(recipe)
     flow_run_id = run_id or store.open_flow(name, phases[-1].fingerprint, asdict(recipe))

@@ -21,6 +21,7 @@ from pipeline import cluster as clusters
 from pipeline import places, ray_session
 from pipeline.cluster import Cluster
 from pipeline.command import cli
+from pipeline.data.resolution import resolve
 from pipeline.errors import Diverged, IndivisibleBatch, StoreUnavailable, Unschedulable
 from pipeline.generator import load_generator
 from pipeline.phase import phases_of
@@ -66,7 +67,7 @@ def test_training_changes_the_map_and_goes_on_from_the_parent(home: Path, sound:
 
 
 def test_an_interrupted_flow_ends_like_an_uninterrupted_one(store: Store, sound: Sound) -> None:
-    flow = run_flow(tiny(num_phases=3), name="test", store=store, cluster=Cluster(), observer=Quiet())
+    flow = run_flow(resolve(tiny(num_phases=3), Cluster()), name="test", store=store, cluster=Cluster(), observer=Quiet())
     next(flow)
     flow.close()
     assert store.flows()[0].info.status == "KILLED"
