@@ -1,6 +1,7 @@
 # `make run` and `make test` are all that a fresh machine needs.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests mostly wait for other processes to start: two at a time, also on one core.
 N ?= 2
 # Without bytecode every process would rewrite the asserts of all tests again: a quarter of its start.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(N) --durations 15

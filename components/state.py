@@ -105,7 +105,10 @@ def channels_last(state: State) -> None:
 
 
 def fresh_map(state: State, spec: NetworkSpec, *, seed: int) -> None:
-    """Replace the map, its average and its optimizer by new ones: an increment starts as the identity."""
+    """Replace the map, its average and its optimizer by new ones: an increment starts as the identity, where T_{k-1} stands.
+
+    The potential goes on, since what it compares is nearly what it was.
+    """
     device = next(state.transport_map.parameters()).device
     betas = state.map_optimizer.param_groups[0]["betas"]
     new = new_state(spec, seed=seed, betas=betas, device=device)

@@ -145,8 +145,8 @@ def ray_of(cluster: flags.Workers, generator: Generator) -> Iterator[None]:
     from pipeline.ray_session import connected
 
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or Ray writes across the bar that actors have arguments
-    where = Cluster(num_workers=cluster.num_workers, address=cluster.address)
-    with connected(where, parts=needed(generator.phase).values()):
+    ray_cluster = Cluster(num_workers=cluster.num_workers, address=cluster.address)
+    with connected(ray_cluster, parts=needed(generator.phase).values()):
         yield
 
 

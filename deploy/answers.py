@@ -186,8 +186,10 @@ class Answers:
             columns = asked.coordinates or ()
             way = way_of(generator.endpoints, table.schema, BODY, columns, "coordinates", condition=drawn)
             points = await asyncio.to_thread(way.samples, table, Where(BODY, seed=seed))
-            own = await asyncio.to_thread(way.conditions, table)
-            noise = await asyncio.to_thread(lambda: list(generator.given_noise(points, seed, asked.condition, own=own)))
+            row_conditions = await asyncio.to_thread(way.conditions, table)
+            noise = await asyncio.to_thread(
+                lambda: list(generator.given_noise(points, seed, asked.condition, row_conditions=row_conditions))
+            )
             moved = np.concatenate([await self.push((generator, each)) for each in noise])
             require_mapped(moved)
             conditions = [each.condition for each in noise if each.condition is not None and drawn is not None]

@@ -28,8 +28,9 @@ from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
+"""How often a replica looks where the alias points: who promotes needs no access to Ray, and all replicas agree in a second."""
 MOST_PHASES = 8
-"""Earlier phases that a replica keeps in memory."""
+"""Earlier phases that a replica keeps in memory, beside the last one of the version that is served."""
 MOST_IN_BATCH = 64
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Logging of Serve without a line per request, which is a tenth of a small request's time."""
@@ -68,8 +69,8 @@ class Replica:
 
         torch.set_num_threads(1)
         self.settings = Settings(**values)
-        where = (self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
-        self.models = Models(*where, allow_code=self.settings.allow_code)
+        version = (self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
+        self.models = Models(*version, allow_code=self.settings.allow_code)
         threading.Thread(target=self.follow, name="follow", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:

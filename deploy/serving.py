@@ -57,6 +57,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None, met
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with connected(Cluster(num_workers=1, address=address), metrics_port):
+        # Not Serve's HAProxy mode, which listens on all interfaces: a service without a token would not be on the loopback alone.
         serve.start(http_options={"host": host, "port": port}, logging_config=QUIET)
         try:
             try:

@@ -133,18 +133,20 @@ class Generator:
         return np.concatenate(parts) if parts else np.zeros((0, *self.endpoints.shape), np.float32)
 
     def given_noise(
-        self, points: Samples, seed: int, condition: object = None, part: int = 0, own: Conditions | None = None
+        self, points: Samples, seed: int, condition: object = None, part: int = 0, row_conditions: Conditions | None = None
     ) -> Iterator[Noise]:
         """Set z and c beside given points of the source, part by part, as `transport` takes them.
 
         Args:
-            own: condition of each point, where they are known.
+            row_conditions: condition of each point, where they are known.
         """
         size = rows_per_part(tuple(self.endpoints.shape))
         for number, start in enumerate(range(0, len(points), size), part):
             rows = points[start : start + size]
             z, drawn = self._latent(len(rows), seed, number, condition)
-            yield Noise(self.endpoints.from_source(rows), z, drawn if own is None else own[start : start + size])
+            yield Noise(
+                self.endpoints.from_source(rows), z, drawn if row_conditions is None else row_conditions[start : start + size]
+            )
 
     def noise_at(self, n: int, seed: int, part: int, condition: object = None) -> Noise:
         """Draw n rows of noise, and their conditions, from a seed and the number of a part alone.

@@ -32,6 +32,7 @@ def path(name: str, text: str) -> Path:
     text = _cleaned(name, text)
     scheme, slashes, rest = _split(text)
     if scheme in FILE:
+        # What stands behind file:// is a path also without a third slash, as fsspec and people read it; a host is only localhost.
         inside = rest.removeprefix("localhost") if slashes and rest.startswith("localhost/") else rest
         text = _cleaned(name, re.sub("^//+", "/", unquote(inside)))
     elif scheme or "://" in text:

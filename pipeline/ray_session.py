@@ -152,8 +152,8 @@ def start(settings: Mapping[str, Any], metrics_port: int | None) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         before = psutil.Process().children()
         try:
-            with loopback(metrics_port) as where:
-                ray.init(address="local", include_dashboard=False, **settings, **where)
+            with loopback(metrics_port) as addresses:
+                ray.init(address="local", include_dashboard=False, **settings, **addresses)
             return
         except Exception as error:  # Ray raises bare ones as well
             end(set(psutil.Process().children()) - set(before))

@@ -112,9 +112,9 @@ def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
         points: those of the rows that are trained on, and the held-out ones.
         name: how messages call the rows.
     """
-    found = []
+    sentences = []
     if rows.has_more:
-        found.append(
+        sentences.append(
             f"{name}: the first part of each item is trained on, and what comes after it is left out; condition='label' trains "
             "given the second part"
         )
@@ -123,16 +123,16 @@ def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
         stds = points.train.std(axis=0, dtype=np.float64)
         small = [label for label, std in zip(labels, stds, strict=True) if 0 < std * FACTOR < stds.max()]
         if small:
-            found.append(
+            sentences.append(
                 f"{name}: the standard deviation of column {_listed(small)} is less than a tenth of that of column "
                 f"{labels[int(stds.argmax())]!r}, and a flow has one scale for all columns: divide each by its deviation first"
             )
     if rows.merged:
-        found.append(
+        sentences.append(
             f"{name}: column {_listed(rows.merged)} has fewer different values in float32, which all is trained on as: "
             "subtract its mean first"
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def _listed(labels: Sequence[Any], most: int = 5) -> str:

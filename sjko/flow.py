@@ -116,9 +116,9 @@ class Flow:
             ValueError: there is no such recipe or field, or the recipe is not valid.
         """
         taken = ("divergence", "source_divergence", "cost", "network", "source", "metrics", "name")
-        own = {name: fields.pop(name) for name in taken if name in fields}
+        arguments = {name: fields.pop(name) for name in taken if name in fields}
         path = os.fspath(name_or_path)
-        return cls(load_recipe(path, **fields), **{"name": Path(path).stem, **own})
+        return cls(load_recipe(path, **fields), **{"name": Path(path).stem, **arguments})
 
     @classmethod
     def load(cls, uri: str, *, store: Any = HERE, allow_code: bool = False) -> Self:

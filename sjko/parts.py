@@ -102,10 +102,13 @@ def import_name(made: Any) -> str | None:
         return None
     source = getattr(sys.modules.get(module), "__file__", None)
     try:
-        found = resolve_name(f"{module}:{path}")
+        imported = resolve_name(f"{module}:{path}")
     except (ImportError, AttributeError):
         return None
-    same = (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) == (module, path)  # edited: imported anew
+    same = (getattr(imported, "__module__", None), getattr(imported, "__qualname__", None)) == (
+        module,
+        path,
+    )  # edited: imported anew
     return f"{module}:{path}" if same and source is not None else None
 
 
@@ -123,8 +126,10 @@ def options_of(part: Any) -> dict[str, Option] | None:
         except ValueError:  # some of Python's own types tell none
             return None
         names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    found = {name: getattr(part, name, ...) for name in names}
-    options: dict[str, Any] = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
+    attributes = {name: getattr(part, name, ...) for name in names}
+    options: dict[str, Any] = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()
+    }
     if not all(isinstance(value, Option) for value in options.values()):
         return None
     try:

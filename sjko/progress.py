@@ -63,9 +63,9 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def counting(total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
+def counting(total: int, is_asked: bool) -> Iterator[Callable[[int], None]]:
     """Show a bar for the time of the context, where somebody sees it; it gives a function that takes the steps done."""
-    if not wanted or not (in_notebook() or report.can_redraw()):
+    if not is_asked or not (in_notebook() or report.can_redraw()):
         yield lambda done: None
     elif in_notebook():
         bar = NotebookBar()
@@ -87,9 +87,9 @@ class Hushed(Unwatched):
 
 
 @contextmanager
-def watching(store: Store, phases: Sequence[Phase], wanted: bool) -> Iterator[Any]:
+def watching(store: Store, phases: Sequence[Phase], is_asked: bool) -> Iterator[Any]:
     """Show a bar that follows the phases of a flow in a store, for the time of the context; it gives the flow's observer."""
-    if not wanted or not (in_notebook() or report.can_redraw()):
+    if not is_asked or not (in_notebook() or report.can_redraw()):
         yield Hushed()
         return
     with report.Display(store, phases, NotebookBar() if in_notebook() else None) as display:

@@ -179,8 +179,8 @@ class TrainedPhase:
         table = points if index is None else pa.Table.from_pandas(points, preserve_index=False)
         way = way_of(self.generator.endpoints, table.schema, "points")
         given = way.samples(table, Where("points", seed=seed))
-        own = way.conditions(table) if condition is None else None
-        noises = self.generator.given_noise(given, seed, self._for_all(condition, len(given)), own=own)
+        row_conditions = way.conditions(table) if condition is None else None
+        noises = self.generator.given_noise(given, seed, self._for_all(condition, len(given)), row_conditions=row_conditions)
         samples, conditions_given = self._pushed(noises, len(given), condition)
         moved, _ = way.back(table, samples, conditions_given)
         return tables.back(moved, Form((), is_table=index is None), index)

@@ -31,7 +31,10 @@ Curve = tuple[tuple[int, dict[str, float]], ...]
 
 
 class Kept:
-    """The phases that this process has trained: their tensors in a folder that goes with this object, their curves in memory."""
+    """The phases that this process has trained: their tensors in a folder that goes with this object, their curves in memory.
+
+    Weights, averages and moments of all phases of a large network would not fit into memory.
+    """
 
     def __init__(self) -> None:
         self.curves: dict[Phase, Curve] = {}

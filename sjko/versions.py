@@ -65,10 +65,10 @@ def load(store: Store, uri: str, *, allow_code: bool = False) -> Loaded:
         VersionNotFound: there is no such version.
         Corrupt: a file of the version is not what was registered.
     """
-    found = re.fullmatch(r"models:/([^@/]+)[@/]([^@/]+)", uri) if isinstance(uri, str) else None
-    if found is None:
+    match = re.fullmatch(r"models:/([^@/]+)[@/]([^@/]+)", uri) if isinstance(uri, str) else None
+    if match is None:
         raise ValueError(f"a version is written models:/NAME@ALIAS or models:/NAME/NUMBER, not {uri!r}")
-    name, which = model_and_version(f"{found[1]}@{found[2]}")
+    name, which = model_and_version(f"{match[1]}@{match[2]}")
     registry = Registry(store, clusters.data(Cluster()), allow_code=allow_code)
     version = registry.require(name, which)
     try:

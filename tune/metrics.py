@@ -9,22 +9,22 @@ from pipeline.evaluation.metrics import Metric, figures, offer_of
 from pipeline.recipe import Data
 
 
-def objective(data: Data, name: str, own: Sequence[str] = ()) -> Metric:
+def objective(data: Data, name: str, own_metrics: Sequence[str] = ()) -> Metric:
     """Look up the metric that a search is to judge by.
 
     Args:
-        own: names of metrics from outside this repository.
+        own_metrics: names of metrics from outside this repository.
 
     Raises:
         ValueError: the target has no such metric.
     """
-    metrics = figures(offer_of(data, own=own))
+    metrics = figures(offer_of(data, own_metrics=own_metrics))
     if name not in metrics:
         raise ValueError(f"--metric must be one of {', '.join(metrics)} for data.target {data.target}, not {name}")
     return metrics[name]
 
 
-def mode_of(data: Data, name: str, mode: str | None, own: Sequence[str] = ()) -> str:
+def mode_of(data: Data, name: str, mode: str | None, own_metrics: Sequence[str] = ()) -> str:
     """Say whether small or large values of a metric are good: `min` or `max`.
 
     >>> mode_of(Data(target="gauss8"), "w2", None)
@@ -32,12 +32,12 @@ def mode_of(data: Data, name: str, mode: str | None, own: Sequence[str] = ()) ->
 
     Args:
         mode: what `--mode` says; None for nothing.
-        own: names of metrics from outside this repository.
+        own_metrics: names of metrics from outside this repository.
 
     Raises:
         ValueError: the target has no such metric, or `mode` would look for the worst recipe.
     """
-    metric = objective(data, name, own)
+    metric = objective(data, name, own_metrics)
     if mode not in (None, metric.mode):
         raise ValueError(f"--mode must be {metric.mode} for {name}: the search would look for the worst recipe")
     return metric.mode

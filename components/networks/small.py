@@ -21,7 +21,10 @@ FIRST_SIDE = 4
 
 
 def coarse(x: Image) -> Float[Tensor, "n c 8 8"]:
-    """Sum full-size noise over blocks to an 8 x 8 grid, scaled so that N(0, I) gives N(0, I)."""
+    """Sum full-size noise over blocks to an 8 x 8 grid, scaled so that N(0, I) gives N(0, I).
+
+    The paper's small map takes 192 numbers. Taken from noise of the size of images, they leave a source one shape everywhere.
+    """
     block = x.shape[-1] // SOURCE_SIDE
     return functional.avg_pool2d(x, block) * block
 

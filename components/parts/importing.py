@@ -135,10 +135,10 @@ def _show_edited(name: str, before: ModuleType) -> None:
 
 def _taken(tops: frozenset[str], *, remove: bool) -> dict[str, ModuleType]:
     """Give the modules of this process that are, or are inside, those at the top; take them away if `remove` says so."""
-    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
-    for name in found if remove else ():
+    inside = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
+    for name in inside if remove else ():
         del sys.modules[name]
-    return found
+    return inside
 
 
 def _has_changed(module: ModuleType, folder: Path) -> bool:

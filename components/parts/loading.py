@@ -123,7 +123,7 @@ def _imported(part: Part, location: str) -> Any:
     """Import what a `module:name` means, for the messages of a part."""
     module, _, path = location.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise PartError(f"{part.use}: there is no module {error.name} in {Path.cwd()} or where Python finds any") from error
@@ -131,11 +131,11 @@ def _imported(part: Part, location: str) -> Any:
     except (Exception, SystemExit) as error:
         raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
     for attribute in path.split("."):
-        if not hasattr(found, attribute):
-            offered = ", ".join(sorted(each for each in vars(found) if not each.startswith("_"))) or "nothing"
+        if not hasattr(value, attribute):
+            offered = ", ".join(sorted(each for each in vars(value) if not each.startswith("_"))) or "nothing"
             raise PartError(f"{part.use}: {module} has no {path}; it has {offered}")
-        found = getattr(found, attribute)
-    return found
+        value = getattr(value, attribute)
+    return value
 
 
 def imported_from(part: Part) -> AbstractContextManager[None]:

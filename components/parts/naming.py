@@ -49,12 +49,12 @@ class Part:
         Raises:
             PartError: the text is no name of a part.
         """
-        found = WHOLE.fullmatch(text.strip())
-        if found is None or not USE.fullmatch(found["use"]):
+        match = WHOLE.fullmatch(text.strip())
+        if match is None or not USE.fullmatch(match["use"]):
             raise PartError(
                 f"{text} is no name of a part: write a name, or package.module:name, then (option=value) where it has any"
             )
-        return cls(found["use"], _options(text, found["options"] or "()"), found["digest"])
+        return cls(match["use"], _options(text, match["options"] or "()"), match["digest"])
 
     @property
     def is_own(self) -> bool:

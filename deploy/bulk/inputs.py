@@ -172,7 +172,7 @@ def inputs_at(location: str) -> Inputs:
     return inputs
 
 
-def _looked_at(files: fsspec.AbstractFileSystem, path: str, where: str) -> tuple[pa.Schema, int, pa.Table | None]:
+def _looked_at(files: fsspec.AbstractFileSystem, path: str, name: str) -> tuple[pa.Schema, int, pa.Table | None]:
     """Read the columns of a file and how many rows it has, and its rows where it is no Parquet."""
     ending = ending_of(path)
     if ending == PARQUET:
@@ -180,7 +180,7 @@ def _looked_at(files: fsspec.AbstractFileSystem, path: str, where: str) -> tuple
             parquet = pq.ParquetFile(file)
             return parquet.schema_arrow.remove_metadata(), parquet.metadata.num_rows, None
     content = files.cat_file(path)
-    table = as_table(reading.parsed(content, ending, where), where)
+    table = as_table(reading.parsed(content, ending, name), name)
     return table.schema.remove_metadata(), table.num_rows, table
 
 
@@ -203,7 +203,7 @@ def _common(schemas: list[pa.Schema], shards: list[Shard]) -> pa.Schema:
 
 
 def state_of(files: fsspec.AbstractFileSystem, path: str) -> str:
-    """Say what the file system tells of a file's content now."""
+    """Say what the file system tells of a file's content now: a hash of the content would read all of it once more."""
     files.invalidate_cache()
     return repr(reading.stamp_of(files, path))
 

@@ -58,7 +58,7 @@ class Travelling:
         """Build the generator, in the worker that draws from it."""
         phase = Phase.from_json(self.phase)
         travel.require(needed(phase).items())
-        where = (self.shape, self.shift, self.scale, self.data_uri)
-        endpoints = load_source(phase.data, *where, picture="none", law=self.law, coding=self.coding)  # nobody draws pictures
+        of_source = (self.shape, self.shift, self.scale, self.data_uri)
+        endpoints = load_source(phase.data, *of_source, picture="none", law=self.law, coding=self.coding)  # nobody draws pictures
         weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in self.maps)
         return generator_of(phase, endpoints, weights)

@@ -72,6 +72,8 @@ def needed(phase: Phase, *, with_data: bool = False) -> dict[str, str]:
 def require_allowed(parts: Mapping[str, str], version: str, *, allow_code: bool) -> None:
     """Refuse a version with code of its own, unless it was allowed that such code runs.
 
+    Also where this machine has the code: names and options are the version's, and `subprocess:run(args=...)` is such a name.
+
     Raises:
         CodeRefused: names the parts and the flag.
     """

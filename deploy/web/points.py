@@ -110,10 +110,10 @@ def _checked(value: Any) -> TransportRequest:
     try:
         return TransportRequest.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        problems = error.errors(include_url=False)
         if value is None:
-            found = [{**found[0], "type": "missing"}]
-        raise RequestValidationError([{**each, "loc": (BODY, *each["loc"])} for each in found]) from None
+            problems = [{**problems[0], "type": "missing"}]
+        raise RequestValidationError([{**each, "loc": (BODY, *each["loc"])} for each in problems]) from None
 
 
 def _option(name: str, value: str) -> Any:

@@ -109,11 +109,11 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
         generator = generator.given(asked_of(generator.endpoints.condition, command.condition))
     if command.extractor is not None:  # before anything is measured
         require_image_figures(generator.endpoints, command.extractor, command.num_images, command.weights)
-    offer = offer_of(generator.phase.data, own=command.evaluation.metrics)
+    offer = offer_of(generator.phase.data, own_metrics=command.evaluation.metrics)
     metrics, measured = evaluate(generator, command.evaluation), figures(offer)
     if command.extractor is not None:
-        measured |= figures(Offer(extractor=extractor(command.extractor, command.weights), own=offer.own))
-        metrics |= image_figures(generator, command.extractor, command.num_images, command.weights, offer.own)
+        measured |= figures(Offer(extractor=extractor(command.extractor, command.weights), own_metrics=offer.own_metrics))
+        metrics |= image_figures(generator, command.extractor, command.num_images, command.weights, offer.own_metrics)
     given = "" if command.condition is None else f"-{generator.endpoints.given_class}"
     path = places.home() / "evaluations" / f"{ref.fingerprint}{given}.png"
     judging.draw_phase(path, ref, generator, metrics)

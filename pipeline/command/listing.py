@@ -57,8 +57,8 @@ def show(command: Show) -> Mapping[str, Any]:
         )
     measured = figures(offer_of(store.phase_of(last).data, rows[-1]["metrics"]))
     shown = [name for figure, metric in measured.items() if metric.brief for name in (figure, floor_of(figure))]
-    own = [figure for figure in rows[-1]["metrics"] if figure not in measured and floor_of(figure) in rows[-1]["metrics"]]
-    shown += [name for figure in own for name in (figure, floor_of(figure))]
+    own_figures = [figure for figure in rows[-1]["metrics"] if figure not in measured and floor_of(figure) in rows[-1]["metrics"]]
+    shown += [name for figure in own_figures for name in (figure, floor_of(figure))]
     columns = [name for name in (*shown, "train_seconds") if name in rows[-1]["metrics"]]
     cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in columns)] for row in rows]
     report.table(f"phases of {command.reference}", ["k", "map", *columns], cells)

@@ -88,6 +88,7 @@ def submit(command: Submit) -> Mapping[str, Any]:
         Unschedulable: no cluster answers there.
         SubmissionFailed: the flow has failed there.
     """
+    # Where things are, and keys, the nodes know themselves: Ray's dashboard shows a job's variables to whoever can reach it.
     environment: dict[str, Any] = {"working_dir": str(ROOT), "excludes": excludes(ROOT), "env_vars": {"SJKO_COMMIT": commit()}}
     travel.sent_along(environment, own_parts(command.resolved()).values())
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '-', command.stem)}-{secrets.token_hex(4)}"

@@ -168,9 +168,9 @@ class Conditioned(Points):
         return {**super().files(), "conditions.json": json.dumps(described).encode(), **conditions}
 
     @classmethod
-    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+    def of_files(cls, contents: Mapping[str, Any], **others: Any) -> Self:
         """Make the samples again of what `files` has given."""
         given = {}
-        for i, (name, fields) in enumerate(json.loads(found["conditions.json"]).items()):
-            given[name] = (Condition.of(fields), *kept.pair(f"condition{i}", found))
-        return super().of_files(found, given=given, **others)
+        for i, (name, fields) in enumerate(json.loads(contents["conditions.json"]).items()):
+            given[name] = (Condition.of(fields), *kept.pair(f"condition{i}", contents))
+        return super().of_files(contents, given=given, **others)

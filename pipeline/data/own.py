@@ -48,8 +48,8 @@ class OwnSpec(SourceSpec):
         """List what the source says that its samples may be conditioned on; of rows elsewhere, what their name says of it."""
         if data.condition is not None and (condition := rows.condition_of(self.name, data.condition)) is not None:
             return {data.condition: condition}
-        found: Mapping[str, Condition] = getattr(source_of(self.name), "conditions", {})
-        return found
+        offered: Mapping[str, Condition] = getattr(source_of(self.name), "conditions", {})
+        return offered
 
     def shape(self, data: Data) -> tuple[int, ...]:
         """Give the shape of the source's samples."""
@@ -61,12 +61,12 @@ class OwnSpec(SourceSpec):
 
     def resolve(self, data: Data, end: EndName, data_uri: str | None, most_bytes: float) -> Data:
         """Fill in the digest of the source's samples, where it has one."""
-        found = opened(self.name, data_uri).digest
+        digest = opened(self.name, data_uri).digest
         given = data.digest if end == "target" else data.source_digest
-        if given not in (None, found):
+        if given not in (None, digest):
             field = "digest" if end == "target" else "source_digest"
-            raise Refused(f"data.{field}", f"{found} for the samples of {shown(self.name)}", given)
-        return replace(data, digest=found) if end == "target" else replace(data, source_digest=found)
+            raise Refused(f"data.{field}", f"{digest} for the samples of {shown(self.name)}", given)
+        return replace(data, digest=digest) if end == "target" else replace(data, source_digest=digest)
 
     def open(self, data: Data, end: EndName, shape: tuple[int, ...], data_uri: str | None) -> Source:
         """Give the source, whose samples must be those that the recipe means."""

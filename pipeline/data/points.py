@@ -64,10 +64,10 @@ class Points:
         return {**kept.numbered("samples", (self.train, self.test)), **weights}
 
     @classmethod
-    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+    def of_files(cls, contents: Mapping[str, Any], **others: Any) -> Self:
         """Make the samples again of what `files` has given."""
-        weights = kept.pair("weights", found) if "weights-train.npy" in found else None
-        return cls(*kept.pair("samples", found), weights=weights, **others)
+        weights = kept.pair("weights", contents) if "weights-train.npy" in contents else None
+        return cls(*kept.pair("samples", contents), weights=weights, **others)
 
     def only(self, train: np.ndarray, test: np.ndarray) -> Self:
         """Give the source of some of the points: those that two masks say."""

@@ -58,9 +58,9 @@ def shape_of(name: str) -> tuple[int, ...]:
         >>> shape_of(":rows-3x8x8-1f2e3d4c5b6a")
         (3, 8, 8)
     """
-    found = NAME.fullmatch(name)
-    assert found is not None
-    return tuple(int(size) for size in found[1].split("x"))
+    match = NAME.fullmatch(name)
+    assert match is not None
+    return tuple(int(size) for size in match[1].split("x"))
 
 
 def condition_of(name: str, asked: str) -> Condition | None:
@@ -69,11 +69,11 @@ def condition_of(name: str, asked: str) -> Condition | None:
     Args:
         asked: what a recipe calls it.
     """
-    found = NAME.fullmatch(name)
-    if found is None or found[3] is None or name in _held:
+    match = NAME.fullmatch(name)
+    if match is None or match[3] is None or name in _held:
         return None
-    count = int(found[4])
-    return Condition(asked, tuple(map(str, range(count)))) if found[3] == "classes" else Condition(asked, num_values=count)
+    count = int(match[4])
+    return Condition(asked, tuple(map(str, range(count)))) if match[3] == "classes" else Condition(asked, num_values=count)
 
 
 def picture_of(shape: tuple[int, ...]) -> str:

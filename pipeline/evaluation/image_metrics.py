@@ -135,7 +135,7 @@ SCORE = Metric("score", "classes", False, IMAGENET_CLASSES, _score)
 
 
 def image_metrics(
-    samples: Images, train_reference: Images, test_reference: Images, extractor: Extractor, own: tuple[str, ...] = ()
+    samples: Images, train_reference: Images, test_reference: Images, extractor: Extractor, own_metrics: tuple[str, ...] = ()
 ) -> dict[str, float]:
     """Compare samples with test images, and beside that training with test images, in the features of an extractor.
 
@@ -144,7 +144,7 @@ def image_metrics(
         train_reference: n images that a perfect generator would add nothing to.
         test_reference: n images that training has not seen. What both references give is kept, so repeated calls with the same
             ones cost the samples only.
-        own: names of metrics from outside this repository.
+        own_metrics: names of metrics from outside this repository.
 
     Returns:
         `NAME_n`, which is n, and each figure of `figures(Offer(extractor=extractor))`, with its floor.
@@ -154,7 +154,7 @@ def image_metrics(
         sizes = f"{n}, {len(train_reference)} and {len(test_reference)}"
         raise ValueError(f"samples and both references must be equally many, since distances depend on n, not {sizes}")
     train, test = quantised(train_reference), quantised(test_reference)
-    measured = figures(Offer(extractor=extractor, own=own))
+    measured = figures(Offer(extractor=extractor, own_metrics=own_metrics))
     floors = _floors(extractor, test.shape, train.tobytes(), test.tobytes(), tuple(measured.items()))
     return {**_count(extractor, n), **means(measured, {_look: [_seen(extractor, samples, test)]}), **floors}
 

@@ -50,6 +50,7 @@ def metrics_of(
     if is_valid(run.data.tags.get(EVALUATED), offer_of(phase.data, logged, size.metrics), size):
         return dict(run.data.metrics)
     if cluster.address and cluster.num_workers and ray.is_initialized():
+        # A task, since the head, where drivers wait, has no CPUs to give.
         # By default a task of a trial would have to fit into what Ray Tune reserves for the trial itself, a place for a driver.
         task = ray.remote(num_cpus=1, scheduling_strategy="DEFAULT")(_judge_in_task)
         size = replace(size, metrics=tuple(PartName(pinned(name)) for name in size.metrics))

@@ -34,8 +34,8 @@ def evaluate(
         first_draw: the number of the first sample; samples of other numbers are independent.
         logged: what was logged while the map was trained, for metrics that need it.
     """
-    own = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics)}
-    with told(generator.phase, lambda: f"while phase {generator.phase.k} was measured", own):
+    fields = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics)}
+    with told(generator.phase, lambda: f"while phase {generator.phase.k} was measured", fields):
         return _evaluated(generator, size, first_draw, with_floors=with_floors, logged=logged)
 
 
@@ -103,14 +103,14 @@ def require_image_figures(endpoints: Endpoints, name: str, n: int, weights: str 
 
 
 def image_figures(
-    generator: Generator, name: str, n: int, weights: str | None = None, own: tuple[str, ...] = ()
+    generator: Generator, name: str, n: int, weights: str | None = None, own_metrics: tuple[str, ...] = ()
 ) -> dict[str, float]:
     """Measure the metrics of n images, or as many as are held out, that look through an extractor of any name.
 
     Args:
         weights: path or URL of the weights, for an extractor that does not bring its own.
-        own: names of metrics from outside this repository.
+        own_metrics: names of metrics from outside this repository.
     """
     looks, endpoints = extractor(name, weights), generator.endpoints
     samples, test = Draws(OfMap(generator), endpoints, num_images=n).images
-    return image_metrics(samples, OfData(endpoints).many(len(samples)), test, looks, own)
+    return image_metrics(samples, OfData(endpoints).many(len(samples)), test, looks, own_metrics)

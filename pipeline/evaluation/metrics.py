@@ -72,7 +72,7 @@ class Offer:
         has_modes: the data are an analytic measure that has modes.
         extractor: the network that image metrics look through.
         logged: names of what was logged while the map was trained.
-        own: names of metrics from outside this repository, with the digest of their code.
+        own_metrics: names of metrics from outside this repository, with the digest of their code.
         has_classes: the maps are given a class of the data.
         has_classifier: something tells the class of a sample: the modes of a measure, or a network that was trained on the data.
     """
@@ -81,7 +81,7 @@ class Offer:
     has_modes: bool = False
     extractor: "Extractor | None" = None
     logged: frozenset[str] = frozenset()
-    own: tuple[str, ...] = ()
+    own_metrics: tuple[str, ...] = ()
     has_classes: bool = False
     has_classifier: bool = False
 
@@ -170,12 +170,12 @@ def own_metric(name: str) -> Metric:
     return metric
 
 
-def offer_of(data: Data, logged: Iterable[str] = (), own: Sequence[str] = ()) -> Offer:
+def offer_of(data: Data, logged: Iterable[str] = (), own_metrics: Sequence[str] = ()) -> Offer:
     """Say what the maps towards some data give metrics to look at.
 
     Args:
         logged: names of what was logged while a map was trained.
-        own: names of metrics from outside this repository, which are pinned to the code that is found.
+        own_metrics: names of metrics from outside this repository, which are pinned to the code that is found.
 
     Raises:
         PartError: there is no such metric.
@@ -186,8 +186,8 @@ def offer_of(data: Data, logged: Iterable[str] = (), own: Sequence[str] = ()) ->
     modes, looks, condition = spec_of(data.target).modes, trained_on(data.target, sample_shape(data)), condition_of(data)
     has_classes = condition is not None and condition.num_classes > 0
     has_classifier = has_classes and (modes is not None or (looks is not None and looks.classes == "data"))
-    own = tuple(dict.fromkeys(map(pinned, own)))
-    return Offer(True, modes is not None, looks, frozenset(logged), own, has_classes, has_classifier)
+    own_metrics = tuple(dict.fromkeys(map(pinned, own_metrics)))
+    return Offer(True, modes is not None, looks, frozenset(logged), own_metrics, has_classes, has_classifier)
 
 
 def figures(offer: Offer) -> dict[str, Metric]:
@@ -196,7 +196,7 @@ def figures(offer: Offer) -> dict[str, Metric]:
     >>> list(figures(Offer(has_pairs=True)))
     ['w2', 'sliced_w2']
     """
-    named = ((metric.needs.figure(metric.name, offer), metric) for metric in [*metrics(), *map(own_metric, offer.own)])
+    named = ((metric.needs.figure(metric.name, offer), metric) for metric in [*metrics(), *map(own_metric, offer.own_metrics)])
     return {figure: metric for figure, metric in named if figure is not None}
 
 
@@ -258,16 +258,16 @@ def tag_of(offer: Offer, size: EvaluationSize) -> str:
 
     That of a metric from outside is the digest of its code, in its name.
     """
-    versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own=())).items())
-    return AND_OWN.join([f"{size}: {versions}", *offer.own])
+    versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own_metrics=())).items())
+    return AND_OWN.join([f"{size}: {versions}", *offer.own_metrics])
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
     """Whether the figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
-    kept, *own = (tag or "").split(AND_OWN)
-    if not set(offer.own) <= set(own):
+    kept, *own_metrics = (tag or "").split(AND_OWN)
+    if not set(offer.own_metrics) <= set(own_metrics):
         return False
     if kept == f"{FIRST_TAG}, {size}":
-        known = figures(replace(offer, own=()))
+        known = figures(replace(offer, own_metrics=()))
         return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in known.values())
-    return kept == tag_of(replace(offer, own=()), size)
+    return kept == tag_of(replace(offer, own_metrics=()), size)

@@ -67,7 +67,7 @@ def find(name: str) -> Path:
         hint = f"; a table is a target: --data.target {name}" if is_location(name) else ""
         raise ValueError(f"RECIPE must be a name of pipeline/recipes or a path ending in .yaml, not {shown(name)}{hint}")
     if not path.is_file():
-        known = sorted(found.stem for found in RECIPES.glob("*.yaml"))
+        known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
         hint = values.meant(values.like(name, known))
         raise ValueError(f"RECIPE must be an existing file or one of {', '.join(known)}, not {shown(name)}{hint}")
     return path

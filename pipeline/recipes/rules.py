@@ -135,7 +135,7 @@ def _require_consistent(recipe: Recipe) -> None:
     data, jko = recipe.data, recipe.jko
     _require_ends(data)
     _require_room(recipe)
-    composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0
+    composed_z = jko.parametrization == "composed" and recipe.network.z_dim > 0  # each increment would need a z of its own
     _require(not composed_z, "network.z_dim", "0 when jko.parametrization is composed", recipe.network.z_dim)
     _require_divergences(jko)
     _require_part("jko.cost", lambda: jko.transport_cost)

@@ -1,4 +1,8 @@
-"""Rows as points: every column brought to numbers of the same size, so that rows have distances."""
+"""Rows as points: every column brought to numbers of the same size, so that rows have distances.
+
+These are not the coordinates that a flow learns in: the noise that spreads categories and grids there would part a copied row
+from its original.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -83,12 +83,12 @@ def _failing(uri: str, reason: str) -> StoreUnavailable:
     return StoreUnavailable(f"the database at {redacted(uri)} fails: {reason.strip()}. {GOES_ON} when that is mended.")
 
 
-def _schema(uri: str, found: str) -> StoreUnavailable:
+def _schema(uri: str, revision: str) -> StoreUnavailable:
     """Make the error of a database that another version of MLflow has made."""
     spec, at, ours = find_spec("mlflow.store.db_migrations"), redacted(uri), f"MLflow {version('mlflow')}"
     assert spec is not None
     assert spec.origin is not None
-    if any((Path(spec.origin).parent / "versions").glob(f"{found}_*.py")):
+    if any((Path(spec.origin).parent / "versions").glob(f"{revision}_*.py")):
         return StoreUnavailable(
             f"the database at {at} was made by an older MLflow than {ours}: make a copy of it, then "
             f"{shlex.join(['python', '-m', 'mlflow', 'db', 'upgrade', at])}"

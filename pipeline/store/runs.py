@@ -104,10 +104,11 @@ class Runs:
         """
         names = {each.experiment_id: each.name for each in self.client.search_experiments(ViewType.ALL)}
         for run in self.client.search_runs(list(names), "tags.`sjko.kind` = 'flow'", ViewType.ALL, max_results=1):
-            found, rename = run.info.experiment_id, ("experiments", "rename", "--experiment-id", run.info.experiment_id)
+            renamed = run.info.experiment_id
+            rename = ("experiments", "rename", "--experiment-id", renamed)
             raise StoreUnavailable(
-                f"the experiment {EXPERIMENT} of MLflow at {redacted(self.uri)} was renamed, it is {names[found]} now: rename it "
-                f"back with: {mlflow_errors.command(self.uri, *rename, '--new-name', EXPERIMENT)}"
+                f"the experiment {EXPERIMENT} of MLflow at {redacted(self.uri)} was renamed, it is {names[renamed]} now: rename "
+                f"it back with: {mlflow_errors.command(self.uri, *rename, '--new-name', EXPERIMENT)}"
             )
 
     @contextmanager

@@ -142,9 +142,9 @@ def train_job(job: Job, ranks: Ranks, store: Store, publisher: Publisher | None)
 
 
 def missing(job: Job, ranks: Ranks, store: Store) -> list[Phase]:
-    """Yield the phases of the job but for those that it published before it lost a worker; all workers hear the same."""
-    found = [store.find(phase, runs=[store.run(run_id)]) for phase, run_id in job.runs.items()] if ranks.is_first else []
-    published = broadcast_from_rank_zero([ref is not None for ref in found])
+    """List the phases of the job but for those that it published before it lost a worker; all workers hear the same."""
+    refs = [store.find(phase, runs=[store.run(run_id)]) for phase, run_id in job.runs.items()] if ranks.is_first else []
+    published = broadcast_from_rank_zero([ref is not None for ref in refs])
     return [phase for phase, is_published in zip(job.runs, published, strict=True) if not is_published]
 
 
@@ -163,6 +163,7 @@ def take_steps(underway: Underway, setting: Setting, recorder: Recorder | None, 
             if recorder:
                 recorder.add(state.step, losses)
             checkpoint = every > 0 and state.step % every == 0
+            # Asked a hundred times a phase, with the losses: it is a barrier over all workers, and a notice comes minutes ahead.
             if not warned and not job.local and get_preemption_info() is not None:  # all workers hear the same
                 warned = checkpoint = True
             if checkpoint:

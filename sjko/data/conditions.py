@@ -92,8 +92,8 @@ def _array(given: Any, name: str) -> np.ndarray:
         return np.asarray([str(cell) for cell in cells])
     kinds = {type(cell) for cell in cells}
     if len({issubclass(kind, str) for kind in kinds}) > 1 or (bool in kinds and len(kinds) > 1):
-        found = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise Unusable(f"{name} must be all classes of one type, or all values, not {found}")
+        types = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise Unusable(f"{name} must be all classes of one type, or all values, not {types}")
     try:
         return np.asarray(cells)
     except ValueError:
@@ -166,12 +166,12 @@ def numbers_of(condition: Condition, each: np.ndarray, name: str = NAME) -> Cond
         raise Unusable(f"{name} must be {kind}, as {condition.name} of the data to train on is")
     if not is_class:
         return condition.from_units(each)
-    found, places = np.unique(each, return_inverse=True)
-    strange = sorted(set(found.tolist()) - set(condition.classes))
+    classes, places = np.unique(each, return_inverse=True)
+    strange = sorted(set(classes.tolist()) - set(condition.classes))
     if strange:
         row = int(np.flatnonzero(each == strange[0])[0])
         raise Unusable(f"{name}: row {row} is {strange[0]!r}, a class that no row to train on has")
-    return np.asarray([condition.classes.index(one) for one in found.tolist()], dtype=np.int64)[places]
+    return np.asarray([condition.classes.index(one) for one in classes.tolist()], dtype=np.int64)[places]
 
 
 def warnings_of(train: np.ndarray, name: str = NAME) -> tuple[str, ...]:
@@ -209,5 +209,5 @@ def each_of(condition: Condition | None, asked: Any, n: int, name: str = NAME) -
         return numbers_of(condition, each, name)
     if not condition.classes:  # whole numbers are values too
         return numbers_of(condition, _finite(each.astype(np.float64)[:, None], name), name)
-    found, places = np.unique(each, return_inverse=True)
-    return np.asarray([condition.read(one) for one in found.tolist()], dtype=np.int64)[places]
+    classes, places = np.unique(each, return_inverse=True)
+    return np.asarray([condition.read(one) for one in classes.tolist()], dtype=np.int64)[places]

@@ -43,14 +43,14 @@ def joined_of(given: Any, asked: Any = None, name: str = "x") -> Joined:
     """
     if asked is None:
         return Joined(rows_of(given, name))
-    table, where = opened(given, name), location_of(given) or name
+    table, table_name = opened(given, name), location_of(given) or name
     if labels := _columns_asked(table, asked):
-        return _of_columns(table, labels, where)
+        return _of_columns(table, labels, table_name)
     if isinstance(asked, str):
-        return _of_items(table, asked, where)
+        return _of_items(table, asked, table_name)
     shown = conditions.NAME if name == "x" else f"{name}: {conditions.NAME}"
     _require_same_index(table, asked, shown)
-    rows = rows_of(table, where)
+    rows = rows_of(table, table_name)
     return Joined(rows, conditions.read(asked, len(rows.samples), shown), shown=shown)
 
 
@@ -63,34 +63,38 @@ def _columns_asked(table: Any, asked: Any) -> list[Any]:
     return list(asked) if is_list and len(asked) != len(table) else []
 
 
-def _of_columns(table: Any, labels: list[Any], where: str) -> Joined:
-    rest, columns = taken_out(table, labels, where)
-    rows = rows_of(rest, where)
+def _of_columns(table: Any, labels: list[Any], table_name: str) -> Joined:
+    rest, columns = taken_out(table, labels, table_name)
+    rows = rows_of(rest, table_name)
     rows = replace(rows, form=replace(rows.form, given=tuple(labels)))
     if len(labels) > 1:
-        return Joined(rows, values_of(table, labels, where))
-    shown = f"{where}: column {labels[0]!r}"
+        return Joined(rows, values_of(table, labels, table_name))
+    shown = f"{table_name}: column {labels[0]!r}"
     return Joined(rows, conditions.read(columns[0], len(rows.samples), shown), conditions.name_of(labels[0]), shown)
 
 
-def values_of(table: Any, labels: list[Any], where: str) -> np.ndarray:
+def values_of(table: Any, labels: list[Any], table_name: str) -> np.ndarray:
     """Read several columns of numbers as values, float64 of shape (n, number of columns)."""
     others = [label for label in columns_of(table) if label not in labels]
-    return rows_of(taken_out(table, others, where)[0] if others else table, where).samples.astype(np.float64)
+    return rows_of(taken_out(table, others, table_name)[0] if others else table, table_name).samples.astype(np.float64)
 
 
-def _of_items(table: Any, asked: str, where: str) -> Joined:
+def _of_items(table: Any, asked: str, table_name: str) -> Joined:
     """Read a data set of pairs, whose second parts get the name that is asked for."""
     if columns := columns_of(table):
-        raise Unusable(f"condition: {where} has no column {asked!r}; it has {', '.join(map(str, columns))}"[:500])
+        raise Unusable(f"condition: {table_name} has no column {asked!r}; it has {', '.join(map(str, columns))}"[:500])
     if not is_data_set(table):
-        raise Unusable(f"condition: {where} has no columns, and so none named {asked!r}: give one class or value for each row")
-    firsts, others = parts_of(table, where)
+        raise Unusable(
+            f"condition: {table_name} has no columns, and so none named {asked!r}: give one class or value for each row"
+        )
+    firsts, others = parts_of(table, table_name)
     if others is None or any(len(parts) != 1 for parts in others):
-        raise Unusable(f"condition: items of {where} must be pairs of a sample and its condition, which is then called {asked}")
-    rows = rows_of(firsts, where)
-    each = conditions.read([part for (part,) in others], len(rows.samples), f"{where}: second parts")
-    return Joined(rows, each, conditions.name_of(asked), f"{where}: second parts")
+        raise Unusable(
+            f"condition: items of {table_name} must be pairs of a sample and its condition, which is then called {asked}"
+        )
+    rows = rows_of(firsts, table_name)
+    each = conditions.read([part for (part,) in others], len(rows.samples), f"{table_name}: second parts")
+    return Joined(rows, each, conditions.name_of(asked), f"{table_name}: second parts")
 
 
 def _require_same_index(table: Any, asked: Any, shown: str) -> None:

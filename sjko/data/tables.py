@@ -30,10 +30,10 @@ def table_of(given: Any, name: str = "x", condition: Any = None) -> pa.Table | N
     Raises:
         Unusable: a column of a frame holds what no table can.
     """
-    found = opened(given, name)
-    if not columns_of(found):
+    rows = opened(given, name)
+    if not columns_of(rows):
         return None
-    table = found if isinstance(found, pa.Table) else _of_frame(found, name)
+    table = rows if isinstance(rows, pa.Table) else _of_frame(rows, name)
     asked = condition if isinstance(condition, list | tuple) else [condition]
     given_ones = {str(each) for each in asked if isinstance(each, str | int)}
     rest = [field for field in table.schema if field.name not in given_ones]

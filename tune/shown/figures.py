@@ -1,4 +1,4 @@
-"""Pictures of a search."""
+"""Pictures of a search. Optuna's own are of pyplot; who draws them is a command, with one thread and no notebook's back end."""
 
 import warnings
 from collections.abc import Sequence

@@ -27,12 +27,12 @@ class Where:
     """Where rows of a table stand: in messages, and among all rows of their job.
 
     Attributes:
-        where: how messages call the table.
+        table_name: how messages call the table.
         first: number of the table's first row, in messages.
         seed, row: of what is drawn to code them, and the number of the first row.
     """
 
-    where: str
+    table_name: str
     first: int = 0
     seed: int = 0
     row: int = 0
@@ -81,7 +81,7 @@ class Numbers:
 
     def samples(self, table: pa.Table, place: Where) -> Samples:
         """Read the points."""
-        return self.coordinates.samples(table, place.where, place.first)
+        return self.coordinates.samples(table, place.table_name, place.first)
 
     def conditions(self, table: pa.Table) -> Conditions | None:
         """Read none: columns that stay as they are mean nothing to the flow."""
@@ -135,7 +135,9 @@ class Rows:
             try:
                 coded.append(self.coding.encoding.encode(table.take(numbers), rng))
             except Unusable as error:
-                raise Unusable(f"{place.where}, rows {place.first + start} to {place.first + numbers[-1]}: {error}") from error
+                raise Unusable(
+                    f"{place.table_name}, rows {place.first + start} to {place.first + numbers[-1]}: {error}"
+                ) from error
         return np.concatenate(coded)[: len(table)]
 
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
@@ -156,7 +158,7 @@ def _beside(table: pa.Table, made: pa.Table) -> tuple[pa.Table, tuple[str, ...]]
 def way_of(
     ends: Endpoints,
     schema: pa.Schema,
-    where: str,
+    table_name: str,
     asked: Sequence[str] = (),
     option: str = "--coordinates",
     *,
@@ -165,7 +167,7 @@ def way_of(
     """Choose the way of a given table through a flow.
 
     Args:
-        where: how messages call the table.
+        table_name: how messages call the table.
         asked: names of the columns with the coordinates, in order.
         option: how messages call what names them.
         condition: how messages call what gives all points one condition, where conditions are drawn; None where they are not.
@@ -178,16 +180,16 @@ def way_of(
         of_condition = coding.given.columns if condition is not None and coding.given is not None else ()
         rows = Rows(coding, of_condition if set(of_condition) <= set(schema.names) else ())
         if missing := [name for name in rows.columns if name not in schema.names]:
-            raise Unusable(f"{where} lacks the columns {named(missing)} of the source; it has {named(schema.names)}")
+            raise Unusable(f"{table_name} lacks the columns {named(missing)} of the source; it has {named(schema.names)}")
         return rows
-    coordinates = Coordinates.of(schema, tuple(ends.shape), where, asked, option)
+    coordinates = Coordinates.of(schema, tuple(ends.shape), table_name, asked, option)
     if coding is None:
         if condition is not None and CONDITION in schema.names:
-            problem = f"{where} has a column {CONDITION!r}, under which the condition that is drawn for each row is written"
+            problem = f"{table_name} has a column {CONDITION!r}, under which the condition that is drawn for each row is written"
             raise Unusable(f"{problem}: rename it, or give {condition}")
         return Numbers(coordinates, condition=ends.condition)
     if both := [name for name in coding.names if name in set(schema.names) - set(coordinates.columns)]:
         raise Unusable(
-            f"{where} has the columns {named(both)} beside the coordinates, and what is made has them too: rename them"
+            f"{table_name} has the columns {named(both)} beside the coordinates, and what is made has them too: rename them"
         )
     return NumbersToRows(coordinates, coding)

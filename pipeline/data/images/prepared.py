@@ -49,7 +49,8 @@ class PreparedSet:
     Attributes:
         uri: folder, any URL that fsspec knows.
         encoding: `raw` pixels, or `encoded` PNG and JPEG.
-        digest: sha256 over images and labels, what a recipe means by `data.digest`.
+        digest: sha256 over images and labels, what a recipe means by `data.digest`: as stored, in the order of rows and not by
+            file, so that shards may be cut anew.
         splits: shards of `train` and `test`, in order.
     """
 

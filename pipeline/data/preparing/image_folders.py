@@ -78,8 +78,8 @@ def _division_note(division: Division, splits: dict[str, list[str]]) -> str:
     counts = {split: f"{len(names):,}" for split, names in splits.items()}
     if division.test is None:
         return f"{counts['train']} training images, and {counts['test']} held out by the hashes of their names"
-    where = "elsewhere" if inside(division.test, division.train) else f"in {shown(division.train)}"
-    return f"{counts['train']} training images {where}, {counts['test']} held out in {shown(division.test)}"
+    place = "elsewhere" if inside(division.test, division.train) else f"in {shown(division.train)}"
+    return f"{counts['train']} training images {place}, {counts['test']} held out in {shown(division.test)}"
 
 
 def _split_notes(

@@ -119,13 +119,13 @@ class Coding:
         return {**self.encoding.to_files(), FILE: json.dumps(about, ensure_ascii=False, indent=1).encode()}
 
     @classmethod
-    def of_files(cls, found: Mapping[str, Any]) -> "Coding":
+    def of_files(cls, contents: Mapping[str, Any]) -> "Coding":
         """Read what `files` has written."""
-        about = json.loads(found[FILE])
+        about = json.loads(contents[FILE])
         given = about["given"]
         if given is not None:
             given = Given(Condition.of(given["condition"]), tuple(given["columns"]), tuple(given["types"]), tuple(given["cells"]))
-        return cls(Encoding.from_files(found), tuple(about["names"]), given)
+        return cls(Encoding.from_files(contents), tuple(about["names"]), given)
 
 
 def _classes(column: pa.ChunkedArray) -> list[Cell] | None:

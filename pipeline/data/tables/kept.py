@@ -43,7 +43,7 @@ class Keepable(Protocol):
         """Give all that the rows are, by the name of the file that each part is kept in."""
 
     @classmethod
-    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+    def of_files(cls, contents: Mapping[str, Any], **others: Any) -> Self:
         """Make the rows again of what `files` has given."""
 
 

@@ -43,7 +43,7 @@ class TableRows(Conditioned):
         return {**super().files(), **self.coding.files()}
 
     @classmethod
-    def of_files(cls, found: Mapping[str, Any], **others: Any) -> Self:
+    def of_files(cls, contents: Mapping[str, Any], **others: Any) -> Self:
         """Make the rows again of what `files` has given."""
-        coding = Coding.of_files({name: found[name] for name in (FILE, DESCRIPTION, ARRAYS)})
-        return super().of_files(found, coding=coding, **others)
+        coding = Coding.of_files({name: contents[name] for name in (FILE, DESCRIPTION, ARRAYS)})
+        return super().of_files(contents, coding=coding, **others)

@@ -72,10 +72,10 @@ def _values(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     return given
 
 
-def _at(function: Callable[[Tensor], Tensor], where: float, expected: float) -> str:
-    (found,) = _values(function, torch.tensor([where], dtype=torch.float64)).tolist()
-    require(abs(found - expected) <= TOLERANCE, f"it is {found:.6g}")
-    return f"{found:.3g}"
+def _at(function: Callable[[Tensor], Tensor], at: float, expected: float) -> str:
+    (value,) = _values(function, torch.tensor([at], dtype=torch.float64)).tolist()
+    require(abs(value - expected) <= TOLERANCE, f"it is {value:.6g}")
+    return f"{value:.3g}"
 
 
 def _slopes(divergence: FDivergence) -> Tensor:
@@ -169,10 +169,12 @@ def _second_derivative(divergence: FDivergence) -> str:
     step = torch.tensor([-1e-4, 1e-4], dtype=torch.float64)
     below, above = _values(divergence.conjugate_gradient, step).tolist()
     inverse = (above - below) / 2e-4
-    found = 1 / inverse if inverse > 0 else math.inf
+    second = 1 / inverse if inverse > 0 else math.inf
     given = float(divergence.curvature)
-    require(given == found or abs(given - found) <= 1e-3 * max(1.0, found), f"curvature is {given:g}, and f''(1) is {found:.6g}")
-    return f"{found:.6g}"
+    require(
+        given == second or abs(given - second) <= 1e-3 * max(1.0, second), f"curvature is {given:g}, and f''(1) is {second:.6g}"
+    )
+    return f"{second:.6g}"
 
 
 def _target_term(divergence: FDivergence) -> str:

@@ -64,10 +64,10 @@ def kind_of(name: str) -> KindOfPart:
     """
     part = Part.read(name)
     if not part.is_own:
-        found = next((kind for kind, names in built_in().items() if part.use in names), None)
-        if found is None:
+        named = next((kind for kind, names in built_in().items() if part.use in names), None)
+        if named is None:
             raise PartError(f"{name} is not known; a part of your own is written package.module:name")
-        return found
+        return named
     made = load(name, {}, object)
     for kind, class_of_kind in CLASSES.items():
         if isinstance(made, class_of_kind):
@@ -132,5 +132,5 @@ def _source(name: str) -> tuple[Source, Callable[[], Source]]:
 
 
 def _metric(name: str) -> Metric:
-    found = next((metric for metric in metrics() if metric.name == name), None)
-    return found or own_metric(name)
+    of_table = next((metric for metric in metrics() if metric.name == name), None)
+    return of_table or own_metric(name)

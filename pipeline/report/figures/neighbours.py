@@ -1,4 +1,7 @@
-"""Precision, recall, density, coverage: do generated rows lie where real ones do, and everywhere where they do?"""
+"""Precision, recall, density, coverage: do generated rows lie where real ones do, and everywhere where they do?
+
+Written here and not taken from prdc, whose digits these are: that package prints, and starts processes of its own.
+"""
 
 from dataclasses import dataclass
 
