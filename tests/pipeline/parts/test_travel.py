@@ -102,7 +102,7 @@ def test_a_sub_process_without_the_part_says_which_where_and_what_to_do() -> Non
         travel.PartMissing, match=r"^jko\.cost: nowhere:Cost: no module nowhere .*, in a sub-process of Ray on .*; install "
     ):
         travel.require([("jko.cost", "nowhere:Cost@0123456789ab")])
-    with pytest.raises(travel.PartMissing, match=r"^jko\.cost: :mine is an object in the memory of another process; only "):
+    with pytest.raises(travel.PartMissing, match=r"^jko\.cost: mine is an object in the memory of another process; only "):
         travel.require([("jko.cost", ":mine")])
     travel.require([("jko.cost", "numpy:ones")])
 
