@@ -44,6 +44,13 @@ class Feature:
         rounding = 1e-6 + 1.2e-7 * (np.abs(values) / self.step)
         return np.asarray((np.abs(scaled - np.round(scaled)) > rounding) | (rounding > 0.05))
 
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Give values of the steps the same digits, wherever they come from: a classifier sees what rounding has left."""
+        if self.step == 0:
+            return values
+        nearest = self.origin + self.step * np.round((values - self.origin) / self.step)
+        return np.where(self.is_off_grid(values), values, nearest)
+
 
 class Kind(Protocol):
     """How columns of some Arrow types are read."""
@@ -86,7 +93,8 @@ class Numbers:
                 raise Unusable(f"column {name!r} of {flag} has infinite values or numbers beyond {LARGEST:g}; {leave_out(name)}")
         if column.grid is None:
             return Feature(name, True), arrays
-        return Feature(name, True, step=float(column.grid), origin=float(column.low or 0)), arrays
+        feature = Feature(name, True, step=float(column.grid), origin=float(column.low or 0))
+        return feature, {flag: feature.on_grid(array) for flag, array in arrays.items()}
 
 
 @dataclass(frozen=True)

@@ -151,3 +151,13 @@ def test_fresh_samples_are_called_good_whatever_the_seed(n: int, has_training: b
         real, made, train = (made_tables.real(n, 1000 + 3 * seed + i) for i in range(3))
         verdict = verdict_of(judge(draw(real, made, train if has_training else None), predict="species"))
         assert verdict.level.word == "good", (seed, verdict.of("bad"))
+
+
+def test_what_rounding_leaves_in_the_last_bits_gives_no_row_away() -> None:
+    rng = np.random.default_rng(0)
+    steps = [rng.integers(0, 60, 400) for _ in range(3)]
+    real, train, made = (pa.table({"x": 0.1 + each * 0.0036325384510194}) for each in steps)
+    other_bits = pa.table({"x": np.nextafter(made["x"].to_numpy(), 1.0)})
+    assert not set(other_bits["x"].to_pylist()) & set(real["x"].to_pylist())
+    metrics = [judge(draw(real, each, train)).metrics["c2st_auc"] for each in (made, other_bits)]
+    assert metrics[0] == metrics[1]

@@ -1,13 +1,15 @@
 """Columns of numbers as coordinates of mean 0 and variance 1, and back; which of the transforms a column gets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from pipeline.data.tables.codes.cells import between
+from pipeline.data.tables.codes.heaps import EVEN, Heaps
 from pipeline.data.tables.codes.quantiles import Quantile, evenly_spread, masses_of, spikes_of, width_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -39,29 +41,36 @@ class Marginal(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """The mean is taken away and the standard deviation divided by; values of a grid are spread over its step before."""
+    """The mean is taken away and the standard deviation divided by; values of a grid are spread over their cells before."""
 
     mean: Floats
     scale: Floats
     step: Floats
+    heaps: Floats = field(default_factory=EVEN.copy)
 
     @classmethod
     def fit(cls, numbers: Floats, step: float | None, weights: Floats | None = None) -> "Standard":
         """Fit to numbers of a grid of a step, or of none, which count alike or by their weights."""
+        heaps = Heaps.of(numbers, width_of(numbers, step), weights)
         mean, scale = moments_of(numbers, weights)
-        return cls(np.array([mean]), np.array([scale]), np.array([width_of(numbers, step)]))
+        return cls(np.array([mean]), np.array([scale]), np.array([heaps.step]), **heaps.arrays())
+
+    @cached_property
+    def cells(self) -> Heaps:
+        """Give the cells of the grid's values."""
+        return Heaps(float(self.step[0]), *Heaps.read(self.heaps))
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
         """Give numbers as coordinates."""
-        return (spread(numbers, self.step, rng) - self.mean) / self.scale
+        return (spread(numbers, self.cells, rng) - self.mean) / self.scale
 
     def from_normal(self, coordinates: Floats) -> Floats:
         """Give coordinates as numbers."""
-        return coordinates * self.scale + self.mean
+        return self.cells.values(coordinates * self.scale + self.mean)
 
     def arrays(self) -> dict[str, Floats]:
         """Give what was fitted."""
-        return {"mean": self.mean, "scale": self.scale, "step": self.step}
+        return {"mean": self.mean, "scale": self.scale, "step": self.step, **self.cells.arrays()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,28 +81,35 @@ class Power:
         power: its exponent.
         mean, scale: of what it gives.
         inner: mean, scale and step of `Standard`.
+        heaps: its heaps.
     """
 
     power: Floats
     mean: Floats
     scale: Floats
     inner: Floats
+    heaps: Floats = field(default_factory=EVEN.copy)
 
     @classmethod
     def fit(cls, numbers: Floats, step: float | None, weights: Floats | None = None) -> "Power":
         """Fit to numbers of a grid of a step, or of none, which count alike or by their weights."""
-        width = width_of(numbers, step)
-        if width:
+        heaps = Heaps.of(numbers, width_of(numbers, step), weights)
+        if heaps.step:
             distinct, counts = np.unique(numbers, return_counts=True)
             weights = None if weights is None else np.repeat(masses_of(distinct, numbers, weights) / counts, counts)
-            numbers = evenly_spread(distinct, counts, width)
+            numbers = evenly_spread(distinct, counts, heaps)
         mean, scale = moments_of(numbers, weights)
         inner = ((numbers - mean) / scale)[:, None]
         some = inner[:: 1 + len(inner) // MOST_FOR_POWER] if weights is None else inner[by_weight(weights, MOST_FOR_POWER)]
         fitted = PowerTransformer(standardize=False).fit(some)
         outer = moments_of(fitted.transform(inner)[:, 0], weights)
-        of_inner = np.array([mean, scale, width])
-        return cls(fitted.lambdas_, np.array([outer[0]]), np.array([outer[1]]), of_inner)
+        of_inner = np.array([mean, scale, heaps.step])
+        return cls(fitted.lambdas_, np.array([outer[0]]), np.array([outer[1]]), of_inner, **heaps.arrays())
+
+    @cached_property
+    def cells(self) -> Heaps:
+        """Give the cells of the grid's values."""
+        return Heaps(float(self.inner[2]), *Heaps.read(self.heaps))
 
     @property
     def _transformer(self) -> PowerTransformer:
@@ -103,7 +119,7 @@ class Power:
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
         """Give numbers as coordinates."""
-        inner = (spread(numbers, self.inner[2:], rng) - self.inner[0]) / self.inner[1]
+        inner = (spread(numbers, self.cells, rng) - self.inner[0]) / self.inner[1]
         coordinates = (self._transformer.transform(inner[:, None])[:, 0] - self.mean) / self.scale
         return np.asarray(np.clip(coordinates, -FARTHEST, FARTHEST))
 
@@ -114,11 +130,11 @@ class Power:
         within = np.clip(coordinates * self.scale + self.mean, lowest * INSIDE, highest * INSIDE)
         with np.errstate(over="ignore"):
             inner = self._transformer.inverse_transform(within[:, None])[:, 0]
-        return np.asarray(inner * self.inner[1] + self.inner[0])
+        return self.cells.values(inner * self.inner[1] + self.inner[0])
 
     def arrays(self) -> dict[str, Floats]:
         """Give what was fitted."""
-        return {"power": self.power, "mean": self.mean, "scale": self.scale, "inner": self.inner}
+        return {"power": self.power, "mean": self.mean, "scale": self.scale, "inner": self.inner, **self.cells.arrays()}
 
 
 MARGINALS: Mapping[str, Any] = {"standard": Standard, "power": Power, "quantile": Quantile}
@@ -148,9 +164,9 @@ def by_weight(weights: Floats, most: int) -> np.ndarray:
     return np.asarray(np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count * weights.sum()))
 
 
-def spread(numbers: Floats, step: Floats, rng: np.random.Generator) -> Floats:
-    """Spread values of a grid evenly over its step."""
-    return numbers + between(-step / 2, step / 2, rng, len(numbers)) if step[0] else numbers
+def spread(numbers: Floats, heaps: Heaps, rng: np.random.Generator) -> Floats:
+    """Spread values of a grid evenly over their cells."""
+    return between(*heaps.cells(numbers), rng, len(numbers)) if heaps.step else numbers
 
 
 def transform_of(numbers: Floats, step: float | None) -> str:
@@ -165,7 +181,7 @@ def transform_of(numbers: Floats, step: float | None) -> str:
         step: of the grid; None: there is none.
     """
     distinct, counts = np.unique(numbers, return_counts=True)
-    if spikes_of(distinct, counts, step).any():
+    if spikes_of(distinct, counts, step, Heaps.of(numbers, width_of(numbers, step))).any():
         return "quantile"
     power = Power.fit(numbers, None)
     coordinates = power.to_normal(numbers, np.random.default_rng(0))
