@@ -45,7 +45,7 @@ CHOSEN: Mapping[str, Settings] = {
     "f_gan": {},
     "ot_cfm": {},
     "copula": {},
-    "forest_flow": {"n_t": 20, "n_estimators": 50, "max_depth": 7, "rows": 4000},
+    "forest_flow": {"n_t": 20, "n_estimators": 20, "max_depth": 7, "rows": 2000},
 }
 """The settings that each method is compared with, of those that `benchmarks.table_settings` tries: fields of a recipe for the
 first three; arguments for ForestFlow, which repeats the training rows until they are so many. Its own settings, 50 times,
