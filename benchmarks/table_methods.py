@@ -190,7 +190,12 @@ def forest_flow(problem: Problem, settings: Settings) -> Iterator[Fitted]:
     began = time.process_time()
     columns = Columns(problem.encoding.schema)
     numbers = columns.numbers(problem.halves.train)
-    model = ForestDiffusionModel(
+
+    class Model(ForestDiffusionModel):  # type: ignore[misc]  # it has no types
+        def clip_extremes(self, x: np.ndarray) -> np.ndarray:  # of pandas 3, whose arrays it could not write to
+            return np.asarray(super().clip_extremes(x.copy()))
+
+    model = Model(
         numbers,
         n_t=settings["n_t"],
         n_estimators=settings["n_estimators"],
