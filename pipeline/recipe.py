@@ -28,6 +28,7 @@ else:
     SourceName = Literal[table.names()] | PartName | Location
     CostName = Literal[tuple(COSTS)] | PartName
 FitName = Literal["conjugate", "logistic"]
+Scaling = bool | Literal["axes", "whitened"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Data:
     and `large` cifar10, for `large_256` celeba_hq"""
     dim: int = 2
     """dimension d, for targets that exist in each, such as `gaussian`; the others have their own"""
-    standardise: bool = True
-    """shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; metrics stay in the data's units. Default
-    with a network for images: false"""
+    standardise: Scaling = True
+    """true: shift and scale (one scalar) the target to mean 0 and variance 1 per dimension; `axes`: each coordinate by its own
+    deviation; `whitened`: and uncorrelate them, for vectors of up to 1,024 numbers; h is in these units, metrics stay in the
+    data's. Default with a network for images: false"""
     size: int | None = None
     """side of the images in pixels; None: what the set comes with. `celeba_hq` and `image_folder` need one"""
     flip: bool = False
@@ -71,6 +73,11 @@ class Data:
     condition: str | None = None
     """what T(x, z, c) and v(y, c) are given beside the samples: `label` of sets of images that have classes, `mode` of measures
     with modes, columns of a table, or what an own source offers. Each JKO step is taken for each c by itself; None: nothing"""
+
+    @property
+    def has_one_scale(self) -> bool:
+        """Say whether all coordinates share one scale, so that distances in the flow's space are the data's own."""
+        return isinstance(self.standardise, bool)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class End:
         form: in which samples are given back.
         points: where it is rows in memory; who holds them keeps their name known.
         warnings: what a person should know of its columns, a sentence each.
+        of_scales: the same, where all columns share one scale.
         condition: what the recipe calls the condition of each row; None where a flow is not to be given any.
     """
 
@@ -41,6 +42,7 @@ class End:
     form: Form = ARRAY
     points: Points | None = None
     warnings: tuple[str, ...] = ()
+    of_scales: tuple[str, ...] = ()
     condition: str | None = None
 
 
@@ -74,10 +76,10 @@ def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: An
         return _of_table(as_table, tables.form_of(opened(given, name)), held_out, condition)
     read = joined_of(given, condition, name)
     named, points = rows.hold(points_of(read, _held_out_of(held_out, condition, read), name))
-    warnings = warnings_of(read.rows, points, name)
+    warnings, of_scales = warnings_of(read.rows, name), scales_of(read.rows, points, name)
     if read.each is not None:
         warnings += conditions.warnings_of(read.each, read.shown)
-    return End(named, read.rows.form, points, warnings, None if read.each is None else read.name)
+    return End(named, read.rows.form, points, warnings, of_scales, None if read.each is None else read.name)
 
 
 def _of_table(table: pa.Table, form: Form, held_out: Any, condition: Any) -> End:
@@ -105,11 +107,10 @@ def _held_out_of(held_out: Any, condition: Any, read: Joined) -> Joined | None:
     return joined_of(*held_out, "held_out")
 
 
-def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
-    """Say which columns a flow, with one scale for all coordinates, or float32 would not do justice to.
+def warnings_of(rows: Rows, name: str) -> tuple[str, ...]:
+    """Say what of the rows is left out, and which columns float32 would not do justice to.
 
     Args:
-        points: those of the rows that are trained on, and the held-out ones.
         name: how messages call the rows.
     """
     sentences = []
@@ -118,21 +119,33 @@ def warnings_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
             f"{name}: the first part of each item is trained on, and what comes after it is left out; condition='label' trains "
             "given the second part"
         )
-    if points.train.ndim == 2:
-        labels = rows.form.columns or range(points.train.shape[1])
-        stds = points.train.std(axis=0, dtype=np.float64)
-        small = [label for label, std in zip(labels, stds, strict=True) if 0 < std * FACTOR < stds.max()]
-        if small:
-            sentences.append(
-                f"{name}: the standard deviation of column {_listed(small)} is less than a tenth of that of column "
-                f"{labels[int(stds.argmax())]!r}, and a flow has one scale for all columns: divide each by its deviation first"
-            )
     if rows.merged:
         sentences.append(
             f"{name}: column {_listed(rows.merged)} has fewer different values in float32, which all is trained on as: "
             "subtract its mean first"
         )
     return tuple(sentences)
+
+
+def scales_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
+    """Say which columns a flow with one scale for all coordinates would not do justice to.
+
+    Args:
+        points: those of the rows that are trained on, and the held-out ones.
+        name: how messages call the rows.
+    """
+    if points.train.ndim > 2:
+        return ()
+    labels = rows.form.columns or range(points.train.shape[1])
+    stds = points.train.std(axis=0, dtype=np.float64)
+    small = [label for label, std in zip(labels, stds, strict=True) if 0 < std * FACTOR < stds.max()]
+    if not small:
+        return ()
+    return (
+        f"{name}: the standard deviation of column {_listed(small)} is less than a tenth of that of column "
+        f"{labels[int(stds.argmax())]!r}, and a flow has one scale for all columns: let data.standardise be axes or whitened, or "
+        "divide each by its deviation first",
+    )
 
 
 def _listed(labels: Sequence[Any], most: int = 5) -> str:

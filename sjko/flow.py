@@ -167,8 +167,9 @@ class Flow:
         The same call goes on after Ctrl-C or an error, from the phase after the last finished one. Random numbers depend on the
         recipe's seed alone, so that equal calls give equal flows.
 
-        A flow has one scale for all coordinates. Columns whose standard deviations differ by more than 10 times, and columns
-        whose values float32 cannot tell apart, are named in a warning: divide each by its deviation, or subtract its mean, first.
+        A flow has one scale for all coordinates, unless `data.standardise` is `axes` (each its own) or `whitened` (uncorrelated
+        too). Columns whose deviations differ by more than 10 times, and columns whose values float32 cannot tell apart, are
+        named in a warning: divide each by its deviation, or subtract its mean, first.
 
         Args:
             x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
@@ -331,7 +332,8 @@ class Flow:
         if end.points is not None:
             require_pixels(recipe, end.points.train, "x")
             require_pixels(recipe, end.points.test, held_out)
-        for warning in end.warnings if end.name != self._recipe.data.target else ():
+        warnings = end.warnings + (end.of_scales if data.has_one_scale else ())
+        for warning in warnings if end.name != self._recipe.data.target else ():
             logger.warning(warning)
         self._recipe, self._form = recipe, end.form
         self._held = {name: points for name, points in (*self._held.items(), ("x", end.points)) if points is not None}

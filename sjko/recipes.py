@@ -50,5 +50,5 @@ def with_network(recipe: Recipe, kind: str) -> Recipe:
     if kind == recipe.network.kind:
         return recipe
     suited = filled({**sizes, "network.kind": kind})
-    data = replace(recipe.data, standardise=recipe.data.standardise and suited.data.standardise)  # not of images
+    data = replace(recipe.data, standardise=suited.data.standardise and recipe.data.standardise)  # not of images
     return replace(recipe, network=suited.network, data=data)

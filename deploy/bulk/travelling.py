@@ -10,6 +10,7 @@ import torch
 from components.conditions import Law
 from deploy.versions.code import needed
 from pipeline.data.endpoints import load_source
+from pipeline.data.space import Space
 from pipeline.generator import Generator, generator_of
 from pipeline.parts import travel
 from pipeline.phase import Phase
@@ -26,7 +27,7 @@ class Travelling:
         phase: JSON of the phase.
         maps: weights of the phase's map, or of all increments, as numpy arrays.
         shape: of one sample.
-        shift, scale: take samples from the space of the flow to the data's own units.
+        space: that the flow lives in.
         data_uri: folder or URL of prepared image sets, which only a source of images needs.
         law: of the condition that the map is given; None where it is given none.
         coding: the way from samples to the rows of a table, where they are some.
@@ -35,8 +36,7 @@ class Travelling:
     phase: str
     maps: tuple[Mapping[str, np.ndarray], ...]
     shape: tuple[int, ...]
-    shift: np.ndarray
-    scale: float
+    space: Space
     data_uri: str | None = None
     law: Law | None = None
     coding: "Coding | None" = None
@@ -46,8 +46,7 @@ class Travelling:
         """Take a generator apart."""
         maps = tuple({key: value.numpy() for key, value in each.state_dict().items()} for each in generator.maps)
         ends = generator.endpoints
-        space = (ends.shape, np.asarray(ends.shift), ends.scale)
-        return cls(generator.phase.to_json(), maps, *space, ends.data_uri, ends.law, ends.coding)
+        return cls(generator.phase.to_json(), maps, ends.shape, ends.space, ends.data_uri, ends.law, ends.coding)
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +57,7 @@ class Travelling:
         """Build the generator, in the worker that draws from it."""
         phase = Phase.from_json(self.phase)
         travel.require(needed(phase).items())
-        of_source = (self.shape, self.shift, self.scale, self.data_uri)
+        of_source = (self.shape, self.space, self.data_uri)
         endpoints = load_source(phase.data, *of_source, picture="none", law=self.law, coding=self.coding)  # nobody draws pictures
         weights = ({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()} for arrays in self.maps)
         return generator_of(phase, endpoints, weights)

@@ -25,8 +25,9 @@ class Source:
 
     Args:
         described: of the file `input.json`.
-        arrays: of the file `source.npz`: `shift` and `scale` take points of the source to the space of the graph; `mean`,
-            `deviation` and `most` say there how far the source reaches; `law` has the weights of classes, or rows of values.
+        arrays: of the file `source.npz`: `shift`, `scale` and, where coordinates are mixed, `unmixing` take points of the source
+            to the space of the graph; `mean`, `deviation` and `most` say there how far the source reaches; `law` has the weights
+            of classes, or rows of values.
     """
 
     def __init__(self, described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -36,7 +37,10 @@ class Source:
 
     def in_space(self, points: np.ndarray) -> np.ndarray:
         """Bring points (n, dim) from the source's own units to the space of the graph; say how many are far outside."""
-        inside: np.ndarray = ((points - self._arrays["shift"]) / self._arrays["scale"]).astype(np.float32)
+        scaled = (points - self._arrays["shift"]) / self._arrays["scale"]
+        if "unmixing" in self._arrays:
+            scaled = scaled @ self._arrays["unmixing"].T
+        inside: np.ndarray = scaled.astype(np.float32)
         scaled = (inside - self._arrays["mean"]) / self._arrays["deviation"]
         if len(points) and (far := int((np.sqrt((scaled**2).mean(1)) > self._arrays["most"]).sum())):
             warnings.warn(f"{far:,} of {len(points):,} points lie far outside the source: {self._rule}", stacklevel=2)

@@ -14,6 +14,7 @@ from components.conditions import Condition, Law
 from components.gradients import transport
 from deploy.versions import code
 from pipeline.data.endpoints import load_source
+from pipeline.data.space import Space
 from pipeline.errors import Corrupt
 from pipeline.evaluation.metrics import floor_of
 from pipeline.generator import Generator, endpoints_of, generator_of
@@ -43,6 +44,8 @@ class Sampler(nn.Module):
     """
 
     shift: Tensor
+    scale: Tensor
+    mixing: Tensor | None
     mean: Tensor
     deviation: Tensor
 
@@ -51,8 +54,10 @@ class Sampler(nn.Module):
         self.maps = nn.ModuleList(generator.maps)
         self.shape = generator.endpoints.shape
         self.dim, self.z_dim = int(np.prod(self.shape)), generator.phase.network.z_dim
-        self.register_buffer("shift", torch.from_numpy(np.asarray(generator.endpoints.shift, dtype=np.float32)))
-        self.scale = float(generator.endpoints.scale)
+        space = generator.endpoints.space
+        self.register_buffer("shift", torch.from_numpy(np.asarray(space.shift, dtype=np.float32)))
+        self.register_buffer("scale", torch.as_tensor(space.scale, dtype=torch.float32))
+        self.register_buffer("mixing", None if space.mixing is None else torch.from_numpy(space.mixing))
         self.condition = generator.endpoints.condition
         units = (0.0, 1.0) if self.condition is None or not self.condition.shift else (self.condition.shift, self.condition.scale)
         for name, numbers in zip(("mean", "deviation"), units, strict=True):
@@ -69,7 +74,7 @@ class Sampler(nn.Module):
             given = noise[:, end].round().long() if self.condition.classes else values
         for transport_map in self.maps:
             x = transport(transport_map, x, z, given)
-        return self.shift + self.scale * x
+        return self.shift + self.scale * (x if self.mixing is None else x @ self.mixing.T)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     Raises:
         Unusable: the code of a part is not here any more; says which.
     """
-    files = code.packed(generator)
+    files, space = code.packed(generator), generator.endpoints.space
     tensors = {
         f"map_{number}": {key: value.detach().cpu().contiguous() for key, value in transport_map.state_dict().items()}
         for number, transport_map in enumerate(generator.maps)
@@ -97,7 +102,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
         "phase": generator.phase.to_json(),
         "fingerprint": generator.phase.fingerprint,
         "shape": list(generator.endpoints.shape),
-        "scale": generator.endpoints.scale,
+        "scale": space.scale if isinstance(space.scale, float) else None,
         "picture": generator.endpoints.data.picture,
         "metrics": dict(metrics),
         "flow_run_id": lineage.flow_run_id,
@@ -109,7 +114,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
     if law is not None:
         record["condition"] = asdict(law.condition)
         tensors["law"] = {"weights": torch.from_numpy(np.array(law.weights))}
-    tensors["shift"] = {"shift": torch.from_numpy(np.array(generator.endpoints.shift, dtype=np.float32))}
+    tensors["shift"] = {name: torch.from_numpy(array) for name, array in space.arrays().items()}
     manifest.write_files(folder / FOLDER, tensors, record)
     travel.write(folder / FOLDER, files)
     coding = generator.endpoints.coding
@@ -141,19 +146,26 @@ def read(
     parts = code.needed(phase, with_data=with_data)
     code.require_allowed(parts, version, allow_code=allow_code)
     code.unpack(bundled, parts)
-    shift = manifest.read_tensors(bundled, "shift")["shift"].numpy()
     shape = tuple(json.loads(str(record["shape"])))
     if with_data:
         endpoints = endpoints_of(phase.data, data_uri)
     else:
-        scale, picture = float(str(record["scale"])), record.get("picture")  # which versions of earlier releases have not
+        picture = record.get("picture")  # which versions of earlier releases have not
         drawn, law = None if picture is None else str(picture), _law(bundled, record)
-        endpoints = load_source(phase.data, shape, shift, scale, data_uri, picture=drawn, law=law, coding=_coding(bundled))
+        space = _space(bundled, record)
+        endpoints = load_source(phase.data, shape, space, data_uri, picture=drawn, law=law, coding=_coding(bundled))
     num_maps = sum(path.name.startswith("map_") for path in bundled.iterdir())
     generator = generator_of(phase, endpoints, (manifest.read_tensors(bundled, f"map_{number}") for number in range(num_maps)))
     if not np.isfinite(generator.sample(64)).all():
         raise Corrupt(str(bundled), "its map gives numbers that are not finite")
     return generator
+
+
+def _space(bundled: Path, record: Mapping[str, object]) -> Space:
+    """Read the way from the space that the flow of a version lives in to the data's own units."""
+    arrays = {name: tensor.numpy() for name, tensor in manifest.read_tensors(bundled, "shift").items()}
+    scale = arrays["scale"] if "scale" in arrays else float(str(record["scale"]))
+    return Space(arrays["shift"], scale, arrays.get("mixing"))
 
 
 def _coding(bundled: Path) -> "Coding | None":

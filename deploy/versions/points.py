@@ -8,6 +8,7 @@ import numpy as np
 from deploy.versions import bundle
 from pipeline.data.endpoints import Standardised
 from pipeline.data.given.outside import RULE
+from pipeline.data.space import Space
 from pipeline.generator import Generator, rows_per_part
 
 
@@ -37,10 +38,11 @@ def source_arrays(generator: Generator) -> dict[str, np.ndarray]:
     law of the condition in its own units, which is empty where there is none.
     """
     source, dim, law = generator.endpoints.source, generator.dim, generator.endpoints.law
-    shift, scale = (source.shift, source.scale) if isinstance(source, Standardised) else (np.zeros(dim), 1.0)
-    return {
-        "shift": np.broadcast_to(np.asarray(shift, np.float32).ravel(), (dim,)),
-        "scale": np.asarray(scale),
+    space = source.space if isinstance(source, Standardised) else Space(np.zeros(dim), 1.0)
+    mixed = {} if space.unmixing is None else {"unmixing": space.unmixing}
+    return mixed | {
+        "shift": np.asarray(space.shift, np.float32).ravel(),
+        "scale": np.asarray(space.scale),
         "mean": generator.reach.mean,
         "deviation": generator.reach.deviation,
         "most": np.asarray(generator.reach.most),

@@ -73,6 +73,11 @@ class Field:
         return len(get_args(self.kind)) if get_origin(self.kind) is tuple and not self.takes_any else 1
 
     @property
+    def is_truth(self) -> bool:
+        """Say whether a value is true or false, or one of some words beside these: a flag alone is true."""
+        return bool in values.kinds_of(self.kind)
+
+    @property
     def takes_any(self) -> bool:
         """Say whether a value is one word or several, up to the next flag."""
         return get_origin(self.kind) is tuple and Ellipsis in get_args(self.kind)
@@ -183,13 +188,13 @@ class Words:
         flag = written.replace("_", "-")
         negated = flag not in self.flags and (positive := re.sub(r"^(--(\w+\.)?)no-([^.]+)$", r"\1\3", flag)) != flag
         field = self.flags.get(positive if negated else flag)
-        if field is None or (negated and field.kind is not bool):
+        if field is None or (negated and not field.is_truth):
             self.unknown(flag)
         if field.name in self.spelled:
             first = shown(redacted(" ".join(self.spelled[field.name])))
             raise ValueError(f"{field.spoken} is given twice: {first} and {shown(redacted(word))}")
         following = list(self.words)
-        if field.kind is bool and not equals and (negated or not self.value_follows()):
+        if field.is_truth and not equals and (negated or not self.value_follows(field)):
             texts = ["false" if negated else "true"]
         elif negated:
             raise ValueError(f"{written} takes no value; write {field.flag} true or {field.flag} false")
@@ -198,10 +203,11 @@ class Words:
         self.spelled[field.name] = [word, *following[: len(following) - len(self.words)]]
         self.given[field.name] = value(field, texts)
 
-    def value_follows(self) -> bool:
+    def value_follows(self, field: Field) -> bool:
         """Whether the word after a flag for true or false is its value, and not the command's next word."""
         word = self.words[0] if self.words else "-"
-        return word.casefold() in ("true", "false") or not (word.startswith("-") or self.positional)
+        known = word.casefold() in ("true", "false") or word in values.choices_of(field.kind)
+        return known or not (word.startswith("-") or self.positional)
 
     def take(self, field: Field) -> list[str]:
         """Take the words of a flag's value from those that are left."""

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal, Never, cast
 import numpy as np
 
 from components.conditions import Condition, Conditions, Law
-from pipeline.data.source import At, Conditional, End, JointSource, Moments, Samples, Source
+from pipeline.data.source import At, Conditional, End, JointSource, Samples, Source
+from pipeline.data.space import Space, space_of
 from pipeline.data.specs import ends_of
 from pipeline.errors import FlowError, Unusable
-from pipeline.recipe import Data
+from pipeline.recipe import Data, Scaling
 
 if TYPE_CHECKING:
     from pipeline.data.tables.coding import Coding
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standardised:
-    """A source as an end of a flow: its samples, shifted and scaled into the space that the flow lives in."""
+    """A source as an end of a flow: its samples, brought into the space that the flow lives in."""
 
     inner: Source
-    shift: np.ndarray
-    scale: float
+    space: Space
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -30,16 +30,11 @@ class Standardised:
 
     def batch(self, at: At) -> Samples:
         """Give one rank's rows of the global batch of a step, standardised."""
-        return self.to_space(self.inner.batch(at))
+        return self.space.to_space(self.inner.batch(at))
 
     def sample(self, n: int, rng: np.random.Generator) -> Samples:
         """Draw n training samples, standardised."""
-        return self.to_space(self.inner.sample(n, rng))
-
-    def to_space(self, samples: Samples) -> Samples:
-        """Bring samples from the data's own units to the space that the flow lives in."""
-        in_space: Samples = ((samples - self.shift) / self.scale).astype(np.float32)
-        return in_space
+        return self.space.to_space(self.inner.sample(n, rng))
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Endpoints:
     Attributes:
         source, target: in the space that the flow lives in.
         data: the target in its own units: what samples are compared with.
-        shift, scale: units = shift + scale * space.
+        space: the way between the two, and the same for a source that has units.
         data_uri: the folder of prepared sets that was looked in, as `load_endpoints` was given it.
         law: of the condition c that the flow's maps are given; None where they are given none.
         joint: the target with the condition of each sample, where it was loaded.
@@ -64,8 +59,7 @@ class Endpoints:
     source: End
     target: End
     data: Source
-    shift: np.ndarray
-    scale: float
+    space: Space
     data_uri: str | None = None
     law: Law | None = None
     joint: JointSource | None = None
@@ -92,7 +86,7 @@ class Endpoints:
         if self.joint is None:
             return self.target.batch(at), None
         samples, conditions = self.joint.batch(at)
-        return Standardised(self.data, self.shift, self.scale).to_space(samples), conditions
+        return self.space.to_space(samples), conditions
 
     def given(self, asked: object) -> "Endpoints":
         """Give the ends of the flow given one condition: its law always has it, the data are those of that class.
@@ -104,16 +98,16 @@ class Endpoints:
         if self.joint is None:
             return replace(self, law=law)
         data = self.joint.only(asked)
-        end, (number,) = Standardised(data, self.shift, self.scale), law.present()
+        end, (number,) = Standardised(data, self.space), law.present()
         return replace(self, target=end, data=data, law=law, joint=None, given_class=number)
 
     def to_units(self, samples: Samples) -> Samples:
         """Bring samples from the space that the flow lives in to the data's own units."""
-        return (self.shift + self.scale * samples).astype(np.float32)
+        return self.space.to_units(samples)
 
     def from_source(self, points: Samples) -> Samples:
         """Bring points of the source to the space that the flow lives in; those of a source without units are there already."""
-        return self.source.to_space(points) if isinstance(self.source, Standardised) else points
+        return self.source.space.to_space(points) if isinstance(self.source, Standardised) else points
 
 
 def law_at(law: Law | None, asked: object) -> Law:
@@ -128,7 +122,7 @@ def law_at(law: Law | None, asked: object) -> Law:
 
 
 def between(
-    source: Source, target: Source, *, standardise: bool, data_uri: str | None = None, condition: Condition | None = None
+    source: Source, target: Source, *, standardise: Scaling, data_uri: str | None = None, condition: Condition | None = None
 ) -> Endpoints:
     """Make two sources the ends of a flow.
 
@@ -139,7 +133,7 @@ def between(
         (2,)
 
     Args:
-        standardise: shift and scale the target to mean 0 and, on average over its coordinates, variance 1.
+        standardise: as `Data.standardise` has it.
         condition: what the flow's maps are given, of what the target offers.
 
     Raises:
@@ -147,14 +141,10 @@ def between(
     """
     if source.shape != target.shape:
         raise Unusable(f"data.source: its samples are {source.shape}, those of data.target {target.shape}")
-    moments = target.moments() if standardise else Moments(np.zeros(target.shape, dtype=np.float32), 1.0)
-    if moments.std == 0:
-        raise Unusable("data.standardise must be false where all samples of data.target are equal")
-    end = Standardised(target, moments.mean, moments.std)
+    space = space_of(target, standardise)
     joint = None if condition is None else cast(Conditional, target).joint(condition)
     law = None if joint is None else joint.law()
-    at = _in_space(source, moments.mean, moments.std)
-    return Endpoints(at, end, target, moments.mean, moments.std, data_uri, law, joint)
+    return Endpoints(_in_space(source, space), Standardised(target, space), target, space, data_uri, law, joint)
 
 
 def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
@@ -180,8 +170,7 @@ def load_endpoints(data: Data, data_uri: str | None = None) -> Endpoints:
 def load_source(
     data: Data,
     shape: tuple[int, ...],
-    shift: np.ndarray,
-    scale: float,
+    space: Space,
     data_uri: str | None = None,
     *,
     picture: str | None = None,
@@ -191,6 +180,7 @@ def load_source(
     """Open what drawing from a trained map needs, without its target: who samples does not have the data.
 
     Args:
+        space: that the flow lives in.
         picture: how samples are drawn, so that an own target need not be imported; None: as the target says.
         law: of the condition that the map is given.
         coding: the way from samples to a table, where the data are one.
@@ -201,12 +191,12 @@ def load_source(
     specs = ends_of(data)
     source = specs["source"].open(data, "source", shape, data_uri)
     absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture, coding=coding)
-    return Endpoints(_in_space(source, shift, scale), absent, absent, shift, scale, data_uri, law)
+    return Endpoints(_in_space(source, space), absent, absent, space, data_uri, law)
 
 
-def _in_space(source: Source, shift: np.ndarray, scale: float) -> End:
+def _in_space(source: Source, space: Space) -> End:
     """See a source from the space that a flow lives in; one that has no units is there already."""
-    return source if source.units == "space" else Standardised(source, shift, scale)
+    return source if source.units == "space" else Standardised(source, space)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def kind_of(given: Mapping[str, Value]) -> str:
 def with_kind(recipe: Recipe, kind: str) -> Recipe:
     """Give a recipe another kind of network, which has defaults of its own, on the same data."""
     suited = filled({"network.kind": kind})
-    standardise = recipe.data.standardise and suited.data.standardise  # not of images, whose networks make [-1, 1]
+    standardise = suited.data.standardise and recipe.data.standardise  # not of images, whose networks make [-1, 1]
     return replace(recipe, network=suited.network, data=replace(recipe.data, standardise=standardise))
 
 

@@ -25,6 +25,8 @@ MOST_POINTS = 20_000
 """Of a dual: three matrices of so many rows and columns are ten gigabytes."""
 MOST_RATE = 1e3
 """Of learning rates: Adam's steps are as long as its rate, and weights are of order 1."""
+MOST_MIXED = 1024
+"""Coordinates that have deviations and correlations of their own, whose matrix is measured and inverted."""
 MOST_IN_A_BATCH, MOST_IN_LAYERS = 1 << 30, 1 << 28
 """Numbers of one batch of samples, and weights of all hidden layers: 4 GiB, and 1 GiB, in float32."""
 
@@ -128,6 +130,8 @@ def _require_ends(data: Data) -> None:
         fitting = [name for name in table.names() if spec_of(name).fits(shape)]
         raise Refused("data.source", f"{' or '.join(fitting)} for data.target {data.target}", data.source)
     source.require_source(data, shape)
+    vectors = f"true or false for data.target {data.target}, whose samples are no vectors of at most {MOST_MIXED} numbers"
+    _require(data.has_one_scale or (len(shape) == 1 and shape[0] <= MOST_MIXED), "data.standardise", vectors, data.standardise)
 
 
 def _require_consistent(recipe: Recipe) -> None:

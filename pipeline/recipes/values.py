@@ -94,11 +94,12 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
             return each(text)
         elif not quoted and (value := _number_or_truth(field, text, each)) is not None:
             return value
-    choices = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
+    choices = choices_of(kind)
     hint = meant(like(text, choices))
     if {int, float} & set(kinds) and not quoted and AMBIGUOUS.fullmatch(text) and not NUMBER.fullmatch(text):
         hint = ", which programs read in different ways"
-    raise Refused(field, rule_of(kind), f"{shown(text)} in quotes" if quoted and not choices else text, hint)
+    is_text = quoted and (not choices or text in TRUTH)  # what it would not have been without the quotes
+    raise Refused(field, rule_of(kind), f"{shown(text)} in quotes" if is_text else text, hint)
 
 
 def option(field: str, text: str, *, quoted: bool) -> Value:
@@ -157,6 +158,11 @@ def kinds_of(kind: Any) -> tuple[Any, ...]:
     if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
         return tuple(each for member in get_args(kind) for each in kinds_of(member))
     return (kind,)
+
+
+def choices_of(kind: Any) -> list[str]:
+    """List the words that a kind has for values of its own."""
+    return [word for each in kinds_of(kind) if get_origin(each) is Literal for word in get_args(each)]
 
 
 def rule_of(kind: Any) -> str:

@@ -21,7 +21,7 @@ from components.points.regression import DISTANCES, Regression
 from components.semidual import Objective
 from components.state import State, Tensors
 from components.streams import normal, stream
-from pipeline.data.endpoints import Endpoints, Standardised
+from pipeline.data.endpoints import Endpoints
 from pipeline.data.source import At
 from pipeline.parts.faults import require_batches
 from pipeline.phase import Phase
@@ -190,7 +190,7 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
     objective, divergence = objective_of(phase), jko.functional
     assert isinstance(divergence, FDivergence)  # a rule of recipes
     seen = ends.data.seen(n, stream(phase.seed, "points", phase=phase.k))
-    points = torch.from_numpy(Standardised(ends.data, ends.shift, ends.scale).to_space(seen)).to(setting.device)
+    points = torch.from_numpy(ends.space.to_space(seen)).to(setting.device)
 
     def draw(at: int) -> torch.Tensor:
         """Draw n samples of mu_k."""

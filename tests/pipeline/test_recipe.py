@@ -85,8 +85,12 @@ MISTAKES = {
     "--jko.first-h=1 --jko.first_h 1": ("jko.first_h is given twice",),
     "--data.standardise --data.no-standardise": ("data.standardise is given twice",),
     "--json a.json --json b.json": ("--json is given twice",),
-    "--data.standardise 0": ("data.standardise must be true or false, not 0",),
-    "--data.standardise=yes": ("data.standardise must be true or false, not yes",),
+    "--data.standardise 0": ("data.standardise must be true or false or one of axes, whitened, not 0",),
+    "--data.standardise whiten": (
+        "data.standardise must be true or false or one of axes, whitened, not whiten; did you mean whitened?",
+    ),
+    "--data.target digits --data.standardise axes": ("data.standardise must be true or false for data.target digits", "not axes"),
+    "--data.standardise=yes": ("data.standardise must be true or false or one of axes, whitened, not yes",),
     "--datano-.standardise": ("--datano-.standardise is not a flag of python -m pipeline run; did you mean --data.standardise?",),
     "--no-data.standardise": ("--no-data.standardise is not a flag of python -m pipeline run; did you mean --data.standardise?",),
     "--data.no-standardise=true": ("--data.no-standardise takes no value",),
@@ -188,9 +192,9 @@ IN_FILES = {
     "training: {batch_size: true}": ("training.batch_size must be a whole number", "not true"),
     "training:\n  map_lr: 0,001": ("my.yaml, line 2: training.map_lr must be a number", "not 0,001"),
     "training: {map_lr: 0,001}": ("training.001 is not a field", "a comma separates fields"),
-    "data: {standardise: yes}": ("data.standardise must be true or false, not yes",),
-    "data: {standardise: 0}": ("data.standardise must be true or false, not 0",),
-    "data: {standardise: 'false'}": ("data.standardise must be true or false, not false in quotes",),
+    "data: {standardise: yes}": ("data.standardise must be true or false or one of axes, whitened, not yes",),
+    "data: {standardise: 0}": ("data.standardise must be true or false or one of axes, whitened, not 0",),
+    "data: {standardise: 'false'}": ("data.standardise must be true or false or one of axes, whitened, not false in quotes",),
     "data: {no_standardise: true}": ("data.no_standardise is not a field of a recipe; write standardise: false",),
     "jko: {hh: 3}": ("jko.hh is not a field of a recipe; did you mean jko.h?",),
     "jko: {'h.x': 3}": ("jko.h.x is not a field of a recipe",),
@@ -264,7 +268,14 @@ def test_negative_zero_is_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flag", ["--data.no-standardise", "--data.standardise=false", "--data.standardise false"])
 def test_true_and_false_can_be_said_with_a_word_and_without(flag: str) -> None:
     assert not parsed("two_circles", *flag.split()).data.standardise
-    assert parsed("two_circles", *flag.replace("no-", "").replace("false", "true").split()).data.standardise
+    assert parsed("two_circles", *flag.replace("no-", "").replace("false", "true").split()).data.standardise is True
+
+
+@pytest.mark.parametrize("flag", ["--data.standardise whitened --seed 3", "--data.standardise=whitened --seed 3"])
+def test_a_choice_beside_true_and_false_is_given_by_its_word(flag: str) -> None:
+    recipe = parsed("two_circles", *flag.split())
+    assert (recipe.data.standardise, recipe.seed) == ("whitened", 3)
+    assert parsed("two_circles", "--data.standardise", "--seed", "3").data.standardise is True
 
 
 KINDS = {

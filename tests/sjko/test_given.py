@@ -198,7 +198,7 @@ def test_a_frame_may_have_columns_of_any_names() -> None:
 def test_columns_that_a_flow_would_not_do_justice_to_are_named() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"small": rng.normal(size=200), "same": 1.0, "large": 50 * rng.normal(size=200)})
-    (scales,) = end_of(frame, None, "x").warnings
+    (scales,) = end_of(frame, None, "x").of_scales
     assert "x: the standard deviation of column 'small' is less than a tenth of that of column 'large'" in scales
     assert "divide each by its deviation first" in scales
     late = np.stack([1.7e9 + np.arange(200), np.arange(200)], axis=1)

@@ -76,8 +76,9 @@ def test_points_are_mapped_row_by_row_in_the_units_of_the_source() -> None:
     flow = Flow(tiny(1, num_frequencies=0, z_dim=2), source=X + 1).fit(X)
     moved = flow.transport(X[:7], seed=2)
     np.testing.assert_array_equal(flow.transport(X[:3], seed=2), moved[:3])
-    x = (X[:7].astype(np.float32) - flow.phases[0].generator.endpoints.shift) / flow.phases[0].generator.endpoints.scale
-    assert np.abs(flow.phases[0].generator.endpoints.from_source(X[:7].astype(np.float32)) - x).max() < 1e-6
+    ends = flow.phases[0].generator.endpoints
+    x = (X[:7].astype(np.float32) - ends.space.shift) / ends.space.scale
+    assert np.abs(ends.from_source(X[:7].astype(np.float32)) - x).max() < 1e-6
     noise = Flow(tiny(1)).fit(X).transport(np.zeros((2, 3)))
     np.testing.assert_array_equal(noise[0], noise[1])
     for points, message in [
@@ -503,6 +504,9 @@ def test_fit_warns_once_of_scales(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.message.partition(",")[0] for record in caplog.records if record.name.startswith("sjko")] == [
         "x: the standard deviation of column 0"
     ]
+    caplog.clear()
+    Flow(tiny(1, standardise="axes")).fit(X * [1, 1, 100])
+    assert not [record for record in caplog.records if record.name.startswith("sjko")], "there each column has its own"
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -46,6 +46,20 @@ def test_a_frame_comes_back_with_its_columns_and_types() -> None:
     assert flow.metrics["w2_floor"] > 0
 
 
+def test_a_whitened_table_keeps_its_correlations_where_the_map_does_nothing() -> None:
+    weight = 0.9 * FRAME["height"] + RNG.normal(0, 1, N)
+    frame = FRAME.assign(weight=weight.round(1))
+    made = {
+        scaling: Flow(tiny(1, num_steps=1, map_lr=1e-12, standardise=scaling)).fit(frame, progress=False).sample(2000)
+        for scaling in ("axes", "whitened")
+    }
+    kept = {scaling: samples["weight"].corr(samples["height"]) for scaling, samples in made.items()}
+    assert abs(kept["axes"]) < 0.1
+    assert kept["whitened"] > 0.85, "0.99 in the data, whose 200 rows shrink correlations"
+    assert list(made["whitened"].columns) == list(frame.columns)
+    assert set(made["whitened"]["colour"]) == {"red", "green"}
+
+
 def test_a_table_of_arrow_and_a_file_come_back_as_tables(tmp_path: Path) -> None:
     made = fitted(TABLE).sample(20)
     assert isinstance(made, pa.Table)

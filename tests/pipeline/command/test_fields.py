@@ -52,7 +52,12 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
     "data.target": [({}, {"target": "gauss8"}), (IMAGES | {"target": "mnist"}, {"target": "emnist_letters"})],
     "data.dim": [({"target": "gaussian"}, {"dim": 3})],
     "data.condition": [({"target": "gauss8"}, {"condition": "mode"}), ({"target": "digits"}, {"condition": "label"})],
-    "data.standardise": [({"target": "gauss8"}, {"standardise": False}), ({"target": "digits"}, {"standardise": False})],
+    "data.standardise": [
+        ({"target": "gauss8"}, {"standardise": False}),
+        ({"target": "moons"}, {"standardise": "axes"}),
+        ({"target": "moons"}, {"standardise": "whitened"}),
+        ({"target": "digits"}, {"standardise": False}),
+    ],
     "data.size": [(LARGE, {"size": 8})],
     "data.flip": [(IMAGES, {"flip": True}), ({"target": "digits"}, {"flip": True}), (LETTERS, {"flip": True})],
     "data.digest": [(LARGE, {"digest": "other"})],

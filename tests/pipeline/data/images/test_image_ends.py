@@ -30,8 +30,8 @@ def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Pat
     data = Data(target="fashion_mnist")
     built_in, prepared = load_endpoints(data), load_endpoints(data, str(tmp_path / "sets"))
     assert prepared.data_uri is not None
-    assert built_in.scale == prepared.scale
-    np.testing.assert_array_equal(built_in.shift, prepared.shift)
+    assert built_in.space.scale == prepared.space.scale
+    np.testing.assert_array_equal(built_in.space.shift, prepared.space.shift)
     at = At("target", 1, 2, 3, 64, slice(20, 40))
     np.testing.assert_array_equal(built_in.target.batch(at), prepared.target.batch(at))
     np.testing.assert_array_equal(
@@ -40,7 +40,9 @@ def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Pat
     cluster = Cluster(data=str(tmp_path / "sets"), max_cached_gb=0.0)
     assert resolve(Recipe(data), cluster) == Recipe(data), "one flow, one fingerprint"
     (tmp_path / "sets" / "fashion_mnist-28").rename(tmp_path / "elsewhere")
-    assert load_endpoints(data, str(tmp_path / "sets")).scale == built_in.scale, "what is built in needs no preparation"
+    assert load_endpoints(data, str(tmp_path / "sets")).space.scale == built_in.space.scale, (
+        "what is built in needs no preparation"
+    )
 
 
 def test_a_damaged_download_is_downloaded_again_and_half_a_one_does_not_stay(
@@ -84,8 +86,8 @@ def test_prepared_images_are_standardised_by_their_moments(data_uri: Path) -> No
     ends = load_endpoints(Data(target="mnist"), str(data_uri))
     assert ends.shape == (1, 28, 28)
     everything = sets.pixels(100).astype(np.float64) / 127.5 - 1
-    np.testing.assert_allclose(ends.shift, everything.mean(0), atol=1e-6)
-    assert ends.scale == pytest.approx(np.sqrt(everything.var(0).mean()), rel=1e-9)
+    np.testing.assert_allclose(ends.space.shift, everything.mean(0), atol=1e-6)
+    assert ends.space.scale == pytest.approx(np.sqrt(everything.var(0).mean()), rel=1e-9)
     at = At("target", 0, 0, 0, 16, slice(0, 16))
     units = ends.to_units(ends.target.batch(at))
     originals = {tuple(np.round((image.ravel() + 1) * 127.5).astype(int)) for image in units}
@@ -110,8 +112,8 @@ def test_half_of_the_training_images_are_mirrored_and_the_mean_with_them(streame
     assert 60 < sum(mirrored) < 132
     ends = load_endpoints(Data(target="mnist", flip=True, streamed=streamed), str(data_uri))
     both = np.concatenate([sets.pixels(100), sets.pixels(100)[..., ::-1]]).astype(np.float64) / 127.5 - 1
-    np.testing.assert_allclose(ends.shift, both.mean(0), atol=1e-6)
-    assert ends.scale == pytest.approx(np.sqrt(both.var(0).mean()), rel=1e-6)
+    np.testing.assert_allclose(ends.space.shift, both.mean(0), atol=1e-6)
+    assert ends.space.scale == pytest.approx(np.sqrt(both.var(0).mean()), rel=1e-6)
 
 
 def test_images_flow_to_images_of_their_shape(data_uri: Path) -> None:
@@ -122,13 +124,13 @@ def test_images_flow_to_images_of_their_shape(data_uri: Path) -> None:
     units = ends.to_units(ends.source.batch(replace(at, end="source")))
     found = [np.round((image + 1) * 127.5).astype(np.uint8).tobytes() for image in units]
     assert set(found) <= letters
-    own = load_source(data, ends.shape, ends.shift, ends.scale, str(data_uri))
+    own = load_source(data, ends.shape, ends.space, str(data_uri))
     np.testing.assert_array_equal(own.source.sample(9, stream(0, "source")), ends.source.sample(9, stream(0, "source")))
     with pytest.raises(FlowError, match="was not loaded"):
         own.target.sample(1, stream(0, "target"))
     with pytest.raises(Unusable, match=r"data\.source: .*/home/data/emnist_letters-28 holds no prepared images"):
-        load_source(data, ends.shape, ends.shift, ends.scale)
-    noise = load_source(Data(target="mnist"), ends.shape, ends.shift, ends.scale)
+        load_source(data, ends.shape, ends.space)
+    noise = load_source(Data(target="mnist"), ends.shape, ends.space)
     assert noise.source.sample(3, stream(0, "source")).shape == (3, 1, 28, 28)
 
 
