@@ -11,6 +11,7 @@ import pyarrow as pa
 from components.parts.loading import IN_MEMORY
 from pipeline.data import rows, table
 from pipeline.data.points import Points
+from pipeline.data.tables.coding import Coding
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from pipeline.recipe import Recipe
@@ -45,6 +46,12 @@ class End:
     of_scales: tuple[str, ...] = ()
     condition: str | None = None
 
+    @property
+    def coding(self) -> Coding | None:
+        """How its rows became coordinates, where they are those of a table."""
+        coding: Coding | None = getattr(self.points, "coding", None)
+        return coding
+
 
 def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: Any = None) -> End:
     """Make an end of a flow of what a person gives for it.
@@ -72,7 +79,7 @@ def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: An
             raise ValueError(f"condition must be the name of one that {name} offers, which brings its own")
         named = before if before and IN_MEMORY.get(before) is given else parts.name_of(given, name)
         return End(named, condition=condition)
-    if name == "x" and (as_table := tables.table_of(given, name, condition)) is not None:
+    if name == "x" and (as_table := tables.table_of(given, name)) is not None:
         return _of_table(as_table, tables.form_of(opened(given, name)), held_out, condition)
     read = joined_of(given, condition, name)
     named, points = rows.hold(points_of(read, _held_out_of(held_out, condition, read), name))

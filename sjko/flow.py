@@ -30,6 +30,7 @@ from pipeline.recipes.rules import validate
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.flow import require_shares, run_flow
 from sjko import page, parts, versions
+from sjko.data import tables
 from sjko.data.given import ARRAY, require_same
 from sjko.ends import End, end_of, require_pixels
 from sjko.progress import counting, watching
@@ -59,7 +60,8 @@ class Flow:
             One that cannot be imported by name (a lambda, a class in a notebook) makes a flow that can be trained and used, but
             not stored.
         metrics: metrics of your own beside those of the data: each a `Metric`, what makes one, or its name.
-        source: where the flow starts: a name such as "normal" or "moons", data as `fit` takes them, or a `Source`.
+        source: where the flow starts: a name such as "normal" or "moons", data as `fit` takes them (a table is coded as x is), or
+            a `Source`.
         name: what lists of flows call it.
 
     Raises:
@@ -86,10 +88,12 @@ class Flow:
         }
         self._held: dict[str, Points] = {}
         self._form = self._source_form = ARRAY
-        if source is not None:
+        self._source_table = None if source is None else tables.table_of(source, "source")
+        if source is not None and (self._source_table is None or tables.are_numbers(self._source_table)):
             start = end_of(source, None, "source")
             given["data.source"], self._source_form = start.name, start.form
             self._held |= {"source": start.points} if start.points else {}
+        self._source_points = self._held.get("source")
         self._recipe = checked(
             Recipe() if recipe is None else recipe, {field: part for field, part in given.items() if part is not None}
         )
@@ -167,21 +171,21 @@ class Flow:
         The same call goes on after Ctrl-C or an error, from the phase after the last finished one. Random numbers depend on the
         recipe's seed alone, so that equal calls give equal flows.
 
-        A flow has one scale for all coordinates, unless `data.standardise` is `axes` (each its own) or `whitened` (uncorrelated
-        too). Columns whose deviations differ by more than 10 times, and columns whose values float32 cannot tell apart, are
+        Whatever has columns is a table: its numbers, words, dates and missing values are coded as `python -m pipeline schema`
+        shows, and samples are rows with its columns and types. An array is points, which are trained on as they are, in
+        float32, with one scale for all coordinates, unless `data.standardise` is `axes` (each its own) or `whitened`
+        (uncorrelated too). Those whose deviations differ by more than 10 times, or whose values float32 cannot tell apart, are
         named in a warning: divide each by its deviation, or subtract its mean, first.
 
         Args:
-            x: rows of numbers (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, pandas, polars or
-                pyarrow table, `ray.data.Dataset`, torch Dataset, or the path or URL of a file (npy, parquet, csv, ...). Numbers
-                are trained on as float32. A frame or table with words, dates, truth values in words or missing values is coded
-                as `python -m pipeline schema` shows, and comes back with its columns and types. None: the data of the last
-                `fit`, or else those of the recipe.
+            x: a table: a frame of pandas or polars, a table of pyarrow, a `ray.data.Dataset`, the path or URL of a file (parquet,
+                csv, ...); or points (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, torch
+                Dataset, the path or URL of a file (npy). None: the data of the last `fit`, or else those of the recipe.
             y: nothing but None, which scikit-learn's pipelines give; labels have a name here, `fit(x, condition=labels)`.
             condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
-                of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers,
-                words and booleans are classes; numbers with a fraction and rows of numbers are values, in any units. Of other
-                data, the name of one that they offer. None: what the recipe says.
+                of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers (of a
+                table, up to 50 different ones), words and booleans are classes; numbers with a fraction and rows of numbers are
+                values, in any units. Of other data, the name of one that they offer. None: what the recipe says.
             held_out: rows to compare samples with; None: one row in five, by a hash of each. Where conditions are given beside x,
                 a pair: (rows, conditions).
             store: MLflow's tracking URI, or a `Store`: the flow is then that of `python -m pipeline run`, with the same
@@ -238,8 +242,8 @@ class Flow:
                 from the data's own distribution.
 
         Returns:
-            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns of x where the flow was
-            fitted with one: all float32 where x was numbers alone, else with the types and categories that they had.
+            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns, types and categories of
+            x where the flow was fitted with one.
 
         Raises:
             Unusable: no phase is finished yet.
@@ -250,7 +254,7 @@ class Flow:
         """Apply the map of the last finished phase to given points of the source, in their own units, row by row.
 
         Args:
-            points: as `fit` takes data; where the source is noise, rows of N(0, I).
+            points: as `fit` takes data; where the source is noise, rows of N(0, I), in columns of numbers where they are a table.
             seed: of the latent z, where the networks have one.
             condition: as `sample` takes it; None: where the points have the column that `fit` has taken out, that of each.
 
@@ -323,8 +327,11 @@ class Flow:
         Args:
             held_out: how messages call its held-out rows.
         """
-        require_same(self._source_form, end.form, "source", "x")
-        data = replace(self._recipe.data, target=end.name, digest=None, condition=end.condition)
+        start = self._source_of(end)
+        source = self._recipe.data.source if start is None else rows.name_of(start)
+        data = replace(
+            self._recipe.data, target=end.name, digest=None, condition=end.condition, source=source, source_digest=None
+        )
         if end.points is not None:
             data = replace(data, size=None, streamed=False)
         recipe = replace(self._recipe, data=data)
@@ -336,7 +343,20 @@ class Flow:
         for warning in warnings if end.name != self._recipe.data.target else ():
             logger.warning(warning)
         self._recipe, self._form = recipe, end.form
-        self._held = {name: points for name, points in (*self._held.items(), ("x", end.points)) if points is not None}
+        self._held = {name: points for name, points in (("source", start), ("x", end.points)) if points is not None}
+
+    def _source_of(self, end: End) -> Points | None:
+        """Give the rows that the flow starts from, where a person gave some: those of a table as the end is coded, if it is one.
+
+        Raises:
+            Unusable: they do not go with the end.
+        """
+        if self._source_table is None or end.coding is None:
+            if self._source_table is not None and self._source_points is None:
+                raise Unusable("source: its columns hold more than numbers, so that x must be a table with the same columns")
+            require_same(self._source_form, end.form, "source", "x")
+            return self._source_points
+        return rows.hold(tables.source_of(self._source_table, end.coding))[1]
 
     def _require_pixels_of_source(self) -> None:
         if "source" in self._held:

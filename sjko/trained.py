@@ -135,8 +135,8 @@ class TrainedPhase:
                 for each of them; None: drawn for each from the data's own distribution.
 
         Returns:
-            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns that the flow was fitted
-            with: float32 where all were numbers, else with the types and categories that they had.
+            float32 of shape (n, d) or (n, channels, side, side); a data frame or table with the columns, types and categories
+            that the flow was fitted with.
 
         Raises:
             ValueError: n or seed is no such number, or there is no such condition.
@@ -160,8 +160,13 @@ class TrainedPhase:
         Raises:
             Unusable: the points are not finite numbers, or not of the source's shape.
         """
-        if self.generator.endpoints.coding is not None and columns_of(opened(points, "points")):
+        coding = self.generator.endpoints.coding
+        if coding is not None and columns_of(opened(points, "points")):
             return self._transported_rows(opened(points, "points"), whole("seed", seed, least=0), condition)
+        if coding is not None and self.generator.endpoints.starts_from_rows:
+            raise Unusable(
+                f"points must be a frame or a table with the columns {', '.join(coding.encoding.schema.names)} of the source"
+            )
         points, condition = self._separated(points, condition)
         rows = rows_of(points, "points")
         require_same(self._form, rows.form, "the data", "points")
@@ -177,7 +182,11 @@ class TrainedPhase:
         """Apply the map to points with columns, where the samples are rows of a table; other columns stay beside them."""
         index = None if isinstance(points, pa.Table) else points.index
         table = points if index is None else pa.Table.from_pandas(points, preserve_index=False)
-        way = way_of(self.generator.endpoints, table.schema, "points")
+        coding = self.generator.endpoints.coding
+        of_rows = [] if coding is None or coding.given is None else list(coding.given.columns)
+        if isinstance(condition, str | list) and of_rows in ([condition], condition):
+            condition = None  # that of each row
+        way = way_of(self.generator.endpoints, table.schema, "points", condition="condition" if condition is None else None)
         given = way.samples(table, Where("points", seed=seed))
         row_conditions = way.conditions(table) if condition is None else None
         noises = self.generator.given_noise(given, seed, self._for_all(condition, len(given)), row_conditions=row_conditions)

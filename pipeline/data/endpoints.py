@@ -77,6 +77,11 @@ class Endpoints:
         return coding
 
     @property
+    def starts_from_rows(self) -> bool:
+        """Whether the source is the rows of a table, coded as those of the data are."""
+        return getattr(getattr(self.source, "inner", None), "coding", None) is not None
+
+    @property
     def condition(self) -> Condition | None:
         """Give the kind of condition that the flow's maps are given; None where they are given none."""
         return None if self.law is None else self.law.condition

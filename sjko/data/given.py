@@ -32,12 +32,14 @@ class Form:
     Attributes:
         columns: names of the columns, in order; None for an array.
         is_table: whether it is a Table of pyarrow.
+        dtypes: types of the columns of a DataFrame whose rows are coded; none where samples are float32.
         given: names of the columns that were taken out, since they hold the condition of each row.
     """
 
     columns: tuple[Any, ...] | None = None
     is_table: bool = False
     given: tuple[Any, ...] = ()
+    dtypes: tuple[Any, ...] = ()
 
     def back(self, samples: np.ndarray, index: Any = None) -> Any:
         """Give samples (n, d) back in this form; all columns are float32.

@@ -1,4 +1,4 @@
-"""Frames and tables with words, dates or missing values: coded as the commands code a table, and given back as such."""
+"""Frames and tables: coded as the commands code a table, and given back with their columns and types."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from components.parts.loading import described
-from pipeline.data.tables.preparing import Asked, prepared
+from pipeline.data.tables.coding import Coding
+from pipeline.data.tables.preparing import Asked, alike, prepared
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from sjko.data.given import Form
@@ -17,15 +18,12 @@ PART = "sjko part of each row"
 """A column that says which rows are held out, while a table is prepared."""
 
 
-def table_of(given: Any, name: str = "x", condition: Any = None) -> pa.Table | None:
-    """Read a frame or table of more than numbers; None of what is numbers alone, or has no columns.
+def table_of(given: Any, name: str = "x") -> pa.Table | None:
+    """Read a frame, a table or a file of one; None of what has no columns, and of vectors in the cells of one.
 
     Example:
-        >>> table_of(pa.table({"x": [1.5], "word": ["a"]})).column_names, table_of(pa.table({"x": [1.5]}))
+        >>> table_of(pa.table({"x": [1.5], "word": ["a"]})).column_names, table_of([[1.5]])
         (['x', 'word'], None)
-
-    Args:
-        condition: where it names columns, these may be of anything.
 
     Raises:
         Unusable: a column of a frame holds what no table can.
@@ -34,11 +32,7 @@ def table_of(given: Any, name: str = "x", condition: Any = None) -> pa.Table | N
     if not columns_of(rows):
         return None
     table = rows if isinstance(rows, pa.Table) else _of_frame(rows, name)
-    asked = condition if isinstance(condition, list | tuple) else [condition]
-    given_ones = {str(each) for each in asked if isinstance(each, str | int)}
-    rest = [field for field in table.schema if field.name not in given_ones]
-    is_more = any(not _is_number(field.type) or table[field.name].null_count for field in rest)
-    return table if is_more and not any(pa.types.is_nested(field.type) for field in table.schema) else None
+    return None if any(pa.types.is_nested(field.type) or _is_tensor(field.type) for field in table.schema) else table
 
 
 def rows_of(table: pa.Table, held_out: pa.Table | None, condition: Sequence[str], name: str = "x") -> TableRows:
@@ -63,17 +57,42 @@ def rows_of(table: pa.Table, held_out: pa.Table | None, condition: Sequence[str]
     return prepared(both, Asked(condition=tuple(condition), split=PART), name)
 
 
+def are_numbers(table: pa.Table) -> bool:
+    """Say whether a table is of numbers alone, none of which is missing: it can be points too.
+
+    Example:
+        >>> are_numbers(pa.table({"x": [1.5]})), are_numbers(pa.table({"x": [1.5, None]}))
+        (True, False)
+    """
+    return all(_is_number(field.type) and not table[field.name].null_count for field in table.schema)
+
+
+def source_of(table: pa.Table, coding: Coding) -> TableRows:
+    """Code the table that a flow starts from as the one is coded that it goes to.
+
+    Raises:
+        Unusable: it lacks columns of that one, or has values that it has not; names the column.
+    """
+    return alike(table, Asked(), coding, "source")
+
+
 def back(table: pa.Table, form: Form, index: Any = None) -> Any:
-    """Give rows in the form that the flow was fitted with: a table of pyarrow, or a frame of pandas."""
+    """Give rows in the form that the flow was fitted with: a table of pyarrow, or a frame of pandas with its names and types."""
     if form.is_table:
         return table
     frame = table.to_pandas()
+    for label, dtype in zip(form.columns or (), form.dtypes, strict=False):
+        if str(label) in frame and frame[str(label)].dtype != dtype:  # such as whole numbers with missing ones
+            frame[str(label)] = frame[str(label)].astype(dtype)
+    labels = {str(label): label for label in form.columns or ()}
+    frame.columns = [labels.get(name, name) for name in frame.columns]
     return frame if index is None else frame.set_axis(index)
 
 
 def form_of(given: Any) -> Form:
     """Say in which form rows like these are given back."""
-    return Form(tuple(columns_of(given)), is_table=isinstance(given, pa.Table))
+    is_table = isinstance(given, pa.Table)
+    return Form(tuple(columns_of(given)), is_table=is_table, dtypes=() if is_table else tuple(given.dtypes))
 
 
 def _of_frame(frame: Any, name: str) -> pa.Table:
@@ -86,6 +105,10 @@ def _of_frame(frame: Any, name: str) -> pa.Table:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind))
+
+
+def _is_tensor(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and pa.types.is_nested(kind.storage_type)
 
 
 def names_of(condition: Any, table: pa.Table) -> list[str] | None:

@@ -112,5 +112,11 @@ def test_noise_becomes_rows_of_the_table_beside_what_was_no_coordinate(
     (part,) = generator.given_noise(noise.astype(np.float32), 3)
     expected = generator.table(generator.transport(noise.astype(np.float32), 3), part.condition)
     assert moved.drop_columns(["id"]).equals(expected.replace_schema_metadata())
-    with pytest.raises(Unusable, match="has the columns colour beside the coordinates"):
-        transported(models, given.rename_columns(["colour", "x"]), tmp_path / "both")
+    with pytest.raises(Unusable, match="has the columns height beside the coordinates"):
+        transported(models, given.rename_columns(["height", "x"]), tmp_path / "both")
+    colours = pa.array(["red", "green"] * 10)
+    asked = transported(models, given.append_column("colour", colours), tmp_path / "asked")
+    assert asked["colour"].to_pylist() == colours.to_pylist(), "each row has the condition that it brings"
+    named = pa.table({name: noise[:, i] for i, name in enumerate(generator.endpoints.coding.encoding.names)})
+    turned = named.select(named.column_names[::-1])
+    assert transported(models, turned, tmp_path / "turned").equals(transported(models, named, tmp_path / "named"))

@@ -197,10 +197,11 @@ def test_a_frame_may_have_columns_of_any_names() -> None:
 
 def test_columns_that_a_flow_would_not_do_justice_to_are_named() -> None:
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"small": rng.normal(size=200), "same": 1.0, "large": 50 * rng.normal(size=200)})
-    (scales,) = end_of(frame, None, "x").of_scales
-    assert "x: the standard deviation of column 'small' is less than a tenth of that of column 'large'" in scales
+    array = np.stack([rng.normal(size=200), np.ones(200), 50 * rng.normal(size=200)], axis=1)
+    (scales,) = end_of(array, None, "x").of_scales
+    assert "x: the standard deviation of column 0 is less than a tenth of that of column 2" in scales
     assert "divide each by its deviation first" in scales
+    assert end_of(pd.DataFrame(array), None, "x").of_scales == (), "each column of a frame is coded in its own units"
     late = np.stack([1.7e9 + np.arange(200), np.arange(200)], axis=1)
     for given in (late, late.astype(np.int64)):
         assert "x: column 0 has fewer different values in float32" in end_of(given, None, "x").warnings[-1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 import torch
 from flows import tiny, train
@@ -94,12 +95,9 @@ def test_a_frame_comes_back_as_a_frame() -> None:
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     flow = Flow(tiny(1)).fit(frame)
     assert list(flow.sample(4).columns) == ["a", "b", "c"]
-    moved = flow.transport(frame[["a", "b", "c"]].iloc[10:12])
+    moved = flow.transport(frame.iloc[10:12])
     assert list(moved.index) == [10, 11]
-    with pytest.raises(Unusable, match="points: its columns are b, a, c, those of the data a, b, c"):
-        flow.transport(frame[["b", "a", "c"]])
-    with pytest.raises(Unusable, match="x: its columns are a, b, c, those of source c, b, a"):
-        Flow(tiny(1), source=frame[["c", "b", "a"]]).fit(frame)
+    pd.testing.assert_frame_equal(flow.transport(frame[["b", "a", "c"]].iloc[10:12]), moved)
 
 
 def test_ctrl_c_keeps_finished_phases_and_the_same_call_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +307,7 @@ def test_data_in_memory_are_stored_by_their_digest_and_another_process_says_wher
     store: Store, home: Path, capsys: pytest.CaptureFixture[str], few: None
 ) -> None:
     flow = Flow(tiny(2), name="mine").fit(X, store=store)
-    again = Flow(tiny(2)).fit(pd.DataFrame(X, columns=list("abc")), store=store)
+    again = Flow(tiny(2)).fit(X.tolist(), store=store)
     assert [phase._origin.ref for phase in again.phases] == [phase._origin.ref for phase in flow.phases]
     samples, reference = flow.sample(5), flow.phases[1].fingerprint
     uri = flow.register("mine", store=store)
@@ -451,14 +449,14 @@ def test_an_object_that_flows_go_to_keeps_its_name_in_a_flow() -> None:
 
 
 def test_equal_values_in_another_form_come_back_in_that_form() -> None:
-    flow = Flow(tiny(1)).fit(X)
+    frame = pd.DataFrame(X, columns=["a", 1, "c"])
+    flow = Flow(tiny(1)).fit(frame)
     phase, samples = flow.phases[0], flow.sample(3)
-    for names in ("abc", "def"):
-        frame = flow.fit(pd.DataFrame(X, columns=list(names))).sample(3)
-        assert list(frame.columns) == list(names)
-        np.testing.assert_array_equal(frame, samples)
+    assert list(samples.columns) == ["a", 1, "c"]
+    table = flow.fit(pyarrow.table({str(name): frame[name] for name in frame})).sample(3)
+    assert table.column_names == ["a", "1", "c"]
+    np.testing.assert_array_equal(np.stack(table.columns, axis=1), samples)
     assert flow.phases[0].generator is phase.generator, "nothing is trained again"
-    np.testing.assert_array_equal(flow.fit(X).sample(3), samples)
 
 
 def test_one_flow_is_fitted_in_two_threads_one_after_the_other() -> None:

@@ -113,9 +113,50 @@ def test_a_flow_of_a_table_is_stored_registered_and_loaded(store: Store, monkeyp
     assert Registry(store).load(Registry(store).require("cells", "1")).table(flow.phases[0].generator.sample(2)).num_rows == 2
 
 
-def test_numbers_alone_stay_numbers() -> None:
-    made = fitted(FRAME[["height", "children"]]).sample(5)
-    assert (made.dtypes == np.float32).all()
+def test_numbers_alone_are_a_table_too_and_arrays_are_points() -> None:
+    numbers = FRAME[["height", "children"]]
+    made = fitted(numbers).sample(50)
+    assert made.dtypes.tolist() == numbers.dtypes.tolist()
+    assert set(made["children"]) <= set(numbers["children"])
+    points = fitted(numbers.to_numpy()).sample(5)
+    assert (type(points), points.dtype) == (np.ndarray, np.float32)
+
+
+def test_types_of_pandas_that_arrow_has_not_come_back() -> None:
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3, 4] * 20, "Int64"),
+            "truth": pd.array([True, None, False, True] * 20, "boolean"),
+            "word": pd.Series(["a", "b"] * 40, dtype=object),
+            "size": pd.Categorical(["S", "L"] * 40, ["S", "M", "L"], ordered=True),
+            7: np.arange(80.0, dtype=np.float32),
+        }
+    )
+    made = fitted(frame).sample(60)
+    assert list(made.columns) == list(frame.columns)
+    assert made.dtypes.tolist() == frame.dtypes.tolist()
+    assert made["whole"].isna().any()
+
+
+def test_a_frame_is_the_source_of_a_frame() -> None:
+    control = FRAME.assign(height=FRAME["height"] - 5)[FRAME.columns[::-1]]
+    flow = Flow(tiny(1, num_steps=3), source=control).fit(FRAME, progress=False)
+    moved = flow.transport(control[:6])
+    assert list(moved.columns) == list(control.columns), "as the points have them"
+    assert moved.index.tolist() == control.index[:6].tolist()
+    assert set(moved["colour"]) <= {"red", "green"}
+    with pytest.raises(Unusable, match="points must be a frame or a table with the columns height, children, colour, seen"):
+        flow.transport(np.zeros((2, flow.phases[0].generator.dim)))
+    with pytest.raises(Unusable, match="source lacks the columns colour, seen of the other end"):
+        Flow(tiny(1), source=control[["height", "children"]]).fit(FRAME, progress=False)
+    with pytest.raises(Unusable, match="source: its columns hold more than numbers, so that x must be a table"):
+        Flow(tiny(1), source=control).fit(RNG.normal(size=(30, 4)), progress=False)
+
+
+def test_rows_keep_the_condition_that_they_have_unless_another_is_asked_for() -> None:
+    flow = Flow(tiny(1, num_steps=3), source=FRAME).fit(FRAME, condition="colour", progress=False)
+    assert flow.transport(FRAME[:20])["colour"].tolist() == FRAME["colour"][:20].tolist()
+    assert set(flow.transport(FRAME[:20], condition="red")["colour"]) == {"red"}
 
 
 @pytest.mark.parametrize(

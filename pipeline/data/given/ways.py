@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from components.conditions import Condition, Conditions
 from components.streams import stream
-from pipeline.data.endpoints import Endpoints, Standardised
+from pipeline.data.endpoints import Endpoints
 from pipeline.data.given.coordinates import CONDITION, Coordinates
 from pipeline.data.source import Samples
 from pipeline.data.tables.reading import named
@@ -96,14 +96,29 @@ class Numbers:
 
 @dataclass(frozen=True)
 class NumbersToRows(Numbers):
-    """The way of noise to the rows of a table, which stand in place of the coordinates."""
+    """The way of noise to the rows of a table, which stand in place of the coordinates.
+
+    Attributes:
+        given: columns that have the condition of each row; none where it is drawn, or one is given to all.
+    """
 
     coding: "Coding"
+    given: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns that hold the coordinates, and those with the condition."""
+        return (*self.coordinates.columns, *self.given)
+
+    def conditions(self, table: pa.Table) -> Conditions | None:
+        """Read the condition of each row."""
+        return self.coding.given.encode(table) if self.given and self.coding.given is not None else None
 
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put the rows behind the columns that were no coordinates."""
-        kept = table.drop_columns(list(self.columns))
-        return _beside(kept, self.coding.table(samples, conditions))
+        made = _with_own(self.coding.table(samples, conditions), table, self.given)
+        replaced = {*self.coordinates.columns, *made.column_names}
+        return _beside(table.drop_columns([name for name in table.column_names if name in replaced]), made)
 
 
 @dataclass(frozen=True)
@@ -142,7 +157,14 @@ class Rows:
 
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put the rows that were made in the same columns."""
-        return _beside(table, self.coding.table(samples, conditions))
+        return _beside(table, _with_own(self.coding.table(samples, conditions), table, self.given))
+
+
+def _with_own(made: pa.Table, table: pa.Table, given: Sequence[str]) -> pa.Table:
+    """Put the conditions that rows were given as they were given, in digits that the flow does not know."""
+    for name in given:
+        made = made.set_column(made.column_names.index(name), name, table[name])
+    return made
 
 
 def _beside(table: pa.Table, made: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
@@ -176,20 +198,24 @@ def way_of(
         Unusable: the table lacks columns, or has one of a name that something else is written under.
     """
     coding = ends.coding
-    if coding is not None and isinstance(ends.source, Standardised) and getattr(ends.source.inner, "coding", None) is not None:
-        of_condition = coding.given.columns if condition is not None and coding.given is not None else ()
-        rows = Rows(coding, of_condition if set(of_condition) <= set(schema.names) else ())
+    of_condition = () if coding is None or coding.given is None else coding.given.columns
+    given = of_condition if condition is not None and set(of_condition) <= set(schema.names) else ()
+    if coding is not None and ends.starts_from_rows:
+        rows = Rows(coding, given)
         if missing := [name for name in rows.columns if name not in schema.names]:
             raise Unusable(f"{table_name} lacks the columns {named(missing)} of the source; it has {named(schema.names)}")
         return rows
-    coordinates = Coordinates.of(schema, tuple(ends.shape), table_name, asked, option)
+    if coding is not None and set(coding.encoding.names) <= set(schema.names):
+        asked = asked or coding.encoding.names
+    others = pa.schema([field for field in schema if field.name not in of_condition or field.name in asked])
+    coordinates = Coordinates.of(others, tuple(ends.shape), table_name, asked, option)
     if coding is None:
         if condition is not None and CONDITION in schema.names:
             problem = f"{table_name} has a column {CONDITION!r}, under which the condition that is drawn for each row is written"
             raise Unusable(f"{problem}: rename it, or give {condition}")
         return Numbers(coordinates, condition=ends.condition)
-    if both := [name for name in coding.names if name in set(schema.names) - set(coordinates.columns)]:
+    if both := [name for name in coding.names if name in set(schema.names) - {*coordinates.columns, *of_condition}]:
         raise Unusable(
             f"{table_name} has the columns {named(both)} beside the coordinates, and what is made has them too: rename them"
         )
-    return NumbersToRows(coordinates, coding)
+    return NumbersToRows(coordinates, coding, given)
