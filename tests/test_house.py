@@ -29,6 +29,8 @@ MLFLOW = (
     "deploy/versions/registry.py",
     "deploy/versions/folder.py",
     "deploy/flavour/sjko_sampler.py",
+    "deploy/flavour/sjko_rows.py",
+    "deploy/versions/table.py",
 )
 """The files that import it."""
 ON_TOP = {"benchmarks", "tests"}

@@ -3,6 +3,7 @@
 This file is copied into every version and imported from there: it may use nothing but MLflow, numpy and torch.
 """
 
+import importlib
 import json
 import os
 import warnings
@@ -254,4 +255,8 @@ def _load_pyfunc(path: str) -> Sampler:
     with np.load(Path(path) / ARRAYS, allow_pickle=False) as arrays:
         source = Source(described, dict(arrays))
     num_classes = len(described.get("classes", []))
-    return Sampler(program.module(), described["width"], described["what"], device, num_classes=num_classes, source=source)
+    sampler = Sampler(program.module(), described["width"], described["what"], device, num_classes=num_classes, source=source)
+    if (rows := described.get("rows")) is None:
+        return sampler
+    made: Sampler = importlib.import_module("sjko_rows").RowSampler.of(path, rows, sampler, source)  # beside this file
+    return made

@@ -246,6 +246,22 @@ def _condition_lines(law: Law | None) -> list[str]:
     return [title, "", "| number | class | share |", "|---|---|---|", *rows, ""]
 
 
+def _input_lines(generator: Generator) -> list[str]:
+    """Say in a model card what goes in and what comes out, by MLflow and by the graph."""
+    endpoints, coding = generator.endpoints, generator.endpoints.coding
+    points = f"points of the source in its own units, (n, {generator.dim}), as an array, tensor, frame, columns or lists"
+    output = f"(n, {', '.join(map(str, endpoints.shape))}) in the data's own units"
+    graph = f"The graph takes (n, {example_of(generator).shape[1]}): {input_of(generator)}"
+    if coding is None:
+        return [f"Input: {points}; the parameter `seed` decides what is drawn beside them. {graph}. Output: {output}."]
+    columns = ", ".join(f"`{name}`" for name in coding.names)
+    rows = f"rows with the columns {columns}"
+    return [
+        f"Input: {rows if endpoints.starts_from_rows else points}; the parameter `seed` decides what is drawn beside them. "
+        f"Output: {rows}. {graph}, and gives coordinates {output}.",
+    ]
+
+
 def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:
     """Write the model card of a version in Markdown: its input, its metrics with floors, its phases and its recipe."""
     phase, endpoints = generator.phase, generator.endpoints
@@ -258,9 +274,7 @@ def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage:
         f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
         f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
         "",
-        f"Input: points of the source in its own units, (n, {generator.dim}), as an array, tensor, frame, columns or lists; the "
-        f"parameter `seed` decides what is drawn beside them. The graph takes (n, {example_of(generator).shape[1]}): "
-        f"{input_of(generator)}. Output: (n, {', '.join(map(str, endpoints.shape))}) in the data's own units.",
+        *_input_lines(generator),
         "",
         *_condition_lines(endpoints.law),
         "| metric | value | floor |",

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -12,8 +13,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from deploy.export import export
-from deploy.flavour import sjko_sampler
-from deploy.versions import bundle, points
+from deploy.flavour import sjko_rows, sjko_sampler
+from deploy.versions import bundle, points, table
 from deploy.versions.bundle import Lineage
 from pipeline.generator import Generator
 from pipeline.provenance import versions
@@ -32,27 +33,39 @@ def write_folder(folder: Path, card: str, generator: Generator, metrics: Mapping
 def _write_flavour(folder: Path, generator: Generator) -> None:
     """Write a model of MLflow's that loads where this project is not installed: an exported graph, and the file that feeds it.
 
-    Its signature says what comes out and which parameters there are. It has none of the input, since MLflow would then refuse
-    arrays of another type than that one, or leave columns out without a word, before that file sees them.
+    Its signature says what comes out and which parameters there are. It has none of points that go in, since MLflow would then
+    refuse arrays of another type than that one, or leave columns out without a word, before that file sees them. Rows of a table
+    go by their names: those it has.
     """
     pinned = versions()
     model = Model(metadata={"sjko.fingerprint": generator.phase.fingerprint})
     model.add_flavor("pytorch", model_data="data/graph", pytorch_version=str(torch.__version__), code=None)
     with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
-        data = Path(temporary) / "graph"
+        data, code = Path(temporary) / "graph", Path(temporary) / "code"
         data.mkdir()
         export(generator, data / sjko_sampler.GRAPH, "pt2")
-        (data / sjko_sampler.INPUT).write_text(json.dumps(points.described(generator)))
+        about, coding = points.described(generator), generator.endpoints.coding
+        paths, requirements = [sjko_sampler.__file__], [f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS]
+        inputs, outputs = None, Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])
+        example: Any = points.points_of(generator)
+        if coding is not None:
+            name = table.write(code, data, coding)
+            about["rows"] = table.described(generator, name)
+            paths += [sjko_rows.__file__, str(code / name)]
+            requirements += table.requirements()
+            outputs = table.outputs(coding)
+            if generator.endpoints.starts_from_rows:
+                inputs, example = table.inputs(coding), table.example(coding)
+        (data / sjko_sampler.INPUT).write_text(json.dumps(about))
         np.savez(data / sjko_sampler.ARRAYS, allow_pickle=False, **points.source_arrays(generator))
-        outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *generator.endpoints.shape))])
         parameters = ParamSchema([ParamSpec("seed", "long", 0), ParamSpec("condition", "string", "")])
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=sjko_sampler.__name__.rpartition(".")[2],
             data_path=str(data),
-            code_paths=[sjko_sampler.__file__],
+            code_paths=paths,
             mlflow_model=model,
-            signature=ModelSignature(outputs=outputs, params=parameters),
-            input_example=points.points_of(generator),
-            pip_requirements=[f"{name}=={pinned[name].partition('+')[0]}" for name in REQUIREMENTS],
+            signature=ModelSignature(inputs=inputs, outputs=outputs, params=parameters),
+            input_example=example,
+            pip_requirements=requirements,
         )

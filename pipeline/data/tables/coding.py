@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.conditions import Condition, Conditions
+from pipeline.data.tables.codes.arrow_types import type_of
 from pipeline.data.tables.encoding import Encoding
 from pipeline.errors import Unusable
 
 FILE = "coding.json"
+EXACT = 1e-6
+"""Of a deviation: to so much values come back from 32 bits."""
 MOST_CLASSES = 50
 """Different whole numbers of a column that are taken for classes; where there are more, they are values."""
 Cell = str | int | float | bool
@@ -33,6 +36,11 @@ class Given:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     cells: tuple[Cell | None, ...] = ()
+
+    @property
+    def arrow_types(self) -> list[pa.DataType]:
+        """The types of Arrow that the columns have."""
+        return [type_of(text) for text in self.types]
 
     @classmethod
     def of(cls, table: pa.Table, columns: Sequence[str]) -> "Given":
@@ -81,12 +89,14 @@ class Given:
 
     def decode(self, conditions: Conditions) -> dict[str, pa.Array]:
         """Give the columns of conditions again."""
-        types = [_type(text) for text in self.types]
+        types = self.arrow_types
         if self.cells:
             cells = pa.array([self.cells[number] for number in conditions])
             return {self.columns[0]: pc.cast(cells, types[0], safe=False)}
         shift, scale = (np.array(each) for each in (self.condition.shift, self.condition.scale))
         numbers = conditions.astype(np.float64) * scale + shift
+        places = np.maximum(0, np.ceil(-np.log10(scale * EXACT))).astype(int)  # what 32 bits say of them
+        numbers = np.stack([np.round(column, at) for column, at in zip(numbers.T, places, strict=True)], axis=1)
         named = zip(self.columns, types, numbers.T, strict=True)
         return {name: _of_numbers(column, kind) for name, kind, column in named}
 
@@ -172,9 +182,3 @@ def _of_numbers(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
         bounds = (-low, high) if pa.types.is_signed_integer(kind) else (0.0, 2 * high + 1)
         return pa.array(np.clip(np.rint(numbers), *bounds)).cast(kind, safe=False)
     return pa.array(numbers).cast(kind, safe=False)
-
-
-def _type(text: str) -> pa.DataType:
-    from pipeline.data.tables.codes.arrow_types import type_of
-
-    return type_of(text)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.tables.codes.arrow_types import is_text
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown
 
@@ -30,7 +31,10 @@ def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
     values = table[column.name]
     if values.type != column.arrow_type:
         try:
-            values = plain(values).cast(column.arrow_type)
+            values = plain(values)
+            if pa.types.is_date(column.arrow_type) and is_text(values.type):  # JSON has days with times of the day
+                values = values.cast(pa.timestamp("us")).cast(column.arrow_type)
+            values = values.cast(column.arrow_type)
         except pa.ArrowException as error:
             reason = str(error).partition("\n")[0]
             raise Unusable(f"the column {name} must be {column.type}, and is {values.type}: {reason}") from error
