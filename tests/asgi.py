@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message
 
 from deploy.answers import Answers, Settings
 from deploy.models import Models
+from deploy.web.app import web_app
+from deploy.web.door import Access
 from pipeline.data.source import Samples
 from pipeline.generator import Generator, Noise, push_in_blocks
 
@@ -106,3 +108,21 @@ def answers_of(models: Models, settings: Settings) -> Answers:
         return models.phase(models.find(str(number)), k)
 
     return Answers(models, settings, push, phase)
+
+
+JSON = {"content_type": "application/json"}
+
+
+@dataclass
+class Service:
+    """Answers from a model of two phases, and the statuses that were counted."""
+
+    answers: Answers
+    counted: list[int] = field(default_factory=list)
+
+    def client(self, token: str | None = None, hosts: tuple[str, ...] = ()) -> Client:
+        return Client(web_app(self.answers, Access(token, hosts), self.counted.append))
+
+
+def raw(client: Client, content: bytes, **headers: str) -> Answer:
+    return client.request("POST", "/v1/samples", content, **{**JSON, **headers})

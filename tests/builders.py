@@ -5,8 +5,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from components.costs import Squared
 from components.gradients import Batch
@@ -29,10 +31,36 @@ def name_of(spec: NetworkSpec) -> str:
     return "image" if len(spec.sample_shape) > 1 else "second order" if spec.second_order else "vector"
 
 
+EACH_SPEC = pytest.mark.parametrize("spec", BOTH_SPECS, ids=name_of)
+LOSSES = {  # L_v and L_T from v's outputs on target and transported samples and the cost, without the cost of L_T
+    "kl": (lambda y, t, c: (-y).exp().mean() - 1 + t.mean(), lambda y, t: -t.mean()),
+    "kl against kl": (lambda y, t, c: (-y).exp().mean() - 1 + (t - c).exp().mean() - 1, lambda y, t: -t.mean()),
+    "jsd": (
+        lambda y, t, c: functional.softplus(-y).mean() + functional.softplus(t).mean() - 2 * np.log(2),
+        lambda y, t: functional.softplus(-t).mean() - np.log(2),
+    ),
+    "relativistic": (
+        lambda y, t, c: functional.softplus(t - y).mean() - np.log(2),
+        lambda y, t: functional.softplus(y - t).mean(),
+    ),
+}
+EACH_LOSS = pytest.mark.parametrize("losses", LOSSES)
+
+
 def objective(name: str = "kl", source_divergence: str = "linear", **changes) -> Objective:
     """A source-fixed objective without cost or penalty, but for `changes`."""
     fields = {"cost": Squared(), "h": math.inf, "r1": 0.0, "r2": 0.0}
     return Objective(divergence(name), divergence(source_divergence), **fields | changes)
+
+
+def objective_of(losses, **changes):
+    """The objective that a row of LOSSES writes out; with two names the second is the divergence on the source side."""
+    divergence, _, source = losses.partition(" against ")
+    return objective(divergence, source_divergence=source or "linear", **changes)
+
+
+def nothing(gradients):
+    """What one worker alone does to its gradients."""
 
 
 def constant(map_lr: float, potential_lr: float) -> Callable[[int], tuple[float, float]]:

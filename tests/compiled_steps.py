@@ -1,4 +1,4 @@
-"""Two workers whose steps are compiled whole, against one whose steps are not: a program of `test_jko.py`.
+"""Two workers whose steps are compiled whole, against one whose steps are not: a program of `test_phase_loop.py`.
 
     python compiled_steps.py BACKEND RENDEZVOUS
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from components import state as states
@@ -16,6 +17,8 @@ from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.store.phases import MapRef, Store
 from pipeline.training.flow import PhaseResult, run_flow
 
+X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3] + 5
+"""Rows of three columns, for flows of Python."""
 ROOT = Path(__file__).resolve().parents[1]
 FILES = states.FILES
 

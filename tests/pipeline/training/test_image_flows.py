@@ -148,7 +148,7 @@ COMPILED = """
 from test_image_flows import STILL_IMAGES, Cluster, Store, train
 from torch._dynamo.utils import counters
 from components import jko
-jko.BACKEND = "aot_eager"  # Inductor's code is seen in test_jko.py
+jko.BACKEND = "aot_eager"  # Inductor's code is seen in test_phase_loop.py
 train(STILL_IMAGES, Store("{uri}"), Cluster(tracking_uri="{uri}", compile=True))
 assert counters["stats"]["unique_graphs"] == 4, counters  # with an anchor and without, with penalties and without
 """
