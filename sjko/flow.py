@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.parts.loading import IN_MEMORY
-from components.parts.naming import shown
 from pipeline import cluster as clusters
-from pipeline import places
 from pipeline.cluster import Cluster
 from pipeline.data import rows
 from pipeline.data.endpoints import load_endpoints
@@ -35,12 +33,11 @@ from sjko.data.given import ARRAY, require_same
 from sjko.ends import End, end_of, require_pixels
 from sjko.progress import counting, watching
 from sjko.recipes import checked
+from sjko.storing import HERE, require_storable, store_of
 from sjko.trained import InProcess, InStore, TrainedPhase
 from sjko.training import Kept, in_float32, publish, train
 
 logger = logging.getLogger(__name__)
-HERE: Any = True
-"""The store that the commands use: $SJKO_TRACKING_URI, or the one under $SJKO_HOME."""
 
 
 class Flow:
@@ -303,7 +300,7 @@ class Flow:
         """
         self._last()
         opened = store_of(store if store is not None else self._uri or HERE)
-        self._require_stored("register")
+        require_storable("register", self._recipe, self._metrics)
         if rows.are_rows(self._recipe.data.source):
             raise ValueError(
                 "register: the source is rows in memory, which a version does not have, so that it could not be drawn from"
@@ -363,16 +360,6 @@ class Flow:
             require_pixels(self._recipe, self._held["source"].train, "source")
             require_pixels(self._recipe, self._held["source"].test, "source")
 
-    def _require_stored(self, what: str) -> None:
-        """Refuse to store what no other process could make sense of."""
-        metrics = {f"metrics[{number}]": name for number, name in enumerate(self._metrics) if name.startswith(":")}
-        for field, name in {**parts_in_memory(self._recipe), **metrics}.items():
-            if not rows.are_rows(name):
-                raise ValueError(
-                    f"{what}: {field} is the object {shown(name)}, which has no import name: put its class into a module, and "
-                    "let it have attributes with the names of its constructor's parameters"
-                )
-
     def _fit_here(self, cluster: Cluster, progress: bool) -> None:
         """Train in this process."""
         if cluster.num_workers:
@@ -399,10 +386,9 @@ class Flow:
 
     def _fit_in(self, store: Store, cluster: Cluster, progress: bool) -> None:
         """Train as the command does: in a store, with workers or without."""
-        self._require_stored("fit(store=...)")
-        cluster = replace(cluster, tracking_uri=store.uri)
-        if cluster.num_workers:
-            cluster = self._with_rows(cluster)
+        require_storable("fit(store=...)", self._recipe, self._metrics)
+        # The place of data is named, since in a Ray that was there before workers may have another $SJKO_HOME.
+        cluster = replace(cluster, tracking_uri=store.uri, data=kept.place_of(clusters.data(cluster)))
         recipe = resolve(self._recipe, cluster)
         phases = phases_of(recipe)
         if self._kept.curves and list(self._kept.curves) == phases[: len(self._kept.curves)]:
@@ -419,13 +405,6 @@ class Flow:
 
     def _size(self, k: int) -> EvaluationSize:
         return Evaluation(metrics=self._metrics).of_phase(k, self._recipe.jko.num_phases)
-
-    def _with_rows(self, cluster: Cluster) -> Cluster:
-        """Write rows that are in this process's memory where workers find them."""
-        place = clusters.data(cluster) or str(places.home() / "data")
-        for points in self._held.values():
-            kept.write(rows.name_of(points), points, place)
-        return replace(cluster, data=place)
 
     def _publish(self, store: Store) -> list[MapRef]:
         """Publish what this process has trained, as a flow of so many phases."""
@@ -459,21 +438,3 @@ class Flow:
             IN_MEMORY.setdefault(name, part)
         held = {name: rows.hold(points)[1] for name, points in state["_held"].items()}
         vars(self).update({**state, "_held": held, "_kept": Kept(), "_lock": threading.RLock()})
-
-
-def store_of(store: Any) -> Store:
-    """Open a store: the one that is given, the one at a tracking URI, or for True the one that the commands use here.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    from pipeline.command import report
-
-    report.quieten()
-    if isinstance(store, Store):
-        return store
-    if store is HERE:
-        return Store(clusters.tracking_uri(Cluster()))
-    if not isinstance(store, str):
-        raise ValueError(f"store must be a tracking URI, a Store or True, not a {type(store).__name__}")
-    return Store(clusters.tracking_uri(Cluster(tracking_uri=store)))
