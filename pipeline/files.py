@@ -1,19 +1,24 @@
 """Files at any fsspec URL: a disk, S3, Google's storage, memory."""
 
+import atexit
 import contextlib
 import hashlib
 import json
 import math
 import os
+import shutil
+import tempfile
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import fsspec
 
+from components.parts.loading import describe_error
 from pipeline.errors import Corrupt, Unusable
 from pipeline.provenance import redacted
 
@@ -118,9 +123,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     put(fsspec.filesystem("file"), str(path.absolute()), content)
 
 
-def describe_error(error: BaseException) -> str:
-    """Put the message of another library's exception into one line, behind its type."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+@cache
+def folder_of_process(prefix: str) -> Path:
+    """Make the temporary folder of this process whose name begins so; it goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -1,6 +1,5 @@
 """An end of a flow as a user of Python gives it: data, a name that recipes have, or a source of one's own."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from components.parts.loading import IN_MEMORY
 from pipeline.data import rows, table
 from pipeline.data.points import Points
 from pipeline.data.tables.coding import Coding
+from pipeline.data.tables.reading import named
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from pipeline.recipe import Recipe
@@ -128,8 +128,8 @@ def warnings_of(rows: Rows, name: str) -> tuple[str, ...]:
         )
     if rows.merged:
         sentences.append(
-            f"{name}: column {_listed(rows.merged)} has fewer different values in float32, which all is trained on as: "
-            "subtract its mean first"
+            f"{name}: column {named([*map(repr, rows.merged)])} has fewer different values in float32, which all is trained on "
+            "as: subtract its mean first"
         )
     return tuple(sentences)
 
@@ -149,16 +149,10 @@ def scales_of(rows: Rows, points: Points, name: str) -> tuple[str, ...]:
     if not small:
         return ()
     return (
-        f"{name}: the standard deviation of column {_listed(small)} is less than a tenth of that of column "
+        f"{name}: the standard deviation of column {named([*map(repr, small)])} is less than a tenth of that of column "
         f"{labels[int(stds.argmax())]!r}, and a flow has one scale for all columns: let data.standardise be axes or whitened, or "
         "divide each by its deviation first",
     )
-
-
-def _listed(labels: Sequence[Any], most: int = 5) -> str:
-    """Name columns, the first few of many."""
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(map(repr, labels[:most])) + more
 
 
 def require_pixels(recipe: Recipe, samples: np.ndarray, name: str) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from components.parts.loading import IN_MEMORY, described
+from components.parts.loading import IN_MEMORY, describe_error
 from components.parts.naming import Option, Part, PartError, PartName
 from components.table import COSTS, DIVERGENCES, NETWORK_PAIRS
 
@@ -80,7 +80,7 @@ def _made(factory: Any, field: str) -> Any:
     try:
         return factory()
     except Exception as error:
-        raise ValueError(f"{field}: {factory.__qualname__} could not be made: {described(error)}; give an object") from error
+        raise ValueError(f"{field}: {factory.__qualname__} could not be made: {describe_error(error)}; give an object") from error
 
 
 def in_memory(part: Any, maker: str = "") -> str:

@@ -100,7 +100,7 @@ def _called(part: Part, factory: Any) -> Any:
         if inspect.isabstract(factory):
             missing = ", ".join(sorted(factory.__abstractmethods__))
             raise PartError(f"{part.use} lacks what its kind of part must have: {missing}") from error
-        raise PartError(f"{shown(str(part))} could not be made: {described(error)}{advice(part, error)}") from error
+        raise PartError(f"{shown(str(part))} could not be made: {describe_error(error)}{advice(part, error)}") from error
 
 
 def advice(part: Part, error: BaseException) -> str:
@@ -127,9 +127,9 @@ def _imported(part: Part, location: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise PartError(f"{part.use}: there is no module {error.name} in {Path.cwd()} or where Python finds any") from error
-        raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
+        raise PartError(f"{part.use}: the module {module} cannot be imported: {describe_error(error)}") from error
     except (Exception, SystemExit) as error:
-        raise PartError(f"{part.use}: the module {module} cannot be imported: {described(error)}") from error
+        raise PartError(f"{part.use}: the module {module} cannot be imported: {describe_error(error)}") from error
     for attribute in path.split("."):
         if not hasattr(value, attribute):
             offered = ", ".join(sorted(each for each in vars(value) if not each.startswith("_"))) or "nothing"
@@ -248,6 +248,6 @@ def _normal(part: Part, factory: Any) -> dict[str, Any]:
     return options
 
 
-def described(error: BaseException) -> str:
-    """Put an error of somebody's code into one line."""
+def describe_error(error: BaseException) -> str:
+    """Put an error of another's code into one line, behind its type."""
     return " ".join(f"{type(error).__name__}: {error}".split())

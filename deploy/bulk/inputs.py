@@ -9,11 +9,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.parts.loading import describe_error
 from pipeline.data.given.coordinates import as_table
 from pipeline.data.tables import reading
 from pipeline.data.tables.naming import ending_of
 from pipeline.errors import Unusable
-from pipeline.files import at, describe_error
+from pipeline.files import at
 from pipeline.provenance import redacted
 
 PARQUET = ".parquet"

@@ -1,16 +1,14 @@
 """The code of own parts in a registered version: packed as it is registered, unpacked and run only where that was allowed."""
 
-import atexit
-import shutil
 import tempfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 from components.parts.code import PREFERRED, UNPACKED, USED, code_of, digest_of
 from components.parts.loading import code_meant
 from components.parts.naming import Part, PartError, shown
 from pipeline.errors import Corrupt, FlowError, Unusable
+from pipeline.files import folder_of_process
 from pipeline.generator import Generator
 from pipeline.parts import travel
 from pipeline.parts.checks import elsewhere
@@ -119,7 +117,7 @@ def unpack(folder: Path, parts: Mapping[str, str]) -> None:
                 "version in a process of its own"
             )
         if part.digest not in UNPACKED:
-            place = Path(tempfile.mkdtemp(dir=_kept())) / part.digest
+            place = Path(tempfile.mkdtemp(dir=folder_of_process("sjko-code-"))) / part.digest
             travel.write(place, files)
             if code_of(part.module, place).digest != part.digest:
                 raise Corrupt(f"{folder / prefix}", f"it is not the code of {name}")
@@ -142,11 +140,3 @@ def _differs(part: Part, carried: Mapping[str, bytes]) -> bool:
 def _data(place: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Read the files of these paths that were unpacked before."""
     return {path: (place / PurePosixPath(path)).read_bytes() for path in files if (place / path).is_file()}
-
-
-@cache
-def _kept() -> Path:
-    """Make the folder of all code that this process has unpacked; it goes with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="sjko-code-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

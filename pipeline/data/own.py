@@ -11,7 +11,7 @@ import numpy as np
 from components.conditions import Condition
 from components.measures import Modes
 from components.parts import loading
-from components.parts.loading import described, load
+from components.parts.loading import describe_error, load
 from components.parts.naming import PartError, shown
 from pipeline.data import rows
 from pipeline.data.points import Points
@@ -125,7 +125,7 @@ def _source(made: Any, name: str) -> Source:
     except (PartError, Unusable):
         raise
     except Exception as error:
-        raise PartError(f"{shown(name)} cannot be used as a source: {described(error)}") from error
+        raise PartError(f"{shown(name)} cannot be used as a source: {describe_error(error)}") from error
     return source
 
 

@@ -18,7 +18,7 @@ from components.costs import Cost
 from components.divergences.base import Divergence
 from components.networks.pair import NetworkPair
 from components.parts.code import OURS
-from components.parts.loading import IN_MEMORY, code_meant, described
+from components.parts.loading import IN_MEMORY, code_meant, describe_error
 from components.parts.naming import Part, PartError, is_own, shown
 from pipeline.data import rows
 from pipeline.errors import FlowError, PartFailed
@@ -68,7 +68,7 @@ def told(phase: Phase, where: Callable[[], str], further: Fields | None = None, 
 def failure(error: BaseException, fields: Fields, where: str, *, alone: bool = True) -> PartFailed | None:
     """Make the error of an own part of one that came up while it was used; None where no part is to blame."""
     frames = _own_frames(error, fields)
-    reason = described(error.__cause__ if isinstance(error.__cause__, StopIteration) else error)
+    reason = describe_error(error.__cause__ if isinstance(error.__cause__, StopIteration) else error)
     if frames:
         field = _field_of(frames[0], fields)
         last = frames[-1]

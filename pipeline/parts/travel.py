@@ -4,13 +4,10 @@ In it is a folder for each digest: Ray would put each module into a folder of it
 part of its code. `components.parts.code.find_what_travelled` lets a sub-process find them.
 """
 
-import atexit
 import json
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from components.parts.code import TRAVELLING, Code
 from components.parts.loading import IN_MEMORY, code_meant, factory_of
 from components.parts.naming import Part, PartError, shown
 from pipeline.errors import FlowError
+from pipeline.files import folder_of_process
 
 MOST_BYTES = 64 * 2**20
 """Most bytes of the files of one part that travel: they pass through the memory of the cluster's head."""
@@ -46,18 +44,10 @@ def py_modules(names: Iterable[str]) -> list[str]:
     codes = {code.digest: (part, code) for part in parts if (code := code_meant(part)).folder is not None}
     if not codes:
         return []
-    folder = Path(tempfile.mkdtemp(dir=_kept())) / TRAVELLING
+    folder = Path(tempfile.mkdtemp(dir=folder_of_process("sjko-parts-"))) / TRAVELLING
     for digest, (part, code) in sorted(codes.items()):
         write(folder / digest, files_of(part, code))
     return [str(folder)]
-
-
-@cache
-def _kept() -> Path:
-    """Make the folder of all that this process sends along; it goes with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="sjko-parts-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def files_of(part: Part, code: Code) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 
 from components.networks.pair import NetworkPair, Rule
-from components.parts.loading import described
+from components.parts.loading import describe_error
 from components.parts.naming import PartError, is_own
 from components.table import DIVERGENCES, divergence
 from pipeline.data import table
@@ -226,7 +226,7 @@ def _require_pair(recipe: Recipe, pair: NetworkPair) -> None:
     try:
         rules = [Rule(*each) for each in pair.rules(given)]
     except Exception as error:  # of an own pair
-        raise UnfitPart("network.kind", f"{recipe.network.kind}: its rules raise {described(error)}") from error
+        raise UnfitPart("network.kind", f"{recipe.network.kind}: its rules raise {describe_error(error)}") from error
     for rule in rules:
         _require(rule.holds, rule.field, f"{rule.must_be} {kind}{rule.reason}", given[rule.field])
     grouped = recipe.training.batch_size % pair.group_size == 0

@@ -12,6 +12,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from safetensors.torch import load, save
 
 from components import state as states
+from components.parts.loading import describe_error
 from components.state import State
 from pipeline import files as places
 from pipeline.errors import Corrupt
@@ -121,7 +122,7 @@ class OfFiles:
                     "no mid-phase checkpoint can be kept at %s (store.checkpoints): %s. Training goes on; if it is interrupted, "
                     "phase %d begins again from its first step.",
                     redacted(uri),
-                    places.describe_error(error),
+                    describe_error(error),
                     phase.k,
                 )
             self._has_warned = True
@@ -136,7 +137,7 @@ class OfFiles:
             if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
                 raise Corrupt(redacted(uri), "its sha256 is not the one that it carries")
         except Exception as error:
-            reason = error if isinstance(error, Corrupt) else f"{redacted(uri)} cannot be read: {places.describe_error(error)}"
+            reason = error if isinstance(error, Corrupt) else f"{redacted(uri)} cannot be read: {describe_error(error)}"
             logger.warning("phase %d begins again from its first step: %s", phase.k, reason)
             return
         tensors = load(content[DIGEST_BYTES:])
@@ -155,7 +156,7 @@ class OfFiles:
             files.rm_file(path)
         except Exception as error:
             if not isinstance(error, FileNotFoundError):
-                logger.warning("%s is of no more use and cannot be removed: %s", redacted(uri), places.describe_error(error))
+                logger.warning("%s is of no more use and cannot be removed: %s", redacted(uri), describe_error(error))
 
 
 def _read(uri: str) -> bytes | None:

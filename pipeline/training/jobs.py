@@ -14,6 +14,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from components.parts.loading import describe_error
 from pipeline import cluster as clusters
 from pipeline import files
 from pipeline.cluster import Cluster
@@ -210,7 +211,7 @@ def causes(failures: Mapping[int, Exception]) -> list[BaseException]:
 
 def ended_by(error: BaseException) -> BaseException:
     """Make an error of a worker one for the user: what we raise has its sentence, of all others the type is said as well."""
-    return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {files.describe_error(error)}")
+    return error if isinstance(error, FlowError) else TrainingFailed(f"a worker ended with {describe_error(error)}")
 
 
 def _lost(what: str) -> TrainingFailed:

@@ -8,7 +8,7 @@ import numpy as np
 
 from components.conditions import Condition, Conditions
 from pipeline.errors import Unusable
-from sjko.data.opening import is_of
+from sjko.data.opening import is_of, shape_of
 
 NAME = "condition"
 """What a recipe calls conditions that came without a name."""
@@ -59,14 +59,6 @@ def read(given: Any, n: int, name: str = NAME) -> np.ndarray:
     if array.ndim == 1 and array.dtype.kind in "iubU":
         return array.astype(str)
     raise Unusable(f"{name} {RULE}, not {array.dtype} of shape {array.shape}")
-
-
-def _shape(asked: Any) -> tuple[int, ...] | None:
-    try:
-        shape: tuple[int, ...] = np.shape(asked)
-    except ValueError:  # rows of several lengths
-        return None
-    return shape
 
 
 def _array(given: Any, name: str) -> np.ndarray:
@@ -202,7 +194,7 @@ def each_of(condition: Condition | None, asked: Any, n: int, name: str = NAME) -
     """
     if condition is None or asked is None or isinstance(asked, str | bytes) or not isinstance(asked, Iterable):
         return None
-    if not condition.classes and _shape(asked) == (condition.num_values,):
+    if not condition.classes and shape_of(asked) == (condition.num_values,):
         return None
     each = read(asked, n, name)
     if each.dtype.kind == "f":

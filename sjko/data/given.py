@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.parts.loading import described
+from components.parts.loading import describe_error
 from pipeline.data.given.coordinates import list_column, no_numbers, number_column, require_finite
 from pipeline.data.own import samples_of
 from pipeline.errors import Unusable
-from sjko.data.opening import is_of, location_of, opened, parts_of
+from sjko.data.opening import is_of, location_of, opened, parts_of, shape_of
 
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
@@ -118,15 +118,8 @@ def require_same(one: Form, other: Form, name: str, other_name: str) -> None:
 
 def _require_no_pair(given: Any, name: str) -> None:
     """Refuse rows with something beside them, such as (X, y); two samples have fewer dimensions than rows or images."""
-    if isinstance(given, list | tuple) and len(given) == 2 and _num_dimensions(given[0]) in (2, 4):
+    if isinstance(given, list | tuple) and len(given) == 2 and len(shape_of(given[0]) or ()) in (2, 4):
         raise Unusable(f"{name} must be rows alone, not a pair{PAIRS.get(name, '')}")
-
-
-def _num_dimensions(part: Any) -> int:
-    try:
-        return np.ndim(part)
-    except ValueError:  # rows of several lengths
-        return 0
 
 
 def _array(given: Any, name: str) -> np.ndarray:
@@ -149,7 +142,7 @@ def _array(given: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(given)
     except (ValueError, TypeError) as error:
-        raise Unusable(f"{name} must be rows of one length: {described(error)}") from error
+        raise Unusable(f"{name} must be rows of one length: {describe_error(error)}") from error
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:

@@ -95,6 +95,20 @@ def parts_of(given: Any, name: str = "x") -> tuple[Any, list[tuple[Any, ...]] | 
     return [item[0] for item in items], None if lengths == {1} else further
 
 
+def shape_of(given: Any) -> tuple[int, ...] | None:
+    """Give the shape of what is, or could be, an array; None of rows of several lengths.
+
+    Example:
+        >>> shape_of([[1, 2], [3, 4]]), shape_of([[1, 2], [3]])
+        ((2, 2), None)
+    """
+    try:
+        shape: tuple[int, ...] = np.shape(given)
+    except ValueError:
+        return None
+    return shape
+
+
 def is_data_set(given: Any) -> bool:
     """Say whether this is a data set of torch.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.parts.loading import described
+from components.parts.loading import describe_error
 from pipeline.data.tables.coding import Coding
 from pipeline.data.tables.preparing import Asked, alike, prepared
 from pipeline.data.tables.source import TableRows
@@ -53,7 +53,7 @@ def rows_of(table: pa.Table, held_out: pa.Table | None, condition: Sequence[str]
     try:
         both = pa.concat_tables(marked, promote_options="permissive")
     except pa.ArrowException as error:
-        raise Unusable(f"held_out: its columns have other types than those of {name}: {described(error)}") from error
+        raise Unusable(f"held_out: its columns have other types than those of {name}: {describe_error(error)}") from error
     return prepared(both, Asked(condition=tuple(condition), split=PART), name)
 
 
@@ -100,7 +100,7 @@ def _of_frame(frame: Any, name: str) -> pa.Table:
     try:
         return pa.Table.from_pandas(frame.set_axis([str(label) for label in frame.columns], axis=1), preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise Unusable(f"{name}: a column holds what no table can: {described(error)}") from error
+        raise Unusable(f"{name}: a column holds what no table can: {describe_error(error)}") from error
 
 
 def _is_number(kind: pa.DataType) -> bool:

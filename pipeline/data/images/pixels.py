@@ -14,8 +14,8 @@ import pyarrow as pa
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from components.parts.loading import describe_error
 from pipeline.data.preparing.originals import Original
-from pipeline.files import describe_error
 
 Pixels = UInt8[np.ndarray, "n c s s"]
 Encoding = Literal["raw", "encoded"]

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from components.parts.loading import describe_error
 from pipeline import files as places
 from pipeline.data.images.decoded import decoded
 from pipeline.data.images.pixels import Pixels, decode
@@ -88,7 +89,7 @@ class PreparedSet:
             column = pq.read_table(io.BytesIO(content), columns=["image"])["image"].combine_chunks()
             return decode(column if rows is None else column.take(pa.array(rows)), self.shape)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise Corrupt(redacted(path), places.describe_error(error)) from error
+            raise Corrupt(redacted(path), describe_error(error)) from error
 
     def labels(self, split: str) -> Int[np.ndarray, " n"]:
         """Read the labels of all images of a split, in the order of `mapped`.
@@ -104,7 +105,7 @@ class PreparedSet:
         try:
             labels: np.ndarray = pq.read_table(io.BytesIO(content), columns=["label"])["label"].to_numpy()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise Corrupt(redacted(path), places.describe_error(error)) from error
+            raise Corrupt(redacted(path), describe_error(error)) from error
         return labels.astype(np.int64)
 
     def levels(self) -> Levels:
@@ -185,7 +186,7 @@ def _check_sizes(images: PreparedSet) -> None:
         files.invalidate_cache(folder)
         sizes = {entry["name"].rpartition("/")[2]: entry["size"] for entry in files.ls(folder, detail=True)}
     except Exception as error:
-        raise Unreachable(f"{redacted(images.uri)} cannot be listed: {places.describe_error(error)}") from error
+        raise Unreachable(f"{redacted(images.uri)} cannot be listed: {describe_error(error)}") from error
     for shards in images.splits.values():
         for shard in shards:
             if sizes.get(shard.file) != shard.bytes:
@@ -200,9 +201,9 @@ def _read(path: str) -> bytes:
     except FileNotFoundError:
         raise
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        raise Unusable(f"{redacted(path)} cannot be read: {places.describe_error(error)}") from error
+        raise Unusable(f"{redacted(path)} cannot be read: {describe_error(error)}") from error
     except Exception as error:  # each file system has its own
-        raise Unreachable(f"{redacted(path)} cannot be read: {places.describe_error(error)}") from error
+        raise Unreachable(f"{redacted(path)} cannot be read: {describe_error(error)}") from error
     return content
 
 

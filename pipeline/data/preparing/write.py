@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from components.parts.loading import describe_error
 from pipeline import files as places
 from pipeline.data.images.pixels import Remarks, decode
 from pipeline.data.images.prepared import BAD_IMAGES, FORMAT, MANIFEST, MOMENTS, SPLITS, manifest_sum, read_manifest
@@ -160,4 +161,4 @@ def _write(plan: Plan, file: str, content: bytes) -> None:
     try:
         places.put(files, f"{folder}/{file}", content)
     except Exception as error:  # each file system has its own
-        raise Unusable(f"--to cannot be written: {redacted(plan.uri)}/{file}: {places.describe_error(error)}") from error
+        raise Unusable(f"--to cannot be written: {redacted(plan.uri)}/{file}: {describe_error(error)}") from error

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather, parquet
 
+from components.parts.loading import describe_error
 from pipeline import files, places
 from pipeline.data.tables.naming import COMPRESSED, ENDINGS, TEXTS, ending_of
 from pipeline.data.tables.texts import delimited
 from pipeline.errors import Unusable
-from pipeline.files import describe_error
 from pipeline.provenance import redacted
 from pipeline.recipes import values
 

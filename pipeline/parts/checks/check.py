@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from components.parts.loading import described
+from components.parts.loading import describe_error
 
 Look = Callable[[], str]
 
@@ -45,7 +45,7 @@ def tried(what: str, must: str, look: Look) -> Check:
     except Failed as failed:
         return Check(what, must, str(failed), False)
     except (Exception, SystemExit) as error:
-        return Check(what, must, f"it raises {described(error)}"[:400], False)
+        return Check(what, must, f"it raises {describe_error(error)}"[:400], False)
 
 
 def require(holds: bool, otherwise: str) -> None:

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.parts.loading import advice, code_meant, described, made_of, pinned
+from components.parts.loading import advice, code_meant, describe_error, made_of, pinned
 from components.parts.naming import Part, PartError, shown
+from pipeline.data.tables.reading import named
 from pipeline.parts import travel
 from pipeline.parts.checks.check import Check, Failed, tried
-
-MOST_NAMED = 3
 
 
 def checks_of(name: str, use: Callable[[Any], object] | None = None) -> list[Check]:
@@ -32,8 +31,7 @@ def checks_of(name: str, use: Callable[[Any], object] | None = None) -> list[Che
             require_whole(name, use)
         except PartError as error:
             raise Failed(str(error).replace(shown(name), "it", 1)) from error
-        more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-        return f"{', '.join(files[:MOST_NAMED])}{more}"
+        return named(files)
 
     return [tried("its files", "be all that it needs in workers and versions", look)] if files else []
 
@@ -62,4 +60,4 @@ def require_whole(name: str, use: Callable[[Any], object] | None = None) -> None
             if use is not None:
                 use(made)
         except (Exception, SystemExit) as error:
-            raise PartError(f"{shown(name)} fails: {described(error)}{advice(part, error)}") from error
+            raise PartError(f"{shown(name)} fails: {describe_error(error)}{advice(part, error)}") from error

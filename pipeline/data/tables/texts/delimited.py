@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from components.parts.loading import describe_error
 from pipeline.data.tables.texts.numerals import Unclear, numbers_in
 from pipeline.errors import Unusable
-from pipeline.files import describe_error
 
 SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 1 << 16
