@@ -123,12 +123,12 @@ def order(case: Row) -> Iterator[Row]:
 
 
 def is_order(variant: str) -> bool:
-    """Whether a row is about the order in h."""
+    """Say whether a row is about the order in h."""
     return variant == "order"
 
 
 def is_quality(variant: str) -> bool:
-    """Whether a row is about samples of a data set."""
+    """Say whether a row is about samples of a data set."""
     return variant != "order"
 
 

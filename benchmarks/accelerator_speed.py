@@ -56,12 +56,12 @@ class Bench:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Names of the precisions that the device computes products in."""
+        """List the precisions that the device computes products in."""
         return ("float32", "tf32", "bfloat16") if self.device.type == "cuda" else ("float32", "bfloat16")
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Names of the networks in `TIMED` of which the device makes a step within seconds."""
+        """List the networks in `TIMED` of which the device makes a step within seconds."""
         return ("light",) if self.quick or self.device.type == "cpu" else tuple(TIMED)
 
     def wait(self) -> None:
@@ -120,7 +120,7 @@ class Case:
 
     @property
     def precision(self) -> str:
-        """Precision of the variant's products, which its name begins with."""
+        """Name the precision of the variant's products, which its name begins with."""
         return next(kind for kind in ("bfloat16", "tf32", "float32") if kind in self.variant)
 
 
@@ -148,7 +148,7 @@ def step(bench: Bench) -> Iterator[Row]:
 
 
 def applies(variant: str, bench: Bench) -> bool:
-    """Whether a variant differs from the others on this device, and is asked for."""
+    """Say whether a variant differs from the others on this device, and is asked for."""
     if bench.quick:
         return variant in ("float32", "bfloat16", "textbook_float32")
     return bench.device.type == "cuda" or not any(word in variant for word in ("tf32", "graph", "searched"))

@@ -65,7 +65,7 @@ class Sorted(OfMap):
 
     @cached_property
     def found(self) -> np.ndarray:
-        """The class of each sample of the pool."""
+        """Find the class of each sample of the pool."""
         return self.looks.describe(quantised(self.pool)).classes
 
     def of_class(self, number: int, n: int, draw: int) -> Samples:

@@ -56,7 +56,7 @@ class Pivot:
 
     @property
     def names(self) -> set[str]:
-        """Fields of a row that the table shows."""
+        """List the fields of a row that the table shows."""
         return {*self.index, *self.values, *([self.columns] if self.columns else [])}
 
     def table(self, rows: Sequence[Row]) -> Table:
@@ -154,7 +154,7 @@ def errors() -> Console:
 
 
 def matches(row: Row, only: Sequence[tuple[str, str]]) -> bool:
-    """Whether a row has the values of `only`; several of one field are alternatives, a field that the row lacks may be anything.
+    """Say whether a row has the values of `only`; several of one field are alternatives, one that it lacks may be any.
 
     A case stands for rows whose value begins with its own: `ot_cfm` for `ot_cfm_10`.
 

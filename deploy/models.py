@@ -47,7 +47,7 @@ class Loaded:
 
     @property
     def num_phases(self) -> int:
-        """Number of phases of the version's flow."""
+        """Count the phases of the version's flow."""
         return len(self.lineage.phase_run_ids)
 
 

@@ -64,5 +64,5 @@ class Rule:
         return self.number * (candidate[floor_of(self.metric)] if self.reference == "floor" else 1.0)
 
     def holds(self, value: float, bound: float) -> bool:
-        """Whether a value of the metric passes a bound; NaN never does."""
+        """Say whether a value of the metric passes a bound; NaN never does."""
         return COMPARISONS[self.comparison](value, bound)

@@ -163,7 +163,7 @@ def require_folder(name: str, folder: Path) -> Path:
 
 
 def _cleaned(name: str, text: str) -> str:
-    """The text without blanks around it.
+    """Take the text without blanks around it.
 
     Raises:
         ValueError: it is empty, or holds what a shell should have taken away.
@@ -181,7 +181,7 @@ def _cleaned(name: str, text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """(scheme, the two slashes, the rest); no scheme where fsspec has none of that name, since file names may hold a colon."""
+    """Split off the scheme: it, the two slashes, the rest; none where fsspec has none of that name, as files may have a colon."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?(.*)", text)
     if match is None:
         return "", "", text
@@ -192,7 +192,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _hidden(text: str) -> str:
-    """An address without user and password, even where it is too broken to tell them from the rest."""
+    """Give an address without user and password, even where it is too broken to tell them from the rest."""
     return re.sub(r"^(?![/.~])([A-Za-z][\w+.-]*:/+)?.*@", r"\1", text, flags=re.DOTALL)
 
 
@@ -232,7 +232,7 @@ def resolved(command: Any, prefix: str = "") -> Any:
 
 
 def _flag(hint: Any, name: str) -> str:
-    """How messages call a field: by the name that its annotation gives, or its own; alone as a flag, in a group with a point."""
+    """Say how messages call a field: by the name that its annotation gives, or its own; as a flag, in a group with a point."""
     called = next((str(mark.name) for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "name", None)), name)
     return called.replace("-", "_") if "." in called else f"--{called.replace('_', '-')}"
 

@@ -55,7 +55,7 @@ class Search:
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
 
     def better(self, a: float, b: float) -> bool:
-        """Whether a is a better value of the metric than b."""
+        """Say whether a is a better value of the metric than b."""
         return a < b if self.mode == "min" else a > b
 
     def parts(self) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ class Run(FlowFlags):
 
     @property
     def search_name(self) -> str:
-        """Name of the search: that of `--name`, or else the recipe's."""
+        """Give the name of the search: that of `--name`, or else the recipe's."""
         return self.name or self.stem
 
 

@@ -52,7 +52,7 @@ class Axis:
         return min(self.high, max(self.low, round(float(value), digits)))
 
     def contains(self, value: Value) -> bool:
-        """Whether the axis contains a value."""
+        """Say whether the axis contains a value."""
         if self.choices:
             return value in self.choices
         return isinstance(value, int | float) and self.low <= value <= self.high

@@ -106,7 +106,7 @@ def verdict(search: Search, finalists: Sequence[Finalist]) -> str:
 
 
 def overlaps(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether the ranges of two samples meet.
+    """Say whether the ranges of two samples meet.
 
     >>> overlaps([0.1, 0.3], [0.2, 0.5]), overlaps([0.1, 0.2], [0.3])
     (True, False)

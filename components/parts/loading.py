@@ -169,7 +169,7 @@ def code_meant(part: Part) -> Code:
 
 
 def _code_meant(part: Part) -> tuple[Code, bool]:
-    """The code that a part means, and whether Python finds it."""
+    """Find the code that a part means, and say whether it is where Python finds it."""
     try:
         code = code_of(part.module)
     except PartError as error:

@@ -30,12 +30,12 @@ class Generation:
 
     @property
     def per_part(self) -> int:
-        """Number of samples in a part."""
+        """Count the samples in a part."""
         return rows_per_part(self.generator.shape)
 
     @property
     def num_parts(self) -> int:
-        """Number of parts, the last of which may be shorter."""
+        """Count the parts, the last of which may be shorter."""
         return -(-self.num_samples // self.per_part)
 
     def identity(self, part: int) -> dict[str, Any]:

@@ -40,12 +40,12 @@ class Transport:
 
     @property
     def num_samples(self) -> int:
-        """Number of all points."""
+        """Count all points."""
         return sum(shard.num_rows for shard in self.shards)
 
     @property
     def num_parts(self) -> int:
-        """Number of parts, the last of which may be shorter."""
+        """Count the parts, the last of which may be shorter."""
         return -(-self.num_samples // rows_per_part(self.generator.shape))
 
     def span(self, part: int) -> tuple[int, int]:

@@ -90,7 +90,7 @@ class Unsteered:
 
 
 def steers(name: bytes, value: bytes) -> bool:
-    """Whether a header would steer Ray Serve, or is a request id that Serve cannot read.
+    """Say whether a header would steer Ray Serve, or is a request id that Serve cannot read.
 
     >>> steers(b"Serve-Multiplexed-Model-Id", b"3"), steers(b"accept", b"image/png")
     (True, False)

@@ -150,12 +150,12 @@ CHECKS = (check_host, check_origin, check_token, check_address, check_form)
 
 
 def takes_body(request: Request) -> bool:
-    """Whether the service reads the body of a request: that of one for samples, or of one with points."""
+    """Say whether the service reads the body of a request: that of one for samples, or of one with points."""
     return bool(request.method == "POST" and request.scope["path"] in FORMS)
 
 
 def has_body(request: Request) -> bool:
-    """Whether the headers of a request announce a body."""
+    """Say whether the headers of a request announce a body."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 

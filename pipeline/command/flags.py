@@ -45,7 +45,7 @@ class FlowFlags(Command):
 
     @property
     def stem(self) -> str:
-        """The recipe's name, without the folder and the ending of its file; that of a table where it is of any table."""
+        """Give the recipe's name, without the folder and the ending of its file; that of a table where it is of any table."""
         if not is_location(self.data.target):
             return Path(self.recipe).stem
         named = [part for part in Path(self.data.target).parts if not set(part) & set("*?[")]  # a pattern has the folder's name

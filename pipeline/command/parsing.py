@@ -69,7 +69,7 @@ class Field:
 
     @property
     def num_words(self) -> int:
-        """Number of words that a value of the field takes, the least where it takes any number."""
+        """Count the words that a value of the field takes, the least where it takes any number."""
         return len(get_args(self.kind)) if get_origin(self.kind) is tuple and not self.takes_any else 1
 
     @property
@@ -204,7 +204,7 @@ class Words:
         self.given[field.name] = value(field, texts)
 
     def value_follows(self, field: Field) -> bool:
-        """Whether the word after a flag for true or false is its value, and not the command's next word."""
+        """Say whether the word after a flag for true or false is its value, and not the command's next word."""
         word = self.words[0] if self.words else "-"
         known = word.casefold() in ("true", "false") or word in values.choices_of(field.kind)
         return known or not (word.startswith("-") or self.positional)

@@ -41,7 +41,7 @@ console = Console(highlight=False, markup=False, emoji=False, force_jupyter=Fals
 
 
 def can_redraw() -> bool:
-    """Whether what was drawn can be replaced: not in a file, in a notebook's cell, or on a terminal without a cursor."""
+    """Say whether what was drawn can be replaced: not in a file, in a notebook's cell, or on a terminal without a cursor."""
     return console.is_terminal and not console.is_dumb_terminal and "JPY_PARENT_PID" not in os.environ
 
 

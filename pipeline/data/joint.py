@@ -63,7 +63,7 @@ class JointRows:
 
     @cached_property
     def _numbers(self) -> Points:
-        """Numbers of rows in place of rows: draws of them are draws of both."""
+        """Make a source of the numbers of rows in place of rows: draws of them are draws of both."""
         return Points(np.arange(len(self.train)), np.arange(len(self.test)), weights=self.rows.weights)
 
     def law(self) -> Law:

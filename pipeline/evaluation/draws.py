@@ -138,14 +138,14 @@ class Draws:
 
     @cached_property
     def pairs(self) -> list[tuple[Samples, Samples]]:
-        """Pairs of samples and as many held-out ones, `size.num_pairs` of them."""
+        """Draw pairs of samples and as many held-out ones, `size.num_pairs` of them."""
         n = num_samples(self.endpoints, self.size.num_samples)
         draws = range(self.first_draw, self.first_draw + self.size.num_pairs)
         return [(self.sampler.sample(n, draw), held_out(self.endpoints, draw, n)) for draw in draws]
 
     @cached_property
     def by_class(self) -> list[tuple[Samples, Samples]]:
-        """Pairs of samples given a class, and as many held-out ones of it: a pair for each class that the data have."""
+        """Draw pairs of samples given a class, and as many held-out ones of it: a pair for each class that the data have."""
         law = self.endpoints.law
         assert law is not None
         classes, pairs = law.present(), []
@@ -160,12 +160,12 @@ class Draws:
 
     @cached_property
     def to_classify(self) -> Joint:
-        """Samples with the class that each was given, as many as there are held-out ones for."""
+        """Draw samples with the class that each was given, as many as there are held-out ones for."""
         n = num_samples(self.endpoints, self.size.num_samples)
         return self.sampler.to_classify(n)
 
     @cached_property
     def images(self) -> tuple[Samples, Samples]:
-        """Images, at most `num_images`, and as many held-out ones."""
+        """Draw images, at most `num_images`, and as many held-out ones."""
         n = min(self.num_images, self.endpoints.data.num_distinct or self.num_images)
         return self.sampler.many(n), self.endpoints.data.held_out(n, stream(0, "evaluation_target"))

@@ -52,7 +52,7 @@ class Described:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all features are numbers."""
+        """Say whether all features are numbers."""
         return bool(np.isfinite(self.features).all())
 
 
@@ -104,7 +104,7 @@ class Extractor:
 
     @property
     def sha256(self) -> str:
-        """The sha256 of the weights: figures compare only where it is the same."""
+        """Give the sha256 of the weights: figures compare only where it is the same."""
         return self._loaded[1]
 
     def figure(self, metric: str) -> str:

@@ -135,12 +135,12 @@ class Metric:
 
     @property
     def mode(self) -> str:
-        """`min` where small values are good, `max` where large ones are."""
+        """Give `min` where small values are good, `max` where large ones are."""
         return "min" if self.lower_is_better else "max"
 
     @property
     def is_distance(self) -> bool:
-        """Whether the figure grows with what is wrong with a map: low is good, and the data themselves set the floor."""
+        """Say whether the figure grows with what is wrong with a map: low is good, and the data themselves set the floor."""
         return self.lower_is_better and self.has_floor
 
 
@@ -263,7 +263,7 @@ def tag_of(offer: Offer, size: EvaluationSize) -> str:
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
-    """Whether the figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
+    """Say whether figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
     kept, *own_metrics = (tag or "").split(AND_OWN)
     if not set(offer.own_metrics) <= set(own_metrics):
         return False

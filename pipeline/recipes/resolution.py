@@ -92,7 +92,7 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
 
 
 def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:
-    """A broken rule with where the value comes from: a line of the file, or the kind's defaults."""
+    """Tell a broken rule with where the value comes from: a line of the file, or the kind's defaults."""
     if error.field in flags:
         return str(error)
     if error.field in given:

@@ -115,7 +115,7 @@ class Store(Runs):
         return None
 
     def _may_be_published(self, run: Run) -> bool:
-        """Ended well, or killed between its manifest and its end."""
+        """Say whether a run has ended well, or was killed between its manifest and its end."""
         if run.info.status == "FINISHED":
             return True
         with self.answering():
@@ -135,7 +135,7 @@ class Store(Runs):
 
     @contextmanager
     def _folder(self, ref: MapRef, names: Sequence[str] | None = None) -> Iterator[Path]:
-        """The artifact folder on this machine, whole or only the named files; a temporary copy unless the store is local."""
+        """Fetch the artifact folder to this machine, whole or only some files; a temporary copy unless the store is local."""
         uri = self.artifact_uri(ref.run_id)
         if uri.startswith("file:"):
             yield local_path(uri) / FOLDER
@@ -151,7 +151,7 @@ class Store(Runs):
                 raise Corrupt(f"{ref}/{Path(error.file).name}", error.reason) from error
 
     def _download(self, ref: MapRef, names: Sequence[str] | None, folder: Path) -> None:
-        """The named files into the folder, or all: MLflow puts a file into its destination and a folder below it.
+        """Download the named files into the folder, or all: MLflow puts a file into its destination and a folder below it.
 
         What is not listed is missing, hence corrupt. What is listed and does not arrive is the store's failure, not the file's.
         """
