@@ -131,7 +131,7 @@ def updates(
     with mixed(device, bfloat16=problem.bfloat16, compiled=problem.compiled):
         with torch.set_grad_enabled(count == 1):
             first = [transported(state, problem, anchor, part) for part in parts]
-        state.pair.track(state.potential, [each.samples.detach() for each in first], reduce)
+        state.pair.track(state.potential, [part.source for part in parts], [each.samples.detach() for each in first], reduce)
         terms = potential_terms(state, problem.objective, parts, first, penalty_weight)
         on_potential = update(potential_adam, terms, reduce)
     with mixed(device, bfloat16=problem.bfloat16, compiled=problem.compiled):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -11,8 +12,11 @@ from pipeline.data.specs import spec_of
 from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 
 Group = TypeVar("Group", Data, Jko, Training)
-METHOD_VERSION = 3
-"""Part of every fingerprint; raised when a change of the code changes what a recipe computes."""
+METHOD_VERSION, FOR_ALL = 4, 3
+"""The first is raised when a change of the code changes what a recipe computes; FOR_ALL is the last that changed it for every
+recipe. The version of a phase is part of its fingerprint."""
+CHANGES: dict[int, Callable[[Network], bool]] = {4: lambda network: network.second_order}
+"""Which phases a version beyond FOR_ALL changed: others keep the version before it, and with it their fingerprints."""
 OF_FLOWS = ("num_phases", "first_h", "growth", "max_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
 RESOLVED = ("columns", "weights", "split", "schema")
@@ -98,7 +102,8 @@ class Phase:
         data = spec_of(data.target).normal_form(data)
         if "depth" not in network.pair.takes:  # it has one of its own
             network = replace(network, depth=Network.depth)
-        phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, METHOD_VERSION)
+        version = version_of(network)
+        phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, version)
         unused = {name: UNUSED[name] for name in phase.unused()}
         return replace(
             phase,
@@ -209,6 +214,16 @@ def step_size(jko: Jko, k: int) -> float:
     if k == 0 and jko.first_h is not None:
         return jko.first_h
     return min(jko.h * jko.growth**k, jko.max_h)
+
+
+def version_of(network: Network) -> int:
+    """Find the newest version of the method that changed what a phase with these networks computes.
+
+    >>> version_of(Network()), version_of(Network(second_order=True))
+    (3, 4)
+    """
+    changed = (version for version, concerns in CHANGES.items() if version <= METHOD_VERSION and concerns(network))
+    return max(changed, default=min(METHOD_VERSION, FOR_ALL))
 
 
 def _dumped(value: object) -> str:

@@ -116,12 +116,14 @@ class NetworkPair:
     def track(
         self,
         potential: Any,
+        source: "Sequence[torch.Tensor]",
         transported: "Sequence[torch.Tensor]",
         reduce: "Callable[[Sequence[torch.Tensor]], None]",
     ) -> None:
         """Show a potential the transported samples of a step, in parts, before it is updated; part of what is compiled.
 
         Args:
+            source: the sample of the source that each is of.
             reduce: averages tensors over the workers in place.
         """
 

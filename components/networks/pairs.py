@@ -31,11 +31,12 @@ class Perceptron(NetworkPair):
     def track(
         self,
         potential: Any,
+        source: "Sequence[torch.Tensor]",
         transported: "Sequence[torch.Tensor]",
         reduce: "Callable[[Sequence[torch.Tensor]], None]",
     ) -> None:
         if potential.second_order:
-            potential.track(transported, reduce)
+            potential.track(source, transported, reduce)
 
     def rules(self, fields: Mapping[str, Any]) -> Iterator[Rule]:
         holds = not fields["network.second_order"] or fields["data.condition"] is None

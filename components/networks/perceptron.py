@@ -23,7 +23,10 @@ RIDGE = 1e-4
 """Share of the mean variance that is added to every direction of a covariance: images have pixels that never change."""
 
 TRACKING_RATE = 0.05
-"""Weight of a batch in the running moments of the transported samples."""
+"""Weight of a batch in the running moments of the transported samples: they are a phase's own after some 20 steps."""
+
+BATCHES_AT_START = 64
+"""Weight, in batches, of the samples that the source's moments start from, among all batches of the source that follow."""
 
 EMBEDDING_DIM = 32
 """Size of the embedding of a condition, which stands beside the samples."""
@@ -41,6 +44,11 @@ def start_at_zero(layer: nn.Module) -> None:
     assert isinstance(layer, nn.Linear)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
+
+
+def with_ridge(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """Add a share of its mean variance to every direction of a covariance."""
+    return covariance + torch.diag(RIDGE * covariance.diagonal().mean().expand(len(covariance)))
 
 
 def beside(x: Float[Tensor, "n d"], embedding: nn.Module | None, condition: Given | None) -> Float[Tensor, "n e"]:
@@ -104,14 +112,19 @@ class PerceptronPotential(nn.Module):
 
     With `second_order`, D = log N(x; target) - log N(x; transported) + net, the two Gaussians with the measures' moments: KL's
     potential between Gaussians, exact where the samples do not overlap and no classifier learns anything. The target's moments
-    are taken once, those of the transported samples are running averages (`track`). All are in coordinates w in which the
-    target is N(0, I).
+    are taken once, those of the transported samples are running averages, less the noise of the batches that they are of
+    (`track`). All are in coordinates w in which the target is N(0, I).
     """
 
     shift: Tensor
     whitening: Tensor
     mean: Tensor
-    second_moment: Tensor
+    covariance: Tensor
+    source_mean: Tensor
+    source_moment: Tensor
+    running_mean: Tensor
+    running_moment: Tensor
+    num_batches: Tensor
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -120,37 +133,66 @@ class PerceptronPotential(nn.Module):
         self.second_order = spec.second_order
         if spec.second_order:
             start_at_zero(self.net[-1])
-            for vector, matrix in (("shift", "whitening"), ("mean", "second_moment")):
-                self.register_buffer(vector, torch.zeros(dim))
-                self.register_buffer(matrix, torch.eye(dim))
+            of_size = {"shift": dim, "mean": dim, "source_mean": dim, "running_mean": 2 * dim}
+            matrices = ("whitening", "covariance", "source_moment", "running_moment")
+            for (vector, size), matrix in zip(of_size.items(), matrices, strict=True):
+                self.register_buffer(vector, torch.zeros(size))
+                self.register_buffer(matrix, torch.eye(size))
+            self.register_buffer("num_batches", torch.zeros(()))
         self.embedding = embedding_of(spec.condition, EMBEDDING_DIM)
 
     def start_from(self, source: Float[Tensor, "m *shape"], target: Float[Tensor, "m *shape"]) -> None:
         """Take the moments of both measures; T is the identity, so the source is what is transported."""
         flat = target.flatten(1).double()
         covariance = torch.atleast_2d(torch.cov(flat.T))
-        covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
         self.shift.copy_(flat.mean(0))
-        self.whitening.copy_(torch.linalg.inv(torch.linalg.cholesky(covariance)))
-        white = self.white(source)
-        self.mean.copy_(white.mean(0))
-        self.second_moment.copy_(white.T @ white / len(white))
+        self.whitening.copy_(torch.linalg.inv(torch.linalg.cholesky(with_ridge(covariance))))
+        mean, moment = self.moments(source, source)
+        dim = len(self.source_mean)
+        self.running_mean.copy_(mean)
+        self.running_moment.copy_(moment)
+        self.source_mean.copy_(mean[dim:])
+        self.source_moment.copy_(moment[dim:, dim:])
+        self.correct()
 
-    def track(self, transported: Sequence[Tensor], reduce: Callable[[Sequence[Tensor]], None]) -> None:
+    def track(self, source: Sequence[Tensor], transported: Sequence[Tensor], reduce: Callable[[Sequence[Tensor]], None]) -> None:
         """Move the running moments towards those of a batch, given in parts, averaged over the workers by `reduce`."""
-        white = self.white(torch.cat(list(transported)))
-        moments = [white.mean(0), white.T @ white / len(white)]
+        mean, moment = moments = self.moments(torch.cat(list(source)), torch.cat(list(transported)))
         reduce(moments)
-        self.mean.lerp_(moments[0], TRACKING_RATE)
-        self.second_moment.lerp_(moments[1], TRACKING_RATE)
+        self.running_mean.lerp_(mean, TRACKING_RATE)
+        self.running_moment.lerp_(moment, TRACKING_RATE)
+        self.num_batches.add_(1)
+        weight, dim = 1 / (self.num_batches + BATCHES_AT_START), len(self.source_mean)
+        self.source_mean.lerp_(mean[dim:], weight)
+        self.source_moment.lerp_(moment[dim:, dim:], weight)
+        self.correct()
+
+    def moments(self, source: Float[Tensor, "n *shape"], transported: Float[Tensor, "n *shape"]) -> list[Tensor]:
+        """Measure the mean and the second moment of (w, x): transported samples, whitened, beside those of the source."""
+        both = torch.cat([self.white(transported), source.flatten(1)], 1)
+        return [both.mean(0), both.T @ both / len(both)]
+
+    def correct(self) -> None:
+        """Take from the running moments of w what the batches of x have in them by chance.
+
+        With w = slope x + a rest, the slope from the same running moments, mean and covariance of x are replaced by those of all
+        samples of the source so far. What is left of the noise is that of the rest alone, and none of a map that is affine. A
+        smaller weight of each batch would lessen the noise as well, and lag behind the map.
+        """
+        dim = len(self.source_mean)
+        covariance = self.running_moment - torch.outer(self.running_mean, self.running_mean)
+        of_w, of_x, of_both = covariance[:dim, :dim], covariance[dim:, dim:], covariance[dim:, :dim]
+        slope = torch.linalg.solve(with_ridge(of_x), of_both).T
+        of_source = self.source_moment - torch.outer(self.source_mean, self.source_mean)
+        self.mean.copy_(self.running_mean[:dim] + slope @ (self.source_mean - self.running_mean[dim:]))
+        self.covariance.copy_(of_w + slope @ (of_source - of_x) @ slope.T)
 
     def white(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
         return (x.flatten(1) - self.shift) @ self.whitening.T
 
     def log_ratio(self, white: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Compute log N(w; 0, I) - log N(w; mean, covariance) at whitened samples w."""
-        covariance = self.second_moment - torch.outer(self.mean, self.mean)
-        covariance.diagonal().add_(RIDGE * covariance.trace() / len(covariance))
+        covariance = with_ridge(self.covariance)
         factor, _ = torch.linalg.cholesky_ex(covariance)  # what is not finite shows in the loss, which names the step
         residual = torch.linalg.solve_triangular(factor, (white - self.mean).T, upper=False)
         return (residual.square().sum(0) - white.square().sum(1)) / 2 + factor.diagonal().log().sum()

@@ -83,7 +83,7 @@ class Shifts(NetworkPair):
     def start_from(self, potential, draw):
         potential.centre.copy_((draw("source").mean(0) + draw("target").mean(0)) / 2)
 
-    def track(self, potential, transported, reduce):
+    def track(self, potential, source, transported, reduce):
         potential.num_seen += sum(len(part) for part in transported)
 
     def rules(self, fields):
