@@ -55,7 +55,7 @@ def test_a_search_finds_a_recipe_that_runs_and_a_diverging_trial_is_a_finite_res
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", recipe(tmp_path), "--name", "s", "--num-trials", "4", "--sampler", "random", "--num-confirmed", "1"]
-    command += ["--jko.divergence", "kl", "--space.h", "0.5", "5", "--space.potential_lr", "0.002", "1000", "0.003"]
+    command += ["--jko.divergence", "forward_kl", "--space.h", "0.5", "5", "--space.potential_lr", "0.002", "1000", "0.003"]
     result = searched(tmp_path, *command)
     printed = capsys.readouterr().out
     trials = result["trials"]
@@ -171,7 +171,7 @@ def test_a_search_whose_trials_all_fail_says_why_without_a_traceback_and_leaves_
     home: Path, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", recipe(tmp_path), "--name", "bad", "--num-trials", "2", "--space.potential_lr", "900", "1000"]
-    assert main([*command, "--jko.divergence", "kl", "--metric", "on_support", "--num-confirmed", "0"]) == 1
+    assert main([*command, "--jko.divergence", "forward_kl", "--metric", "on_support", "--num-confirmed", "0"]) == 1
     printed = capfd.readouterr()
     assert "no trial of bad gave a result: phase 0 diverged" in printed.err
     assert "no result   diverged in phase 0" in printed.out

@@ -12,7 +12,7 @@ import picture_sets as sets
 import pytest
 import torch
 from builders import CPU
-from flows import ROOT, STILL, assert_identical, assert_same_gradients, command_environment, train, weights
+from flows import ROOT, STILL, Quiet, assert_identical, assert_same_gradients, command_environment, train, weights
 from homes import new_store
 
 from benchmarks.products import Flop
@@ -21,7 +21,7 @@ from pipeline.cluster import Cluster
 from pipeline.command import cli
 from pipeline.data import table
 from pipeline.data.endpoints import load_endpoints
-from pipeline.data.resolution import resolve
+from pipeline.data.resolution import ResolvedRecipe, resolve
 from pipeline.errors import IndivisibleBatch
 from pipeline.evaluation.measure import evaluate, image_figures
 from pipeline.evaluation.size import EvaluationSize
@@ -33,6 +33,7 @@ from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
 from pipeline.training.build import Setting, batches_of, new_state, problem_of
 from pipeline.training.estimate import estimate
+from pipeline.training.flow import run_flow
 from pipeline.training.ranks import rows_of
 
 IMAGE_RECIPES = [
@@ -214,6 +215,11 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
     assert json.loads((tmp_path / "dry.json").read_text())["estimate"]["num_steps"] == 108_000
 
 
+def run_as_it_is(recipe: Recipe, store: Store, cluster: Cluster) -> None:
+    """Run a flow whose images are not here: what cannot be computed is refused before they are asked for."""
+    run_flow(ResolvedRecipe(recipe), name="test", store=store, cluster=cluster, observer=Quiet())
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "rule"),
     [
@@ -224,12 +230,12 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
 )
 def test_a_batch_that_cannot_be_shared_is_refused(name: str, changes: dict[str, int], rule: str, store: Store) -> None:
     with pytest.raises(IndivisibleBatch, match=f"training.batch_size must be {rule}, with"):
-        train(shortened(name, batch_size=20), store, Cluster(**changes))
+        run_as_it_is(shortened(name, batch_size=20), store, Cluster(**changes))
 
 
 def test_batch_norm_is_given_no_microbatches(store: Store) -> None:
     with pytest.raises(IndivisibleBatch, match=r"cluster\.num_microbatches must be 1 with network\.kind small, .* not 2"):
-        train(shortened("cifar10_small"), store, Cluster(num_microbatches=2))
+        run_as_it_is(shortened("cifar10_small"), store, Cluster(num_microbatches=2))
 
 
 @pytest.mark.parametrize(("n", "unit", "num_workers"), [(33, 1, 4), (256, 4, 3), (32, 8, 4), (5, 1, 5)])
