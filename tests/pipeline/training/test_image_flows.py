@@ -217,7 +217,7 @@ def test_a_dry_run_says_what_a_flow_takes_where_its_images_are_not_at_hand(
 
 def run_as_it_is(recipe: Recipe, store: Store, cluster: Cluster) -> None:
     """Run a flow whose images are not here: what cannot be computed is refused before they are asked for."""
-    run_flow(ResolvedRecipe(recipe), name="test", store=store, cluster=cluster, observer=Quiet())
+    list(run_flow(ResolvedRecipe(recipe), name="test", store=store, cluster=cluster, observer=Quiet()))
 
 
 @pytest.mark.parametrize(
