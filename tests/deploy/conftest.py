@@ -13,12 +13,12 @@ from deploy.models import Models
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with home_of_file(tmp_path_factory.mktemp("web")) as store:
         assert main(["register", train(tiny(num_steps=12), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
         yield Service(answers_of(Models(store.uri, "moons", "1"), Settings(store.uri, "moons", "1")))
 
 
 @pytest.fixture(scope="module")
-def client(service: Service) -> Client:
-    return service.client()
+def client(app: Service) -> Client:
+    return app.client()

@@ -135,7 +135,7 @@ def test_a_version_is_asked_for_as_answers_give_it(client: Client) -> None:
     assert client.post({"seed": 1, "version": "candidate"}).json()["version"] == given
 
 
-def test_every_seed_of_an_answer_is_exact_in_javascript(client: Client, service: Service) -> None:
+def test_every_seed_of_an_answer_is_exact_in_javascript(client: Client, app: Service) -> None:
     answer = client.post({"seed": LARGEST})
     assert (answer.json()["seed"], answer.headers["x-seed"]) == (LARGEST, str(LARGEST))
     assert int(float(LARGEST)) == LARGEST
@@ -176,31 +176,31 @@ def test_fields_in_the_url_are_not_silently_left_out(client: Client) -> None:
     assert (answer.status, "'num_samples'" in answer.detail, "JSON body" in answer.detail) == (422, True, True)
 
 
-def test_numbers_that_are_not_finite_are_never_sent(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_that_are_not_finite_are_never_sent(client: Client, app: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def push(order: tuple[Generator, Noise]) -> Samples:
         return np.full((len(order[1][0]), 2), np.nan, np.float32)
 
-    monkeypatch.setattr(service.answers, "push", push)
+    monkeypatch.setattr(app.answers, "push", push)
     for form in ("json", "npy", "arrow", "png"):
         answer = client.post({"seed": 3, "format": form})
         assert (answer.status, "not finite from seed 3" in answer.detail) == (500, True)
 
 
-def test_what_is_too_late_or_too_much_is_refused(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.answers, "settings", replace(service.answers.settings, time_limit_seconds=0.05))
-    real = service.answers.push
+def test_what_is_too_late_or_too_much_is_refused(client: Client, app: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.answers, "settings", replace(app.answers.settings, time_limit_seconds=0.05))
+    real = app.answers.push
 
     async def push(order: tuple[Generator, Noise]) -> Samples:
         await asyncio.sleep(60)
         return await real(order)
 
     with monkeypatch.context() as patch:
-        patch.setattr(service.answers, "push", push)
+        patch.setattr(app.answers, "push", push)
         answer = client.post({})
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    monkeypatch.setattr(service.answers, "settings", replace(service.answers.settings, max_waiting=0, time_limit_seconds=30))
+    monkeypatch.setattr(app.answers, "settings", replace(app.answers.settings, max_waiting=0, time_limit_seconds=30))
     assert client.post({}).status == 429
-    assert (service.answers.waiting, service.answers.values) == (0, 0)
+    assert (app.answers.waiting, app.answers.values) == (0, 0)
 
 
 def test_samples_come_in_the_format_that_is_asked_for(client: Client) -> None:

@@ -30,34 +30,34 @@ def test_this_machines_names_are_let_in_without_a_token(client: Client, host: st
         "127.0.0.1 evil",
     ],
 )
-def test_another_name_is_refused_without_a_token(client: Client, service: Service, host: str) -> None:
+def test_another_name_is_refused_without_a_token(client: Client, app: Service, host: str) -> None:
     for path in ("/", "/v1/model", "/healthz", "/openapi.json"):
         answer = client.request("GET", path, host=host)
         assert (answer.status, "--hosts" in answer.detail) == (421, True)
     assert client.request("POST", "/v1/samples", b"{}", host=host, **JSON).status == 421
-    assert service.client(TOKEN).request("GET", "/healthz", host=host).status == 200, "the token keeps others out"
+    assert app.client(TOKEN).request("GET", "/healthz", host=host).status == 200, "the token keeps others out"
 
 
-def test_further_names_are_let_in_as_told(service: Service) -> None:
+def test_further_names_are_let_in_as_told(app: Service) -> None:
     for token in (None, TOKEN):
-        client = service.client(token, ("demo.example.org",))
+        client = app.client(token, ("demo.example.org",))
         authorized = {} if token is None else {"authorization": f"bearer {token}"}
         assert client.request("GET", "/v1/model", host="demo.example.org:80", **authorized).status == 200
         assert client.request("GET", "/v1/model", host="127.0.0.1", **authorized).status == 200
         assert client.request("GET", "/v1/model", host="evil.example", **authorized).status == 421
 
 
-def test_pages_of_other_sites_are_refused_without_a_token(client: Client, service: Service) -> None:
+def test_pages_of_other_sites_are_refused_without_a_token(client: Client, app: Service) -> None:
     host = "localhost:8000"
     for origin in ("http://evil.example", "http://localhost:9000", "https://localhost", "null", "localhost:8000", ""):
         assert client.post({}, host=host, origin=origin).status == 403
         assert client.get("/v1/model", host=host, origin=origin).status == 403
     assert client.post({}, host=host, origin="http://localhost:8000").status == 200
-    assert service.client(TOKEN).post({}, origin="http://evil.example", authorization=f"Bearer {TOKEN}").status == 200
+    assert app.client(TOKEN).post({}, origin="http://evil.example", authorization=f"Bearer {TOKEN}").status == 200
 
 
-def test_the_token_is_asked_for_where_something_is_to_be_had(service: Service) -> None:
-    client = service.client(TOKEN)
+def test_the_token_is_asked_for_where_something_is_to_be_had(app: Service) -> None:
+    client = app.client(TOKEN)
     for header in (
         "",
         "Bearer",
@@ -80,13 +80,13 @@ def test_the_token_is_asked_for_where_something_is_to_be_had(service: Service) -
     assert '"scheme":"bearer"' in schema.replace(" ", "")
 
 
-def test_half_a_body_is_given_up(client: Client, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_body_is_given_up(client: Client, app: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "BODY_SECONDS", 0.05)
-    service.counted.clear()
+    app.counted.clear()
     answer = client.request("POST", "/v1/samples", b'{"num_samples": 5}', num_missing=9, **JSON)
     assert (answer.status, answer.headers["connection"]) == (408, "close")
     assert "the body did not come within" in answer.detail
-    assert service.counted == [408]
+    assert app.counted == [408]
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/v1/model"])
