@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +9,6 @@ from pathlib import Path
 import pytest
 
 from components.table import DIVERGENCES, NETWORK_PAIRS
-from deploy import cli as deploy
-from pipeline.command import cli
-from tune import cli as tune
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
@@ -141,32 +137,11 @@ def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None
     assert not imported_modules & {"torch", "mlflow", "ray", "optuna", "pyarrow", "PIL", "scipy", "matplotlib"}
 
 
-PROGRAMS = {"pipeline": cli.PROGRAM, "tune": tune.PROGRAM, "deploy": deploy.PROGRAM}
-
-
-def readme_commands() -> list[list[str]]:
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    lines = [
-        re.split("#|&&", line)[0].strip()
-        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)
-        for line in block.splitlines()
-    ]
-    return [shlex.split(line)[2:] for line in lines if line.startswith(tuple(f"python -m {name} " for name in PROGRAMS))]
-
-
 def test_every_benchmark_that_is_named_exists() -> None:
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/experiments.md", "docs/decisions.md")]
+    texts = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
     named = {name for text in texts for name in re.findall(r"python -m benchmarks\.([a-z_]+)", text)}
     assert named
     assert named <= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-
-
-@pytest.mark.parametrize("arguments", readme_commands(), ids=" ".join)
-def test_every_command_of_the_readme_is_one(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my.yaml").write_text("data: {target: gauss25}\njko: {num_phases: 8, h: 1.0, divergence: kl}\n")
-    package, *words = arguments
-    assert PROGRAMS[package].read(words)
 
 
 def test_the_readme_names_its_two_commands_by_line_20() -> None:

@@ -130,8 +130,8 @@ def test_each_name_of_the_table_is_a_source_of_the_shape_that_it_says() -> None:
         assert not images.fits((2,))
 
 
-def test_the_readme_lists_the_table() -> None:
-    lines = (Path(__file__).parents[3] / "README.md").read_text().splitlines()
+def test_the_guide_lists_the_table() -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "image_sets.md").read_text().splitlines()
     for begin, names in (("Sets: ", table.IMAGE_SETS), ("Measures: ", table.MEASURES)):
         (line,) = (line for line in lines if line.startswith(begin))
         assert re.findall(r"`([a-z0-9_]+)`", line) == list(names)
