@@ -8,7 +8,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(N) --durat
 DEBIAN_PACKAGES := chromium chromium-driver dataset-fashion-mnist faketime postgresql
 APT := apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: help run check test test-all soak coverage lint system clean
+.PHONY: help run check test test-all soak coverage lint docs system clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: .venv/.installed-dev ## linters and types
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy sjko benchmarks
 
+docs: .venv/.installed-dev ## the guide as a site in site/; to search it, python -m http.server -d site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -53,4 +56,4 @@ system:
 	else echo "not installing Debian packages: $(DEBIAN_PACKAGES)"; fi
 
 clean: ## remove the environment and all local state
-	rm -rf .venv .sjko
+	rm -rf .venv .sjko site

@@ -1,0 +1,46 @@
+"""The guide as a site: its links hold, its pages are made from the code, and nothing of it comes from a network."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site, which is refused where a link leads nowhere or a page is in no menu."""
+    config = pytest.importorskip("mkdocs.config", reason="pip install -e '.[dev]' brings MkDocs")
+    from mkdocs.commands.build import build
+
+    to = tmp_path_factory.mktemp("site")
+    build(config.load_config(str(ROOT / "mkdocs.yml"), site_dir=str(to)))
+    return to
+
+
+def test_every_page_asks_for_files_of_the_site_alone(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 30
+    for page in pages:
+        asked = re.findall(r"<(?:script|img|link|source)[^>]*?(?:src|href)=\"?(https?:[^\" >]*)", page.read_text())
+        assert not asked, (page.name, asked)
+    assert not re.search(r"fonts\.g|url\(\"?https?:", "".join(path.read_text() for path in site.rglob("*.css")))
+
+
+def test_the_page_of_the_recipe_has_every_field_with_its_text(site: Path) -> None:
+    from pipeline.recipes.reading import KINDS
+
+    text = (site / "reference" / "recipe.html").read_text()
+    rows = dict(re.findall(r"<td><code>([a-z0-9_.]+)</code></td>\s*<td>.*?</td>\s*<td>(.*?)</td>", text, re.DOTALL))
+    assert rows.keys() >= KINDS.keys()
+    assert all(rows.values())
+
+
+def test_the_pages_of_commands_and_of_http_have_all_of_them(site: Path) -> None:
+    commands = (site / "reference" / "commands.html").read_text()
+    for name in ("pipeline run", "tune run", "deploy transport"):
+        assert f"usage: python -m {name}" in commands
+    http = (site / "reference" / "http.html").read_text()
+    for words in ("GET /readyz", "POST /v1/samples", "POST /v1/transport", "num_samples", "503"):
+        assert words in http
