@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline.evaluation.metrics import floor_of
+from pipeline.report.figures.table import REQUESTED
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -58,7 +59,8 @@ class Rule:
         """
         names = candidate if self.reference != "floor" else {key for key in candidate if floor_of(key) in candidate}
         if self.metric not in names:
-            raise ValueError(f"--require must name one of {', '.join(sorted(names))}, not {self.metric}")
+            hint = "" if self.metric in REQUESTED else f"; or, of rows and points, a figure of a report: {', '.join(REQUESTED)}"
+            raise ValueError(f"--require must name one of {', '.join(sorted(names))}, not {self.metric}{hint}")
         if self.reference == "champion":
             return None if champion is None else self.number * champion[self.metric]
         return self.number * (candidate[floor_of(self.metric)] if self.reference == "floor" else 1.0)

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline import places
 from pipeline.command import report
 from pipeline.command.listing import open_store
 from pipeline.errors import FlowError
+from pipeline.evaluation.metrics import with_figure
 from pipeline.files import write_text
 from pipeline.store import claims
 from pipeline.store.phases import OWNER
@@ -35,7 +36,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
         command.num_confirmed,
         command.max_concurrent,
         command.cluster,
-        command.evaluation,
+        replace(command.evaluation, metrics=with_figure(command.evaluation.metrics, command.metric)),
     ).pinned()
     store = open_store(command.cluster)
     places.home().mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ class Search:
     def parts(self) -> list[tuple[str, str]]:
         """List the own parts of the recipe, the axes and the evaluation, each with the field that it stands in."""
         choices = [(axis.name, str(value)) for axis in self.axes if axis.name in PARTS for value in axis.choices]
-        metrics = [("evaluation.metrics", name) for name in self.evaluation.metrics]
+        metrics = [("evaluation.metrics", name) for name in self.evaluation.metrics if is_own(name)]
         return [*own_parts(self.recipe).items(), *(each for each in choices if is_own(each[1])), *metrics]
 
     def pinned(self) -> "Search":

@@ -5,11 +5,12 @@ Neither torch nor Ray is imported, so that a wrong name is refused at once.
 
 from collections.abc import Sequence
 
-from pipeline.evaluation.metrics import Metric, figures, offer_of
+from components.parts.naming import PartName
+from pipeline.evaluation.metrics import Metric, figures, offer_of, with_figure
 from pipeline.recipe import Data
 
 
-def objective(data: Data, name: str, own_metrics: Sequence[str] = ()) -> Metric:
+def objective(data: Data, name: str, own_metrics: Sequence[PartName] = ()) -> Metric:
     """Look up the metric that a search is to judge by.
 
     Args:
@@ -18,13 +19,13 @@ def objective(data: Data, name: str, own_metrics: Sequence[str] = ()) -> Metric:
     Raises:
         ValueError: the target has no such metric.
     """
-    metrics = figures(offer_of(data, own_metrics=own_metrics))
+    metrics = figures(offer_of(data, own_metrics=with_figure(own_metrics, name)))
     if name not in metrics:
         raise ValueError(f"--metric must be one of {', '.join(metrics)} for data.target {data.target}, not {name}")
     return metrics[name]
 
 
-def mode_of(data: Data, name: str, mode: str | None, own_metrics: Sequence[str] = ()) -> str:
+def mode_of(data: Data, name: str, mode: str | None, own_metrics: Sequence[PartName] = ()) -> str:
     """Say whether small or large values of a metric are good: `min` or `max`.
 
     >>> mode_of(Data(target="gauss8"), "w2", None)

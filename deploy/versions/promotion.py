@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.rules import Rule
 from deploy.versions.registry import CANDIDATE, Registry, Version
 from pipeline.errors import FlowError, Incomparable
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import FLOOR
+from pipeline.evaluation.metrics import FLOOR, with_figure
 from pipeline.evaluation.size import FULL, EvaluationSize
 
 
@@ -41,7 +41,8 @@ def promote(
 ) -> Promotion:
     """Promote a version: point `alias` at it, if it is whole and fulfils the rule.
 
-    Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen.
+    Candidate and champion are measured on the same samples, which neither training nor any earlier measurement has seen. Figures
+    that are measured for who asks alone, as those of a report, are logged to the run of the version's map.
 
     Raises:
         VersionNotFound: the registry has no such version.
@@ -51,8 +52,10 @@ def promote(
     version, before = registry.require(name, number or CANDIDATE), registry.find(name, alias)
     first_draw = secrets.randbelow(2**31) + 2**16  # beyond every draw that `pipeline evaluate` uses
     generator = registry.load(version, with_data=True)
+    size = replace(size, metrics=size.metrics if rule is None else with_figure(size.metrics, rule.metric))
     with_floors = rule is not None and (rule.reference == "floor" or rule.metric.endswith(FLOOR))
     metrics = evaluate(generator, size, first_draw, with_floors=with_floors)
+    registry.log(version, {name: figure for name, figure in metrics.items() if name.removesuffix(FLOOR) in size.metrics})
     value = bound = None
     if rule is not None:
         champion = None

@@ -5,6 +5,7 @@ folder holds is written by `deploy.versions.folder`.
 """
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -249,6 +250,13 @@ class Registry:
                     version.name, str(version.number), f"sjko.before.{alias}", str(previous.number)
                 )
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
+
+    def log(self, version: Version, metrics: Mapping[str, float]) -> None:
+        """Log figures of a version to the run of its map."""
+        if finite := {name: value for name, value in metrics.items() if math.isfinite(value)}:
+            with self._store.answering():
+                run_id = str(self._client.get_model_version(version.name, str(version.number)).run_id)
+            self._store.log_metrics(run_id, {0: finite})
 
     def restore(self, version: Version, alias: str, instead_of: Version) -> None:
         """Point an alias back at a version; which one that version came after stays written down as it was."""

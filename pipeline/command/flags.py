@@ -185,17 +185,20 @@ class Report(Command):
     """Judge generated rows beside real ones: a page with a verdict, figures with their floors, pictures.
 
     Example: `report --real held_out.parquet --generated made.parquet --train train.parquet --to report.html`. Files are Parquet,
-    CSV, Arrow or arrays of numpy, at a path or a URL. Of a flow to a table, `report RUN --to report.html` takes the rows that it
-    held out, those it was trained on, and samples of its map, and logs the figures to the map's MLflow run. What to make of the
-    page is in docs/tables.md.
+    CSV, Arrow or arrays of numpy, at a path or a URL. Of a flow to a table, `report MODEL --to report.html` takes samples of its
+    map, the rows that it held out, or those of `--data`, and those it was trained on, and logs the figures to the map's MLflow
+    run. What to make of the page is in docs/tables.md.
     """
 
     to: Path
     """the page, one HTML file"""
     reference: tyro.conf.Positional[str | None] = None
-    """the map of a flow to a table: an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    """a map of a flow to a table: a registered version, NAME@ALIAS or NAME@NUMBER, an MLflow run id, runs:/ID/phase, or the first
+    eight or more characters of a fingerprint"""
+    data: Source | None = None
+    """of such a map: rows that it has not seen, in place of those that its flow held out"""
     real: Source | None = None
-    """rows that the model has not seen, or with no --train all real rows there are; of a map: in place of those it held out"""
+    """rows that the model has not seen, or with no --train all real rows there are"""
     generated: Source | None = None
     """rows that it has made"""
     train: Source | None = None
@@ -204,6 +207,9 @@ class Report(Command):
     """a column that is predicted from the others, by a model that learns from generated rows and one that learns from real"""
     drop: tuple[str, ...] = ()
     """columns that are left out, such as identifiers and free text"""
+    schema: Source | None = None
+    """what the columns are, as `python -m pipeline schema` has written and you have corrected it; left out: that of the map, or
+    what is found in the real rows"""
     store: Stores = field(default_factory=Stores)
 
     def require_consistent(self) -> None:
@@ -212,9 +218,13 @@ class Report(Command):
         Raises:
             ValueError: names the flag.
         """
+        if self.reference is None and self.data is not None:
+            raise ValueError("--data is of a map, which comes right after `report`; of files, write --real and --generated")
         if self.reference is None and (self.real is None or self.generated is None):
             missing = "--real" if self.real is None else "--generated"
             raise ValueError(f"{missing} must be given, or the map of a flow right after `report`")
+        if self.reference is not None and self.real is not None:
+            raise ValueError(f"--real must be left out where a map is judged: write --data {self.real}")
         for flag, value in (("--generated", self.generated), ("--train", self.train)):
             if self.reference is not None and value is not None:
                 raise ValueError(f"{flag} must be left out where a map is judged, which brings its own")

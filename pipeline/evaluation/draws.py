@@ -16,6 +16,7 @@ from pipeline.data.source import Joint
 from pipeline.evaluation.size import FULL, EvaluationSize
 
 if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its metrics; what describes images a replica need not
+    from components.conditions import Conditions
     from pipeline.data.endpoints import Endpoints
     from pipeline.data.source import Samples, Source
     from pipeline.evaluation.extractors import Extractor
@@ -43,6 +44,10 @@ class Sampler(Protocol):
         """Draw n samples; equal draws give equal samples."""
         ...
 
+    def joint(self, n: int, draw: int) -> tuple[Samples, Conditions | None]:
+        """Draw the n samples of `sample`, and the condition that each was given, where the map is given any."""
+        ...
+
     def many(self, n: int) -> Samples:
         """Draw more samples than one evaluation of a network may take, the same ones at each call."""
         ...
@@ -65,6 +70,10 @@ class OfMap:
     def sample(self, n: int, draw: int) -> Samples:
         """Draw n samples in one evaluation of the network."""
         return self.generator.sample(n, draw)
+
+    def joint(self, n: int, draw: int) -> tuple[Samples, Conditions | None]:
+        """Draw n samples and their conditions."""
+        return self.generator.joint(n, draw)
 
     def many(self, n: int) -> Samples:
         """Draw n samples, a few hundred at a time."""
@@ -90,6 +99,11 @@ class OfData:
     def sample(self, n: int, draw: int) -> Samples:
         """Draw n samples, of a data set without replacement."""
         return self.endpoints.data.seen(n, stream(0, "evaluation_floor", step=draw))
+
+    def joint(self, n: int, draw: int) -> tuple[Samples, Conditions | None]:
+        """Draw n samples and their conditions, of a data set without replacement."""
+        joint = self.endpoints.joint
+        return (self.sample(n, draw), None) if joint is None else joint.seen(n, stream(0, "evaluation_floor", step=draw))
 
     def many(self, n: int) -> Samples:
         """Draw n samples, of a data set without replacement."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from components.metrics import LEAST_SAMPLES
+from components.parts.naming import is_own
 from pipeline.data.endpoints import Endpoints
 from pipeline.errors import Unusable
 from pipeline.evaluation.draws import Draws, OfData, OfMap, num_samples
@@ -34,7 +35,7 @@ def evaluate(
         first_draw: the number of the first sample; samples of other numbers are independent.
         logged: what was logged while the map was trained, for metrics that need it.
     """
-    fields = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics)}
+    fields = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics) if is_own(name)}
     with told(generator.phase, lambda: f"while phase {generator.phase.k} was measured", fields):
         return _evaluated(generator, size, first_draw, with_floors=with_floors, logged=logged)
 
@@ -51,9 +52,14 @@ def _evaluated(
     draws = Draws(OfMap(generator), endpoints, size, first_draw, offer.extractor, n, logged)
     measured = figures(offer)
     values = {name: count for metric in measured.values() for name, count in metric.needs.counts(draws).items()}
-    values |= means(measured, views_of(measured, draws))
+    views = views_of(measured, draws)
+    values |= means(measured, views)
     if with_floors:
-        with_floor = tuple((name, metric) for name, metric in measured.items() if metric.has_floor)
+        of_views = {
+            floor_of(name): replace(each, measure=each.floor) for name, each in measured.items() if each.floor is not None
+        }
+        values |= means(of_views, views)
+        with_floor = tuple((name, each) for name, each in measured.items() if each.has_floor and each.floor is None)
         values |= floors(generator.phase.data, size, first_draw, endpoints.data_uri, with_floor, given=endpoints.given_class)
     return values
 

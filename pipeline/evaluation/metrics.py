@@ -3,7 +3,8 @@
 To add a metric, write one `Metric` in a file of its own and add one line to `METRICS`. Its figure, with its floor, is then in
 `evaluate`, in the rows of `run --json`, in MLflow and on model cards, `tune run --metric` and `promote --require` know its name,
 and figures that were kept before are computed again. One from outside this repository needs no line: `--evaluation.metrics` names
-it as `package.module:name`. Importing this file loads neither numpy nor torch.
+it as `package.module:name`. Figures of a report are measured where they are named there, or in a rule or search. Importing this
+file loads neither numpy nor torch.
 """
 
 import math
@@ -17,9 +18,10 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from components.parts.loading import load, pinned
-from components.parts.naming import PartError, shown
+from components.parts.naming import PartError, PartName, is_own, shown
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
+from pipeline.report.figures.table import REQUESTED
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws
@@ -59,6 +61,8 @@ TAKEN = frozenset(
     ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes"]
 )
 """Names of numbers beside figures that no metric can have."""
+MOST_COORDINATES = 500
+"""Of points that a report judges, which trains classifiers on them."""
 AND_OWN = " + "
 """What stands before each metric from outside in the tag of a run."""
 
@@ -75,6 +79,7 @@ class Offer:
         own_metrics: names of metrics from outside this repository, with the digest of their code.
         has_classes: the maps are given a class of the data.
         has_classifier: something tells the class of a sample: the modes of a measure, or a network that was trained on the data.
+        has_rows: samples are rows of a table, or points of few coordinates, which a report can judge.
     """
 
     has_pairs: bool = False
@@ -84,6 +89,7 @@ class Offer:
     own_metrics: tuple[str, ...] = ()
     has_classes: bool = False
     has_classifier: bool = False
+    has_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class Metric:
         needs: what it looks at, and so which data have it.
         measure: one view -> the figure; called in several threads.
         has_floor: whether the same figure of the data themselves stands beside it.
+        floor: one view -> that figure, where the view has both; None: what `measure` gives of the data in the place of the map.
         version: to be raised when the figure of equal samples changes, so that kept ones are computed again.
         brief: how it is shown in the line of a phase, with {value}, {percent}, {floor}, {network} or other figures; empty: not.
     """
@@ -127,6 +134,7 @@ class Metric:
     has_floor: bool = True
     version: int = 1
     brief: str = ""
+    floor: Callable[[Any], float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that MLflow, a rule of `promote` or a floor could not have."""
@@ -159,15 +167,34 @@ def metrics() -> list[Metric]:
 
 
 def own_metric(name: str) -> Metric:
-    """Load a metric from outside this repository.
+    """Load a metric that is measured where one asks for it: a figure of a report, or one from outside this repository.
+
+    >>> own_metric("c2st_auc").unit
+    'AUC'
 
     Raises:
         PartError: there is none, or its name is that of another figure.
     """
+    if not is_own(name):
+        if name not in REQUESTED:
+            raise PartError(
+                f"{name} is no metric that can be asked for: {', '.join(REQUESTED)}, or package.module:name of your own"
+            )
+        return load(name, REQUESTED, Metric)
     metric = load(name, {}, Metric)
-    if metric.name in {each.name for each in metrics()} | TAKEN:
+    if metric.name in {each.name for each in metrics()} | TAKEN | REQUESTED.keys():
         raise PartError(f"{shown(name)}: a metric {metric.name} is there already; give yours another name")
     return metric
+
+
+def with_figure(asked: Sequence[PartName], figure: str) -> tuple[PartName, ...]:
+    """Add the metric of a figure, or of its floor, to those that are asked for, where it is measured for who asks alone.
+
+    >>> with_figure((), "c2st_auc_floor"), with_figure((), "w2")
+    (('c2st_auc',), ())
+    """
+    name = figure.removesuffix(FLOOR)
+    return (*asked, PartName(name)) if name in REQUESTED and name not in asked else tuple(asked)
 
 
 def offer_of(data: Data, logged: Iterable[str] = (), own_metrics: Sequence[str] = ()) -> Offer:
@@ -186,8 +213,9 @@ def offer_of(data: Data, logged: Iterable[str] = (), own_metrics: Sequence[str] 
     modes, looks, condition = spec_of(data.target).modes, trained_on(data.target, sample_shape(data)), condition_of(data)
     has_classes = condition is not None and condition.num_classes > 0
     has_classifier = has_classes and (modes is not None or (looks is not None and looks.classes == "data"))
-    own_metrics = tuple(dict.fromkeys(map(pinned, own_metrics)))
-    return Offer(True, modes is not None, looks, frozenset(logged), own_metrics, has_classes, has_classifier)
+    own_metrics, shape = tuple(dict.fromkeys(map(pinned, own_metrics))), sample_shape(data)
+    has_rows = len(shape) == 1 and shape[0] <= MOST_COORDINATES
+    return Offer(True, modes is not None, looks, frozenset(logged), own_metrics, has_classes, has_classifier, has_rows)
 
 
 def figures(offer: Offer) -> dict[str, Metric]:
@@ -258,14 +286,15 @@ def tag_of(offer: Offer, size: EvaluationSize) -> str:
 
     That of a metric from outside is the digest of its code, in its name.
     """
+    own = [name if is_own(name) else f"{name} {own_metric(name).version}" for name in offer.own_metrics]
     versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own_metrics=())).items())
-    return AND_OWN.join([f"{size}: {versions}", *offer.own_metrics])
+    return AND_OWN.join([f"{size}: {versions}", *own])
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
     """Say whether figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
     kept, *own_metrics = (tag or "").split(AND_OWN)
-    if not set(offer.own_metrics) <= set(own_metrics):
+    if not set(tag_of(offer, size).split(AND_OWN)[1:]) <= set(own_metrics):
         return False
     if kept == f"{FIRST_TAG}, {size}":
         known = figures(replace(offer, own_metrics=()))

@@ -1,9 +1,16 @@
 """On how many samples maps are judged, and by which own metrics. Not part of a phase's identity; kept beside every figure."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from components.parts.naming import PartName
+from pipeline.report.figures.table import REQUESTED
 
+if TYPE_CHECKING:
+    MetricName = PartName
+else:
+    MetricName = Literal[tuple(REQUESTED)] | PartName
+"""A figure that is measured where one asks for it: one of a report, or an own metric."""
 LEAST_SAMPLES = 10
 
 
@@ -20,8 +27,9 @@ class EvaluationSize:
     """samples of the last map of a flow, at most as many as are held out; W2 of 2000 points takes two seconds of a core"""
     num_pairs: int = 4
     """independent pairs of samples that a distance is the mean of: that of one pair scatters by 10-30 %"""
-    metrics: tuple[PartName, ...] = ()
-    """metrics of your own beside those of the data, as package.module:name of a `Metric` or of what makes one; docs/parts.md"""
+    metrics: tuple[MetricName, ...] = ()
+    """metrics beside those of the data: figures of a report by name, such as c2st_auc (docs/tables.md), and your own as
+    package.module:name of a `Metric` or of what makes one (docs/parts.md)"""
 
     def __str__(self) -> str:
         return f"{self.num_pairs} pairs of {self.num_samples}"

@@ -111,6 +111,8 @@ def require(parts: Iterable[tuple[str, str]]) -> None:
     parts = list(parts)
     for field, name in parts:
         part = Part.read(name)
+        if not part.is_own:
+            continue
         if part.is_in_memory and part.use not in IN_MEMORY:
             raise PartMissing(
                 f"{field}: {shown(name)} is an object in the memory of another process; only what has an import name reaches "

@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.command import report as shown
 from pipeline.command.flags import Report
-from pipeline.data.tables.reading import read
+from pipeline.data.tables.reading import read, select
+from pipeline.data.tables.schemas.written import schema_at
 from pipeline.files import write_text
 from pipeline.provenance import redacted
 from pipeline.report.figures.columns import ColumnFigures
@@ -17,6 +18,8 @@ from pipeline.report.page.page import written
 from pipeline.report.samples import draw
 from pipeline.report.tables import GENERATED, REAL, TRAIN
 
+DATA = "--data"
+
 
 def report(command: Report) -> Mapping[str, Any]:
     """Carry out `report`: judge the rows, print the verdict and the figures, write the page.
@@ -24,14 +27,18 @@ def report(command: Report) -> Mapping[str, Any]:
     Raises:
         Unusable: a file cannot be read, or they do not go together; nothing is written then.
     """
-    given = {REAL: command.real, GENERATED: command.generated, TRAIN: command.train}
+    given = {REAL: command.real or command.data, GENERATED: command.generated, TRAIN: command.train}
     locations = {flag: location for flag, location in given.items() if location is not None}
-    tables, schema, of_map = {flag: read(location, name=flag) for flag, location in locations.items()}, None, None
+    schema, of_map = None if command.schema is None else schema_at(command.schema, "--schema"), None
+    tables = {flag: read(location, name=DATA if location == command.data else flag) for flag, location in locations.items()}
     if command.reference is not None:
         from pipeline.report.of_flow import of_flow  # and with it torch and MLflow
 
         of_map = of_flow(command.reference, command.store, tables[REAL].num_rows if REAL in tables else None)
-        tables, schema = {REAL: of_map.held_out, GENERATED: of_map.generated, TRAIN: of_map.train} | tables, of_map.schema
+        tables = {REAL: of_map.held_out, GENERATED: of_map.generated, TRAIN: of_map.train} | tables
+        if command.data is not None:  # perhaps with an identifier, or more
+            tables[REAL] = select(tables[REAL], of_map.generated.column_names, f"{DATA}: {redacted(command.data)}")
+        schema = schema or of_map.schema
         named = {REAL: "held-out rows", GENERATED: f"samples of {of_map.ref}", TRAIN: "training rows"}
         locations = named | locations
     samples = draw(tables[REAL], tables[GENERATED], tables.get(TRAIN), command.drop, schema)

@@ -1,7 +1,8 @@
 """From rows to a judgement: every figure of a report, measured once, the same for the same rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.report.figures.copies import Copies
 from pipeline.report.figures.distances import Distances
 from pipeline.report.figures.neighbours import Neighbours
 from pipeline.report.figures.pairs import PairFigures
-from pipeline.report.figures.table import FIGURES
+from pipeline.report.figures.table import COLUMNS, COPIED, FIGURES, PAIRS, TELL, TOGETHER, USEFUL, WHERE
 from pipeline.report.figures.usefulness import Usefulness
 from pipeline.report.samples import Samples
 
@@ -68,26 +69,48 @@ def judge(samples: Samples, predict: str | None = None, show: Show = lambda done
     Raises:
         Unusable: there is no such column, or it cannot be predicted.
     """
-    from threadpoolctl import threadpool_limits
-
     target = None if predict is None else usefulness.require_predictable(samples, predict)
+    points, steps = _steps(samples)
+    steps[USEFUL] = lambda: None if target is None else usefulness.measure(samples, target)
+    found = []
+    for done, step in enumerate(steps.values()):
+        show(done, len(steps))
+        found.append(on_one_thread(step))
+    show(len(steps), len(steps))
+    return Judgement(samples, points, *found)
+
+
+def _steps(samples: Samples) -> tuple[dict[str, np.ndarray], dict[str, Callable[[], Any]]]:
+    """Make points of the rows, and say how the figures of each question are measured."""
     sides = {"held_out": samples.held_out, "real": samples.real, "generated": samples.generated}
     fitted = axes.fit(samples.features, np.concatenate([samples.held_out, samples.real]), [samples.originals, samples.generated])
     points = {name: axes.points(fitted, rows) for name, rows in sides.items()}
     three = points["held_out"], points["real"], points["generated"]
-    steps: list[Callable[[], Any]] = [
-        lambda: columns.measure(samples),
-        lambda: pairs.measure(samples),
-        lambda: distances.measure(*three),
-        lambda: classifier.measure(samples, points),
-        lambda: neighbours.measure(samples, *three),
-        lambda: copies.measure(samples, points["held_out"], axes.points(fitted, samples.originals), points["generated"]),
-        lambda: None if target is None else usefulness.measure(samples, target),
-    ]
-    found = []
-    with threadpool_limits(1):  # threads of gradient boosting that wait for each other on busy cores take a hundred times as long
-        for done, step in enumerate(steps):
-            show(done, len(steps))
-            found.append(step())
-    show(len(steps), len(steps))
-    return Judgement(samples, points, *found)
+    return points, {
+        COLUMNS: lambda: columns.measure(samples),
+        PAIRS: lambda: pairs.measure(samples),
+        TOGETHER: lambda: distances.measure(*three),
+        TELL: lambda: classifier.measure(samples, points),
+        WHERE: lambda: neighbours.measure(samples, *three),
+        COPIED: lambda: copies.measure(samples, points["held_out"], axes.points(fitted, samples.originals), points["generated"]),
+    }
+
+
+def steps_of(samples: Samples) -> dict[str, Callable[[], Mapping[str, float]]]:
+    """Say how the figures of each question are measured, each with its floor as `NAME_floor`."""
+    _, steps = _steps(samples)
+    read: dict[str, Callable[[Any], Mapping[str, float]]] = {COLUMNS: columns.metrics, PAIRS: pairs.metrics}
+
+    def measured(question: str) -> Mapping[str, float]:
+        found = on_one_thread(steps[question])
+        return read[question](found) if question in read else found.metrics
+
+    return {question: partial(measured, question) for question in steps}
+
+
+def on_one_thread(step: Callable[[], Any]) -> Any:
+    """Carry out a step: threads of gradient boosting that wait for each other on busy cores take a hundred times as long."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return step()

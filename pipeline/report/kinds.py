@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.tables.codes import dates
+from pipeline.data.tables.codes.arrow_types import is_choice, is_text
 from pipeline.data.tables.schema import Column
 from pipeline.errors import Unusable
 
@@ -80,14 +81,14 @@ def leave_out(name: str) -> str:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Whole numbers, floats, decimals."""
+    """Whole numbers, floats, decimals, durations."""
 
     word: str = "numbers"
 
     def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
         """Read numbers as float64; infinite ones are refused."""
         name = column.name
-        arrays = {flag: np.asarray(pc.cast(each, pa.float64(), safe=False), dtype=np.float64) for flag, each in values.items()}
+        arrays = {flag: self._floats(each) for flag, each in values.items()}
         for flag, array in arrays.items():
             if (np.abs(array) > LARGEST).any():
                 raise Unusable(f"column {name!r} of {flag} has infinite values or numbers beyond {LARGEST:g}; {leave_out(name)}")
@@ -95,6 +96,10 @@ class Numbers:
             return Feature(name, True), arrays
         feature = Feature(name, True, step=float(column.grid), origin=float(column.low or 0))
         return feature, {flag: feature.on_grid(array) for flag, array in arrays.items()}
+
+    def _floats(self, column: pa.ChunkedArray) -> np.ndarray:
+        whole = column.cast(pa.int64()) if pa.types.is_duration(column.type) else column
+        return np.asarray(pc.cast(whole, pa.float64(), safe=False), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Dates:
 
 @dataclass(frozen=True)
 class Categories:
-    """Text and booleans."""
+    """Text, booleans, dictionaries, and what a schema says to be categories."""
 
     word: str = "categories"
 
@@ -139,9 +144,11 @@ class Categories:
 
 
 def kind_of_column(column: Column) -> Kind:
-    """Choose how a column is read, by its schema: text may hold dates; all else goes by its type."""
+    """Choose how a column is read, by its schema: text may hold dates, numbers be categories; all else goes by its type."""
     if column.format is not None:
         return Dates()
+    if column.kind == "category":
+        return Categories()
     found = kind_of(column.arrow_type)
     assert found is not None  # the schema refuses others
     return found
@@ -156,9 +163,8 @@ def kind_of(kind: pa.DataType) -> Kind | None:
     return next((each for holds, each in KINDS if any(test(kind) for test in holds)), None)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
+def _is_choice(kind: pa.DataType) -> bool:
+    return is_choice(kind.value_type) if pa.types.is_dictionary(kind) else is_text(kind)
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -168,8 +174,8 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 Test = Callable[[pa.DataType], bool]
 KINDS: tuple[tuple[tuple[Test, ...], Kind], ...] = (
-    ((pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal), Numbers()),
+    ((pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_duration), Numbers()),
     ((pa.types.is_timestamp, pa.types.is_date, pa.types.is_time), Dates()),
-    ((pa.types.is_boolean, _is_text), Categories()),
+    ((pa.types.is_boolean, _is_choice), Categories()),
 )
 """Tests of an Arrow type, and the kind of the columns that pass one."""

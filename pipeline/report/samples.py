@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data.tables.inference import infer
+from pipeline.data.tables.reading import named
 from pipeline.data.tables.schema import Schema
-from pipeline.report.kinds import Feature, kind_of_column
+from pipeline.errors import Unusable
+from pipeline.report.kinds import Feature, kind_of, kind_of_column
 from pipeline.report.tables import GENERATED, REAL, TRAIN, aligned
 
 MOST_ROWS = 2_500
@@ -65,6 +67,8 @@ def draw(
         Unusable: the tables cannot be compared; the sentence says why, and what to do.
     """
     given = {REAL: real, GENERATED: generated} | ({} if train is None else {TRAIN: train})
+    if schema is not None:
+        given = {flag: said_by(schema, table, flag, drop) for flag, table in given.items()}
     dropped = set() if schema is None else {column.name for column in schema.columns} - set(schema.names)
     tables = aligned(given, [*drop, *(name for name in real.column_names if name in dropped)])
     known = infer(tables[REAL]) if schema is None else schema
@@ -77,6 +81,30 @@ def draw(
     originals = rows.get(TRAIN, rows[REAL])
     counts = {flag: table.num_rows for flag, table in given.items()}
     return Samples(features, rows[REAL][:n], others[:n], rows[GENERATED][:n], originals, train is not None, counts)
+
+
+def said_by(schema: Schema, table: pa.Table, flag: str, drop: Collection[str]) -> pa.Table:
+    """Bring columns to what a schema says that they are, where a file has them as something else, such as dates as text.
+
+    Raises:
+        Unusable: the schema does not know a column, or it cannot be what it says.
+    """
+    known = {column.name: column for column in schema.columns}
+    unknown = [name for name in table.column_names if name not in known and name not in drop]
+    if unknown:
+        rest = f"add them, or --drop {' '.join(unknown)}"
+        raise Unusable(f"the schema says nothing of the columns {named(unknown)} of {flag}: {rest}")
+    for number, name in enumerate(table.column_names):
+        column, values = known.get(name), table[number]
+        is_other = column is not None and column.kind != "dropped" and kind_of(values.type) is not kind_of(column.arrow_type)
+        if column is not None and is_other and values.null_count < len(values):
+            try:
+                table = table.set_column(number, name, values.cast(column.arrow_type))
+            except pa.ArrowException as error:
+                reason = str(error).partition("\n")[0]
+                both = f"{values.type}, and {column.type} by its schema"
+                raise Unusable(f"column {name!r} of {flag} is {both}: {reason}") from error
+    return table
 
 
 def _some(table: pa.Table, most: int, rng: np.random.Generator) -> pa.Table:

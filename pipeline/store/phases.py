@@ -17,7 +17,7 @@ from pipeline.errors import AmbiguousReference, Corrupt, MapNotFound, StoreUnava
 from pipeline.phase import Phase
 from pipeline.provenance import commit, redacted, versions
 from pipeline.store import manifest
-from pipeline.store.runs import PARENT, Run, Runs, local_path
+from pipeline.store.runs import PARENT, VERSION, Run, Runs, local_path
 
 if TYPE_CHECKING:
     from torch import Tensor  # and with it a second, which a list of flows need not wait for
@@ -240,15 +240,18 @@ class Store(Runs):
         return str(self.run(ref.run_id).data.tags.get(PARENT, ref.run_id))
 
     def resolve(self, reference: str) -> MapRef:
-        """Find a map by what a person writes: runs:/ID/phase, a run id, or the first eight or more characters of a
-        fingerprint.
+        """Find a map by what a person writes: runs:/ID/phase, a run id, the first eight or more characters of a fingerprint, or a
+        registered version, NAME@ALIAS, NAME@NUMBER or the URI that MLflow has for it.
 
         A flow's run stands for its last phase.
         """
+        if (version := VERSION.fullmatch(reference)) is not None:
+            return self.published(self._of_version(*version.groups()))
         name = bare(reference)
         if not re.fullmatch(r"[0-9a-f]{8,32}", name):
             raise MapNotFound(
-                f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id or a fingerprint (eight or more characters)"
+                f"{reference!r} is no reference: write runs:/ID/{FOLDER}, a run id, a fingerprint (eight or more characters) or "
+                "the version of a model, NAME@ALIAS"
             )
         conditions = (f"attributes.run_id = '{name}'", f"tags.`{FINGERPRINT}` LIKE '{name}%'")
         runs = self.select(conditions[0]) or self.select(conditions[1])
@@ -264,3 +267,12 @@ class Store(Runs):
             kind = runs[0].data.tags.get(KIND, "run of another program")
             raise MapNotFound(f"{reference} is a {kind} and holds no map; see python -m pipeline list")
         return self.published(fingerprint)
+
+    def _of_version(self, name: str, which: str) -> str:
+        """Read which map a registered version holds."""
+        tags = self.version_tags(name, which)
+        if tags is None:
+            raise MapNotFound(f"{name}@{which} is not in the registry at {redacted(self.uri)}")
+        if FINGERPRINT not in tags:
+            raise MapNotFound(f"{name}@{which} is another program's: it was not made by python -m deploy register")
+        return tags[FINGERPRINT]

@@ -41,6 +41,8 @@ ATTEMPTS = 5
 MOST_METRICS = 1000
 """MLflow's limit for one request."""
 PARENT = MLFLOW_PARENT_RUN_ID
+VERSION = re.compile(r"(?:models:/)?([^@/:]+)[@/]([^@/:]+)")
+"""The version of a registered model, by its alias or number, as a person or MLflow writes it."""
 
 
 def local_path(uri: str) -> Path:
@@ -127,6 +129,18 @@ class Runs:
             return requests.get(f"{self.uri}/health", timeout=5).ok
         except requests.RequestException:
             return False
+
+    def version_tags(self, name: str, which: str) -> dict[str, str] | None:
+        """Read the tags of a registered model's version, by its number or alias; None where there is none."""
+        with self.answering():
+            try:
+                is_number, client = which.isdigit(), self.client
+                found = client.get_model_version(name, which) if is_number else client.get_model_version_by_alias(name, which)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+        return dict(found.tags)
 
     def select(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """List all runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""

@@ -157,9 +157,42 @@ def test_a_report_on_a_map_compares_its_rows_with_those_that_its_flow_held_out(
     kept = store.metric_history(store.resolve(ref).run_id, "c2st_auc")
     assert kept == [(0, judged["metrics"]["c2st_auc"])]
     assert "samples of runs:/" in page.read_text()
-    other = ["--real", str(cells), "--to", str(tmp_path / "other.html"), "--json", str(result)]
+    other = ["--data", str(cells), "--to", str(tmp_path / "other.html"), "--json", str(result)]
     assert cli.PROGRAM.main(["report", ref, *other]) == 0
     assert json.loads(result.read_text())["rows"]["--real"] == len(TABLE)
+
+
+def test_a_report_on_a_version_takes_other_rows_by_their_columns_and_what_a_schema_says(
+    cells: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--data.target", str(cells)) == 0
+    ref = next(line.split()[2].rstrip(",") for line in capsys.readouterr().out.splitlines() if line.startswith("T_0 is"))
+    assert deploy.PROGRAM.main(["register", ref, "--name", "cells", *QUICK]) == 0
+    assert store.resolve("cells@candidate") == store.resolve("models:/cells/1") == store.resolve("cells@1") == store.resolve(ref)
+    held_out = tmp_path / "held_out.csv"
+    lines = ["id,colour,height,children", *(f"{i:04},{'red' if i % 2 else 'green'},{150 + i % 40}.5,{i % 4}" for i in range(200))]
+    held_out.write_text("\n".join(lines) + "\n")
+    result = tmp_path / "report.json"
+    words = ["report", "cells@candidate", "--data", str(held_out), "--to", str(tmp_path / "r.html"), "--json", str(result)]
+    assert cli.PROGRAM.main(words) == 0, capsys.readouterr().err
+    judged = json.loads(result.read_text())
+    assert [column["name"] for column in judged["columns"]] == TABLE.column_names
+    assert judged["rows"]["--real"] == 200
+    assert "held_out.csv" in (tmp_path / "r.html").read_text()
+    assert cli.PROGRAM.main(["schema", str(cells), "--to", str(tmp_path / "schema.yaml")]) == 0
+    written = (tmp_path / "schema.yaml").read_text()
+    as_category = "kind: category\n  type: int16\n  transform: rank\n  categories: [0, 1, 2, 3, 4, 5, 6, 7, 8]\n"
+    number = written[written.index("name: children") : written.index("- name: colour")]
+    (tmp_path / "schema.yaml").write_text(written.replace(number, f"name: children\n  {as_category}"))
+    assert cli.PROGRAM.main([*words, "--schema", str(tmp_path / "schema.yaml")]) == 0, capsys.readouterr().err
+    measures = {column["name"]: column["measure"] for column in json.loads(result.read_text())["columns"]}
+    assert measures == {"height": "ks", "children": "tv", "colour": "tv"}
+    (tmp_path / "schema.yaml").write_text(written.replace("- name: colour", "- name: color"))
+    assert cli.PROGRAM.main([*words, "--schema", str(tmp_path / "schema.yaml")]) == 2
+    assert "the schema says nothing of the columns colour of --real: add them" in capsys.readouterr().err
+    held_out.write_text("height,children\n" + "1.5,2\n" * 30)
+    assert cli.PROGRAM.main(words) == 2
+    assert "held_out.csv has no column 'colour'; it has height, children" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -168,6 +201,10 @@ def test_a_report_on_a_map_compares_its_rows_with_those_that_its_flow_held_out(
         (["--generated", "{}"], "--real must be given, or the map of a flow right after `report`"),
         (["--real", "{}"], "--generated must be given, or the map"),
         (["abcdef0123", "--train", "{}"], "--train must be left out where a map is judged"),
+        (["abcdef0123", "--real", "{}"], "--real must be left out where a map is judged: write --data"),
+        (["--data", "{}", "--generated", "{}"], "--data is of a map, which comes right after `report`"),
+        (["--real", "{}", "--generated", "{}", "--schema", "no.yaml"], "--schema must be the file that python -m"),
+        (["cells@champion"], "cells@champion is not in the registry"),
         (["abcdef0123"], "abcdef0123"),
     ],
 )

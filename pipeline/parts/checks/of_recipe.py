@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from components.parts.naming import PartError, shown
+from components.parts.naming import PartError, is_own, shown
 from components.table import cost, divergence, network_pair
 from pipeline.data.own import remade, source_of
 from pipeline.data.specs import condition_of, sample_shape
@@ -48,10 +48,20 @@ def require_metrics(own_metrics: Sequence[str], shape: tuple[int, ...] = (2,)) -
     """
     named: dict[str, str] = {}
     for name in own_metrics:
-        _require(METRICS, name, lambda name=name: metrics.checks_of(own_metric(name), shape))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        _require(METRICS, name, lambda name=name: metrics.checks_of(own_metric(name), shape) if is_own(name) else _known(name))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         other = named.setdefault(own_metric(name).name, name)
         if other != name:
             raise UnfitPart(METRICS, f"{shown(other)} and {shown(name)} both have the name {own_metric(name).name}")
+
+
+def _known(name: str) -> list[Check]:
+    """Try nothing of a metric that is built in, which must be one.
+
+    Raises:
+        PartError: it is none.
+    """
+    own_metric(name)
+    return []
 
 
 def _require(field: str, name: str, checks: Callable[[], list[Check]]) -> None:

@@ -19,11 +19,13 @@ class Copies:
         metrics: `copied_share`, `near_share`, and where training rows were given `dcr_share`, with floors.
         distances: to the closest of the rows that could have been copied: of other real rows, and of generated ones.
         error: standard error of `dcr_share` where nothing is memorised.
+        repeated: which share of training rows equals another one, as other real rows then do too; 0 without training rows.
     """
 
     metrics: dict[str, float]
     distances: tuple[np.ndarray, np.ndarray]
     error: float
+    repeated: float
 
 
 def measure(samples: Samples, held_out: np.ndarray, originals: np.ndarray, generated: np.ndarray) -> Copies:
@@ -42,9 +44,12 @@ def measure(samples: Samples, held_out: np.ndarray, originals: np.ndarray, gener
         "near_share": float((made_ratio < near).mean()),
         "near_share_floor": float((usual_ratio < near).mean()),
     }
+    repeated = 0.0
     if samples.has_training:
         found |= _shares(held_out, originals, generated)
-    return Copies(found, (usual, made), float(np.sqrt(0.25 / len(generated))))
+        if found["copied_share_floor"] > 0:
+            repeated = float((_closest(originals[: len(generated)], originals, skip_self=True)[0] <= EQUAL).mean())
+    return Copies(found, (usual, made), float(np.sqrt(0.25 / len(generated))), repeated)
 
 
 def _ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:

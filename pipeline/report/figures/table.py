@@ -91,3 +91,5 @@ FIGURES: Sequence[Figure] = (
     ),
 )
 """Every figure, in the order in which they are shown."""
+REQUESTED = {figure.name: f"pipeline.report.metrics:{figure.name}" for figure in FIGURES if figure.question != USEFUL}
+"""Those that are metrics of a map where one asks for them: the name of each, and of its `Metric`. Usefulness is of a column."""

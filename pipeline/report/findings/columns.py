@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.report.figures.columns import ColumnFigures
-from pipeline.report.figures.pairs import PairFigures
+from pipeline.report.figures.pairs import MOST_COLUMNS, PairFigures
 from pipeline.report.findings.remarks import BAD, GOOD, Remark, figure, listed, percent, quoted, severe
 from pipeline.report.judgement import Judgement
 
@@ -90,7 +90,7 @@ def pairs(judgement: Judgement) -> Iterator[Remark]:
         largest = (
             f"{judgement.pairs[0].difference:.2f}, real against real up to {max(pair.floor for pair in judgement.pairs):.2f}"
         )
-        of = "" if every == 1 else f" of {every} pairs"
+        of = "" if every == 1 else f" of {every} pairs{_of_first(judgement)}"
         yield Remark(GOOD, f"Columns go together as they do in real rows: the largest difference{of} is {largest}.")
         return
     for pair in off[: MOST_NAMED - 1]:
@@ -98,7 +98,12 @@ def pairs(judgement: Judgement) -> Iterator[Remark]:
             BAD, _pair(judgement, pair), severe(pair.difference > SEVERE_DIFFERENCE, "relations between columns are lost")
         )
     if len(off) >= MOST_NAMED:
-        yield Remark(BAD, f"So it is with {len(off) - MOST_NAMED + 1} more of {every} pairs.")
+        yield Remark(BAD, f"So it is with {len(off) - MOST_NAMED + 1} more of {every} pairs{_of_first(judgement)}.")
+
+
+def _of_first(judgement: Judgement) -> str:
+    """Say which columns the pairs are of, where they are not of all."""
+    return f" of the first {MOST_COLUMNS} columns" if len(judgement.samples.features) > MOST_COLUMNS else ""
 
 
 def _pair(judgement: Judgement, pair: PairFigures) -> str:

@@ -70,6 +70,18 @@ def copies(judgement: Judgement) -> Iterator[Remark]:
         )
 
 
+def seen(judgement: Judgement) -> Iterator[Remark]:
+    """Say where real rows, which the model should not have seen, are rows that it was trained on."""
+    shared, usual, n = judgement.metrics["copied_share_floor"], judgement.copies.repeated, judgement.samples.num_rows
+    noise = SURE * float(np.sqrt((shared * (1 - shared) + usual * (1 - usual) + 1 / n) / n))
+    if judgement.samples.has_training and shared - usual > 0.01 + noise:
+        yield Remark(
+            BEWARE,
+            f"{percent(shared)} of the real rows equal a training row (training rows equal each other in {percent(usual)}): the "
+            "model has seen them, so that neither floors nor copies mean much. Give rows that were held out.",
+        )
+
+
 def classifiers(judgement: Judgement) -> Iterator[Remark]:
     """Say whether a classifier can tell, and by which columns."""
     found, is_seen = judgement.metrics, is_told(judgement)

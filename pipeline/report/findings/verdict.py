@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from pipeline.report.findings.columns import columns, details, pairs
 from pipeline.report.findings.remarks import BAD, Remark, listed
-from pipeline.report.findings.rows import classifiers, copies, is_copied, is_told, places, sizes, use, whole_rows
+from pipeline.report.findings.rows import classifiers, copies, is_copied, is_told, places, seen, sizes, use, whole_rows
 from pipeline.report.judgement import Judgement
 
 FINDINGS: Sequence[Callable[[Judgement], Iterator[Remark]]] = (
-    *(copies, classifiers, columns, details, pairs, places, whole_rows, use, sizes),
+    *(copies, seen, classifiers, columns, details, pairs, places, whole_rows, use, sizes),
 )
 """In the order in which a person wants to know."""
 

@@ -9,6 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.report.figures.copies import Copies
+from pipeline.report.figures.pairs import MOST_COLUMNS as MOST_PAIRED
 from pipeline.report.figures.pairs import PairFigures
 from pipeline.report.figures.table import FIGURES, Figure
 from pipeline.report.findings.verdict import Verdict
@@ -42,6 +43,7 @@ def written(judgement: Judgement, verdict: Verdict, names: Mapping[str, str]) ->
         whole=relations.widest("Whole rows, real and generated", judgement.points["held_out"], judgement.points["generated"]),
         columns=_columns(judgement, real),
         num_columns=len(judgement.columns),
+        most_paired=MOST_PAIRED,
         squares=_squares(judgement),
         pairs=[_pair(judgement, pair, real) for pair in judgement.pairs[:MOST_PAIRS]],
         used=_bars("What gradient boosting goes by", dict(list(judgement.test.importance.items())[:MOST_NAMES])),

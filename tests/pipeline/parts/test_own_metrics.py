@@ -159,9 +159,9 @@ def test_a_metric_without_a_figure_of_these_data_says_so(
     assert cli.main(words) == 2
     assert capsys.readouterr().err == f"error: evaluation.metrics: {module}:LABELS has no figure for data.target pinwheel\n"
     assert cli.main(["run", "moons", "--evaluation.metrics"]) == 2
-    assert "must be package.module:name of your own, one or several, and nothing follows" in capsys.readouterr().err
+    assert "or package.module:name of your own, one or several, and nothing follows" in capsys.readouterr().err
     assert cli.main(["run", "moons", "--evaluation.metrics", "w2"]) == 2
-    assert "evaluation.metrics must be package.module:name of your own, not w2" in capsys.readouterr().err
+    assert "or package.module:name of your own, not w2" in capsys.readouterr().err
 
 
 def test_an_own_extractor_is_tried_named_and_refused_like_the_others(

@@ -61,6 +61,19 @@ def test_copies_are_found_though_all_else_is_right(case: str) -> None:
     assert (judgement.metrics["copied_share"] == 1.0) == (case == "copied")
 
 
+def test_real_rows_that_the_model_was_trained_on_are_told() -> None:
+    train, rng = made_tables.TRAIN, np.random.default_rng(0)
+    mixed = pa.concat_tables([made_tables.HELD_OUT.slice(0, 300), train.slice(0, 300)]).take(rng.permutation(600))
+    verdict = verdict_of(judge(draw(mixed, made_tables.MADE["the same distribution"](), train)))
+    (told_so,) = [text for text in verdict.of("beware") if "equal a training row" in text]
+    assert "the model has seen them" in told_so
+    levels = [f"level {number}" for number in rng.integers(0, 40, 1500)]
+    few = pa.table({"a": levels, "b": [level[::-1] for level in levels]})
+    verdict = verdict_of(judge(draw(few.slice(0, 500), few.slice(500, 500), few.slice(1000))))
+    assert not [text for text in verdict.of("beware") if "has seen" in text], "rows of few kinds equal each other by nature"
+    assert not any("has seen" in text for text in judged("the same distribution")[1].of("beware"))
+
+
 def test_a_missing_group_is_named() -> None:
     _, verdict = judged("a group missing")
     assert verdict.level.word == "poor"
