@@ -1,9 +1,12 @@
 """The guide as a site: its links hold, its pages are made from the code, and nothing of it comes from a network."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from notebooks import executed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,3 +47,20 @@ def test_the_pages_of_commands_and_of_http_have_all_of_them(site: Path) -> None:
     http = (site / "reference" / "http.html").read_text()
     for words in ("GET /readyz", "POST /v1/samples", "POST /v1/transport", "num_samples", "503"):
         assert words in http
+
+
+@pytest.mark.thorough
+def test_the_notebook_about_the_method_runs_and_shows_what_is_in_the_file() -> None:
+    """Its own cells assert that the dual gap vanishes and that steps of constant size stop at gap^2 / 2h."""
+    path = ROOT / "docs" / "notebooks" / "method.ipynb"
+    kept, shown = json.loads(path.read_text()), executed(path, {})
+    assert printed(kept) == printed(shown)
+    pictures = [each for cell in shown["cells"] for each in cell.get("outputs", []) if "image/png" in each.get("data", ())]
+    assert len(pictures) == 3
+
+
+def printed(notebook: dict[str, Any]) -> list[str]:
+    """List the lines that end in a bound which is exact; digits of the solvers are the machine's."""
+    outputs = (each for cell in notebook["cells"] for each in cell.get("outputs", []))
+    text = "".join(each["text"] for each in outputs if each["output_type"] == "stream")
+    return [line for line in text.splitlines() if line.startswith(("h =", "growing", "nearest"))]
