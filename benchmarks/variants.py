@@ -73,7 +73,7 @@ def ours(state: State, anchor: torch.nn.Module, switches: Switches) -> Step:
         anchor.to(memory_format=torch.channels_last)
     if switches.default_adam:
         for optimizer in (state.map_optimizer, state.potential_optimizer):
-            optimizer.param_groups[0]["fused"] = None
+            optimizer.fused = False
 
     def step(batch: Batch) -> tuple[Tensor, Tensor]:
         losses = train_step(state, problem, batch, [anchor], lambda gradients: None)

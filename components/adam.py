@@ -1,10 +1,12 @@
 """Adam (Kingma and Ba 2015) on the parameters of one optimizer alone, as a function of tensors.
 
-`torch.optim.Adam` holds the moments; the update is torch's functional one, because a step that is compiled whole can take
-tensors in, but not an optimizer: it would be compiled again for each.
+The update is torch's functional one, because a step that is compiled whole can take tensors in, but not an optimizer: it would
+be compiled again for each.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,33 @@ Terms = Iterable[tuple[Gradients, Tensor]]
 """Gradients and what to report, of each part of a batch, made when they are asked for."""
 
 Reduce = Callable[[Sequence[Tensor]], None]
+
+
+@dataclass
+class Moments:
+    """What Adam keeps of the parameters of one network between its steps.
+
+    `torch.optim.Adam` would hold the same, but the first one in a process imports torch's compiler: 1 to 1.5 CPU-seconds before
+    the first step of every worker.
+
+    Example:
+        >>> moments = Moments([torch.zeros(2, requires_grad=True)], betas=(0.5, 0.9))
+        >>> adam_of(moments, lr=1e-3).exp_avgs
+        [tensor([0., 0.])]
+
+    Attributes:
+        parameters: of the network, in its order.
+        betas: decay of the first and of the second moments.
+        eps: what is added to the root of a second moment.
+        fused: whether one kernel does the update.
+        of: `step`, `exp_avg` and `exp_avg_sq` of each parameter; nothing of one that no step has moved yet.
+    """
+
+    parameters: list[Tensor]
+    betas: tuple[float, float]
+    eps: float = 1e-8
+    fused: bool = True
+    of: dict[Tensor, dict[str, Tensor]] = field(default_factory=lambda: defaultdict(dict))
 
 
 class Adam(NamedTuple):
@@ -39,28 +68,27 @@ class Adam(NamedTuple):
     fused: bool
 
 
-def adam_of(optimizer: torch.optim.Adam, lr: float, *, compiled: bool = False) -> Adam:
-    """Make the update of an optimizer's parameters; its moments are made where it has none yet."""
-    (group,) = optimizer.param_groups
-    parameters = group["params"]
+def adam_of(moments: Moments, lr: float, *, compiled: bool = False) -> Adam:
+    """Make the update of a network's parameters; its moments are made where it has none yet."""
+    parameters = moments.parameters
     for parameter in parameters:
-        if not optimizer.state[parameter]:
-            optimizer.state[parameter] = {
+        if not moments.of[parameter]:
+            moments.of[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter, requires_grad=False),
                 "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
             }
-    beta1, beta2 = group["betas"]
+    beta1, beta2 = moments.betas
     return Adam(
         parameters,
-        exp_avgs=[optimizer.state[parameter]["exp_avg"] for parameter in parameters],
-        exp_avg_sqs=[optimizer.state[parameter]["exp_avg_sq"] for parameter in parameters],
-        steps=[optimizer.state[parameter]["step"] for parameter in parameters],
+        exp_avgs=[moments.of[parameter]["exp_avg"] for parameter in parameters],
+        exp_avg_sqs=[moments.of[parameter]["exp_avg_sq"] for parameter in parameters],
+        steps=[moments.of[parameter]["step"] for parameter in parameters],
         lr=torch.tensor(lr, dtype=torch.float64, device=parameters[0].device) if compiled else lr,
         beta1=beta1,
         beta2=beta2,
-        eps=group["eps"],
-        fused=bool(group["fused"]) and not compiled,
+        eps=moments.eps,
+        fused=moments.fused and not compiled,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from components.adam import Moments
 from components.networks.pair import NetworkPair, NetworkSpec
 from components.streams import stream
 
@@ -33,7 +34,7 @@ class State:
         transport_map: T_k, live weights.
         averaged_map: their exponential moving average, the one that is evaluated and served.
         potential: the network D of v.
-        map_optimizer, potential_optimizer: Adam of each.
+        map_optimizer, potential_optimizer: what Adam keeps of each.
         step: optimizer steps done in this phase.
         pair: what the two networks are, for what a step does with them beside training.
     """
@@ -41,8 +42,8 @@ class State:
     transport_map: nn.Module
     averaged_map: nn.Module
     potential: nn.Module
-    map_optimizer: torch.optim.Adam
-    potential_optimizer: torch.optim.Adam
+    map_optimizer: Moments
+    potential_optimizer: Moments
     step: int = 0
     pair: NetworkPair = field(default_factory=NetworkPair)
 
@@ -89,8 +90,8 @@ def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], devic
         transport_map,
         averaged_map,
         potential,
-        torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
-        torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
+        Moments(list(transport_map.parameters()), betas),
+        Moments(list(potential.parameters()), betas),
         pair=spec.pair,
     )
 
@@ -100,8 +101,8 @@ def channels_last(state: State) -> None:
     for module in state.modules().values():
         module.to(memory_format=torch.channels_last)
     for optimizer in (state.map_optimizer, state.potential_optimizer):
-        for parameter, entry in optimizer.state.items():
-            optimizer.state[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
+        for parameter, entry in optimizer.of.items():
+            optimizer.of[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
 
 
 def fresh_map(state: State, spec: NetworkSpec, *, seed: int) -> None:
@@ -110,25 +111,25 @@ def fresh_map(state: State, spec: NetworkSpec, *, seed: int) -> None:
     The potential goes on, since what it compares is nearly what it was.
     """
     device = next(state.transport_map.parameters()).device
-    betas = state.map_optimizer.param_groups[0]["betas"]
+    betas = state.map_optimizer.betas
     new = new_state(spec, seed=seed, betas=betas, device=device)
     state.transport_map, state.averaged_map, state.map_optimizer = new.transport_map, new.averaged_map, new.map_optimizer
 
 
-def _optimizer_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Tensors:
+def _optimizer_tensors(optimizer: Moments, network: nn.Module) -> Tensors:
     return {
         f"{name}/{key}": value.detach().cpu().contiguous()
         for name, parameter in network.named_parameters()
-        for key, value in optimizer.state[parameter].items()
+        for key, value in optimizer.of[parameter].items()
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    optimizer.state.clear()
+def _load_optimizer(optimizer: Moments, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    optimizer.of.clear()
     for name, parameter in network.named_parameters():
         entry = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
         if entry:  # beside their parameters, Adam's step counters too, and in the same layout: fused Adam reads memory in order
-            optimizer.state[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
+            optimizer.of[parameter] = {key: _like(parameter, value) for key, value in entry.items()}
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

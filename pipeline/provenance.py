@@ -57,4 +57,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Look up the versions of the packages that results may depend on."""
-    return {name: version(name) for name in VERSIONED}
+    return {name: _version(name) for name in VERSIONED}
+
+
+_version = cache(version)  # which reads a file of metadata, and is asked for with every run

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.adam import Moments
 from components.costs import Squared
 from components.gradients import Batch
 from components.jko import Problem
@@ -86,8 +87,8 @@ def state_of(transport_map: nn.Module, potential: nn.Module, betas: tuple[float,
         transport_map,
         copy.deepcopy(transport_map).requires_grad_(False),
         potential,
-        torch.optim.Adam(transport_map.parameters(), betas=betas, fused=True),
-        torch.optim.Adam(potential.parameters(), betas=betas, fused=True),
+        Moments(list(transport_map.parameters()), betas),
+        Moments(list(potential.parameters()), betas),
     )
 
 

@@ -1,6 +1,7 @@
 """The rules of the house that a script can see."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -135,6 +136,22 @@ def test_help_answers_without_what_takes_seconds_to_import(package: str) -> None
     imported_modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "tyro" in imported_modules
     assert not imported_modules & {"torch", "mlflow", "ray", "optuna", "pyarrow", "PIL", "scipy", "matplotlib"}
+
+
+@pytest.mark.real
+def test_steps_are_taken_without_torch_s_compiler() -> None:
+    """Every worker would pay its import, 1 to 1.5 CPU-seconds, before its first step."""
+    program = """
+import sys
+from builders import CPU, VECTOR, objective, problem, random_batches
+from components.jko import train_phase
+from components.state import new_state
+state = new_state(VECTOR, seed=0, betas=(0.5, 0.9), device=CPU)
+print(len(list(train_phase(state, problem(objective()), [], random_batches(VECTOR, 8)))), "torch._dynamo" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["4", "False"]
 
 
 def test_every_benchmark_that_is_named_exists() -> None:

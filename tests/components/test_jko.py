@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.products import Flop
-from components.adam import adam_of, update
+from components.adam import Moments, adam_of, update
 from components.gradients import push_through
 from components.jko import train_phase, train_step
 from components.state import new_state
@@ -119,7 +119,7 @@ def test_a_step_equals_the_textbook_step_with_penalties(spec, losses, penalty_ev
 )
 def test_an_update_reads_a_gradient_by_its_indices_whatever_its_layout(loss_of):
     ours, textbook = (nn.Parameter(torch.ones(2, 3)) for _ in range(2))
-    fused = torch.optim.Adam([ours], betas=(0.5, 0.9), fused=True)
+    fused = Moments([ours], (0.5, 0.9))
     plain = torch.optim.Adam([textbook], lr=1e-2, betas=(0.5, 0.9), fused=False, foreach=False)
     for power in (1, 2, 3):
         loss = loss_of(ours, power)

@@ -129,8 +129,8 @@ def test_a_fresh_map_is_the_identity_and_leaves_the_potential_as_it_was(spec):
     for transport_map in (state.transport_map, state.averaged_map):
         assert torch.equal(transport_map(batch.source, batch.z), batch.source)
     assert after["map_optimizer"] == {}
-    assert state.map_optimizer.param_groups[0]["betas"] == (0.5, 0.9)
-    assert list(state.transport_map.parameters()) == state.map_optimizer.param_groups[0]["params"]
+    assert state.map_optimizer.betas == (0.5, 0.9)
+    assert list(state.transport_map.parameters()) == state.map_optimizer.parameters
     for name in ("potential", "potential_optimizer"):
         assert all(torch.equal(tensor, after[name][key]) for key, tensor in before[name].items())
 
@@ -139,6 +139,5 @@ def test_a_fresh_map_is_the_identity_and_leaves_the_potential_as_it_was(spec):
 def test_each_optimizer_holds_its_own_network_in_order(spec):
     state = started(spec)
     for network, optimizer in ((state.transport_map, state.map_optimizer), (state.potential, state.potential_optimizer)):
-        (group,) = optimizer.param_groups
-        assert all(a is b for a, b in zip(network.parameters(), group["params"], strict=True))
-        assert group["betas"] == (0.5, 0.9)
+        assert all(a is b for a, b in zip(network.parameters(), optimizer.parameters, strict=True))
+        assert optimizer.betas == (0.5, 0.9)

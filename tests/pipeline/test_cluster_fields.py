@@ -49,7 +49,7 @@ def test_channels_last_keeps_weights_averages_and_moments_of_images_in_that_layo
         seen = Seen(recipe, Cluster(channels_last=channels_last, phases_per_job=phases_per_job), store, monkeypatch)
         for state in seen.states:
             weights = [p for module in state.modules().values() for p in module.parameters() if p.ndim == 4 and p.shape[2] > 1]
-            moments = [m for o in (state.map_optimizer, state.potential_optimizer) for e in o.state.values() for m in e.values()]
+            moments = [m for o in (state.map_optimizer, state.potential_optimizer) for e in o.of.values() for m in e.values()]
             images = [*weights, *(m for m in moments if m.ndim == 4 and m.shape[2] > 1)]
             assert len(images) > 6
             assert {each.is_contiguous(memory_format=torch.channels_last) for each in images} == {channels_last}

@@ -9,6 +9,7 @@ from builders import CPU, constant, double_state, objective, problem, random_bat
 from torch import nn
 
 from benchmarks.products import Flop
+from components.adam import Moments
 from components.jko import train_step
 from components.networks.light import LightMap, LightPotential
 from components.networks.pair import NetworkSpec
@@ -133,7 +134,7 @@ def test_running_moments_of_the_map_are_carried_into_its_average():
         state,
         transport_map=live,
         averaged_map=copy.deepcopy(live).requires_grad_(False),
-        map_optimizer=torch.optim.Adam(live.parameters(), fused=True),
+        map_optimizer=Moments(list(live.parameters()), (0.9, 0.999)),
     )
     train_step(state, solved(), random_batches(TINY, 8)(0), [], nothing)
     assert live.norm.num_batches_tracked == 1
