@@ -30,16 +30,21 @@ _small: list[str] = []
 """The test that runs now, where it may start no process."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark tests that use a real server; keep the tests of a file in one process of `-n`, and all that use the same Ray."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> Iterator[None]:
+    """Mark tests that use a real server; keep the tests of a file in one process of `-n`, and all that use the same service.
+
+    A wrapper, since xdist reads the groups in its own hook, before that of any conftest: a group that comes later is none.
+    """
     for item in items:
         fixtures = item._fixtureinfo.name2fixturedefs
         servers = {definitions[-1].func.__module__ for definitions in fixtures.values()} & {"servers", "live_service"}
         if servers and not any(item.get_closest_marker(name) for name in LARGER):
             item.add_marker(pytest.mark.real)
         if item.get_closest_marker("xdist_group") is None:
-            group = "ray" if "local_ray" in fixtures else "serve" if "live_service" in servers else str(item.path)
+            group = "serve" if "live_service" in servers else str(item.path)
             item.add_marker(pytest.mark.xdist_group(group))
+    yield
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in LARGER[::-1]])
 
 

@@ -136,7 +136,7 @@ def test_a_condition_leaves_the_weights_of_the_other_layers_as_they_are_drawn(ki
         assert torch.equal(plain[first], given[first])
 
 
-def gaussians(step, label=None, n=256):
+def gaussians(step, label=None, n=128):
     """A batch of three Gaussians, one per class, each at its own place with its own spread."""
     rng = np.random.default_rng([step, 1])
     c = rng.integers(3, size=n) if label is None else np.full(n, label)
@@ -144,7 +144,7 @@ def gaussians(step, label=None, n=256):
     return Batch(torch.from_numpy(x), torch.from_numpy(y), None, None, torch.from_numpy(c))
 
 
-def trained(draw, condition=LABEL, num_steps=600, num_phases=2, change=lambda state: None):
+def trained(draw, condition=LABEL, num_steps=300, num_phases=2, change=lambda state: None):
     state = new_state(conditional(SPECS["perceptron"], condition), seed=0, betas=(0.0, 0.9), device=torch.device("cpu"))
     change(state)
     solved, anchor = (
@@ -194,8 +194,8 @@ def test_classes_that_change_places_change_the_places_of_what_is_learned():
 def test_a_condition_that_is_always_the_same_changes_nothing_in_law():
     """Class 1 alone, conditional and not: both find its Gaussian."""
     one = Condition("label", ("only",))
-    given = trained(lambda step: gaussians(step, 1)._replace(condition=torch.zeros(256, dtype=torch.int64)), one)
-    plain = trained(lambda step: gaussians(step, 1)._replace(condition=None), None)
+    given = trained(lambda step: gaussians(step, 1)._replace(condition=torch.zeros(128, dtype=torch.int64)), one, num_steps=200)
+    plain = trained(lambda step: gaussians(step, 1)._replace(condition=None), None, num_steps=200)
     x = torch.from_numpy(normal(stream(0, "problem"), 4000, 2))
     with_c, without = push_through([given], x, None, torch.zeros(4000, dtype=torch.int64)), push_through([plain], x, None)
     for samples in (with_c, without):
@@ -209,9 +209,9 @@ def test_values_condition_as_classes_do():
 
     def draw(step):
         rng = np.random.default_rng([step, 2])
-        c = rng.uniform(-1, 1, size=(256, 1)).astype(np.float32)
-        y = np.concatenate([3 * np.sin(2 * c), 3 * np.cos(2 * c)], 1) + 0.5 * normal(rng, 256, 2)
-        return Batch(torch.from_numpy(normal(rng, 256, 2)), torch.from_numpy(y), None, None, torch.from_numpy(c))
+        c = rng.uniform(-1, 1, size=(128, 1)).astype(np.float32)
+        y = np.concatenate([3 * np.sin(2 * c), 3 * np.cos(2 * c)], 1) + 0.5 * normal(rng, 128, 2)
+        return Batch(torch.from_numpy(normal(rng, 128, 2)), torch.from_numpy(y), None, None, torch.from_numpy(c))
 
     network = trained(draw, angle)
     for c in (-0.9, 0.0, 0.55):
