@@ -31,11 +31,12 @@ soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
 coverage: system .venv/.installed-dev ## branch coverage of the packages by the tests of `make check`
 	$(PYTEST) -m "not real and not thorough and not soak" --cov --cov-report=term:skip-covered --cov-report=html:.coverage-html
 
-lint: .venv/.installed-dev ## linters and types
+lint: .venv/.installed-dev ## linters, types, and the language of the guide and of --help
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r components pipeline tune deploy sjko benchmarks
+	$(BIN)/python docs/made/prose.py
 
 docs: .venv/.installed-dev ## the guide as a site in site/; to search it, python -m http.server -d site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -132,7 +132,7 @@ class Transport(Command):
     model: tyro.conf.Positional[str]
     """NAME@ALIAS or NAME@VERSION"""
     from_: Annotated[Source, tyro.conf.arg(name="from")]
-    """points of the source in its own units, N(0, I) where it is noise: a Parquet, CSV, Arrow, npy or npz file, a folder of such,
+    """points of the source in its own units, N(0, I) where it is noise. A Parquet, CSV, Arrow, npy or npz file, a folder of such,
     or a pattern in quotes, here or at a URL such as s3://bucket/in"""
     to: Place
     """folder: a path, or a URL such as s3://bucket/out"""

@@ -50,8 +50,8 @@ class Cluster(Stores):
     num_workers: int = 0
     """Ray Train workers per job; 0 trains in this process (Ray Train's local mode)"""
     min_workers: int | None = None
-    """elastic: a job takes as many workers as the cluster has room for, from this many to num_workers, and goes on from its last
-    checkpoint with more or fewer as nodes come and go; None: exactly num_workers"""
+    """elastic: a job takes as many workers as the cluster has room for, from this many to num_workers. As nodes come and go, it
+    goes on from its last checkpoint with more or fewer. None: exactly num_workers"""
     phases_per_job: int = 1
     """consecutive phases trained by one Ray Train job; a job costs about ten seconds of start-up"""
     cpus_per_worker: int = 1

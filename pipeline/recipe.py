@@ -144,8 +144,8 @@ class Jko:
     cost: CostName = "squared"
     """`squared`: the true step |x - y|^2 / 2h; `mean_squared`: divided by the dimension, as the reference code does"""
     point_phases: int = 0
-    """so many first phases are solved without an adversary: v lives on points of the target, where the step's dual is solved
-    exactly, and the map is regressed on the points that its samples go to. All masses are found; networks sharpen what follows"""
+    """so many first phases need no adversary: v lives on points of the target, where the step's dual is solved exactly. The map
+    is then fitted to the points that its samples go to. Such a phase finds all masses; networks sharpen what follows"""
     num_points: int = 2000
     """points of the target, and as many transported samples, between which the dual of such a phase is solved"""
     regression: Literal["l1", "l2"] = "l1"
@@ -206,7 +206,7 @@ class Training:
     penalty_every: int = 4
     """steps between gradient penalties, each with its weight times this number"""
     ema_decay: float = 0.995
-    """decay per step of the averaged map, the one that is evaluated and served; less at the n-th step of the flow, at most
+    """decay per step of the averaged map, the one that is evaluated and served. At the n-th step of the flow it is at most
     (n - 1) / (n + 8), so that the initial weights have no share"""
     target_noise: float = 0.0
     """standard deviation of Gaussian noise on target samples before the potential sees them, in the space the flow lives in:

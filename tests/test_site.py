@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,14 @@ def printed(notebook: dict[str, Any]) -> list[str]:
     outputs = (each for cell in notebook["cells"] for each in cell.get("outputs", []))
     text = "".join(each["text"] for each in outputs if each["output_type"] == "stream")
     return [line for line in text.splitlines() if line.startswith(("h =", "growing", "nearest"))]
+
+
+def test_the_language_of_the_guide_has_limits() -> None:
+    pytest.importorskip("proselint", reason="pip install -e '.[dev]' brings proselint")
+    spec = spec_from_file_location("prose", ROOT / "docs" / "made" / "prose.py")
+    assert spec is not None
+    assert spec.loader is not None
+    prose = module_from_spec(spec)
+    spec.loader.exec_module(prose)
+    text = f"Short.\n\n- {'word ' * 31}\n\n```\n{'code ' * 40}\n```\n\nIt is kept, then it is read, then it is given away."
+    assert [(line, said.split(":")[0]) for line, said in prose.complaints(text)] == [(3, "31 words"), (9, "3 passive verbs")]

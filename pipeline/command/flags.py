@@ -176,8 +176,8 @@ class CheckPart(Command):
     kind: Annotated[KindOfPart | None, tyro.conf.arg(name="as")] = None
     """which kind of part it is meant to be; None: what it is"""
     shape: tuple[int, ...] = ()
-    """shape of the samples that networks, costs and metrics are tried on, as 2 or 1 28 28; left out: images of a
-    pair's smallest side, or points of the plane"""
+    """shape of the samples on which a network, cost or metric is tried, as 2 or 1 28 28. Left out: images of a pair's smallest
+    side, or points of the plane"""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Report(Command):
 
     Example: `report --real held_out.parquet --generated made.parquet --train train.parquet --to report.html`. Files are Parquet,
     CSV, Arrow or arrays of numpy, at a path or a URL. Of a flow to a table, `report MODEL --to report.html` takes samples of its
-    map, the rows that it held out, or those of `--data`, and those it was trained on, and logs the figures to the map's MLflow
+    map, the rows that it held out, or those of `--data`, and those it was trained on. It logs the figures to the map's MLflow
     run. What to make of the page is in docs/tables.md.
     """
 
