@@ -10,7 +10,7 @@ from flows import ROOT
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUBERNETES = "1.33"
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-IMAGE = "registry.example.org/sjko:0.1.0"
+IMAGE = "registry.example.org/sjko:0.2.0"
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:

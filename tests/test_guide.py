@@ -3,10 +3,12 @@
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy import cli as deploy
 from deploy.web.bodies import SampleRequest
@@ -121,3 +123,12 @@ def test_readme_and_how_to_are_short() -> None:
     for path in GUIDE:
         most = MOST_LINES.get(path.name) or MOST_LINES.get(path.parent.name)
         assert most is None or len(path.read_text().splitlines()) <= most, path
+
+
+def test_one_version_stands_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == version
+    images = [path for path in (*(ROOT / "deploy" / "kubernetes").iterdir(), *GUIDE) if path.is_file()]
+    tags = {tag for path in images for tag in re.findall(r"/sjko:([\d.]*\d)", path.read_text())}
+    assert tags == {version}
