@@ -95,8 +95,8 @@ def adam_of(moments: Moments, lr: float, *, compiled: bool = False) -> Adam:
 def update(adam: Adam, terms: Terms, reduce: Reduce) -> Float[Tensor, " m"]:
     """Take one step of Adam on an optimizer's parameters; the gradients of other networks are never computed.
 
-    `autograd.grad` returns gradients in whatever memory layout the graph ended with, and fused Adam on CPU (torch 2.14) reads
-    memory in order, strides unseen: a gradient is first put into its parameter's layout.
+    `autograd.grad` returns gradients in whatever memory layout the graph ended with. Fused Adam on CPU (torch 2.14) reads memory
+    in order, strides unseen. So a gradient is first put into its parameter's layout.
 
     Args:
         terms: their mean is what is taken.

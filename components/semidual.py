@@ -6,9 +6,9 @@
 f1 = linear leaves the source marginal fixed: S-JKO, and with one phase source-fixed UOTM. f1 = kl is UOTM (arXiv
 2305.14777), f1 = f2 = linear is OTM.
 
-Where the network's output is a log density ratio, D = log(d nu / d T_# mu), logistic regression between the two samples has the
-same minimiser as L_v and, among all losses with that minimiser, the smallest asymptotic variance (Qin 1998). `fit = logistic`
-learns v that way: the same fixed point, without the heavy tail of exp(-v).
+The network's output may be a log density ratio, D = log(d nu / d T_# mu). Logistic regression between the two samples then has
+the same minimiser as L_v. Of all losses with that minimiser it has the smallest asymptotic variance (Qin 1998).
+`fit = logistic` learns v that way: the same fixed point, without the heavy tail of exp(-v).
 """
 
 import math

@@ -1,8 +1,7 @@
 """Random numbers as a pure function of (seed, phase, step, purpose).
 
-Counter-based generators (Philox, Salmon et al. 2011) have no state to save: the numbers of step 1000 are found without
-drawing those of steps 0-999, so a resumed phase equals an uninterrupted one and any number of workers sees the same
-global batch.
+Counter-based generators (Philox, Salmon et al. 2011) have no state to save. They give the numbers of step 1000 without drawing
+those before it. So a resumed phase equals an uninterrupted one, and any number of workers sees the same global batch.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The components that a recipe names, and where each is: `module:name` of a class that is called with the part's options.
 
 One line adds one, and none a part from outside this repository, which a recipe names by its own `module:name`
-(`components.parts`). Nothing is imported before a component is asked for, so that names can be checked in milliseconds.
+(`components.parts`). A component is imported when somebody asks for it, so checking a name takes milliseconds.
 """
 
 from typing import TYPE_CHECKING

@@ -43,7 +43,7 @@ def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a file whose hash is known: the very bytes that are parsed are the ones that were verified.
+    """Read a file whose hash is known, once: who parses the result parses the bytes that were verified.
 
     Raises:
         Corrupt: it is missing, or another one.

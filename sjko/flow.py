@@ -171,16 +171,17 @@ class Flow:
         Whatever has columns is a table: its numbers, words, dates and missing values are coded as `python -m pipeline schema`
         shows, and samples are rows with its columns and types. An array is points, which are trained on as they are, in
         float32, with one scale for all coordinates, unless `data.standardise` is `axes` (each its own) or `whitened`
-        (uncorrelated too). Those whose deviations differ by more than 10 times, or whose values float32 cannot tell apart, are
-        named in a warning: divide each by its deviation, or subtract its mean, first.
+        (uncorrelated too). A warning names coordinates whose deviations differ by more than 10 times, or whose values float32
+        cannot tell apart: divide each by its deviation, or subtract its mean, first.
 
         Args:
-            x: a table: a frame of pandas or polars, a table of pyarrow, a `ray.data.Dataset`, the path or URL of a file (parquet,
-                csv, ...); or points (n, d), or images (n, channels, side, side) in [-1, 1]: an array, list, tensor, torch
-                Dataset, the path or URL of a file (npy). None: the data of the last `fit`, or else those of the recipe.
+            x: a table, points or images. A table is a frame of pandas or polars, a table of pyarrow, a `ray.data.Dataset`, or
+                the path or URL of a file (parquet, csv, ...). Points (n, d), and images (n, channels, side, side) in [-1, 1],
+                are an array, list, tensor, torch Dataset, or the path or URL of a file (npy). None: the data of the last `fit`,
+                or else those of the recipe.
             y: nothing but None, which scikit-learn's pipelines give; labels have a name here, `fit(x, condition=labels)`.
-            condition: of each row, for a conditional flow: the name of a column of x, which is then taken out of it, or several
-                of numbers; for a torch Dataset of pairs, a name for their second part; else one for each row. Whole numbers (of a
+            condition: of each row, for a conditional flow. The name of a column of x, which is then taken out of it, or several
+                of numbers. For a torch Dataset of pairs, a name for their second part. Else one for each row. Whole numbers (of a
                 table, up to 50 different ones), words and booleans are classes; numbers with a fraction and rows of numbers are
                 values, in any units. Of other data, the name of one that they offer. None: what the recipe says.
             held_out: rows to compare samples with; None: one row in five, by a hash of each. Where conditions are given beside x,

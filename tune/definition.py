@@ -65,8 +65,9 @@ class Search:
         return [*own_parts(self.recipe).items(), *(each for each in choices if is_own(each[1])), *metrics]
 
     def pinned(self) -> "Search":
-        """Give the search in which every own part means the code that is found now, and a table its rows of now: one for all
-        trials, wherever they run, also after a resume.
+        """Give the search in which every own part means the code that is found now, and a table its rows of now.
+
+        So all trials have the same, wherever they run, also after a resume.
 
         Raises:
             UnfitPart: there is no such part, or its code is another than the one that its name means.

@@ -1,7 +1,7 @@
 """Ray Tune drives, Optuna proposes.
 
 Optuna's database is the memory of the sampler and MLflow that of the results; nothing is kept in Ray. So a search that was
-killed goes on as a new Ray Tune run on the old study: what was under way is proposed again, and finds its phases in the store.
+killed goes on as a new Ray Tune run on the old study. It proposes what was under way again, which finds its phases in the store.
 """
 
 import contextlib

@@ -77,8 +77,8 @@ class PerceptronMap(nn.Module):
     """The map T(x, z) = gate * x + net(x, z), where net starts at zero and the gate at one: exactly the identity before
     training.
 
-    The gate, one number per coordinate, closes where the data are thinner than the source: with a fixed skip the network would
-    have to cancel x itself, which it cannot where it is narrower than d. With `second_order` a learned affine map takes its
+    The gate, one number per coordinate, closes where the data are thinner than the source. With a fixed skip the network would
+    have to cancel x itself, which it cannot do where it is narrower than d. With `second_order` a learned affine map takes its
     place: T(x, z) = x + A x + b + net(x, z), the optimal map between Gaussians when net = 0.
     """
 

@@ -1,7 +1,7 @@
 """The small image pair of the paper's ablations, taken over from OTM (Rout et al. 2022); sizes as in the reference code.
 
-Here every block is x plus a branch. The reference's up-blocks run their main branch twice and have no skip; its potential
-activates in place, so that its skips carry LeakyReLU(x); its map has transposed convolutions, which only start differently.
+Here every block is x plus a branch. The reference's up-blocks run their main branch twice and have no skip. Its potential
+activates in place, so that its skips carry LeakyReLU(x). Its map has transposed convolutions, which only start differently.
 """
 
 import torch

@@ -103,7 +103,7 @@ class Edited(ModuleType):
 
 @contextmanager
 def as_it_is_now(code: Code) -> Iterator[None]:
-    """Let the modules of some code be imported as their files are now: what was imported before an edit is imported anew.
+    """Let Python import the modules of some code as their files are now, also those that it had imported before an edit.
 
     Objects that were made before keep what they were made of.
     """

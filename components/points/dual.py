@@ -2,7 +2,7 @@
 
     sup_v mean_i v^c(x_i) - mean_j f*(-v_j),   v^c(x) = min_j [c_h(x, y_j) - v_j]
 
-is concave in v, a vector over n target points, and v^c is an exact minimum over them: a global one, where a map that follows a
+is concave in v, a vector over n target points. v^c is an exact minimum over them, and a global one: a map that follows a
 network sees the near side of a valley alone. Its primal is min_pi sum c pi + mean_j f(n pi_j), pi_j the mass that y_j gets
 (Eq. 14-16 between samples); the difference of the two, the *dual gap*, says how nearly it is solved. With f = linear it is
 optimal transport, and the masses are those of the data whatever h is.
@@ -27,8 +27,8 @@ SMOOTHING = (1.0, 0.1, 0.01, 0.001)
 MOST_ITERATIONS = 1000
 """Of L-BFGS for each smoothing."""
 NUM_ROUNDS, OF_SPREAD, OF_DISTANCE = 200, 5.0, 0.5
-"""Of stochastic ascent; and its first steps for a mass of 1 / n too few: so much of the costs' deviation over n, at most so much
-of the cost of moving a point to its fourth neighbour, since points that lie close together are told apart by little."""
+"""Of stochastic ascent, and its first steps where a mass is 1 / n too small. A step is so much of the costs' deviation over n,
+and at most so much of the cost of moving a point to its fourth neighbour: points that lie close together differ by little."""
 
 
 class Solved(NamedTuple):

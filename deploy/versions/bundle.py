@@ -38,8 +38,8 @@ TABLE = "table"
 class Sampler(nn.Module):
     """The whole way from noise to samples in the data's own units, as one module that can be exported.
 
-    `noise` has shape (n, d + z_dim + c): first x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
-    source), then z ~ N(0, I), then the condition where the map is given one: the number of a class, or values in their own
+    `noise` has shape (n, d + z_dim + c). First comes x ~ mu in the space the flow lives in (N(0, I) unless the recipe has another
+    source), then z ~ N(0, I). Then comes the condition, where the map takes one: the number of a class, or values in their own
     units.
     """
 

@@ -33,8 +33,8 @@ def write_folder(folder: Path, card: str, generator: Generator, metrics: Mapping
 def _write_flavour(folder: Path, generator: Generator) -> None:
     """Write a model of MLflow's that loads where this project is not installed: an exported graph, and the file that feeds it.
 
-    Its signature says what comes out and which parameters there are. It has none of points that go in, since MLflow would then
-    refuse arrays of another type than that one, or leave columns out without a word, before that file sees them. Rows of a table
+    Its signature says what comes out and which parameters there are. It says nothing of points that go in. MLflow would
+    refuse arrays of another type then, or leave columns out without a word, before that file sees them. Rows of a table
     go by their names: those it has.
     """
     pinned = versions()

@@ -34,8 +34,9 @@ def described(generator: Generator) -> dict[str, Any]:
 
 
 def source_arrays(generator: Generator) -> dict[str, np.ndarray]:
-    """Give the arrays of a generator's source: how its points come to the space of the graph, how far they reach there, and the
-    law of the condition in its own units, which is empty where there is none.
+    """Give the arrays of a generator's source: how its points come to the space of the graph, and how far they reach there.
+
+    With them goes the law of the condition in its own units, which is empty where there is none.
     """
     source, dim, law = generator.endpoints.source, generator.dim, generator.endpoints.law
     space = source.space if isinstance(source, Standardised) else Space(np.zeros(dim), 1.0)

@@ -1,7 +1,7 @@
 """The words after `python -m PROGRAM`: every flag is read by the reader of recipe files, and each mistake is one line.
 
-tyro describes the commands (their dataclasses, `--help`) and does not read them: its numbers are Python's (1_0 is 10), of a flag
-given twice the last counts, and its messages are about its own rules.
+tyro describes the commands (their dataclasses, `--help`) and does not read them. Its numbers are Python's (1_0 is 10), the last
+of two equal flags counts, and its messages are about its own rules.
 """
 
 import re

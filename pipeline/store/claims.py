@@ -1,8 +1,8 @@
 """One driver per phase: a claim is the phase's own MLflow run, in state RUNNING.
 
 A driver makes its run, then looks at all runs of the phase. It holds the claim only if no other living driver has one; otherwise
-it takes its run back. Of two drivers that both see nobody else, the later to look would have seen the earlier, so at most one
-holds the claim; when each sees the other, both step back and try again after a random pause.
+it takes its run back. Two drivers cannot both see nobody else, since the later to look sees the earlier one. So at most one
+holds the claim. When each sees the other, both step back and try again after a random pause.
 """
 
 import contextlib

@@ -236,8 +236,8 @@ def batches_of(phase: Phase, endpoints: Endpoints, rows: slice, device: torch.de
     Every worker draws the whole batch and keeps its own rows, so one, two or eight workers see the same numbers. Noise on the
     target is for v alone, as in the reference code: a blurred measure overlaps with what is transported.
 
-    Of a conditional flow, sample i of the source is given the condition of sample i of the target: c has the data's law on both
-    sides, and no noise of two draws of it is in the difference of the two means that L_v is.
+    In a conditional flow, sample i of the source has the condition of sample i of the target. So c has the data's law on both
+    sides, and L_v, a difference of two means, has no noise of two draws of c.
     """
     seed, n = phase.seed, phase.training.batch_size
     z_dim, shared = phase.network.z_dim, phase.jko.z == "shared"

@@ -49,8 +49,8 @@ def estimate(recipe: Recipe, cluster: Cluster) -> Estimate:
     """Estimate a flow's cost: build the networks without memory, and count.
 
     Arithmetic of a step, in forward passes: the anchor 1; T 3 (its backward is twice its forward); D on target and transported
-    samples 3 each; D for the map's loss 2 (its weights need no gradient); a penalty adds the gradient in x (1) and its own
-    gradient (about 3) on the target, and on transported samples where r2 > 0.
+    samples 3 each; D for the map's loss 2 (its weights need no gradient). A penalty adds the gradient in x (1) and its own
+    gradient (about 3): on the target, and on transported samples where r2 > 0.
     """
     training = recipe.training
     spec = network_spec(recipe.network, sample_shape(recipe.data), condition_of(recipe.data))

@@ -47,8 +47,8 @@ class Coordinates:
     ) -> "Coordinates":
         """Find the columns that hold the coordinates of points of a shape.
 
-        They are those that are asked for, in that order; else those that are called 0, 1, ...; else the one column of lists,
-        which is called `sample` where there are several; else all columns of numbers, where there are as many as coordinates.
+        The first of these that there is: the columns that somebody asks for, in that order; columns called 0, 1, ...; the one
+        column of lists, or `sample` where there are several; all columns of numbers, where they are as many as coordinates.
 
         Args:
             table_name: how messages call the table.

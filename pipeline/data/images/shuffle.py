@@ -1,9 +1,9 @@
 """Which training image stands at which position of a phase that is streamed.
 
 The training images of a phase are one endless stream of epochs. In each epoch the shards come in an order drawn from (seed,
-phase, epoch); a *window* is a few consecutive shards of it, whose rows are shuffled among each other. So which row stands at
-which position is a pure function of (seed, phase, position), found by arithmetic on row counts: step s of a global batch of n
-takes positions s n to (s + 1) n - 1, a resumed phase opens the windows of its step, and rank r decodes only its own rows.
+phase, epoch). A *window* is a few consecutive shards of it, whose rows are shuffled among each other. So which row stands at
+which position is a pure function of (seed, phase, position), found by arithmetic on row counts. Step s of a global batch of n
+takes positions s n to (s + 1) n - 1. A resumed phase opens the windows of its step, and rank r decodes only its own rows.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: nothing in it is left out without being counted, and links are followed."""
+"""What lies in a folder of images: every file is either taken or counted, and links are followed."""
 
 import os
 import stat

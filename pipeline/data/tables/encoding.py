@@ -24,8 +24,8 @@ BLOCK = 1 << 18
 class Encoding:
     """The fitted codes of all columns of a table.
 
-    What comes back: categories, missing values, constants, whole numbers and dates exactly, and numbers of a grid, as long as it
-    has fewer steps than 10,000; other numbers to some 1e-4 of their range at worst, since coordinates have 32 bits.
+    Categories, missing values, constants, whole numbers and dates come back exactly. So do numbers of a grid of fewer than 10,000
+    steps. Other numbers come back to some 1e-4 of their range at worst, since coordinates have 32 bits.
 
     Example:
         >>> from pipeline.data.tables.inference import infer

@@ -1,8 +1,13 @@
 """What each column of a table is, found by looking at it.
 
-The rules, in their order: asked to be dropped; all missing, nested or infinite (refused); one value (constant); dates; truth
-values, 0 and 1; text (category, date in a known form, or refused as an identifier or as free text); whole numbers (refused as an
-identifier where none comes twice and they count the rows); numbers. A number becomes a coordinate by `transform_of`.
+The first rule that fits decides:
+
+1. asked to be dropped; all missing, nested or infinite, which is refused; one value, a constant;
+2. dates; truth values, 0 and 1;
+3. text: a category, a date in a known form, or refused as an identifier or as free text;
+4. whole numbers, refused as an identifier where none comes twice and they count the rows; other numbers.
+
+A number becomes a coordinate by `transform_of`.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """A table as the source or the target of a recipe: `data.target: cells.parquet`, with what the recipe says of its columns.
 
-Nothing that a phase is trained on depends on where a table lies: it is prepared, kept under a name that says what it is, and that
-name stands in the phase.
+Nothing that a phase is trained on depends on where a table lies. Its rows are coded and kept under a name that says what they
+are, and that name stands in the phase.
 """
 
 import csv

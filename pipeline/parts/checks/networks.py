@@ -12,9 +12,9 @@ from components.networks.pair import NetworkPair, NetworkSpec
 from pipeline.parts.checks.check import Check, Failed, finite, gradients, require, tensor_like, tried
 
 WILD = 10.0
-"""How many times its own size a sample may be moved by a map that has learned nothing. The networks of the paper do not start at
-the identity, so that this is no rule for a distance; but Adam's steps are as long as its rate, and from ten times the size of the
-samples on, where the cost is a hundred times that of any map that is looked for, a phase would be spent on coming back."""
+"""How many times its own size a map that has learned nothing may move a sample. The networks of the paper do not start at the
+identity, so there is no rule for small distances. But Adam's steps are as long as its rate: from ten times the size of the
+samples on, a phase would do nothing but come back. The cost there is a hundred times that of any map that a phase looks for."""
 CLOSE = 1e-4
 """Relative difference of float32 numbers that were added up in another order."""
 Build = Callable[[NetworkSpec], nn.Module]
