@@ -132,3 +132,10 @@ def test_one_version_stands_everywhere() -> None:
     images = [path for path in (*(ROOT / "deploy" / "kubernetes").iterdir(), *GUIDE) if path.is_file()]
     tags = {tag for path in images for tag in re.findall(r"/sjko:([\d.]*\d)", path.read_text())}
     assert tags == {version}
+
+
+@pytest.mark.parametrize("name", ["decisions.md", "experiments.md"])
+def test_notes_are_newest_first(name: str) -> None:
+    dates = re.findall(r"^(?:## |\*\*)(\d{4}-\d\d-\d\d) ", (ROOT / "docs" / name).read_text(), re.MULTILINE)
+    assert len(dates) > 20
+    assert dates == sorted(dates, reverse=True)
