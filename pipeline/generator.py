@@ -232,7 +232,7 @@ def load_generator(store: Store, ref: MapRef, endpoints: Endpoints | None = None
 
     Args:
         endpoints: of its data, where they are known; loaded where they are not.
-        data_uri: prepared image sets are, as `load_endpoints` takes it.
+        data_uri: folder or URL of the prepared image sets, as `load_endpoints` takes it.
 
     Raises:
         Corrupt: an artifact does not match its manifest.

@@ -44,7 +44,7 @@ class Job:
         runs: consecutive phases of a flow in order, each with the MLflow run that it is trained in.
         storage: folder or URL of checkpoints where Ray Train keeps none: in its local mode, in the driver's own process, where
             inside a Ray Tune trial its context may not be asked for; None: Ray Train has workers and keeps its own.
-        data: where prepared image sets are, as `load_endpoints` takes it.
+        data: folder or URL of the prepared image sets, as `load_endpoints` takes it.
         node_id: Ray's node that workers must be on, as where the store is a file on its disk; None: any.
     """
 
