@@ -5,6 +5,8 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import mlflow
@@ -16,6 +18,7 @@ import pytest
 import requests
 import services
 from flows import QUICK, command_environment
+from homes import home_of_file
 from mlflow.exceptions import MlflowException
 
 from components.streams import PURPOSES
@@ -46,12 +49,20 @@ FRAME = TABLE.to_pandas()[:70].set_axis([f"row {i}" for i in range(70)])
 SHORT = ["--jko.num-phases", "1", "--training.num-steps", "3", "--training.batch-size", "16", *QUICK]
 
 
-def generator_of(store: Store, folder: Path, *words: str) -> Generator:
+def trained(store: Store, folder: Path, *words: str) -> Generator:
     pq.write_table(TABLE, folder / "cells.parquet")
     words = tuple(word.format(folder / "cells.parquet") for word in words)
     result = folder / "result.json"
     assert cli.PROGRAM.main(["run", "--data.target", f"{folder}/cells.parquet", *words, *SHORT, "--json", str(result)]) == 0
     return load_generator(store, store.resolve(json.loads(result.read_text())["phases"][-1]["map_ref"]))
+
+
+@pytest.fixture(scope="module")
+def generator_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Generator]]:
+    """(words) -> the flow to the table that a command with these words trains, once."""
+    folder = tmp_path_factory.mktemp("flows")
+    with home_of_file(folder / "home") as store:
+        yield cache(lambda *words: trained(store, folder, *words))
 
 
 def rows_of(generator: Generator) -> RowSampler:
@@ -85,9 +96,9 @@ def require_close(made: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("condition", [(), ("--data.condition", "colour"), ("--data.condition", "height")], ids=str)
 def test_rows_become_the_rows_that_transport_makes_of_them(
-    condition: tuple[str, ...], store: Store, home: Path, tmp_path: Path
+    condition: tuple[str, ...], generator_of: Callable[..., Generator]
 ) -> None:
-    generator = generator_of(store, tmp_path, "--data.source={}", *condition)
+    generator = generator_of("--data.source={}", *condition)
     sampler = rows_of(generator)
     for seed in (0, 3):
         require_close(sampler.predict(FRAME, {"seed": seed}), moved(generator, FRAME, seed))
@@ -106,9 +117,9 @@ def test_rows_become_the_rows_that_transport_makes_of_them(
     assert set(sampler.predict(FRAME.drop(columns=name)).columns) == set(FRAME.columns)
 
 
-def test_noise_becomes_rows_of_the_table(store: Store, home: Path, tmp_path: Path) -> None:
-    generator = generator_of(store, tmp_path, "--data.condition", "colour")
-    sampler, noise = rows_of(generator), RNG.normal(size=(50, generator.dim))
+def test_noise_becomes_rows_of_the_table(generator_of: Callable[..., Generator]) -> None:
+    generator = generator_of("--data.condition", "colour")
+    sampler, noise = rows_of(generator), np.random.default_rng(1).normal(size=(50, generator.dim))
     made = sampler.predict(noise, {"seed": 2})
     assert list(made.columns) == TABLE.column_names
     require_close(
@@ -134,8 +145,8 @@ def test_noise_becomes_rows_of_the_table(store: Store, home: Path, tmp_path: Pat
         (lambda: FRAME.assign(height=[object()] * 70), "a column holds what no table can"),
     ],
 )
-def test_what_is_no_row_is_refused_in_a_sentence(given, told: str, store: Store, home: Path, tmp_path: Path) -> None:
-    sampler = rows_of(generator_of(store, tmp_path, "--data.source={}"))
+def test_what_is_no_row_is_refused_in_a_sentence(given, told: str, generator_of: Callable[..., Generator]) -> None:
+    sampler = rows_of(generator_of("--data.source={}"))
     with pytest.raises(MlflowException, match=told) as refused:
         sampler.predict(given())
     assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
@@ -166,7 +177,7 @@ def test_the_package_that_travels_stands_alone_and_is_called_by_what_it_is(
 def test_a_version_takes_and_gives_rows_where_nothing_of_this_project_is_and_mlflow_serves_it(
     store: Store, home: Path, tmp_path: Path
 ) -> None:
-    generator = generator_of(store, tmp_path, "--data.source={}", "--data.condition", "colour")
+    generator = trained(store, tmp_path, "--data.source={}", "--data.condition", "colour")
     ref = json.loads((tmp_path / "result.json").read_text())["phases"][-1]["map_ref"]
     assert deploy.PROGRAM.main(["register", ref, "--name", "cells", *QUICK]) == 0
     mlflow.set_tracking_uri(store.uri)
