@@ -102,7 +102,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     return lambda recipe: [weights(store, result.ref) for result in train(recipe, store, cluster)]
 
 
+@contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Flows whose pictures a test does not look at: matplotlib takes a second for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "draw_flow", lambda *arguments: None)
+        yield
+
+
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flows whose pictures a test does not look at: matplotlib takes seconds for them."""
-    monkeypatch.setattr(judging, "draw_flow", lambda *arguments: None)
+def undrawn() -> Iterator[None]:
+    with nothing_drawn():
+        yield

@@ -18,7 +18,7 @@ import pytest
 import requests
 import services
 from flows import QUICK, command_environment
-from homes import home_of_file
+from homes import home_of_file, nothing_drawn
 from mlflow.exceptions import MlflowException
 
 from components.streams import PURPOSES
@@ -61,7 +61,7 @@ def trained(store: Store, folder: Path, *words: str) -> Generator:
 def generator_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Generator]]:
     """(words) -> the flow to the table that a command with these words trains, once."""
     folder = tmp_path_factory.mktemp("flows")
-    with home_of_file(folder / "home") as store:
+    with home_of_file(folder / "home") as store, nothing_drawn():
         yield cache(lambda *words: trained(store, folder, *words))
 
 

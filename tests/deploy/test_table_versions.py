@@ -12,7 +12,7 @@ import pytest
 import torch
 from asgi import Client, answers_of
 from flows import QUICK
-from homes import home_of_file
+from homes import home_of_file, nothing_drawn
 
 from deploy import cli as deploy
 from deploy.answers import Settings
@@ -41,7 +41,7 @@ SHORT = ["--jko.num-phases", "1", "--training.num-steps", "3", "--training.batch
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    with home_of_file(tmp_path_factory.mktemp("table")) as store:
+    with home_of_file(tmp_path_factory.mktemp("table")) as store, nothing_drawn():
         path = tmp_path_factory.mktemp("cells") / "cells.parquet"
         pq.write_table(TABLE, path)
         result = path.with_name("result.json")

@@ -21,6 +21,7 @@ from pipeline.data.tables.source import TableRows
 from pipeline.recipe import Data, Recipe
 from pipeline.store.phases import Store
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 SHORT = ["--jko.num-phases", "1", "--training.num-steps", "3", "--training.batch-size", "16", *QUICK]
 RNG = np.random.default_rng(0)
 TABLE = pa.table(
