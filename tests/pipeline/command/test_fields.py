@@ -78,7 +78,10 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
     "jko.first_h": [({}, {"first_h": 0.7}), ({"h": INF}, {"first_h": 1.0})],
     "jko.growth": [({}, {"growth": 2.0})],
     "jko.max_h": [({"growth": 2.0}, {"max_h": 4.0})],
-    "jko.point_phases": [({"divergence": "linear"}, {"point_phases": 1}), ({}, {"point_phases": 2})],
+    "jko.point_phases": [
+        ({"divergence": "linear", "num_points": 20}, {"point_phases": 1}),
+        ({"num_points": 20}, {"point_phases": 2}),
+    ],
     "jko.num_points": [(POINTS, {"num_points": 30})],
     "jko.regression": [(POINTS, {"regression": "l2"})],
     "jko.divergence": [],

@@ -33,7 +33,7 @@ def shortened(name: str) -> Recipe:
     command = cli.PROGRAM.read(["run", name])
     assert isinstance(command, cli.Run)
     recipe = command.resolved()
-    jko = replace(recipe.jko, num_phases=min(2, recipe.jko.num_phases))
+    jko = replace(recipe.jko, num_phases=min(2, recipe.jko.num_phases), num_points=min(200, recipe.jko.num_points))
     return replace(recipe, jko=jko, training=replace(recipe.training, num_steps=3, batch_size=8))
 
 
