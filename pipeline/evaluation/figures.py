@@ -207,8 +207,8 @@ def animation(path: Path, picture: str, by_phase: Sequence[Samples], reference: 
             artist.remove()
         axes.set_title(title, fontsize=10)
         DRAWINGS[picture].onto(axes, samples, reference)
-        canvas.draw()
-        return fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return fromarray(np.array(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
     frames = [
         drawn((1 - share) * before + share * after, title)

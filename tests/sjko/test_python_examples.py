@@ -23,7 +23,7 @@ def test_the_page_is_what_the_docstrings_say() -> None:
     assert generator.PAGE.read_text() == generator.page(), "write it again: python docs/python_page.py"
 
 
-def test_the_lines_of_the_readme_run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_readme_run(home: Path, few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (lines,) = re.findall(r"## From Python\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names: dict[str, object] = {}
