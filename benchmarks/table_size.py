@@ -20,9 +20,9 @@ import json, resource, sys, time
 from pipeline.data import rows
 from pipeline.data.tables import kept
 from pipeline.data.tables.preparing import Asked, prepared
-from pipeline.data.tables.reading import read
+from pipeline.data.tables.passes.shards import shards_at
 began, before = time.perf_counter(), time.process_time()
-made = prepared(read(sys.argv[1]), Asked(), "table")
+made = prepared(shards_at(sys.argv[1], "table"), Asked(), "table")
 kept.write(rows.name_of(made), made, sys.argv[2])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 print(json.dumps([time.perf_counter() - began, time.process_time() - before, peak, rows.name_of(made)]))

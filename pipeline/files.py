@@ -89,6 +89,22 @@ def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
         raise
 
 
+def put_file(files: fsspec.AbstractFileSystem, path: str, content: Path) -> None:
+    """Write a file as a copy of one of this machine, whole or not at all, without reading it into memory."""
+    if not is_local(files):
+        files.put_file(str(content), path)
+        return
+    files.makedirs(os.path.dirname(path), exist_ok=True)
+    partial = f"{path}.{uuid.uuid4().hex}.partial"
+    try:
+        shutil.copyfile(content, partial)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+
+
 def is_local(files: fsspec.AbstractFileSystem) -> bool:
     """Say whether a file system is this machine's disk."""
     return "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))

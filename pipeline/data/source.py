@@ -1,6 +1,7 @@
 """What a flow goes from and to: the protocol that analytic measures, sets of points and sets of images share."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -9,9 +10,12 @@ from jaxtyping import Float
 
 from components.conditions import Condition, Conditions, Law
 from components.measures import Modes
+from pipeline.data.tables import kept
 
 Samples = Float[np.ndarray, "n *shape"]
 EndName = Literal["source", "target"]
+MOST_AT_ONCE = 1 << 27
+"""Bytes of samples whose moments are measured at once."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,29 @@ def moments_of(samples: Samples, weights: np.ndarray | None = None) -> Moments:
         >>> moments_of(np.array([[0.0, 0.0], [2.0, 4.0]], dtype=np.float32))
         Moments(mean=array([1., 2.], dtype=float32), std=1.5811388300841898)
     """
+    if samples.nbytes > MOST_AT_ONCE:
+        return _moments_of_many(samples, weights)
     flat = samples.reshape(len(samples), -1).astype(np.float64)
     if weights is not None:
         mean = np.average(flat, axis=0, weights=weights)
         variance = np.average((flat - mean) ** 2, axis=0, weights=weights)
         return Moments(mean.reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(variance.mean())))
     return Moments(flat.mean(0).reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(flat.var(0).mean())))
+
+
+def _moments_of_many(samples: Samples, weights: np.ndarray | None) -> Moments:
+    """Measure the moments of samples a part at a time, so that those of a mapped file need not fit into memory."""
+    of_rows = np.ones(len(samples)) if weights is None else np.asarray(weights, np.float64)
+
+    def total(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        start, found = 0, np.zeros(math.prod(samples.shape[1:]))
+        for part in kept.windows(samples):
+            flat = part.reshape(len(part), -1).astype(np.float64)
+            found += of_rows[start : start + len(part)] @ of(flat)
+            start += len(part)
+        mean: np.ndarray = found / of_rows.sum()
+        return mean
+
+    mean = total(lambda flat: flat)
+    variance = total(lambda flat: (flat - mean) ** 2)
+    return Moments(mean.reshape(samples.shape[1:]).astype(np.float32), float(np.sqrt(variance.mean())))

@@ -80,12 +80,17 @@ class Given:
             shift, scale = (np.array(each) for each in (self.condition.shift, self.condition.scale))
             values: Conditions = ((_numbers(table, self.columns) - shift) / scale).astype(np.float32)
             return values
-        places = {cell: i for i, cell in enumerate(self.cells) if cell is not None}
-        column = table[self.columns[0]].to_pylist()
-        unknown = next((cell for cell in column if cell not in places), None)
-        if unknown is not None:
-            raise Unusable(f"data.condition: {self.columns[0]!r} has {unknown!r}, which no training row has")
-        return np.array([places[cell] for cell in column], dtype=np.int64)
+        numbers = {cell: i for i, cell in enumerate(self.cells) if cell is not None}
+        column = table[self.columns[0]]
+        different = column.unique()
+        for cell in different.to_pylist():
+            if cell not in numbers:
+                raise Unusable(f"data.condition: {self.columns[0]!r} has {cell!r}, which no training row has")
+        of_different = np.array([numbers[cell] for cell in different.to_pylist()], dtype=np.int64)
+        plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        known = different.dictionary_decode() if pa.types.is_dictionary(column.type) else different
+        places: Conditions = of_different[np.asarray(pc.index_in(plain, known))]
+        return places
 
     def decode(self, conditions: Conditions) -> dict[str, pa.Array]:
         """Give the columns of conditions again."""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.codes.choices import OneHot, Ranked
 from pipeline.data.tables.codes.conform import COMPUTED
-from pipeline.data.tables.codes.fitting import MOST_ROWS, Fitting, evenly
+from pipeline.data.tables.codes.fitting import Fitting, evenly
 from pipeline.data.tables.codes.grids import Grid
 from pipeline.data.tables.codes.marginals import CLOSE, MARGINALS, Floats, Marginal
 from pipeline.data.tables.codes.quantiles import MANY
@@ -55,8 +55,9 @@ class Numeric:
         unit, grid = described(column)
         some = given.evenly()
         numbers, weights = unit.numbers(some.values), some.weights
-        if len(given.values) > MOST_ROWS and grid.step and unit.ends[1] - unit.ends[0] < MANY * grid.step:
-            rare = np.setdiff1d(unit.numbers(given.values.unique()), numbers)  # it is not to be forgotten
+        known = given.distinct
+        if known is not None and grid.step and unit.ends[1] - unit.ends[0] < MANY * grid.step:
+            rare = np.setdiff1d(unit.numbers(known), numbers)  # it is not to be forgotten
             numbers, weights = np.concatenate([numbers, rare]), more_weights(weights, len(rare))
         others = np.empty(0) if given.others is None else unit.numbers(evenly(given.others).unique())
 
@@ -197,12 +198,7 @@ def fitted(column: Column, given: Fitting) -> Code:
     if column.value is None and not len(there.values) and not (there.others is not None and len(there.others)):
         raise Unusable(f"all values of the column {column.name} are missing")
     inner: Code = CODES[column.transform or "constant"].fit(column, there)
-    return Missing(column.name, inner, Cells.of(given.masses(are_missing, 2))) if column.nullable else inner
-
-
-def are_missing(values: pa.ChunkedArray) -> np.ndarray:
-    """Give 1 for each missing value, and 0 for others."""
-    return np.asarray(pc.is_null(values)).astype(np.int64)
+    return Missing(column.name, inner, Cells.of(given.masses_of_missing())) if column.nullable else inner
 
 
 def restored(column: Column, arrays: Arrays) -> Code:

@@ -10,20 +10,18 @@ The first rule that fits decides:
 A number becomes a coordinate by `transform_of`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.tables.codes import arrow_types, dates
-from pipeline.data.tables.codes.conform import plain as made_plain
-from pipeline.data.tables.codes.fitting import evenly
 from pipeline.data.tables.codes.grids import grid_of, tidy
 from pipeline.data.tables.codes.marginals import transform_of
 from pipeline.data.tables.codes.units import SECONDS, Real, cell, stored_as, unit_of, written
+from pipeline.data.tables.passes.facts import MOST_DISTINCT, Facts
 from pipeline.data.tables.schema import Column, Schema
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown
@@ -41,6 +39,8 @@ CODE, LEAST_IN_CODE = r"^\s*0\d", 4
 """How an identifier begins, and digits of one where all have as many."""
 FEW = 20
 """Different numbers or dates of text that can be meant as categories."""
+LEAST_IDENTIFIERS = 10
+"""Rows in which different whole numbers can be identifiers."""
 WORDS_OF_TEXT = 3
 """From so many words in a value on, on average, it is free text."""
 
@@ -62,19 +62,32 @@ def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out 
     Raises:
         Unusable: names the columns, the reasons and what to do.
     """
-    if table.num_rows < 2:
-        raise Unusable(f"a table must have at least two rows, not {table.num_rows}")
-    names = table.column_names
-    twice = next((name for name in names if names.count(name) > 1), None)
+    for name in drop:
+        if name not in table.column_names:
+            raise Unusable(f"there is no column {shown(name)} to drop{meant(like(name, table.column_names))}")
+    twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
     if twice is not None:
         raise Unusable(f"two columns are called {shown(twice)}")
-    for name in drop:
-        if name not in names:
-            raise Unusable(f"there is no column {shown(name)} to drop{meant(like(name, names))}")
+    gathered = {name: None if name in drop else Facts.of(table[name]) for name in table.column_names}
+    return infer_of(gathered, table.schema, table.num_rows, how)
+
+
+def infer_of(facts: Mapping[str, Facts | None], schema: pa.Schema, num_rows: int, how: str) -> Schema:
+    """Find out what each column of a table is by what is known of it.
+
+    Args:
+        facts: by the name of a column; None where it is left out.
+        how: a person can leave one out.
+
+    Raises:
+        Unusable: names the columns, the reasons and what to do.
+    """
+    if num_rows < 2:
+        raise Unusable(f"a table must have at least two rows, not {num_rows}")
     columns, unfit = [], {}
-    for name in names:
+    for name, known in facts.items():
         try:
-            columns.append(column_of(name, table[name], name in drop))
+            columns.append(column_of(name, known) if known else dropped(name, str(schema.field(name).type)))
         except Unfit as reason:
             unfit[shown(name)] = str(reason)
     if unfit:
@@ -85,49 +98,39 @@ def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out 
     return Schema(tuple(columns))
 
 
-def column_of(name: str, values: pa.ChunkedArray, dropped: bool) -> Column:
+def dropped(name: str, of: str) -> Column:
+    """Describe a column that is left out."""
+    return Column(name, "dropped", of, reason="asked for")
+
+
+def column_of(name: str, facts: Facts) -> Column:
     """Find out what one column is."""
-    of, text = values.type, str(values.type)
-    if dropped:
-        return Column(name, "dropped", text, reason="asked for")
-    values = made_plain(values)
-    base = Column(name, "constant", text, nullable=values.null_count > 0)
+    of, text = facts.type, str(facts.type)
+    base = Column(name, "constant", text, nullable=facts.missing > 0)
     plain = of.value_type if pa.types.is_dictionary(of) else of
-    if pa.types.is_null(plain) or values.null_count == len(values):
+    if pa.types.is_null(plain) or not facts.count:
         raise Unfit("has no value that is there")
     if not (arrow_types.is_choice(plain) or arrow_types.is_number(plain) or arrow_types.is_time(plain)):
         raise Unfit(f"has values of the type {text}, which are no numbers, categories or dates")
-    there = values.drop_null()
-    if is_single(there):
-        return replace(base, value=cell(there[0].value if pa.types.is_dictionary(of) else there[0]))
+    if facts.is_single:
+        return replace(base, value=cell(facts.only))
     if pa.types.is_dictionary(of):
-        return category_of(base, there, entries_of(there))
+        assert facts.entries is not None
+        return category_of(base, facts, facts.entries)
     for suits, found in RULES:
         if suits(of):
-            return found(base, there)
+            return found(base, facts)
     raise AssertionError(text)
 
 
-def is_single(there: pa.ChunkedArray) -> bool:
-    """Say whether all values are equal."""
-    if pa.types.is_dictionary(there.type):
-        there = pa.chunked_array([chunk.indices for chunk in there.unify_dictionaries().chunks])
-    return bool(pc.all(pc.equal(there, there[0])).as_py())
-
-
-def entries_of(there: pa.ChunkedArray) -> pa.Array:
-    """Give the entries of a dictionary in their order, used or not."""
-    return there.unify_dictionaries().chunk(0).dictionary.drop_null().unique()
-
-
-def category_of(base: Column, there: pa.ChunkedArray, categories: pa.Array) -> Column:
+def category_of(base: Column, facts: Facts, categories: pa.Array) -> Column:
     """Describe a column of categories.
 
     Raises:
         Unfit: there are too many.
     """
-    if len(categories) > min(MOST_CATEGORIES, max(2, len(there) // 2)):
-        rows = f"{len(there)} values" if base.nullable else f"{len(there)} rows"
+    if len(categories) > min(MOST_CATEGORIES, max(2, facts.count // 2)):
+        rows = f"{facts.count} values" if base.nullable else f"{facts.count} rows"
         raise Unfit(f"has {len(categories)} categories in {rows}, more than half as many, or than {MOST_CATEGORIES}")
     if not arrow_types.is_choice(categories.type):
         raise Unfit(f"has categories of the type {categories.type}, which are no text, numbers or truth values")
@@ -135,33 +138,35 @@ def category_of(base: Column, there: pa.ChunkedArray, categories: pa.Array) -> C
     return replace(base, kind="category", transform=transform, categories=tuple(categories.to_pylist()))
 
 
-def truth_of(base: Column, there: pa.ChunkedArray) -> Column:
+def truth_of(base: Column, facts: Facts) -> Column:
     """Describe a column of truth values."""
     return replace(base, kind="boolean", transform="rank", categories=(False, True))
 
 
-def text_of(base: Column, there: pa.ChunkedArray) -> Column:
+def text_of(base: Column, facts: Facts) -> Column:
     """Describe a column of text: dates of one form, or categories.
 
     Raises:
         Unfit: it is an identifier or free text, or dates whose form is not certain.
     """
-    distinct = there.unique()
-    forms = dates.forms_of(distinct)
+    forms = list(facts.form_ends)
     if len(forms) > 1:
         raise Unfit(f"has dates that can be read as {forms[0]} or as {forms[1]}: write them as 2024-12-31")
     if forms:
-        return dates_of(replace(base, format=forms[0]), there, forms[0])
+        return dates_of(replace(base, format=forms[0]), facts, forms[0])
+    distinct, number = facts.some.unique(), f"more than {MOST_DISTINCT}"
+    if facts.distinct is not None:
+        distinct, number = facts.distinct, str(len(facts.distinct))
     if len(distinct) > FEW and pc.all(pc.match_substring_regex(distinct, dates.LOOKS_SO)).as_py():
         raise Unfit(f"has dates of no form that is known, or of several, such as {few_of(distinct)}: write them as 2024-12-31")
     require_no_numbers(distinct)
-    if len(distinct) <= max(2, len(there) // 2) and len(distinct) <= MOST_CATEGORIES:
-        return category_of(base, there, distinct.sort())
+    if facts.distinct is not None and len(distinct) <= min(MOST_CATEGORIES, max(2, facts.count // 2)):
+        return category_of(base, facts, distinct.sort())
     some = shown(distinct[0].as_py())
     if pc.mean(pc.add(pc.count_substring(distinct, " "), 1)).as_py() >= WORDS_OF_TEXT:
         raise Unfit(f"is free text, such as {some}")
-    kind = "an identifier" if len(distinct) == len(there) else "text of too many kinds"
-    raise Unfit(f"is {kind}: {len(distinct)} different values in {len(there)} rows, such as {some}")
+    kind = "an identifier" if len(distinct) in (facts.count, len(facts.some)) else "text of too many kinds"
+    raise Unfit(f"is {kind}: {number} different values in {facts.count} rows, such as {some}")
 
 
 def require_no_numbers(distinct: pa.Array) -> None:
@@ -192,29 +197,32 @@ def few_of(distinct: pa.Array) -> str:
     return f"{shown(distinct[0].as_py())} and {shown(distinct[-1].as_py())}"
 
 
-def dates_of(base: Column, there: pa.ChunkedArray, form: str) -> Column:
+def dates_of(base: Column, facts: Facts, form: str) -> Column:
     """Describe a column of dates that are written as text in a form."""
-    seconds = dates.read(there, form)
-    described = counted_of(replace(base, kind="datetime"), seconds, SECONDS)
-    ends = pc.min_max(seconds)
-    low, high = dates.write(pa.array([ends["min"], ends["max"]]), form).to_pylist()
+    ends = facts.form_ends[form]
+    described = counted_of(replace(base, kind="datetime"), dates.read(facts.some, form), ends, SECONDS)
+    low, high = dates.write(pa.array(ends), form).to_pylist()
     return replace(described, low=low, high=high)
 
 
-def whole_of(base: Column, there: pa.ChunkedArray) -> Column:
+def whole_of(base: Column, facts: Facts) -> Column:
     """Describe a column of whole numbers.
 
     Raises:
         Unfit: it is an identifier.
     """
-    ends = pc.min_max(there)
-    low, high = ends["min"].as_py(), ends["max"].as_py()
+    assert facts.low is not None
+    assert facts.high is not None
+    (low, high), some = (facts.low.as_py(), facts.high.as_py()), facts.some
     if (low, high) == (0, 1):
         return replace(base, kind="boolean", transform="rank", categories=(0, 1))
-    some = evenly(there)
-    if len(some) >= 10 and len(some.unique()) == len(some) and counts_rows(np.asarray(some), len(there), base.name):
+    if (
+        len(some) >= LEAST_IDENTIFIERS
+        and len(some.unique()) == len(some)
+        and counts_rows(np.asarray(some), facts.count, base.name)
+    ):
         raise Unfit(f"is an identifier: no whole number comes twice, from {low} to {high}")
-    return counted_of(replace(base, kind="integer"), there, base.arrow_type)
+    return counted_of(replace(base, kind="integer"), some, (facts.low, facts.high), base.arrow_type)
 
 
 def counts_rows(values: np.ndarray, rows: int, name: str) -> bool:
@@ -225,28 +233,30 @@ def counts_rows(values: np.ndarray, rows: int, name: str) -> bool:
     return rises or high - low < 2 * rows or high - low > 2**53 or bool({"id", "uuid", "key", "nr", "index"} & set(words))
 
 
-def counted_of(base: Column, there: pa.ChunkedArray, of: pa.DataType) -> Column:
-    """Describe a column that is counted in whole units of its type."""
-    ends = pc.min_max(there.cast(stored_as(of)))
-    low, high = (written(ends[each].as_py(), of) for each in ("min", "max"))
-    numbers = unit_of(of, low, high).numbers(evenly(there))
+def counted_of(base: Column, some: pa.ChunkedArray, ends: tuple[pa.Scalar, pa.Scalar], of: pa.DataType) -> Column:
+    """Describe a column that is counted in whole units of its type, by some values and the smallest and largest of all."""
+    low, high = (written(end.cast(stored_as(of)).as_py(), of) for end in ends)
+    numbers = unit_of(of, low, high).numbers(some)
     step = max(1.0, grid_of(np.unique(np.append(numbers, 0.0)), 2**-52)[0] or 1.0)
     return replace(base, transform=transform_of(numbers, step), grid=step, low=low, high=high)
 
 
-def time_of(base: Column, there: pa.ChunkedArray) -> Column:
+def time_of(base: Column, facts: Facts) -> Column:
     """Describe a column of dates or times."""
-    return counted_of(replace(base, kind="datetime"), there, base.arrow_type)
+    assert facts.low is not None
+    assert facts.high is not None
+    return counted_of(replace(base, kind="datetime"), facts.some, (facts.low, facts.high), base.arrow_type)
 
 
-def number_of(base: Column, there: pa.ChunkedArray) -> Column:
+def number_of(base: Column, facts: Facts) -> Column:
     """Describe a column of numbers.
 
     Raises:
         Unfit: some are infinite, or beyond what can be measured.
     """
-    ends: Any = pc.min_max(there)
-    low, high = float(ends["min"].as_py()), float(ends["max"].as_py())
+    assert facts.low is not None
+    assert facts.high is not None
+    low, high = float(facts.low.as_py()), float(facts.high.as_py())
     for end in (low, high):
         if not np.isfinite(end):
             raise Unfit("has infinite values: make them missing")
@@ -254,7 +264,7 @@ def number_of(base: Column, there: pa.ChunkedArray) -> Column:
             raise Unfit(f"has numbers beyond {LARGEST:g}, such as {end:g}: make them missing")
     of = base.arrow_type
     held = of.to_pandas_dtype() if pa.types.is_floating(of) else np.float64
-    numbers = Real(of, (low, high)).numbers(evenly(there))
+    numbers = Real(of, (low, high)).numbers(facts.some)
     step, digits = grid_of(np.unique(np.append(numbers, [low, high])), float(np.finfo(held).eps))
     low, high = tidy(low, held), tidy(high, held)
     return replace(base, kind="number", transform=transform_of(numbers, step), grid=step, digits=digits, low=low, high=high)

@@ -7,11 +7,12 @@ are of. The name has the digest of all of it, so that what is read is verified.
 import hashlib
 import io
 import json
+import mmap
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, TypeGuard, cast
 
 import numpy as np
 from filelock import FileLock
@@ -28,6 +29,8 @@ CLASSES = {
 }
 """Classes of rows, by the word that `rows.json` has for each."""
 File = np.ndarray | bytes
+WINDOW = 1 << 25
+"""Bytes of an array that are looked at together."""
 
 
 class Keepable(Protocol):
@@ -59,6 +62,10 @@ def write(name: str, points: Keepable, data_uri: str | None) -> None:
         return
     sums = {}
     for file, content in points.files().items():
+        if is_file(content):
+            sums[file] = _sha256(path_of(content))
+            files.put_file(system, f"{folder}/{file}", path_of(content))
+            continue
         written = _bytes(content)
         files.put(system, f"{folder}/{file}", written)
         sums[file] = hashlib.sha256(written).hexdigest()
@@ -84,6 +91,11 @@ def read(name: str, data_uri: str | None) -> Keepable | None:
     return kind.of_files(found, picture=about["picture"])
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def numbered(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name the arrays of training and held-out rows as files."""
     return {f"{name}-train.npy": arrays[0], f"{name}-test.npy": arrays[1]}
@@ -92,6 +104,32 @@ def numbered(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 def pair(name: str, found: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Find the two arrays that `numbered` has named among files."""
     return found[f"{name}-train.npy"], found[f"{name}-test.npy"]
+
+
+def is_file(content: object) -> TypeGuard[np.memmap]:
+    """Say whether an array is all of a file of this machine, mapped into memory."""
+    return isinstance(content, np.memmap) and isinstance(cast(object, content.base), mmap.mmap) and content.filename is not None
+
+
+def path_of(mapped: np.memmap) -> Path:
+    """Name the file that an array is mapped from."""
+    assert mapped.filename is not None
+    return Path(mapped.filename)
+
+
+def windows(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Go through the rows of an array in parts; of one that is mapped, no more than a part is in this process's memory.
+
+    >>> [len(part) for part in windows(np.zeros((3, 2)))]
+    [3]
+    """
+    rows = max(1, WINDOW // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        if is_file(array):  # mapped anew, so that the part goes when it is done with
+            shape, offset = array[start : start + rows].shape, array.offset + start * array[:1].nbytes
+            yield np.memmap(path_of(array), array.dtype, "r", offset, shape)
+        else:
+            yield array[start : start + rows]
 
 
 def _bytes(content: File) -> bytes:
@@ -125,8 +163,7 @@ def _fetched(uri: str, name: str, sums: Mapping[str, str]) -> Path:
 def _mapped(path: Path, sha256: str) -> File:
     """Map an array, or read a text, whose hash must be the one that is known."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(path)
     except FileNotFoundError:
         raise Corrupt(str(path), "it is missing; remove the folder, and start the flow again") from None
     if digest != sha256:

@@ -1,20 +1,29 @@
 """From a table to rows that a flow trains on: columns chosen, rows held out, schema found, codes fitted."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.tables.codes.conform import as_described, infinite_in, missing_in
+from pipeline.data.tables.codes.fitting import Fitting
 from pipeline.data.tables.coding import Coding, Given
-from pipeline.data.tables.encoding import Encoding
-from pipeline.data.tables.inference import infer
+from pipeline.data.tables.columns import fitted
+from pipeline.data.tables.encoding import BLOCK, Encoding
+from pipeline.data.tables.inference import infer_of
+from pipeline.data.tables.passes.facts import Gathered, Rows
+from pipeline.data.tables.passes.shards import Shards, Whole
+from pipeline.data.tables.passes.sinks import Blocks, Sink
 from pipeline.data.tables.reading import named, select
-from pipeline.data.tables.schema import Schema
+from pipeline.data.tables.schema import Column, Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 
+LEAST_ROWS = 2
 HELD_OUT = 5
 """One row in so many is held out."""
 SPLITS = {"train": True, "training": True, "test": False, "held_out": False, "validation": False, "valid": False, "val": False}
@@ -42,8 +51,8 @@ class Asked:
     schema: Schema | None = None
 
 
-def prepared(table: pa.Table, asked: Asked, name: str) -> TableRows:
-    """Make rows to train on, and held-out ones, of a table.
+def prepared(table: pa.Table | Shards, asked: Asked, name: str) -> TableRows:
+    """Make rows to train on, and held-out ones, of a table: in two passes over it, so that it need not fit into memory.
 
     Example:
         >>> table = pa.table({"x": np.arange(50.0), "colour": ["red", "blue"] * 25})
@@ -57,93 +66,217 @@ def prepared(table: pa.Table, asked: Asked, name: str) -> TableRows:
     Raises:
         Unusable: the table or what is said of it cannot be used; names the column.
     """
-    chosen, weights, train = _divided(table, asked, name)
+    parts = Parts.of(table, asked, name)
     for column in asked.condition:
-        select(chosen, [column], name)
-    given = Given.of(chosen, asked.condition) if asked.condition else None
-    made = chosen.drop_columns(list(asked.condition))
-    if not made.num_columns:
+        select(parts.schema.empty_table(), [column], name)
+    made = [column for column in parts.columns if column not in asked.condition]
+    if asked.condition and not made:
         raise Unusable(f"{name} has no column beside those of data.condition")
-    schema = infer(made, how=HOW) if asked.schema is None else _said(asked.schema, made, name)
-    made = made.select([column.name for column in schema.kept])
-    of_train = None if weights is None else weights[train]
-    encoding = Encoding.fit(schema, made.filter(pa.array(train)), of_train, made.filter(pa.array(~train)))
-    order = tuple(column for column in chosen.column_names if column in (*encoding.schema.names, *asked.condition))
-    return _rows(made, chosen, weights, train, Coding(encoding, order, given))
+    seen = look(parts, made)
+    given = Given.of(seen.conditions, asked.condition) if asked.condition else None
+    if asked.schema is None:
+        schema = infer_of({column: seen.gathered[column].facts() for column in made}, parts.schema, seen.num_rows, HOW)
+    else:
+        schema = _said(asked.schema, made, name)
+    encoding = Encoding(schema, {column.name: fitted(column, seen.fitting(column)) for column in schema.kept})
+    order = tuple(column for column in parts.columns if column in (*encoding.schema.names, *asked.condition))
+    return coded(parts, seen, Coding(encoding, order, given))
 
 
-def _said(schema: Schema, table: pa.Table, name: str) -> Schema:
+def _said(schema: Schema, names: Sequence[str], name: str) -> Schema:
     """Give what a schema says of the columns of a table, in the order of the schema.
 
     Raises:
         Unusable: it does not know a column, or leaves all out.
     """
-    unknown = [column for column in table.column_names if column not in [each.name for each in schema.columns]]
+    unknown = [column for column in names if column not in [each.name for each in schema.columns]]
     if unknown:
         raise Unusable(
             f"data.schema says nothing of the columns {named(unknown)} of {name}: add them, or name the others in data.columns"
         )
-    columns = tuple(column for column in schema.columns if column.name in table.column_names)
+    columns = tuple(column for column in schema.columns if column.name in names)
     if not Schema(columns).kept:
         raise Unusable(f"data.schema leaves out all columns of {name}")
     return Schema(columns)
 
 
-def alike(table: pa.Table, asked: Asked, coding: Coding, name: str) -> TableRows:
+def alike(table: pa.Table | Shards, asked: Asked, coding: Coding, name: str) -> TableRows:
     """Make rows of a table that has the columns of another one, in the coordinates of that.
 
     Raises:
         Unusable: it has other columns, or what they hold cannot be coded; names the column.
     """
-    chosen, weights, train = _divided(table, asked, name)
-    missing = [column for column in coding.encoding.schema.names if column not in chosen.column_names]
+    parts = Parts.of(table, asked, name)
+    missing = [column for column in coding.encoding.schema.names if column not in parts.columns]
     if missing:
-        raise Unusable(f"{name} lacks the columns {named(missing)} of the other end; it has {named(chosen.column_names)}")
-    made = chosen.select([column.name for column in coding.encoding.schema.columns if column.name in chosen.column_names])
-    return _rows(made, made, weights, train, Coding(coding.encoding, coding.names))
+        raise Unusable(f"{name} lacks the columns {named(missing)} of the other end; it has {named(parts.columns)}")
+    return coded(parts, look(parts, []), Coding(coding.encoding, coding.names))
 
 
-def _divided(table: pa.Table, asked: Asked, name: str) -> tuple[pa.Table, np.ndarray | None, np.ndarray]:
-    """Take the columns that are asked for, the weights, and which rows are trained on."""
-    extra = [column for column in (asked.weights, asked.split) if column is not None]
-    select(table, extra, name)
-    columns = asked.columns or [column for column in table.column_names if column not in extra]
-    chosen = select(table, [column for column in columns if column not in extra], name)
-    if table.num_rows < 2:
-        rows = "1 row" if table.num_rows else "no rows"
-        raise Unusable(f"{name} has {rows}: a flow needs some to train on and others to compare with")
-    weights = None if asked.weights is None else _weights(table[asked.weights], asked.weights, name)
-    if weights is not None and not weights.all():  # such rows are never drawn, and are nothing that could be generated
-        there = pa.array(weights > 0)
-        table, chosen, weights = table.filter(there), chosen.filter(there), weights[weights > 0]
-    train = hashes(chosen) % HELD_OUT != 0 if asked.split is None else _by_column(table[asked.split], asked.split, name)
-    if not 0 < train.sum() < len(train):
-        raise Unusable(f"{name}: {len(train)} rows are too few, or too alike, to hold some of them out")
-    return chosen, weights, train
+@dataclass(frozen=True)
+class Parts:
+    """A table as it is asked for, batch by batch.
+
+    Attributes:
+        columns: those that are used.
+        name: how messages call the table.
+    """
+
+    shards: Shards
+    asked: Asked
+    columns: tuple[str, ...]
+    name: str
+
+    @classmethod
+    def of(cls, table: pa.Table | Shards, asked: Asked, name: str) -> "Parts":
+        """Find the columns that are asked for.
+
+        Raises:
+            Unusable: there is none of a name, or there are two.
+        """
+        shards = Whole(table) if isinstance(table, pa.Table) else table
+        extra = [column for column in (asked.weights, asked.split) if column is not None]
+        empty = shards.schema.empty_table()
+        select(empty, extra, name)
+        columns = asked.columns or [column for column in shards.schema.names if column not in extra]
+        chosen = select(empty, [column for column in columns if column not in extra], name)
+        return cls(shards, asked, tuple(chosen.column_names), name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Name the columns that are used, with their types."""
+        return pa.schema([self.shards.schema.field(column) for column in self.columns])
+
+    def batches(self) -> Iterator[tuple[pa.Table, np.ndarray | None, np.ndarray]]:
+        """Give the rows batch by batch, with the weight of each, and whether it is trained on; those of weight 0 are left out.
+
+        Raises:
+            Unusable: a row has no weight, or no part.
+        """
+        extra = [column for column in (self.asked.weights, self.asked.split) if column is not None]
+        first = 0
+        for batch in self.shards.batches([*self.columns, *extra]):
+            chosen, count = batch.select(list(self.columns)), len(batch)
+            weights = (
+                None if self.asked.weights is None else _weights(batch[self.asked.weights], self.asked.weights, self.name, first)
+            )
+            if self.asked.split is None:
+                train = hashes(chosen) % HELD_OUT != 0
+            else:
+                train = _by_column(batch[self.asked.split], self.asked.split, self.name)
+            if weights is not None and not weights.all():  # such rows are never drawn, and are nothing that could be generated
+                there = weights > 0
+                chosen, weights, train = chosen.filter(pa.array(there)), weights[there], train[there]
+            yield chosen, weights, train
+            first += count
 
 
-def _rows(made: pa.Table, chosen: pa.Table, weights: np.ndarray | None, train: np.ndarray, coding: Coding) -> TableRows:
-    """Encode rows, each split with random numbers of its own."""
-    splits = [
-        coding.encoding.encode(made.filter(pa.array(mask)), np.random.default_rng(i)) for i, mask in enumerate((train, ~train))
-    ]
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a first pass over a table has found.
+
+    Attributes:
+        train: which rows are trained on.
+        conditions: the columns that a flow is conditioned on.
+        gathered: what is known of the others, by name.
+    """
+
+    train: np.ndarray
+    weights: np.ndarray | None
+    conditions: pa.Table
+    gathered: Mapping[str, Gathered]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.train)
+
+    def fitting(self, column: Column) -> Fitting:
+        """Give what the code of a column is fitted to.
+
+        Raises:
+            Unusable: its values cannot be what the column is said to be.
+        """
+        gathered = self.gathered[column.name]
+        if gathered.first_missing is not None and not column.nullable:
+            raise missing_in(column, gathered.first_missing)
+        if gathered.first_infinite is not None:
+            raise infinite_in(column, gathered.first_infinite)
+        row = 1.0 if self.weights is None else float(self.weights[self.train].mean())
+        return gathered.fitting(partial(as_described, column), row)
+
+
+def look(parts: Parts, made: Sequence[str]) -> Seen:
+    """Pass over a table once: which rows are trained on, and what is known of its columns.
+
+    Args:
+        made: columns that a flow makes.
+
+    Raises:
+        Unusable: there are too few rows.
+    """
+    gathered = {column: Gathered(parts.schema.field(column).type) for column in made}
+    masks, weights, conditions, first = [], [], [], 0
+    for chosen, of_rows, train in parts.batches():
+        rows = Rows.of(len(chosen), first, train, of_rows)
+        for column, each in gathered.items():
+            each.add(chosen[column], rows)
+        masks.append(train)
+        weights.append(of_rows)
+        conditions.append(chosen.select(list(parts.asked.condition)))
+        first += len(chosen)
+    if parts.asked.weights is not None and not first:
+        raise Unusable(
+            f"{parts.name}: weights must be finite, at least 0 and not all 0; of column {parts.asked.weights!r}, all are 0"
+        )
+    if first < LEAST_ROWS:
+        shown = "1 row" if first else "no rows"
+        raise Unusable(f"{parts.name} has {shown}: a flow needs some to train on and others to compare with")
+    mask = np.concatenate(masks)
+    if not 0 < mask.sum() < len(mask):
+        raise Unusable(f"{parts.name}: {len(mask)} rows are too few, or too alike, to hold some of them out")
+    known = [each for each in weights if each is not None]
+    return Seen(mask, np.concatenate(known) if known else None, pa.concat_tables(conditions), gathered)
+
+
+def coded(parts: Parts, seen: Seen, coding: Coding) -> TableRows:
+    """Pass over a table once more, and code its rows: those to train on, and those held out, each with random numbers of its own.
+
+    Raises:
+        Unusable: a row cannot be coded.
+    """
+    train, names = seen.train, list(coding.encoding.schema.names)
+    sinks = [Sink(int(mask.sum()), coding.encoding.width) for mask in (train, ~train)]
+    streams = [np.random.default_rng(number) for number in range(len(sinks))]
+    blocks = [Blocks(BLOCK) for _ in sinks]
+    first = 0
+    for chosen, _, _ in parts.batches():
+        of_batch = train[first : first + len(chosen)]
+        for number, mask in enumerate((of_batch, ~of_batch)):
+            for block in blocks[number].add(chosen.select(names).filter(pa.array(mask))):
+                sinks[number].write(coding.encoding.encode(block, streams[number]))
+        first += len(chosen)
+    for number, rest in enumerate(blocks):
+        for block in rest.rest():
+            sinks[number].write(coding.encoding.encode(block, streams[number]))
     given = {}
     if coding.given is not None:
-        conditions = coding.given.encode(chosen)
+        conditions = coding.given.encode(seen.conditions)
         given = {coding.given.condition.name: (coding.given.condition, conditions[train], conditions[~train])}
-    halves = None if weights is None else (weights[train], weights[~train])
-    return TableRows(splits[0], splits[1], weights=halves, given=given, coding=coding)
+    halves = None if seen.weights is None else (seen.weights[train], seen.weights[~train])
+    of_train, held_out = (sink.rows() for sink in sinks)
+    return TableRows(of_train, held_out, weights=halves, given=given, coding=coding)
 
 
-def _weights(column: pa.ChunkedArray, label: str, name: str) -> np.ndarray:
-    """Read weights, which are numbers from 0 on."""
+def _weights(column: pa.ChunkedArray, label: str, name: str, first: int) -> np.ndarray:
+    """Read weights of rows from one of a number on, which are numbers from 0 on."""
     try:
         weights = pc.cast(column, pa.float64()).to_numpy()
     except pa.ArrowException:
         raise Unusable(f"{name}: weights must be numbers, and column {label!r} holds {column.type}") from None
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad) or not weights.sum() > 0:
-        what = f"row {bad[0]} has {weights[bad[0]]:g}" if len(bad) else "all are 0"
+    if len(bad):
+        what = f"row {first + bad[0]} has {weights[bad[0]]:g}"
         raise Unusable(f"{name}: weights must be finite, at least 0 and not all 0; of column {label!r}, {what}")
     return np.asarray(weights)
 

@@ -54,7 +54,7 @@ def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    with _said(shown, name):
+    with said(shown, name):
         paths = paths_of(system, path, shown, name)
         before = [stamp_of(system, each) for each in paths]
         parts = [_file(system, each, f"{shown}: {each.rpartition('/')[2]}" if len(paths) > 1 else shown) for each in paths]
@@ -71,12 +71,12 @@ def stamp(location: str, name: str) -> tuple[Hashable, ...]:
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    with _said(shown, name):
+    with said(shown, name):
         return tuple((each, *stamp_of(system, each)) for each in paths_of(system, path, shown, name))
 
 
 @contextmanager
-def _said(shown: str, name: str) -> Iterator[None]:
+def said(shown: str, name: str) -> Iterator[None]:
     """Turn what a file system or a format raises into one sentence."""
     try:
         yield

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from components.conditions import Condition
-from pipeline import files, places
+from pipeline import places
 from pipeline.data import rows
 from pipeline.data.source import EndName, Source
 from pipeline.data.specs import SourceSpec
 from pipeline.data.tables.coding import Coding
 from pipeline.data.tables.naming import is_location
+from pipeline.data.tables.passes.shards import shards_at
 from pipeline.data.tables.preparing import Asked, alike, prepared
-from pipeline.data.tables.reading import read, stamp
-from pipeline.data.tables.schema import Schema
+from pipeline.data.tables.reading import stamp
+from pipeline.data.tables.schemas.written import schema_at
 from pipeline.data.tables.source import TableRows
-from pipeline.errors import Unusable
 from pipeline.phase import RESOLVED
 from pipeline.provenance import redacted
 from pipeline.recipe import Data
@@ -94,7 +94,7 @@ def _asked(data: Data) -> Asked:
     """Read what a recipe says of its table."""
     columns = _columns(data.columns, "data.columns")
     condition = () if data.condition is None else _columns(data.condition, "data.condition")
-    schema = None if data.schema is None else _schema(data.schema)
+    schema = None if data.schema is None else schema_at(data.schema, "data.schema")
     return Asked(columns, data.weights, condition, data.split, schema)
 
 
@@ -106,25 +106,13 @@ def _columns(text: str | None, field: str) -> tuple[str, ...]:
     return names
 
 
-def _schema(location: str) -> Schema:
-    """Read the file of a schema."""
-    system, path = files.at(places.source("data.schema", location))
-    try:
-        text = system.cat_file(path).decode()
-    except FileNotFoundError:
-        raise Refused("data.schema", "the file that python -m pipeline schema has written", location) from None
-    except UnicodeDecodeError:
-        raise Unusable(f"data.schema: {redacted(location)} is not UTF-8") from None
-    return Schema.from_yaml(text)
-
-
 @lru_cache(maxsize=4)
 def _prepared(location: str, asked: Asked, name: str, _: Hashable) -> TableRows:
     """Read and prepare a table once in a process, and again when its files have changed."""
-    return prepared(read(location, name=name), asked, redacted(location))
+    return prepared(shards_at(location, name), asked, redacted(location))
 
 
 @lru_cache(maxsize=4)
 def _alike(location: str, asked: Asked, coding: Coding, name: str, _: Hashable) -> TableRows:
     """Read a table in the coordinates of another one, once in a process, and again when its files have changed."""
-    return alike(read(location, name=name), asked, coding, redacted(location))
+    return alike(shards_at(location, name), asked, coding, redacted(location))

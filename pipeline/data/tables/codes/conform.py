@@ -28,7 +28,16 @@ def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
         if column.name in table.column_names:
             raise Unusable(f"two columns of the table are called {name}")
         raise Unusable(f"the table has no column {name}{meant(like(column.name, table.column_names))}")
-    values = table[column.name]
+    return as_described(column, table[column.name])
+
+
+def as_described(column: "Column", values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give values as the type of a column's description, as `conformed` does.
+
+    Raises:
+        Unusable: they cannot be that.
+    """
+    name = shown(column.name)
     if values.type != column.arrow_type:
         try:
             values = plain(values)
@@ -40,12 +49,21 @@ def conformed(column: "Column", table: pa.Table) -> pa.ChunkedArray:
             raise Unusable(f"the column {name} must be {column.type}, and is {values.type}: {reason}") from error
     values = plain(values)
     if values.null_count and not column.nullable:
-        row = int(pc.index(values.is_null(), True).as_py())
-        raise Unusable(f"the column {name} has a missing value in row {row + 1}, and its schema says that it has none")
+        raise missing_in(column, int(pc.index(values.is_null(), True).as_py()))
     if pa.types.is_floating(values.type) and pc.any(pc.is_inf(values)).as_py():
-        row = int(pc.index(pc.is_inf(values), True).as_py())
-        raise Unusable(f"the column {name} has an infinite value in row {row + 1}: take it away, or leave the value out")
+        raise infinite_in(column, int(pc.index(pc.is_inf(values), True).as_py()))
     return values
+
+
+def missing_in(column: "Column", row: int) -> Unusable:
+    """Make the error of a value that is missing where none may be."""
+    return Unusable(f"the column {shown(column.name)} has a missing value in row {row + 1}, and its schema says that it has none")
+
+
+def infinite_in(column: "Column", row: int) -> Unusable:
+    """Make the error of an infinite value."""
+    name = shown(column.name)
+    return Unusable(f"the column {name} has an infinite value in row {row + 1}: take it away, or leave the value out")
 
 
 def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:

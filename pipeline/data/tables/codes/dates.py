@@ -35,9 +35,14 @@ def forms_of(texts: pa.Array) -> Sequence[str]:
     >>> forms_of(pa.array(["31.12.2024", "01.02.2025"])), forms_of(pa.array(["1/2/2025"]))
     (['%d.%m.%Y'], ['%-d/%-m/%Y', '%-m/%-d/%Y'])
     """
+    return next((forms for forms in still(None, texts) if forms), [])
+
+
+def still(groups: Sequence[Sequence[str]] | None, texts: pa.Array) -> list[list[str]]:
+    """Take away the forms that some of further texts do not have, from groups of them; None: from all that are known."""
     texts = texts.cast(pa.string())
-    found = ([form for form in group if _has(texts.slice(0, 1), form) and _has(texts, form)] for group in FORMS)
-    return next((forms for forms in found if forms), [])
+    known = FORMS if groups is None else groups
+    return [[form for form in group if _has(texts.slice(0, 1), form) and _has(texts, form)] for group in known]
 
 
 def read(texts: Any, form: str, *, or_missing: bool = False) -> Any:

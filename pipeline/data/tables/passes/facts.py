@@ -1,0 +1,258 @@
+"""What is known of all values of a column: found at once, or batch by batch with bounded memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.data.tables.codes import arrow_types, dates
+from pipeline.data.tables.codes.conform import COMPUTED, plain
+from pipeline.data.tables.codes.fitting import MOST_ROWS, Counted, Fitting, Floats
+from pipeline.data.tables.codes.units import stored_as
+
+ODD = np.uint64(0x9E3779B97F4A7C15)
+MIXING = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
+"""Of the generator splitmix64, which gives each number another one that looks drawn at random."""
+MOST_DISTINCT = 50_000
+"""Different values of a column that are kept; of more it is known that they are many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of all values of a column.
+
+    Attributes:
+        some: values that are there, of all rows or of a sample of them.
+        count: how many values are there.
+        missing: how many are not.
+        low, high: the smallest and the largest, of times as whole numbers; None where the type has no order, or nothing is there.
+        distinct: the different values of text and truth, in the order in which they come; None: too many, or another type.
+        entries: of a dictionary, used or not.
+        form_ends: by the form of dates that all texts have, the first and the last moment.
+    """
+
+    type: pa.DataType
+    some: pa.ChunkedArray
+    count: int
+    missing: int
+    low: pa.Scalar | None = None
+    high: pa.Scalar | None = None
+    distinct: pa.Array | None = None
+    entries: pa.Array | None = None
+    form_ends: Mapping[str, tuple[pa.Scalar, pa.Scalar]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: pa.ChunkedArray) -> "Facts":
+        """Find the facts of a column in memory.
+
+        >>> facts = Facts.of(pa.chunked_array([["b", None, "a", "b"]]))
+        >>> facts.count, facts.missing, facts.distinct.to_pylist()
+        (3, 1, ['b', 'a'])
+        """
+        gathered = Gathered(values.type, counting=False)
+        gathered.add(values, Rows.of(len(values)))
+        return gathered.facts()
+
+    @property
+    def is_single(self) -> bool:
+        """Whether all values that are there are equal."""
+        if self.distinct is not None:
+            return len(self.distinct) == 1
+        return self.low is not None and bool(pc.equal(self.low, self.high).as_py())
+
+    @property
+    def only(self) -> pa.Scalar:
+        """The value that is there, where all are equal."""
+        first = self.some[0]
+        return first.value if pa.types.is_dictionary(self.type) else first
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a batch.
+
+    Attributes:
+        numbers: their places in the table, from 0.
+        train: which are trained on.
+        keys: numbers that look drawn at random, of each row its own; rows with the smallest are the sample.
+        weights: None: all count alike.
+    """
+
+    numbers: np.ndarray
+    train: np.ndarray
+    keys: np.ndarray
+    weights: Floats | None = None
+
+    @classmethod
+    def of(cls, count: int, first: int = 0, train: np.ndarray | None = None, weights: Floats | None = None) -> "Rows":
+        """Describe rows that begin with one of a number, by which alone a row gets its key."""
+        numbers = np.arange(first, first + count)
+        with np.errstate(over="ignore"):
+            keys = (numbers.astype(np.uint64) + np.uint64(1)) * ODD
+            for shift, factor in MIXING:
+                keys = (keys ^ (keys >> shift)) * factor
+        return cls(numbers, np.ones(count, bool) if train is None else train, keys ^ (keys >> np.uint64(31)), weights)
+
+    def only(self, mask: np.ndarray) -> "Rows":
+        """Take some of the rows."""
+        weights = None if self.weights is None else self.weights[mask]
+        return Rows(self.numbers[mask], self.train[mask], self.keys[mask], weights)
+
+
+class Sampled:
+    """Values of a column in the rows with the smallest keys, at most `MOST_ROWS` of them, in their order."""
+
+    def __init__(self, of: pa.DataType) -> None:
+        self.limit, self._type = 2**64 - 1, of
+        self._parts: list[tuple[pa.ChunkedArray, Rows]] = []
+        self._count = 0
+
+    def add(self, there: pa.ChunkedArray, rows: Rows) -> None:
+        """Take further values."""
+        self._parts.append(self._below(there, rows))
+        self._count += len(self._parts[-1][0])
+        while self._count > MOST_ROWS:
+            self.limit //= 2
+            self._parts = [self._below(*part) for part in self._parts]
+            self._count = sum(len(values) for values, _ in self._parts)
+
+    def _below(self, there: pa.ChunkedArray, rows: Rows) -> tuple[pa.ChunkedArray, Rows]:
+        mask = rows.keys <= np.uint64(self.limit)
+        return (there, rows) if mask.all() else (there.filter(pa.array(mask)), rows.only(mask))
+
+    @property
+    def values(self) -> pa.ChunkedArray:
+        """Give all of them."""
+        chunks = [chunk for values, _ in self._parts for chunk in values.chunks]
+        return pa.chunked_array(chunks, self._type)
+
+    def split(self) -> tuple[pa.ChunkedArray, Floats | None, pa.ChunkedArray]:
+        """Give those of the rows that are trained on, their weights, and those of other rows."""
+        train = np.concatenate([np.empty(0, bool), *(rows.train for _, rows in self._parts)])
+        weights = [rows.weights[rows.train] for _, rows in self._parts if rows.weights is not None]
+        values = self.values
+        of_train = np.concatenate(weights) if weights else None
+        return values.filter(pa.array(train)), of_train, values.filter(pa.array(~train))
+
+
+class Gathered:
+    """What is found of a column, batch by batch.
+
+    Args:
+        of: its type.
+        counting: different values of any type are counted, as long as they are few; else those of text and truth alone.
+    """
+
+    def __init__(self, of: pa.DataType, *, counting: bool = True) -> None:
+        self.type, self.count, self.missing = of, 0, 0
+        self.first_missing: int | None = None
+        self.first_infinite: int | None = None
+        inner = of.value_type if pa.types.is_dictionary(of) else of
+        self._inner = COMPUTED.get(inner, inner)
+        self._is_choice = arrow_types.is_text(inner) or pa.types.is_boolean(inner) or pa.types.is_dictionary(of)
+        self._ends: list[pa.Scalar] = []
+        self._forms: list[list[str]] | None = None
+        self._form_ends: dict[str, list[pa.Scalar]] = {}
+        self._entries: pa.Array | None = None
+        is_counted = self._is_choice or (counting and _has_order(self._inner))
+        self._distinct: pa.Array | None = pa.array([], self._inner) if is_counted else None
+        self._some: Sampled | None = None
+        self._masses, self._in_others = np.zeros(0), np.zeros(0, bool)
+        self._of_missing, self._missing_in_others = np.zeros(2), False
+
+    def add(self, values: pa.ChunkedArray, rows: Rows) -> None:
+        """Take further values, those of some rows."""
+        values = plain(values)
+        missing, train = np.asarray(pc.is_null(values)), rows.train
+        self.missing += int(missing.sum())
+        if missing.any() and self.first_missing is None:
+            self.first_missing = int(rows.numbers[missing][0])
+        self.count += len(values) - int(missing.sum())
+        of_train = None if rows.weights is None else rows.weights[train]
+        self._of_missing = _added(self._of_missing, missing[train].astype(np.int64), of_train)
+        self._missing_in_others |= bool(missing[~train].any())
+        if pa.types.is_floating(values.type) and self.first_infinite is None and pc.any(pc.is_inf(values)).as_py():
+            self.first_infinite = int(rows.numbers[pc.index(pc.is_inf(values), True).as_py()])
+        there = values.drop_null()
+        if not len(there):
+            return
+        rows = rows.only(~missing) if missing.any() else rows
+        self._some = self._some or Sampled(there.type)
+        self._some.add(there, rows)
+        if pa.types.is_dictionary(there.type):
+            self._add_entries(there)
+            there = there.cast(self._inner)
+        if _has_order(there.type):
+            ends = pc.min_max(there.cast(stored_as(there.type)) if arrow_types.is_time(there.type) else there)
+            self._ends += [ends["min"], ends["max"]]
+        elif arrow_types.is_text(self.type):
+            self._add_dates(there.unique())
+        if self._distinct is not None:
+            self._add_distinct(there, rows.train, rows.weights)
+
+    def _add_dates(self, texts: pa.Array) -> None:
+        self._forms = dates.still(self._forms, texts)
+        found: dict[str, list[pa.Scalar]] = {}
+        for form in (form for group in self._forms for form in group):
+            ends = pc.min_max(dates.read(texts, form))
+            found[form] = [*self._form_ends.get(form, []), ends["min"], ends["max"]]
+        self._form_ends = found
+
+    def _add_entries(self, there: pa.ChunkedArray) -> None:
+        found = there.unify_dictionaries().chunk(0).dictionary.drop_null()
+        self._entries = (found if self._entries is None else pa.concat_arrays([self._entries, found])).unique()
+
+    def _add_distinct(self, there: pa.ChunkedArray, train: np.ndarray, weights: Floats | None) -> None:
+        encoded = pa.concat_arrays(there.chunks).dictionary_encode()
+        assert self._distinct is not None
+        known = pa.concat_arrays([self._distinct, encoded.dictionary]).unique()
+        if len(known) > MOST_DISTINCT:
+            self._distinct = None
+            return
+        places = np.asarray(pc.index_in(encoded.dictionary, known))[np.asarray(encoded.indices)]
+        grown = (0, len(known) - len(self._masses))
+        self._masses = _added(np.pad(self._masses, grown), places[train], None if weights is None else weights[train])
+        self._in_others = np.pad(self._in_others, grown) | (np.bincount(places[~train], minlength=len(known)) > 0)
+        self._distinct = known
+
+    def facts(self) -> Facts:
+        """Give what was found."""
+        some = pa.chunked_array([], self._inner) if self._some is None else self._some.values
+        low, high = _ends_of(self._ends) if self._ends else (None, None)
+        distinct = self._distinct if self._is_choice and self.count else None
+        forms = next((forms for forms in self._forms or () if forms), ())
+        form_ends = {form: _ends_of(self._form_ends[form]) for form in forms}
+        return Facts(self.type, some, self.count, self.missing, low, high, distinct, self._entries, form_ends)
+
+    def fitting(self, conform: Callable[[pa.ChunkedArray], pa.ChunkedArray], row: float) -> Fitting:
+        """Give what the code of the column is fitted to.
+
+        Args:
+            conform: brings values to the type that the schema of the table says.
+            row: mean weight of a row that is trained on.
+        """
+        some = Sampled(self._inner) if self._some is None else self._some
+        values, weights, others = some.split()
+        few = None if self._distinct is None else conform(pa.chunked_array([self._distinct]))
+        is_sample = some.limit < 2**64 - 1
+        of_missing = self._of_missing, self._missing_in_others
+        counted = Counted(few, self._masses, self._in_others, *of_missing, row, is_sample)
+        return Fitting(conform(values), weights, conform(others), counted)
+
+
+def _added(masses: Floats, places: np.ndarray, weights: Floats | None) -> Floats:
+    """Add the weights of further rows to the masses of their places, row by row: batches do not show in the last digit."""
+    if weights is None:
+        return masses + np.bincount(places, minlength=len(masses))
+    return np.bincount(np.append(np.arange(len(masses)), places), np.append(masses, weights)).astype(np.float64)
+
+
+def _ends_of(scalars: Sequence[pa.Scalar]) -> tuple[pa.Scalar, pa.Scalar]:
+    ends = pc.min_max(pa.array(scalars, scalars[0].type))
+    return ends["min"], ends["max"]
+
+
+def _has_order(of: pa.DataType) -> bool:
+    return arrow_types.is_number(of) or arrow_types.is_time(of) or bool(pa.types.is_boolean(of))
