@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from flows import train, weights
+from mlflow.store.db import utils as db_utils
 from torch import Tensor
 
 from pipeline import cluster as clusters
@@ -21,6 +22,8 @@ from pipeline.store.phases import Store
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sjko-tests"
 """What one run of the tests makes for the next."""
+db_utils._get_latest_schema_revision = cache(db_utils._get_latest_schema_revision)
+"""MLflow loads its 67 files of migrations for every store that is opened, a third of what that takes; they stay the same."""
 Sound = Callable[[Recipe], list[dict[str, Tensor]]]
 
 

@@ -82,20 +82,20 @@ def test_a_sample_goes_to_the_point_of_least_cost_less_potential() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "kl", "jsd", "forward_kl"])
 def test_the_correction_gives_fresh_samples_the_masses_of_the_exact_step(name: str) -> None:
-    """Fresh samples of noise towards 200 points: their masses are (f*)'(-v) / n, which fitted ones miss."""
+    """Fresh samples of noise towards 100 points: their masses are (f*)'(-v) / n, which fitted ones miss."""
     rng = np.random.default_rng(0)
     objective = Objective(f_divergence(name), f_divergence("linear"), cost("squared"), h=3.0, r1=0.0, r2=0.0)
-    y = torch.from_numpy(rng.normal(size=(200, 2))).float()
+    y = torch.from_numpy(rng.normal(size=(100, 2))).float()
 
     def draw(at: int) -> torch.Tensor:
-        return torch.from_numpy(np.random.default_rng(at).normal(size=(2000, 2))).float()
+        return torch.from_numpy(np.random.default_rng(at).normal(size=(1000, 2))).float()
 
     def off(potential: PointPotential) -> float:
-        reached = potential.nearest(torch.cat([draw(1000 + at) for at in range(100)]))
-        masses = torch.bincount(reached, minlength=200) / len(reached)
-        return float((masses - f_divergence(name).conjugate_gradient(-potential.values) / 200).abs().sum() / 2)
+        reached = potential.nearest(torch.cat([draw(1000 + at) for at in range(50)]))
+        masses = torch.bincount(reached, minlength=100) / len(reached)
+        return float((masses - f_divergence(name).conjugate_gradient(-potential.values) / 100).abs().sum() / 2)
 
-    costs = cost("squared").matrix(draw(0)[:200], y) / 6
+    costs = cost("squared").matrix(draw(0)[:100], y) / 6
     output, gap = solve(f_divergence(name), costs.numpy())
     fitted = PointPotential(objective, y, torch.from_numpy(output).float(), gap)
     found = corrected(fitted, draw)
