@@ -64,7 +64,8 @@ pipeline.data.tables.schema: Column Schema
 pipeline.errors: FlowError
 pipeline.data.tables.texts.delimited: read
 pipeline.data.tables.naming: ending_of is_location
-pipeline.data.tables.preparing: hashes prepared
+pipeline.data.tables.passes.split: ByHash hashes
+pipeline.data.tables.preparing: prepared
 pipeline.data.tables.reading: read
 pipeline.evaluation.extractors: Extractor quantised
 pipeline.evaluation.lenet: LeNet

@@ -20,7 +20,7 @@ import torch
 from deploy.bulk.travelling import Travelling
 from pipeline.data.images.streaming import quieten_ray_data
 from pipeline.data.parts import Damaged, Foreign, packed, unpacked
-from pipeline.data.tables.preparing import hashes
+from pipeline.data.tables.passes.split import hashes
 from pipeline.errors import FlowError, FolderTaken, Unusable
 from pipeline.files import at, listed, put
 from pipeline.generator import Generator

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,18 +17,16 @@ from pipeline.data.tables.inference import infer_of
 from pipeline.data.tables.passes.facts import Gathered, Rows
 from pipeline.data.tables.passes.shards import Shards, Whole
 from pipeline.data.tables.passes.sinks import Blocks, Sink
+from pipeline.data.tables.passes.split import ByHash
 from pipeline.data.tables.reading import named, select
 from pipeline.data.tables.schema import Column, Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 
 LEAST_ROWS = 2
-HELD_OUT = 5
-"""One row in so many is held out."""
 SPLITS = {"train": True, "training": True, "test": False, "held_out": False, "validation": False, "valid": False, "val": False}
 """Words of a column that says which rows are trained on."""
 HOW = "leave out of the columns that are used:"
-ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -154,14 +151,14 @@ class Parts:
             Unusable: a row has no weight, or no part.
         """
         extra = [column for column in (self.asked.weights, self.asked.split) if column is not None]
-        first = 0
+        first, by_hash = 0, ByHash()
         for batch in self.shards.batches([*self.columns, *extra]):
             chosen, count = batch.select(list(self.columns)), len(batch)
             weights = (
                 None if self.asked.weights is None else _weights(batch[self.asked.weights], self.asked.weights, self.name, first)
             )
             if self.asked.split is None:
-                train = hashes(chosen) % HELD_OUT != 0
+                train = by_hash.trained(chosen)
             else:
                 train = _by_column(batch[self.asked.split], self.asked.split, self.name)
             if weights is not None and not weights.all():  # such rows are never drawn, and are nothing that could be generated
@@ -289,36 +286,3 @@ def _by_column(column: pa.ChunkedArray, label: str, name: str) -> np.ndarray:
     if strange is not None or None in words:
         raise Unusable(f"{name}: column {label!r} must say train or test of each row, and has {strange!r}")
     return np.array([bool(words[cell]) for cell in cells])
-
-
-def hashes(table: pa.Table) -> np.ndarray:
-    """Hash each row, whatever stands before or after it, in whatever order the columns stand.
-
-    Example:
-        >>> one, other = pa.table({"x": [1, 2], "y": ["a", "b"]}), pa.table({"y": ["b"], "x": [2.0]})
-        >>> bool(hashes(one)[1] == hashes(other)[0])
-        True
-    """
-    total = np.zeros(table.num_rows, np.uint64)
-    with np.errstate(over="ignore"):
-        for column in sorted(table.column_names):
-            total = (total ^ _hashed(table[column])) * ODD
-            total ^= total >> np.uint64(29)
-    return total
-
-
-def _hashed(column: pa.ChunkedArray) -> np.ndarray:
-    """Hash cells: numbers by their value, whatever type they have, others as text."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
-        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False) + 0.0
-        return np.asarray(pd.util.hash_array(np.where(np.isnan(numbers), np.nan, numbers)))
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # the same moment in whatever unit
-        column = pc.cast(column, pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
-    texts = pc.cast(column, pa.string()).dictionary_encode().combine_chunks()
-    categories = pd.util.hash_array(texts.dictionary.to_numpy(zero_copy_only=False), categorize=False)
-    places = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    cells: np.ndarray = np.append(categories, np.uint64(0))[places]
-    return cells

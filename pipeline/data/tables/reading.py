@@ -1,6 +1,7 @@
 """Tables in files at any fsspec URL, read whole: one file, a pattern of files, or a folder of shards with the same columns."""
 
 import io
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from pipeline.recipes import values
 HIDDEN = (".", "_")
 """How the names of files begin that are not data, such as `_SUCCESS`."""
 MOST_NAMED = 12
+INDEX = re.compile(r"__index_level_\d+__")
+"""The columns in which pandas keeps an index without a name."""
 
 
 def read(location: str, *, columns: Sequence[str] = (), name: str = "data.target") -> pa.Table:
@@ -46,6 +49,15 @@ def read(location: str, *, columns: Sequence[str] = (), name: str = "data.target
     return select(table, columns, redacted(location))
 
 
+def without_index(names: Sequence[str]) -> list[str]:
+    """Leave out the index that pandas writes beside the columns of a frame that was shuffled, filtered or put together.
+
+    >>> without_index(["x", "__index_level_0__"])
+    ['x']
+    """
+    return [name for name in names if not INDEX.fullmatch(name)]
+
+
 def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
     """Read a file, a pattern or a folder as what it holds: a table, or an array of any shape.
 
@@ -60,7 +72,10 @@ def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
         parts = [_file(system, each, f"{shown}: {each.rpartition('/')[2]}" if len(paths) > 1 else shown) for each in paths]
         if before != [stamp_of(system, each) for each in paths]:
             raise Unusable(f"{name}: {shown} has changed while it was read; read it again when it is whole")
-    return parts[0] if len(parts) == 1 else _together(parts, paths, shown)
+    found = parts[0] if len(parts) == 1 else _together(parts, paths, shown)
+    if isinstance(found, pa.Table) and len(without_index(found.column_names)) < found.num_columns:
+        return found.select([place for place, name in enumerate(found.column_names) if not INDEX.fullmatch(name)])
+    return found
 
 
 def stamp(location: str, name: str) -> tuple[Hashable, ...]:

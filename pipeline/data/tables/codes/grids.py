@@ -117,8 +117,9 @@ def significant(numbers: Floats, digits: int) -> Floats:
     """Round numbers to a number of significant digits."""
     size = np.abs(numbers)
     exponents = np.floor(np.log10(np.where(size > 0, size, 1.0))).astype(np.int64) - digits + 1
-    up, down = 10.0 ** np.maximum(exponents, 0), 10.0 ** np.maximum(-exponents, 0)
-    return np.asarray(np.rint(numbers / up * down) / down * up)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers below 1e-308, which have no digits
+        up, down = 10.0 ** np.maximum(exponents, 0), 10.0 ** np.maximum(-exponents, 0)
+        return np.asarray(np.rint(numbers / up * down) / down * up)
 
 
 def tidy(value: float, of: type[np.floating[Any]] = np.float64) -> float:

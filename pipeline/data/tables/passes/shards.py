@@ -115,6 +115,7 @@ def shards_at(location: str, name: str) -> Shards:
         schema = pa.unify_schemas([each.remove_metadata() for each in schemas], promote_options="permissive")
     except pa.ArrowException as error:
         raise Unusable(f"{shown}: columns of its files have types that do not go together: {describe_error(error)}") from error
+    schema = pa.schema([schema.field(name) for name in reading.without_index(schema.names)])
     return ParquetFiles(system, paths, schema, stamps, shown)
 
 

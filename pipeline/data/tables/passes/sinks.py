@@ -23,8 +23,10 @@ class Blocks:
     """Rows that are given in parts, cut into blocks of one size.
 
     >>> blocks = Blocks(2)
-    >>> [len(block) for part in ([1], [2, 3, 4]) for block in blocks.add(pa.table({"x": part}))], len(next(iter(blocks.rest())))
-    ([2, 2], 0)
+    >>> [len(block) for part in ([1], [2, 3, 4, 5]) for block in blocks.add(pa.table({"x": part}))]
+    [2, 2]
+    >>> [len(block) for block in blocks.rest()]
+    [1]
     """
 
     def __init__(self, size: int) -> None:

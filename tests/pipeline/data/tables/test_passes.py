@@ -16,6 +16,7 @@ from pipeline.data.tables.passes import facts, shards, sinks
 from pipeline.data.tables.passes.facts import Gathered, Rows
 from pipeline.data.tables.passes.shards import ParquetFiles, shards_at
 from pipeline.data.tables.preparing import HOW, Asked, alike, prepared
+from pipeline.data.tables.reading import read
 from pipeline.errors import Unusable
 
 N = 1200
@@ -71,6 +72,16 @@ def test_classes_of_a_column_are_those_of_all_shards(tmp_path: Path, small: None
     table = TABLE.filter(pa.array(~HOLES))
     opened = shards_at(sharded(table, tmp_path, 400), "x")
     assert prepared(opened, ASKED["classes"], "t").digest == prepared(table, ASKED["classes"], "t").digest
+
+
+@pytest.mark.parametrize("least", [0, 1 << 26])
+def test_an_index_of_pandas_without_a_name_is_no_column(least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "LEAST_STREAMED", least)
+    frame = TABLE.to_pandas().sample(frac=1, random_state=0)
+    frame.to_parquet(tmp_path / "shuffled.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "shuffled.parquet").names
+    assert shards_at(str(tmp_path / "shuffled.parquet"), "x").schema.names == TABLE.column_names
+    assert read(str(tmp_path / "shuffled.parquet")).column_names == TABLE.column_names
 
 
 def test_shards_of_other_types_are_brought_together(tmp_path: Path, small: None) -> None:

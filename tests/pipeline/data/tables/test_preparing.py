@@ -1,5 +1,6 @@
 """From a table to rows that a flow trains on: held out by a hash, weighted, conditioned on columns, and back to a table."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,9 @@ from pipeline.data import rows
 from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.coding import MOST_CLASSES
 from pipeline.data.tables.inference import infer
-from pipeline.data.tables.preparing import Asked, alike, hashes, prepared
+from pipeline.data.tables.passes import split
+from pipeline.data.tables.passes.split import ByHash, hashes
+from pipeline.data.tables.preparing import Asked, alike, prepared
 from pipeline.data.tables.schema import Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
@@ -62,6 +65,36 @@ def test_a_row_stays_on_its_side_when_rows_are_added_and_columns_change_their_pl
         np.testing.assert_array_equal(hashes(moments), hashes(days))
     missing = pa.table({"x": pa.array([None, 0.0, -0.0, float("nan")]), "y": pa.array([None, "", "", None])})
     assert len(np.unique(hashes(missing))) == 2, "a missing value is no zero and no empty text"
+
+
+@pytest.mark.parametrize("most", [2**20, 30])
+def test_one_in_five_of_equal_rows_is_held_out_whatever_their_order_and_batches(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "MOST_COUNTED", most)
+    rng = np.random.default_rng(0)
+    table = pa.table({"x": rng.integers(4, size=2000), "y": np.array(["a", "b", "c"])[rng.integers(3, size=2000)]})
+    train = ByHash().trained(table)
+    for value in ("a", "b", "c"):
+        of_value = train[np.array(table["y"].to_pylist()) == value]
+        assert 0.75 < of_value.mean() < 0.85, "each kind of row is on both sides, in the same shares"
+    in_batches, parts = ByHash(), (0, 1, 700, 701, 2000)
+    again = [in_batches.trained(table.slice(start, end - start)) for start, end in itertools.pairwise(parts)]
+    np.testing.assert_array_equal(np.concatenate(again), train)
+    turned = table.take(rng.permutation(2000))
+    assert sorted(row_tuples(turned.filter(pa.array(ByHash().trained(turned))))) == sorted(
+        row_tuples(table.filter(pa.array(train)))
+    )
+    once = pa.table({"x": np.arange(500.0)})
+    np.testing.assert_array_equal(ByHash().trained(once), hashes(once) % 5 != 0)
+
+
+def test_a_nested_column_is_refused_or_left_out_by_a_schema() -> None:
+    table = TABLE.drop_columns(["weight", "part"]).append_column("places", pa.array([[i] for i in range(N)]))
+    with pytest.raises(Unusable, match=r"column places has values of the type list<.*>, which are no numbers"):
+        prepared(table, Asked(), "t")
+    made = prepared(table, Asked(schema=infer(table, drop=["places"])), "t")
+    assert "places" not in made.coding.table(made.test).column_names
 
 
 @pytest.mark.parametrize(
@@ -222,7 +255,7 @@ BAD = {
     "one side only": (pa.table({"x": [1.0, 2, 3], "s": ["train"] * 3}), Asked(split="s"), "too few, or too alike"),
     "no rows": (TABLE.slice(0, 0), Asked(), "t has no rows: a flow needs some"),
     "one row": (TABLE.slice(0, 1), Asked(), "t has 1 row: a flow needs some"),
-    "equal rows": (pa.table({"x": [1.0] * 9}), Asked(), "9 rows are too few, or too alike"),
+    "equal rows": (pa.table({"x": [1.0] * 9}), Asked(), "there is nothing to learn"),
     "only the condition": (TABLE.select(["height"]), Asked(condition=("height",)), "no column beside those of data.condition"),
     "no such condition": (TABLE, Asked(condition=("color",)), "no column 'color'.* did you mean colour"),
     "a condition that is missing": (
