@@ -91,6 +91,11 @@ def test_unseen_problems_give_a_row_per_method() -> None:
         assert row["kind"] == "mixture"
 
 
+def test_a_known_map_is_found_better_than_by_an_affine_one() -> None:
+    (row,) = rows_of("maps")
+    assert 0 < row["uvp_percent"] < row["uvp_of_affine"] / 2
+
+
 def test_toys_give_a_row_per_method() -> None:
     rows = rows_of("toys", *(("method", name) for name in ("sjko_kl", "composed", "ot_cfm")))
     assert {row["method"] for row in rows} == {"sjko_kl", "composed", "ot_cfm_10", "ot_cfm_100"}
