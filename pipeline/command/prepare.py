@@ -16,6 +16,8 @@ from pipeline.words import command_line
 
 NUM_SHOWN = 20
 """Most bad images that are printed; all are in bad_images.json."""
+OF_IMAGES = "images"
+"""The recipe of images that have none of their own."""
 if TYPE_CHECKING:
     SetName = str
 else:
@@ -139,7 +141,7 @@ def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 
 
 def next_command(command: Prepare, size: int) -> str:
-    """Write a command that trains on a prepared set: with a shipped recipe for it, else with that of fashion_mnist."""
+    """Write a command that trains on a prepared set: with a shipped recipe for it, else with that of any images."""
     from pipeline.data.images.image_set import image_sets
     from pipeline.recipes.reading import RECIPES, read
 
@@ -149,9 +151,7 @@ def next_command(command: Prepare, size: int) -> str:
         recipe = read(path).values
         if recipe.get("data.target") == command.name and recipe.get("data.size", side) == size and "data.source" not in recipe:
             fitting.append(path.stem)
-    words = [min(fitting, key=len)] if fitting else ["fashion_mnist", "--data.target", command.name]
-    if not fitting and size != side:
-        words += ["--data.size", str(size)]
+    words = [min(fitting, key=len)] if fitting else [OF_IMAGES, "--data.target", command.name, "--data.size", str(size)]
     if command.to is not None:
         words += ["--store.data", redacted(command.to)]
     return command_line("python", "-m", "pipeline", "run", *words)

@@ -39,6 +39,7 @@ from pipeline.training.ranks import rows_of
 IMAGE_RECIPES = [
     "fashion_mnist",
     "mnist",
+    "images",
     "emnist_to_mnist",
     "cifar10_small",
     "cifar10_large",
