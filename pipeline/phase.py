@@ -12,10 +12,13 @@ from pipeline.data.specs import spec_of
 from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 
 Group = TypeVar("Group", Data, Jko, Training)
-METHOD_VERSION, FOR_ALL = 4, 3
+METHOD_VERSION, FOR_ALL = 5, 3
 """The first is raised when a change of the code changes what a recipe computes; FOR_ALL is the last that changed it for every
 recipe. The version of a phase is part of its fingerprint."""
-CHANGES: dict[int, Callable[[Network], bool]] = {4: lambda network: network.second_order}
+CHANGES: dict[int, Callable[["Phase"], bool]] = {
+    4: lambda phase: phase.network.second_order,
+    5: lambda phase: phase.on_points,
+}
 """Which phases a version beyond FOR_ALL changed: others keep the version before it, and with it their fingerprints."""
 OF_FLOWS = ("num_phases", "first_h", "growth", "max_h", "first_num_steps")
 """Fields of a flow as a whole: in a phase they stand at their defaults, and in its canonical form not at all."""
@@ -102,8 +105,7 @@ class Phase:
         data = spec_of(data.target).normal_form(data)
         if "depth" not in network.pair.takes:  # it has one of its own
             network = replace(network, depth=Network.depth)
-        version = version_of(network)
-        phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, version)
+        phase = cls(k, parent, recipe.seed, data, network, _as_floats(jko), _as_floats(training), steps_before, FOR_ALL)
         unused = {name: UNUSED[name] for name in phase.unused()}
         return replace(
             phase,
@@ -111,6 +113,7 @@ class Phase:
             jko=_with(phase.jko, unused),
             training=_with(phase.training, unused),
             steps_before=unused.get("steps_before", steps_before),
+            method_version=version_of(phase),
         )
 
     def unused(self) -> set[str]:
@@ -216,13 +219,15 @@ def step_size(jko: Jko, k: int) -> float:
     return min(jko.h * jko.growth**k, jko.max_h)
 
 
-def version_of(network: Network) -> int:
-    """Find the newest version of the method that changed what a phase with these networks computes.
+def version_of(phase: Phase) -> int:
+    """Find the newest version of the method that changed what such a phase computes.
 
-    >>> version_of(Network()), version_of(Network(second_order=True))
-    (3, 4)
+    >>> from pipeline.recipe import Recipe
+    >>> plain, exact = Recipe(), Recipe(network=Network(second_order=True))
+    >>> [version_of(Phase.of(recipe, k=0, parent=None)) for recipe in (plain, exact)]
+    [3, 4]
     """
-    changed = (version for version, concerns in CHANGES.items() if version <= METHOD_VERSION and concerns(network))
+    changed = (version for version, concerns in CHANGES.items() if version <= METHOD_VERSION and concerns(phase))
     return max(changed, default=min(METHOD_VERSION, FOR_ALL))
 
 

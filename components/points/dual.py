@@ -26,6 +26,8 @@ SMOOTHING = (1.0, 0.1, 0.01, 0.001)
 """Of v^c, each begun where the one before ended, in units of the costs' standard deviation: the last is what remains."""
 MOST_ITERATIONS = 1000
 """Of L-BFGS for each smoothing."""
+NUM_SOLVED = 4
+"""Samples that a hard dual is solved on, one after the other, and averaged over; a soft one takes as long as all of them."""
 NUM_ROUNDS, OF_SPREAD, OF_DISTANCE = 200, 5.0, 0.5
 """Of stochastic ascent, and its first steps where a mass is 1 / n too small. A step is so much of the costs' deviation over n,
 and at most so much of the cost of moving a point to its fourth neighbour: points that lie close together differ by little."""
@@ -124,6 +126,19 @@ def _first_steps(potential: PointPotential, x: Float[Tensor, "m *shape"]) -> Flo
     return torch.minimum(OF_SPREAD * spread / len(points), OF_DISTANCE * near)
 
 
+def averaged(divergence: FDivergence, costs_of: Callable[[int], Matrix]) -> Solved:
+    """Solve the dual on several samples, and average over the potentials; the gap is the largest.
+
+    One potential fits its sample, whose masses are off over long ways by chance, and that is what ascent on fresh samples
+    mends last. The mean of R potentials has 1/R of that variance, as one on R times as many samples, at R times its price.
+
+    Args:
+        costs_of: (number of the sample) -> c_h(x_i, y_j), shape (m, n).
+    """
+    solved = [solve(divergence, costs_of(number)) for number in range(NUM_SOLVED if divergence.fixes_marginal else 1)]
+    return Solved(np.mean([each.output for each in solved], axis=0), max(each.gap for each in solved))
+
+
 def solve(divergence: FDivergence, costs: Matrix) -> Solved:
     """Solve the dual between m source samples and n target points, all of equal weights.
 
@@ -150,7 +165,7 @@ def _solve_hard(costs: Matrix) -> Solved:
     plan, log = ot.emd(*weights, costs, numItermax=10_000_000, log=True)
     values = log["v"] - log["v"].mean()  # v + constant is the same potential where masses are equal
     dual = (costs - values).min(1).mean() + values.mean()
-    return Solved(values, float((plan * costs).sum() - dual))
+    return Solved(values, max(0.0, float((plan * costs).sum() - dual)))  # rounding may leave -1e-17
 
 
 def _solve_soft(divergence: FDivergence, costs: Matrix) -> Solved:

@@ -16,7 +16,7 @@ from components.divergences.base import FDivergence
 from components.gradients import Batch, push_through
 from components.jko import Problem, Steps
 from components.networks.pair import NetworkSpec
-from components.points.dual import NUM_ROUNDS, PointPotential, corrected, solve
+from components.points.dual import NUM_ROUNDS, PointPotential, averaged, corrected
 from components.points.regression import DISTANCES, Regression
 from components.semidual import Objective
 from components.state import State, Tensors
@@ -198,8 +198,12 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
         x = torch.from_numpy(ends.source.sample(n, rng)).to(setting.device)
         return push_through(anchor, x, torch.from_numpy(normal(rng, n, z_dim)).to(setting.device) if z_dim else None)
 
-    costs = objective.cost.matrix(draw(NUM_ROUNDS), points) / (2 * objective.h)
-    output, gap = solve(divergence, costs.cpu().numpy())
+    def costs_of(number: int) -> np.ndarray:
+        """Compute the costs between the points and a sample that no round sees."""
+        costs = objective.cost.matrix(draw(NUM_ROUNDS + number), points) / (2 * objective.h)
+        return costs.cpu().numpy()
+
+    output, gap = averaged(divergence, costs_of)
     potential = corrected(PointPotential(objective, points, torch.from_numpy(output).to(points), gap), draw)
     schedule = SCHEDULES[training.lr_schedule]
     return Regression(
