@@ -53,6 +53,23 @@ class End:
         return coding
 
 
+def is_word(given: str) -> bool:
+    """Say whether a text is meant as the name of data, not as the path of a file."""
+    return given.isidentifier() and not Path(given).exists()
+
+
+def is_source(given: Any) -> bool:
+    """Say whether data are given as a source or by its name, not as rows or a file of them.
+
+    Example:
+        >>> is_source("moons"), is_source("my_parts:windows"), is_source("cells.csv"), is_source([[1.0]])
+        (True, True, False, False)
+    """
+    if isinstance(given, str):
+        return given in table.names() or is_word(given) or (":" in given and "//" not in given)
+    return callable(given) or hasattr(type(given), "held_out")  # a frame has attributes by the names of its columns
+
+
 def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: Any = None) -> End:
     """Make an end of a flow of what a person gives for it.
 
@@ -69,10 +86,9 @@ def end_of(given: Any, held_out: Any, name: str, before: str = "", condition: An
     Raises:
         ValueError: it is nothing that a flow can go from or to; says what and where.
     """
-    if isinstance(given, str) and given.isidentifier() and given not in table.names() and not Path(given).exists():
+    if isinstance(given, str) and is_word(given) and given not in table.names():
         raise ValueError(f"{name}: there are no data {given!r} and no file{values.meant(values.like(given, table.names()))}")
-    is_name = isinstance(given, str) and (given in table.names() or (":" in given and "//" not in given))
-    if is_name or callable(given) or hasattr(type(given), "held_out"):  # a frame has attributes by the names of its columns
+    if is_source(given):
         if held_out is not None:
             raise ValueError(f"held_out is of rows, and {name} brings its own")
         if not (condition is None or isinstance(condition, str)):

@@ -30,9 +30,9 @@ from pipeline.training.flow import require_shares, run_flow
 from sjko import page, parts, versions
 from sjko.data import tables
 from sjko.data.given import ARRAY, require_same
-from sjko.ends import End, end_of, require_pixels
+from sjko.ends import End, end_of, is_source, require_pixels
 from sjko.progress import counting, watching
-from sjko.recipes import checked
+from sjko.recipes import checked, default_recipe
 from sjko.storing import HERE, require_storable, store_of
 from sjko.trained import InProcess, InStore, TrainedPhase
 from sjko.training import Kept, in_float32, publish, train
@@ -52,7 +52,8 @@ class Flow:
         ((4, 3), (2, 3))
 
     Args:
-        recipe: everything that decides what is computed; None: the defaults.
+        recipe: everything that decides what is computed; None: the settings of the shipped recipe `table`, or `Recipe()` where a
+            divergence, a cost or a network is given.
         divergence, source_divergence, cost, network: parts in place of those that the recipe names: an object, a class or a name.
             One that cannot be imported by name (a lambda, a class in a notebook) makes a flow that can be trained and used, but
             not stored.
@@ -85,15 +86,14 @@ class Flow:
         }
         self._held: dict[str, Points] = {}
         self._form = self._source_form = ARRAY
-        self._source_table = None if source is None else tables.table_of(source, "source")
+        self._source_table = None if source is None or is_source(source) else tables.table_of(source, "source")
         if source is not None and (self._source_table is None or tables.are_numbers(self._source_table)):
             start = end_of(source, None, "source")
             given["data.source"], self._source_form = start.name, start.form
             self._held |= {"source": start.points} if start.points else {}
         self._source_points = self._held.get("source")
-        self._recipe = checked(
-            Recipe() if recipe is None else recipe, {field: part for field, part in given.items() if part is not None}
-        )
+        named = {field: part for field, part in given.items() if part is not None}
+        self._recipe = checked(default_recipe(named) if recipe is None else recipe, named)
         self._metrics = parts.names_of_metrics(metrics)
         self._asked = self._recipe.data.condition
         self.name = name

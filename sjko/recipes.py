@@ -4,11 +4,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from pipeline.recipe import GROUPS, PARTS, Network, Recipe
+from pipeline.recipe import GROUPS, PARTS, Data, Network, Recipe
 from pipeline.recipes import values
+from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.reading import KINDS
 from pipeline.recipes.resolution import filled
 from sjko import parts
+
+
+def default_recipe(given: Mapping[str, Any]) -> Recipe:
+    """Choose the recipe of a flow for which none is named: that of tables, as the command does, or plain defaults.
+
+    The settings of `table` were chosen for its divergence and network; own ones get those that suit any.
+
+    Args:
+        given: parts by dotted field.
+    """
+    chosen = {"jko.divergence", "jko.source_divergence", "jko.cost", "network.kind"}
+    return Recipe() if chosen & given.keys() else replace(load_recipe("table"), data=Data())
 
 
 def checked(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
