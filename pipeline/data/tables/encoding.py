@@ -24,8 +24,8 @@ BLOCK = 1 << 18
 class Encoding:
     """The fitted codes of all columns of a table.
 
-    Categories, missing values, constants, whole numbers and dates come back exactly. So do numbers of a grid of fewer than 10,000
-    steps. Other numbers come back to some 1e-4 of their range at worst, since coordinates have 32 bits.
+    Categories, missing values and constants come back exactly. So do numbers and dates of a grid of fewer than 10,000 steps.
+    Others come back to some 1e-4 of their range at worst, on their grid, since coordinates have 32 bits.
 
     Example:
         >>> from pipeline.data.tables.inference import infer

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.tables.codes import arrow_types, dates
-from pipeline.data.tables.codes.grids import grid_of, tidy
+from pipeline.data.tables.codes.grids import grid_of, tidy, whole_step
 from pipeline.data.tables.codes.marginals import transform_of
 from pipeline.data.tables.codes.units import SECONDS, Real, cell, stored_as, unit_of, written
 from pipeline.data.tables.passes.facts import MOST_DISTINCT, Facts
@@ -237,7 +237,7 @@ def counted_of(base: Column, some: pa.ChunkedArray, ends: tuple[pa.Scalar, pa.Sc
     """Describe a column that is counted in whole units of its type, by some values and the smallest and largest of all."""
     low, high = (written(end.cast(stored_as(of)).as_py(), of) for end in ends)
     numbers = unit_of(of, low, high).numbers(some)
-    step = max(1.0, grid_of(np.unique(np.append(numbers, 0.0)), 2**-52)[0] or 1.0)
+    step = max(1.0, whole_step(numbers))
     return replace(base, transform=transform_of(numbers, step), grid=step, low=low, high=high)
 
 

@@ -94,6 +94,19 @@ def decimal_step(distinct: Floats, relative: float) -> float | None:
     return None
 
 
+def whole_step(numbers: Floats) -> float:
+    """Find the largest step whose multiples all of some whole numbers are; 1 where doubles have no more than that of them.
+
+    >>> whole_step(np.array([0.0, 86_400e6, 3 * 86_400e6]))
+    86400000000.0
+    """
+    largest = float(np.abs(numbers).max())
+    if largest >= 2**62:
+        return 1.0
+    step = float(np.gcd.reduce(np.rint(numbers).astype(np.int64)))
+    return step if step > np.spacing(largest) else 1.0
+
+
 def lattice_step(distinct: Floats, error: float) -> float | None:
     """Find a step, of any size, that all differences are whole multiples of: as of whole numbers that were standardised."""
     gaps = np.diff(distinct)

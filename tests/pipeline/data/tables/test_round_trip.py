@@ -19,6 +19,7 @@ from pipeline.errors import Unusable
 
 Values = Callable[[np.random.Generator, int], pa.Array]
 DAY = datetime.date(2000, 1, 1).toordinal()
+RNG_OF_TIMES = np.random.default_rng(0)
 
 
 PHASES = (Phase.explicit, Phase.generate)
@@ -186,3 +187,14 @@ def test_a_large_table_is_fitted_to_some_rows_and_encoded_by_blocks() -> None:
     assert back["c"].equals(table["c"].cast(back["c"].type))
     assert np.abs(coordinates.mean(0)).max() < 0.02
     assert np.abs(coordinates.std(0) - 1).max() < 0.02
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize(("count", "seconds"), [(600_000_000, 1), (9_000, 86_400)])
+def test_times_over_years_stay_on_the_seconds_or_days_that_they_are_counted_in(unit: str, count: int, seconds: int) -> None:
+    moments = RNG_OF_TIMES.integers(0, count, 500) * seconds
+    table = pa.table({"when": pa.array(moments, pa.timestamp("s")).cast(pa.timestamp(unit))})
+    encoding = Encoding.fit(infer(table), table)
+    back = encoding.decode(encoding.encode(table, np.random.default_rng(0)))["when"].cast(pa.timestamp("s"))  # refuses fractions
+    assert (back.cast(pa.int64()).to_numpy() % seconds == 0).all()
+    assert np.abs(back.cast(pa.int64()).to_numpy() - moments).max() <= 1e-6 * count * seconds
