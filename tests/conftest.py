@@ -11,14 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
 # Tests import `components` after this file, so beartype checks every annotated function and dataclass of it. An int passes for
 # a float, as PEP 484 has it and as pyright does; beartype's default is stricter.
 install_import_hook("components", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # one, unless somebody asks torch for more
-pytest_plugins = ["homes", "servers", "live_service"]  # after the hook: they import `components`
+SHARED = ("homes", "servers", "live_service")
+"""Modules of fixtures."""
+pytest.register_assert_rewrite(*SHARED)
 
 LARGER = ("real", "thorough", "soak")
 """Markers of tests that start processes."""
@@ -30,21 +30,13 @@ _small: list[str] = []
 """The test that runs now, where it may start no process."""
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> Iterator[None]:
-    """Mark tests that use a real server; keep the tests of a file in one process of `-n`, and all that use the same service.
-
-    A wrapper, since xdist reads the groups in its own hook, before that of any conftest: a group that comes later is none.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark tests that use a real server, and begin with the larger ones."""
     for item in items:
         fixtures = item._fixtureinfo.name2fixturedefs
         servers = {definitions[-1].func.__module__ for definitions in fixtures.values()} & {"servers", "live_service"}
         if servers and not any(item.get_closest_marker(name) for name in LARGER):
             item.add_marker(pytest.mark.real)
-        if item.get_closest_marker("xdist_group") is None:
-            group = "serve" if "live_service" in servers else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
-    yield
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in LARGER[::-1]])
 
 
@@ -73,9 +65,16 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_watch)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Load what tests share, but for the process that only starts those of `-n`: it takes seven seconds, and they wait for it."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    for name in SHARED:
+        config.pluginmanager.import_plugin(name)  # after the hook: they import `components`
+    import torch
     from homes import CACHE
 
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # one, unless somebody asks torch for more
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))  # compiled once, also for the next run
 
 

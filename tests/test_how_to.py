@@ -33,7 +33,6 @@ def given(page: str, folder: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_says_can_be_done(

@@ -119,7 +119,6 @@ def test_steps_are_timed_beside_their_matrix_products_alone() -> None:
     assert all(row["seconds_per_step"] > 0 for row in rows.values())
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize("name", ["memory", "overhead", "quality_time", "sampling", "scaling", "start"])
 def test_what_the_platform_costs_is_measured(name: str) -> None:

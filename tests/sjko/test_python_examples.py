@@ -35,7 +35,6 @@ def test_the_lines_of_the_readme_run(home: Path, few: None, tmp_path: Path, monk
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("ray")
 def test_a_flow_is_trained_in_a_ray_cluster_of_the_users_own(home: Path, no_ray: None) -> None:
     command = [sys.executable, "examples/own_ray_cluster/flow_in_my_cluster.py", "20"]
     environment = command_environment(home)

@@ -19,7 +19,7 @@ from terminals import terminal
 from pipeline.command.submission import entrypoint
 from pipeline.errors import Unusable
 
-pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.thorough
 SMALL = [*QUICK, "--network.width=8", "--training.batch-size=16", "--jko.num-phases=2", "--cluster.num-workers=1"]
 
 

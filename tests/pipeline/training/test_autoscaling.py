@@ -14,7 +14,7 @@ import services
 import yaml
 from flows import QUICK, ROOT, command_environment
 
-pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.thorough
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
 HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
 """What the fake provider calls the node that is there already."""

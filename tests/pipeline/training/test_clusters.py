@@ -28,7 +28,7 @@ from pipeline.phase import phases_of
 from pipeline.store.phases import Store
 from pipeline.training import jobs
 
-pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.thorough
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}
 BINARIES = Path(sys.executable).parent
 LONG = {"num_steps": 5000, "batch_size": 64, "width": 32}

@@ -123,7 +123,6 @@ def test_microbatches_and_layouts_see_the_gradients_of_a_plain_step(
 
 
 @pytest.mark.thorough
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("one_ray")
 def test_two_workers_see_the_gradients_of_one_process(still: list[dict[str, torch.Tensor]], store: Store) -> None:
     results = train(STILL_IMAGES, store, Cluster(num_workers=2, phases_per_job=2))
@@ -132,7 +131,6 @@ def test_two_workers_see_the_gradients_of_one_process(still: list[dict[str, torc
 
 
 @pytest.mark.thorough
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("one_ray")
 def test_workers_with_batch_norm_freeze_the_anchor_that_is_published(data_uri: Path, tmp_path: Path) -> None:
     """Each worker averages running moments over its own rows; the first one's are published, and a next job reads them."""

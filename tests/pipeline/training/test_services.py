@@ -21,7 +21,6 @@ from flows import QUICK, ROOT, command_environment
 
 from pipeline.command import cli
 
-pytestmark = pytest.mark.xdist_group("ray")
 SMALL = [*QUICK, "--network.width", "16", "--training.batch-size", "32", "--training.num-steps", "60", "--jko.num-phases", "2"]
 PASSWORD = "geheim-4711"
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # not four, with pauses of half a minute in all
