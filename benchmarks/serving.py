@@ -82,8 +82,8 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
         short = replace(recipe, jko=replace(recipe.jko, num_phases=1), training=replace(recipe.training, num_steps=num_steps))
         *_, last = run_flow(resolve(short, Cluster()), name=name, store=store, cluster=Cluster(), observer=Unwatched())
         versions.append(registry.register(last.ref, name))
-    registry.move(versions[0], "champion", {})
-    return load_generator(store, last.ref), lambda: registry.move(versions[1], "champion", {})
+    registry.move(versions[0], "champion", {}, "to be served")
+    return load_generator(store, last.ref), lambda: registry.move(versions[1], "champion", {}, "to be served")
 
 
 def forward_seconds(generator: Generator) -> float:

@@ -7,10 +7,12 @@ from deploy.flags import (
     MOST_SAMPLES,
     Export,
     Generate,
+    List,
     Promote,
     Register,
     Rollback,
     Serve,
+    Show,
     Transport,
     model_and_version,
     model_name,
@@ -39,6 +41,12 @@ def check_register(command: Register) -> None:
     """Refuse a `register` whose stores, name or sizes of the evaluation cannot be."""
     check_store(command)
     check_evaluation(command.evaluation)
+    model_name(command.name)
+
+
+def check_show(command: Show) -> None:
+    """Refuse a `show` whose store or name cannot be."""
+    check_store(command)
     model_name(command.name)
 
 
@@ -112,6 +120,8 @@ PROGRAM = Program(
     "deploy",
     {
         "register": Action(Register, check_register, action("register"), WHOLE),
+        "list": Action(List, check_store, Later("MLflow", "deploy.listing:list_models"), UNCHANGED),
+        "show": Action(Show, check_show, Later("MLflow", "deploy.listing:show"), UNCHANGED),
         "promote": Action(Promote, check_promote, action("promoted"), AGAIN),
         "rollback": Action(Rollback, check_rollback, action("rolled_back"), AGAIN),
         "serve": Action(Serve, check_serve, action("serve"), STARTS_AGAIN),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from pipeline.cluster import Stores
+from pipeline.cluster import Mlflow, Stores
 from pipeline.command.flags import Command
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Place, RayAddress, Source
@@ -62,6 +62,22 @@ class Promote(Command):
     """run the code of own parts that a version carries or names; read it first"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
+
+
+@dataclass(frozen=True)
+class List(Command):
+    """List the registered models and their aliases."""
+
+    store: Mlflow = field(default_factory=Mlflow)
+
+
+@dataclass(frozen=True)
+class Show(Command):
+    """Show the versions of a registered model: figures, phases, aliases, and who moved those when and why."""
+
+    name: tyro.conf.Positional[str]
+    """name of the registered model"""
+    store: Mlflow = field(default_factory=Mlflow)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Where a result comes from, in words that may be written down: commit, versions, parameters, addresses without secrets."""
 
+import getpass
 import os
 import platform
 import re
@@ -40,6 +41,14 @@ def processor() -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine() or "unknown processor"
+
+
+def user() -> str:
+    """Name who runs this process: $LOGNAME, $USER or the account's name; its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's account without a name
+        return f"uid {os.getuid()}"
 
 
 def machine() -> str:

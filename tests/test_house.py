@@ -23,6 +23,7 @@ PLATFORM = {"ray", "mlflow", "optuna"}
 MLFLOW = (
     "pipeline/store/runs.py",
     "pipeline/store/mlflow_errors.py",
+    "deploy/versions/catalogue.py",
     "deploy/versions/registry.py",
     "deploy/versions/folder.py",
     "deploy/flavour/sjko_sampler.py",

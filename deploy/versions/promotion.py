@@ -73,8 +73,25 @@ def promote(
                 + f". @{alias} stays {'unset' if before is None else f'version {before.number}'}."
             )
     note = {f"fresh.{key}": f"{figure:.6g}" for key, figure in metrics.items()} | {"fresh.first_draw": str(first_draw)}
-    registry.move(version, alias, note)
+    registry.move(version, alias, note, reason(rule, value, bound))
     return Promotion(version, before, metrics, value, bound)
+
+
+def reason(rule: Rule | None, value: float | None, bound: float | None) -> str:
+    """Say which rule a version was promoted by, with its numbers.
+
+    >>> reason(Rule.parse("w2 <= 1.2 * floor"), 0.5, 0.6)
+    'w2 0.5 <= 0.6 = 1.2 x floor'
+    >>> reason(Rule.parse("w2 <= 1 * champion"), 0.5, None)
+    'w2 0.5, with no champion to compare with'
+    """
+    if rule is None or value is None:
+        return "no rule was given"
+    if bound is None:
+        return f"{rule.metric} {value:.6g}, with no {rule.reference} to compare with"
+    return f"{rule.metric} {value:.6g} {rule.comparison} {bound:.6g}" + (
+        f" = {rule.number:g} x {rule.reference}" if rule.reference else ""
+    )
 
 
 def rollback(registry: Registry, name: str, alias: str) -> tuple[Version, Version]:

@@ -17,13 +17,13 @@ import mlflow.artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from deploy.versions import bundle, code
+from deploy.versions import bundle, code, moves
 from deploy.versions.bundle import Lineage
 from deploy.versions.folder import write_folder
 from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, load_generator
-from pipeline.provenance import commit, redacted
+from pipeline.provenance import commit, redacted, user
 from pipeline.store.phases import FINGERPRINT, MapRef, Store
 from pipeline.store.runs import PARENT
 
@@ -216,7 +216,7 @@ class Registry:
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
             tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
-            tags |= {CODE: " ".join(code.needed(generator.phase).values())}
+            tags |= {CODE: " ".join(code.needed(generator.phase).values()), moves.REGISTERED_BY: user()}
             tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
             uri = f"{run.info.artifact_uri}/{path}"
             version = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
@@ -235,15 +235,18 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def move(self, version: Version, alias: str, note: Mapping[str, str]) -> None:
-        """Point an alias at a version, after a tag says what it pointed at before: a stop in between loses nothing.
+    def move(self, version: Version, alias: str, note: Mapping[str, str], because: str) -> None:
+        """Point an alias at a version, after tags say what it pointed at before, and who moves it when and why.
+
+        A stop in between loses nothing.
 
         Args:
             note: more tags of the version, such as what was measured.
+            because: which rule was kept, with its numbers.
         """
         previous = self.find(version.name, alias)
         with self._store.answering():
-            for key, value in note.items():
+            for key, value in {**note, **moves.tags(moves.PROMOTED, alias, because)}.items():
                 self._client.set_model_version_tag(version.name, str(version.number), key, value[:4000])
             if previous is not None and previous.number != version.number:
                 self._client.set_model_version_tag(
@@ -262,7 +265,9 @@ class Registry:
         """Point an alias back at a version; which one that version came after stays written down as it was."""
         with self._store.answering():
             key = f"sjko.rolled_back.{alias}"
-            self._client.set_model_version_tag(instead_of.name, str(instead_of.number), key, f"to version {version.number}")
+            note = {key: f"to version {version.number}", **moves.tags(moves.ROLLED_BACK, alias, f"to version {version.number}")}
+            for name, value in note.items():
+                self._client.set_model_version_tag(instead_of.name, str(instead_of.number), name, value)
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
     def before(self, version: Version, alias: str) -> Version:

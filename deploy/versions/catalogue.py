@@ -1,0 +1,60 @@
+"""What MLflow's registry says of models and versions, read without torch: `deploy.versions.registry` loads them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+from deploy.versions.moves import REGISTERED_BY, moves_in
+from pipeline.store.phases import FINGERPRINT, Store
+
+METRIC = "metric."
+"""Beginning of the tags that say what was measured when a version was registered."""
+
+
+def aliases_of(model: RegisteredModel) -> dict[str, int]:
+    """Map each alias of a model to the number of the version that it points at."""
+    return {alias: int(number) for alias, number in sorted(model.aliases.items())}
+
+
+def described(version: ModelVersion, aliases: Mapping[str, int]) -> dict[str, Any]:
+    """Say of a version what its row and its tags know; of another program's there is little."""
+    tags, number = version.tags, int(version.version)
+    registered = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return {
+        "version": number,
+        "aliases": [alias for alias, points_at in aliases.items() if points_at == number],
+        "num_phases": int(tags["sjko.k"]) + 1 if "sjko.k" in tags else None,
+        "registered": registered.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "by": tags.get(REGISTERED_BY),
+        "fingerprint": tags.get(FINGERPRINT),
+        "flow_run_id": tags.get("sjko.flow_run_id"),
+        "metrics": {key.removeprefix(METRIC): float(value) for key, value in tags.items() if key.startswith(METRIC)},
+        "moves": [asdict(move) for move in moves_in(tags)],
+    }
+
+
+def models_of(store: Store) -> list[RegisteredModel]:
+    """List the registered models of a store by name, also those of other programs."""
+    return _all(store, lambda token: store.client.search_registered_models(order_by=["name"], page_token=token))
+
+
+def versions_of(store: Store, name: str) -> list[ModelVersion]:
+    """List the versions of a model, newest first."""
+    found = _all(store, lambda token: store.client.search_model_versions(f"name = '{name}'", page_token=token))
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def _all(store: Store, page_at: Callable[[str | None], Any]) -> list[Any]:
+    """Read all pages of a search of MLflow's."""
+    found: list[Any] = []
+    token: str | None = None
+    with store.answering():
+        while True:
+            page = page_at(token)
+            found += page
+            token = page.token
+            if not token:
+                return found

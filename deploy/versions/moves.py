@@ -1,0 +1,50 @@
+"""Who moved an alias, when and why, as tags of a version in MLflow's registry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.provenance import user
+
+PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
+REGISTERED_BY = "sjko.registered_by"
+
+
+@dataclass(frozen=True)
+class Move:
+    """The last time that an alias came to a version, or left it by a rollback.
+
+    Attributes:
+        what: PROMOTED or ROLLED_BACK.
+        alias: that was moved.
+        at: time in UTC, as ISO 8601 has it.
+        by: name of the account.
+        because: the rule with its numbers, or the version that the alias went back to.
+    """
+
+    what: str
+    alias: str
+    at: str
+    by: str
+    because: str
+
+
+def tags(what: str, alias: str, because: str) -> dict[str, str]:
+    """Write a move of an alias by this process, now, as tags.
+
+    >>> sorted(tags(PROMOTED, "champion", "no rule was given"))
+    ['sjko.promoted_at.champion', 'sjko.promoted_because.champion', 'sjko.promoted_by.champion']
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {f"sjko.{what}_{key}.{alias}": value for key, value in {"at": now, "by": user(), "because": because}.items()}
+
+
+def moves_in(tags: Mapping[str, str]) -> list[Move]:
+    """Read the moves that tags of a version tell of, the earliest first."""
+    found = []
+    for what in (PROMOTED, ROLLED_BACK):
+        prefix = f"sjko.{what}_at."
+        for alias in (key.removeprefix(prefix) for key in tags if key.startswith(prefix)):
+            at, by, because = (tags.get(f"sjko.{what}_{key}.{alias}", "") for key in ("at", "by", "because"))
+            found.append(Move(what, alias, at, by, because))
+    return sorted(found, key=lambda move: move.at)
