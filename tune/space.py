@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.recipe import GROUPS, Recipe
 from pipeline.recipes.reading import KINDS
-from pipeline.recipes.resolution import with_kind
+from pipeline.recipes.resolution import fit_of, with_kind
 from pipeline.recipes.rules import validate
 from pipeline.recipes.values import Value, kinds_of, like_dotted, meant, read
 
@@ -173,6 +173,8 @@ def applied(recipe: Recipe, axes: Sequence[Axis], point: Mapping[str, Value]) ->
         if each.name in point:
             group, _, field = each.name.partition(".")
             values[group][field] = each.rounded(point[each.name])
+    if "jko.fit" not in point:
+        values["jko"]["fit"] = fit_of(values["jko"]["divergence"], values["jko"]["fit"])
     changed = rebuilt(values)
     validate(changed)
     return changed

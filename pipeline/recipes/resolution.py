@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.parts.naming import PartError
-from components.table import network_pair
-from pipeline.recipe import GROUPS, Network, Recipe
+from components.table import divergence, network_pair
+from pipeline.recipe import GROUPS, Jko, Network, Recipe
 from pipeline.recipes import values
 from pipeline.recipes.reading import KINDS, RecipeFile
 from pipeline.recipes.rules import validate
@@ -68,8 +68,23 @@ def with_kind(recipe: Recipe, kind: str) -> Recipe:
     return replace(recipe, network=suited.network, data=replace(recipe.data, standardise=standardise))
 
 
+def fit_of(name: str, fit: str) -> str:
+    """Choose how v is learned where a divergence takes another one's place: as before, if it can be.
+
+    >>> fit_of("forward_kl", "logistic"), fit_of("chi2", "logistic")
+    ('logistic', 'conjugate')
+    """
+    if fit == Jko.fit:
+        return fit
+    try:
+        return fit if divergence(name).logistic_fit else Jko.fit
+    except PartError:  # which is refused with its own reason
+        return fit
+
+
 def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
-    """Make a valid recipe of a file and flags. A kind by flag that is not the file's replaces the file's network as a whole.
+    """Make a valid recipe of a file and flags. A kind by flag that is not the file's replaces the file's network as a whole, and
+    a divergence by flag the file's fit, if that is not for it.
 
     Raises:
         ValueError: the first broken rule, with the line of a field that the file gives.
@@ -77,6 +92,10 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
     kind, kind_of_file = kind_of({**file.values, **flags}), kind_of(file.values)
     dropped = {name: value for name, value in file.values.items() if name.startswith("network.") and kind != kind_of_file}
     given = {name: value for name, value in {**file.values, **flags}.items() if name in flags or name not in dropped}
+    fit, functional = str(given.get("jko.fit", Jko.fit)), str(given.get("jko.divergence", Jko.divergence))
+    unfit = "jko.divergence" in flags and "jko.fit" not in flags and fit_of(functional, fit) != fit
+    if unfit:
+        del given["jko.fit"]
     try:
         recipe = filled(given)
         validate(recipe)
@@ -84,11 +103,13 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
         raise ValueError(_placed(error, file, given, flags, kind)) from None
     dropped.pop("network.kind", None)
     lost = {name: value for name, value in dropped.items() if name not in flags}
+    note = f"jko.fit is {Jko.fit} with jko.divergence {functional}: {fit} of {file.path} is not for it" if unfit else ""
     if not lost:
-        return Resolved(recipe)
+        return Resolved(recipe, note)
     before = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in lost.items())
     after = ", ".join(f"{name.partition('.')[2]} {getattr(recipe.network, name.partition('.')[2])}" for name in lost)
-    return Resolved(recipe, f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {kind_of_file}")
+    own = f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {kind_of_file}"
+    return Resolved(recipe, f"{own}; {note}" if note else own)
 
 
 def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:

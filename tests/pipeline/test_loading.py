@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.command import cli
 from pipeline.recipe import Recipe
-from pipeline.recipes.loading import load_recipe
+from pipeline.recipes.loading import load_recipe, resolved_recipe
 from pipeline.recipes.reading import RECIPES
 
 
@@ -47,3 +47,12 @@ def test_a_mistake_names_the_field_and_the_rule(fields: dict[str, object], says:
 def test_a_recipe_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="did you mean two_circles"):
         load_recipe("two_circle")
+
+
+def test_a_divergence_by_flag_takes_the_fit_with_it_that_is_not_for_it() -> None:
+    resolved = resolved_recipe("table", {"jko.divergence": "chi2"})
+    assert (resolved.recipe.jko.divergence, resolved.recipe.jko.fit) == ("chi2", "conjugate")
+    assert resolved.note.startswith("jko.fit is conjugate with jko.divergence chi2: logistic of ")
+    assert load_recipe("table", jko__divergence="forward_kl").jko.fit == "logistic"
+    with pytest.raises(ValueError, match=r"jko\.fit must be conjugate unless jko\.divergence is kl or forward_kl"):
+        load_recipe("table", jko__divergence="chi2", jko__fit="logistic")

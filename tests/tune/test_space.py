@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.recipe import Data, Network, Recipe
+from pipeline.recipes.loading import load_recipe
 from tune import space
 from tune.cli import PROGRAM, main
 from tune.space import Axis, applied, axis, rebuilt, take_axes
@@ -38,7 +39,9 @@ def test_the_default_space_has_what_the_recipe_can_have() -> None:
     axes = PROGRAM.read(["run", "moons"]).axes
     assert [str(each) for each in axes] == ["jko.h from 0.1 to 10 (log)", "jko.divergence in kl, jsd, softplus"]
     axes = PROGRAM.read(["run", "sjko_kl"]).axes
-    assert str(axes[1]) == "jko.divergence in kl"
+    assert str(axes[1]) == "jko.divergence in kl, jsd, softplus"
+    axes = PROGRAM.read(["run", "sjko_kl", "--jko.source-divergence", "kl", "--jko.fit", "conjugate"]).axes
+    assert str(axes[1]) == "jko.divergence in kl, softplus"
     assert PROGRAM.read(["run", "moons", "--space.fit", "logistic", "conjugate", "--space.divergence", "kl", "jsd"])
     assert axis("first_h", ["None", "0.1"]).choices == (None, 0.1)
     assert axis("h", ["1", "inf"]).choices == (1.0, math.inf)
@@ -156,3 +159,10 @@ def test_a_recipe_survives_the_way_through_a_record() -> None:
 def test_every_field_of_a_recipe_can_be_searched() -> None:
     assert set(space.field_types()) >= {"jko.h", "jko.divergence", "training.map_lr", "network.width"}
     assert "data.target" not in space.field_types()
+
+
+def test_every_divergence_can_be_searched_from_a_recipe_whose_fit_is_for_kl() -> None:
+    table = load_recipe("table")
+    choices = ["kl", "jsd", "chi2"]
+    searched = [applied(table, [axis("divergence", choices)], {"jko.divergence": name}).jko for name in choices]
+    assert [(jko.divergence, jko.fit) for jko in searched] == [("kl", "logistic"), ("jsd", "conjugate"), ("chi2", "conjugate")]
