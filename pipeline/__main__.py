@@ -5,6 +5,7 @@ python -m pipeline run digits --jko.h 0.05 --jko.num-phases 12
 python -m pipeline run my.yaml --cluster.num-workers 2 --store.tracking-uri http://mlflow:5000 --store.checkpoints s3://bucket/runs
 python -m pipeline run two_circles --dry-run
 python -m pipeline list
+python -m pipeline ui
 python -m pipeline show REF
 python -m pipeline evaluate REF
 python -m pipeline schema my.csv --to schema.yaml

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline import cluster as clusters
-from pipeline.command.flags import CheckPart, Evaluate, List, Report, Run, Schema, Show, Status, Stop, Submit
+from pipeline.command.flags import CheckPart, Evaluate, List, Report, Run, Schema, Show, Status, Stop, Submit, Ui
 from pipeline.command.flows import UNCHANGED, check_evaluation, check_flow, check_store, read_flow
 from pipeline.command.prepare import Prepare, prepare_set, require_usable
 from pipeline.command.program import Action, Later, Program, Result, check_file
@@ -42,6 +42,13 @@ def check_schema(command: Schema) -> None:
         check_file("--to", command.to)
 
 
+def check_ui(command: Ui) -> None:
+    """Refuse a store that cannot be, and a port that there is not."""
+    clusters.validate_stores(command.store)
+    if not 1 <= command.port <= 65_535:
+        raise ValueError(f"--port must be from 1 to 65535, not {command.port}")
+
+
 def nothing(_: Any) -> None:
     """Refuse nothing of a command that asks a cluster, which alone knows its submissions."""
 
@@ -59,6 +66,7 @@ PROGRAM = Program(
     {
         "run": Action(Run, check_flow, run, "finished phases are in the store, and the same command goes on:", read=read_flow),
         "list": Action(List, check_store, Later("MLflow", "pipeline.command.listing:list_flows"), UNCHANGED),
+        "ui": Action(Ui, check_ui, Later("MLflow", "pipeline.command.listing:show_page"), UNCHANGED),
         "show": Action(Show, check_store, Later("MLflow", "pipeline.command.listing:show"), UNCHANGED),
         "evaluate": Action(
             Evaluate,

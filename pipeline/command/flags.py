@@ -69,6 +69,18 @@ class List(Command):
 
 
 @dataclass(frozen=True)
+class Ui(Command):
+    """Start MLflow's page on the store that the commands use, on 127.0.0.1, until Ctrl-C.
+
+    Example: `ui --port 5001`, then open http://127.0.0.1:5001.
+    """
+
+    port: int = 5000
+    """where it listens"""
+    store: Mlflow = field(default_factory=Mlflow)
+
+
+@dataclass(frozen=True)
 class Show(Command):
     """Show the phases of a flow with their metrics."""
 

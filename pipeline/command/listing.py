@@ -1,16 +1,30 @@
-"""What is in the store: `list` and `show`, which load neither torch nor Ray."""
+"""What is in the store: `list`, `show` and MLflow's own page of it, which load neither torch nor Ray."""
 
+import contextlib
 import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline import cluster as clusters
 from pipeline.cluster import Mlflow
 from pipeline.command import report
-from pipeline.command.flags import List, Show
+from pipeline.command.flags import List, Show, Ui
+from pipeline.errors import FlowError, Unusable
 from pipeline.evaluation.metrics import HEADLINE, figures, floor_of, offer_of
+from pipeline.provenance import redacted
 from pipeline.store import claims
 from pipeline.store.phases import Store
+
+SECONDS_TO_START, SECONDS_TO_STOP = 120.0, 5.0
+"""Of MLflow's server: the first start on a busy machine imports for half a minute."""
 
 
 def open_store(mlflow: Mlflow) -> Store:
@@ -63,3 +77,68 @@ def show(command: Show) -> Mapping[str, Any]:
     cells = [[row["k"], row["map_ref"], *(row["metrics"].get(name, math.nan) for name in columns)] for row in rows]
     report.table(f"phases of {command.reference}", ["k", "map", *columns], cells)
     return {"phases": rows}
+
+
+def show_page(command: Ui) -> None:
+    """Carry out `ui`: say where MLflow's page of the store is, and serve it until the command is stopped.
+
+    Raises:
+        Unusable: the port is taken.
+        FlowError: the server ended by itself.
+    """
+    uri = clusters.tracking_uri(command.store)
+    if uri.startswith(("http://", "https://")):
+        report.line(f"the page of the store is {redacted(uri)}: its server is running already")
+        return
+    address = f"http://127.0.0.1:{command.port}"
+    _require_free(command.port)
+    open_store(command.store).flows()  # makes the database, or says why it cannot be opened
+    words = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(command.port), "--workers", "1"]
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as folder:  # where MLflow would put files of its own
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # or it starts eight processes for jobs
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+        )
+        try:
+            with report.status("starting MLflow's page"):
+                _wait(server, f"{address}/health")
+            report.line(f"MLflow's page of {redacted(uri)}: {address} (Ctrl-C ends it)")
+            server.wait()
+            log.seek(0)
+            last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise FlowError(f"MLflow's page has ended by itself: {last}")
+        finally:
+            _end(server)
+
+
+def _require_free(port: int) -> None:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Unusable(f"--port {port} cannot be listened on: {error.strerror}") from error
+
+
+def _wait(server: subprocess.Popen[bytes], url: str) -> None:
+    """Wait until a server answers, or has ended."""
+    until = time.monotonic() + SECONDS_TO_START
+    while server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # nosec B310: of this machine, by http
+            return
+        if time.monotonic() > until:
+            raise FlowError(f"MLflow's page has not answered within {SECONDS_TO_START:.0f} seconds")
+        time.sleep(0.2)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End a server with the workers that it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(SECONDS_TO_STOP)
