@@ -51,3 +51,4 @@ def test_the_page_is_served_until_the_command_is_stopped(tmp_path: Path) -> None
             assert probe.connect_ex(("127.0.0.1", port)) != 0
     finally:
         running.kill()
+        running.stdout.close()
