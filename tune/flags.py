@@ -1,6 +1,7 @@
 """The commands of `python -m tune` and their flags: plain values, nothing heavy is imported."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -61,8 +62,8 @@ class Run(FlowFlags):
 
     @property
     def search_name(self) -> str:
-        """Give the name of the search: that of `--name`, or else the recipe's."""
-        return self.name or self.stem
+        """Give the name of the search: that of `--name`, or else the recipe's or the table's, without what no name may have."""
+        return self.name or re.sub(r"[^A-Za-z0-9_.-]+", "-", self.stem).strip("-._")[:100] or "search"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def read(field: str, text: str, kind: Any, *, quoted: bool = False, nulls: Itera
             if is_location(text):
                 return text
         elif each is PartName:
-            if is_own(text) or "(" in text:
+            is_file = Location in kinds and is_location(text)
+            if not is_file and (is_own(text) or "(" in text):
                 return part_name(field, text)
         elif each in (str, Path):
             return each(text)

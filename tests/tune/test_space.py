@@ -1,6 +1,7 @@
 """The search space: what the flags mean, what is refused, and the recipes that come out."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -166,3 +167,9 @@ def test_every_divergence_can_be_searched_from_a_recipe_whose_fit_is_for_kl() ->
     choices = ["kl", "jsd", "chi2"]
     searched = [applied(table, [axis("divergence", choices)], {"jko.divergence": name}).jko for name in choices]
     assert [(jko.divergence, jko.fit) for jko in searched] == [("kl", "logistic"), ("jsd", "conjugate"), ("chi2", "conjugate")]
+
+
+@pytest.mark.parametrize(("file", "name"), [("My cells.csv", "My-cells"), ("Größen (2).csv", "Gr-en-2"), ("表.csv", "search")])
+def test_a_search_on_a_table_has_a_name_whatever_the_file_is_called(file: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("a,b\n" + "".join(f"{n % 5},{n % 7}\n" for n in range(40)))
+    assert PROGRAM.read(["run", "--data.target", str(tmp_path / file)]).search_name == name

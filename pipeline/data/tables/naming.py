@@ -37,8 +37,8 @@ def is_location(name: str) -> bool:
     """Say whether a name in a recipe is that of a table: it has a slash, or the ending of a table's file.
 
     Example:
-        >>> is_location("cells.csv"), is_location("s3://bucket/shards"), is_location("my_parts:windows"), is_location("moons")
+        >>> is_location("cells (2).csv"), is_location("s3://bucket/shards"), is_location("my_parts:windows"), is_location("moons")
         (True, True, False, False)
     """
-    head = name.partition("(")[0]
-    return "/" in head or (":" not in head and ending_of(head) != "")
+    head = name.partition("(")[0]  # options of an own part may name files; a file may be "cells (2).csv"
+    return "/" in head or (":" not in head and (ending_of(head) or ending_of(name)) != "")
