@@ -75,29 +75,26 @@ def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
 
 def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
     """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
-    if not is_local(files):
-        files.pipe_file(path, content)
-        return
-    files.makedirs(os.path.dirname(path), exist_ok=True)
-    partial = f"{path}.{uuid.uuid4().hex}.partial"  # its own: another process may write the same file
-    try:
-        files.pipe_file(partial, content)
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-        raise
+    with _whole(files, path) as target:
+        files.pipe_file(target, content)
 
 
 def put_file(files: fsspec.AbstractFileSystem, path: str, content: Path) -> None:
     """Write a file as a copy of one of this machine, whole or not at all, without reading it into memory."""
+    with _whole(files, path) as target:
+        files.put_file(str(content), target)
+
+
+@contextlib.contextmanager
+def _whole(files: fsspec.AbstractFileSystem, path: str) -> Iterator[str]:
+    """Give the path that a file is written to, and move it to its place when the context ends without an error."""
     if not is_local(files):
-        files.put_file(str(content), path)
+        yield path
         return
     files.makedirs(os.path.dirname(path), exist_ok=True)
-    partial = f"{path}.{uuid.uuid4().hex}.partial"
+    partial = f"{path}.{uuid.uuid4().hex}.partial"  # its own: another process may write the same file
     try:
-        shutil.copyfile(content, partial)
+        yield partial
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

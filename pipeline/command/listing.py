@@ -127,8 +127,9 @@ def _require_free(port: int) -> None:
 def _wait(server: subprocess.Popen[bytes], url: str) -> None:
     """Wait until a server answers, or has ended."""
     until = time.monotonic() + SECONDS_TO_START
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine's 127.0.0.1
     while server.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # nosec B310: of this machine, by http
+        with contextlib.suppress(OSError), directly.open(url, timeout=5):
             return
         if time.monotonic() > until:
             raise FlowError(f"MLflow's page has not answered within {SECONDS_TO_START:.0f} seconds")
