@@ -10,6 +10,7 @@ from deploy import flags
 from deploy.access import hosts_of, token_of
 from deploy.export import export
 from deploy.rules import Rule
+from deploy.versions.catalogue import K
 from deploy.versions.code import needed, require_no_other
 from deploy.versions.promotion import promote, rollback
 from deploy.versions.registry import Registry, Version
@@ -154,10 +155,15 @@ def register(command: flags.Register) -> Mapping[str, Any]:
     """Carry out `register`: make a version of the map that a reference names, or point @candidate at the one that has it."""
     store = open_store(command.store)
     registry = Registry(store, clusters.data(command.store))
-    ref = store.resolve(command.reference)
+    last = store.resolve(command.reference)
+    if command.phase is not None and command.phase > last.k:
+        raise ValueError(f"--phase must be below {last.k + 1}, the number of phases of {command.reference}, not {command.phase}")
+    ref = last if command.phase is None else store.ancestors(last)[command.phase]
     version = registry.holding(ref, command.name)
     if version is None:
-        version = registry.register(ref, command.name, store.flow_behind(command.reference, ref), command.evaluation)
+        version = registry.register(ref, command.name, store.flow_behind(command.reference, last), command.evaluation)
+        for other in registry.of_same_flow(version):
+            report.line(f"{other} is of the same flow: its T_{other.tags[K]}, where this is T_{ref.k}")
     else:
         report.line(f"{version} holds this very map already, so no other is made; it is @candidate now")
         registry.make_candidate(version)

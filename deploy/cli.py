@@ -14,6 +14,7 @@ from deploy.flags import (
     Serve,
     Show,
     Transport,
+    Unregister,
     model_and_version,
     model_name,
 )
@@ -42,10 +43,11 @@ def check_register(command: Register) -> None:
     check_store(command)
     check_evaluation(command.evaluation)
     model_name(command.name)
+    check_bounds(command)
 
 
-def check_show(command: Show) -> None:
-    """Refuse a `show` whose store or name cannot be."""
+def check_show(command: Show | Unregister) -> None:
+    """Refuse a `show` or an `unregister` whose store or name cannot be."""
     check_store(command)
     model_name(command.name)
 
@@ -83,8 +85,13 @@ def check_rows(command: Generate | Transport) -> None:
     """Refuse a `generate` or a `transport` whose stores, model or numbers cannot be."""
     check_store(command)
     model_and_version(command.model)
+    check_bounds(command, **{"cluster.num_workers": (command.cluster.num_workers, 1, 10**6)})
+
+
+def check_bounds(command: Register | Generate | Transport, **others: tuple[int, int, int]) -> None:
+    """Refuse a command with a number that is out of its bounds."""
     bounded = {f"--{name.replace('_', '-')}": (getattr(command, name, None), *bounds) for name, bounds in BOUNDS.items()}
-    for name, (value, least, greatest) in {**bounded, "cluster.num_workers": (command.cluster.num_workers, 1, 10**6)}.items():
+    for name, (value, least, greatest) in {**bounded, **others}.items():
         if value is not None and not least <= value <= greatest:
             rule = f"at least {least}" if value < least else f"at most {greatest}"
             raise ValueError(f"{name} must be {rule}, not {value}")
@@ -120,6 +127,7 @@ PROGRAM = Program(
     "deploy",
     {
         "register": Action(Register, check_register, action("register"), WHOLE),
+        "unregister": Action(Unregister, check_show, Later("MLflow", "deploy.listing:unregistered"), UNCHANGED),
         "list": Action(List, check_store, Later("MLflow", "deploy.listing:list_models"), UNCHANGED),
         "show": Action(Show, check_show, Later("MLflow", "deploy.listing:show"), UNCHANGED),
         "promote": Action(Promote, check_promote, action("promoted"), AGAIN),

@@ -36,14 +36,29 @@ ALLOW_CODE = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 @dataclass(frozen=True)
 class Register(Command):
-    """Make a version of a trained flow's final map, under the alias @candidate."""
+    """Make a version of a trained flow's map, under the alias @candidate; that of its last phase unless --phase says another."""
 
     reference: tyro.conf.Positional[str]
     """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
     name: str
     """name of the registered model"""
+    phase: int | None = None
+    """register T_k of this phase k, counted from 0, instead of the last one"""
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
+
+
+@dataclass(frozen=True)
+class Unregister(Command):
+    """Take a version out of the registry; its map stays in the store and can be registered again."""
+
+    name: tyro.conf.Positional[str]
+    """name of the registered model"""
+    version: tyro.conf.Positional[int]
+    """number of the version"""
+    drop_aliases: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """also where aliases point at it: they are taken away with it"""
+    store: Mlflow = field(default_factory=Mlflow)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
-"""What is in the registry: `list` and `show`, which load neither torch nor Ray."""
+"""What is in the registry, and what is taken out: `list`, `show` and `unregister`, which load neither torch nor Ray."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from deploy import flags
-from deploy.versions.catalogue import aliases_of, described, models_of, versions_of
+from deploy.versions.catalogue import aliases_of, described, models_of, take_out, versions_of
 from pipeline.command import report
 from pipeline.command.listing import open_store
-from pipeline.errors import VersionNotFound
+from pipeline.errors import ForeignVersion, Unusable, VersionNotFound
 from pipeline.evaluation.metrics import FLOOR, HEADLINE, floor_of
 from pipeline.provenance import redacted
+from pipeline.store.phases import Store
+from pipeline.words import command_line
 
 EMPTY = "no models yet: python -m deploy register REF --name NAME"
 
@@ -31,12 +33,11 @@ def show(command: flags.Show) -> Mapping[str, Any]:
         VersionNotFound: there is no such model; the error says which there are.
     """
     store, name = open_store(command.store), command.name
-    models = {str(model.name): model for model in models_of(store)}
-    if name not in models:
-        there = f"the models {', '.join(models)}" if models else EMPTY
-        raise VersionNotFound(f"{name} is not in the registry at {redacted(store.uri)}, which has {there}")
-    aliases = aliases_of(models[name])
+    aliases = aliases_in(store, name)
     versions = [described(version, aliases) for version in versions_of(store, name)]
+    if not versions:
+        report.line(f"{name} has no version: {command_line('python', '-m', 'deploy', 'register', 'REF', '--name', name)}")
+        return {"name": name, "aliases": aliases, "versions": versions}
     measured = dict.fromkeys(figure for version in versions for figure in version["metrics"])
     figures = [each for each in (HEADLINE, floor_of(HEADLINE)) if each in measured]
     figures += [each for each in measured if each not in figures and not each.endswith(FLOOR)]
@@ -45,7 +46,8 @@ def show(command: flags.Show) -> Mapping[str, Any]:
         [
             version["version"],
             " ".join(f"@{alias}" for alias in version["aliases"]),
-            *("" if version[column] is None else version[column] for column in ("num_phases", "registered", "by")),
+            phases_of(version),
+            *("" if version[column] is None else version[column] for column in ("registered", "by")),
             *(version["metrics"].get(figure, "") for figure in figures),
         ]
         for version in versions
@@ -55,6 +57,59 @@ def show(command: flags.Show) -> Mapping[str, Any]:
         for move in version["moves"]:
             report.line(f"version {version['version']} {move['what'].replace('_', ' ')} {spoken(move)}")
     return {"name": name, "aliases": aliases, "versions": versions}
+
+
+def unregistered(command: flags.Unregister) -> Mapping[str, Any]:
+    """Carry out `unregister`: take a version out of the registry, unless an alias points at it.
+
+    Raises:
+        VersionNotFound: there is no such model or version; the error says which there are.
+        ForeignVersion: another program made the version.
+        Unusable: an alias points at it.
+    """
+    store, name, number = open_store(command.store), command.name, command.version
+    aliases = aliases_in(store, name)
+    versions = {version["version"]: version for version in (described(each, aliases) for each in versions_of(store, name))}
+    if number not in versions:
+        there = f"the versions {', '.join(map(str, sorted(versions)))}" if versions else "no version"
+        raise VersionNotFound(f"{name}@{number} is not in the registry at {redacted(store.uri)}, which has of {name} {there}")
+    if (fingerprint := versions[number]["fingerprint"]) is None:
+        raise ForeignVersion(f"{name} version {number} is another program's: it was not made by python -m deploy register")
+    pointing = versions[number]["aliases"]
+    if pointing and not command.drop_aliases:
+        move = command_line("python", "-m", "deploy", "promote", name, "--version", "N", "--alias", pointing[0])
+        raise Unusable(
+            f"{name} version {number} is what {' and '.join(f'@{alias}' for alias in pointing)} points at: say --drop-aliases, "
+            f"or first have another version there, with {move}"
+        )
+    take_out(store, name, number)
+    dropped = f", and with it {' '.join(f'@{alias}' for alias in pointing)}" if pointing else ""
+    again = command_line("python", "-m", "deploy", "register", fingerprint[:12], "--name", name)
+    report.line(f"{name} version {number} is unregistered{dropped}; its map stays in the store: {again}")
+    return {"name": name, "version": number, "dropped_aliases": pointing}
+
+
+def aliases_in(store: Store, name: str) -> dict[str, int]:
+    """Map the aliases of a model, which must be there, to the numbers of versions.
+
+    Raises:
+        VersionNotFound: it is not; the error says which models there are.
+    """
+    models = {str(model.name): model for model in models_of(store)}
+    if name not in models:
+        there = f"the models {', '.join(models)}" if models else EMPTY
+        raise VersionNotFound(f"{name} is not in the registry at {redacted(store.uri)}, which has {there}")
+    return aliases_of(models[name])
+
+
+def phases_of(version: Mapping[str, Any]) -> str:
+    """Write how many phases lead to the map of a version, and of how many that its flow has.
+
+    >>> phases_of({"num_phases": 3, "flow_num_phases": 6})
+    '3 of 6'
+    """
+    own, all_of_them = version["num_phases"], version["flow_num_phases"]
+    return "" if own is None else f"{own}" if all_of_them in (None, own) else f"{own} of {all_of_them}"
 
 
 def said(aliases: Mapping[str, int]) -> str:

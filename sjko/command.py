@@ -10,7 +10,7 @@ from pipeline.recipes import values
 
 OTHERS = {
     "tune": "Search over h, the divergence and K: run, resume, show, best.",
-    "deploy": "Use a trained flow: register, promote, rollback, serve, generate, export.",
+    "deploy": "Use a trained flow: register, unregister, promote, rollback, serve, generate, export.",
 }
 """The other programs, by the word that their commands follow."""
 EXAMPLES = """\

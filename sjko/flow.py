@@ -34,7 +34,7 @@ from sjko.ends import End, end_of, is_source, require_pixels
 from sjko.progress import counting, watching
 from sjko.recipes import checked, default_recipe
 from sjko.storing import HERE, require_storable, store_of
-from sjko.trained import InProcess, InStore, TrainedPhase
+from sjko.trained import InProcess, InStore, TrainedPhase, whole
 from sjko.training import Kept, in_float32, publish, train
 
 logger = logging.getLogger(__name__)
@@ -285,11 +285,12 @@ class Flow:
         self._last()
         return page.write(Path(path), self.name, self._recipe, self._phases)
 
-    def register(self, name: str, *, store: Any = None) -> str:
-        """Make a version of the last map in MLflow's registry, as @candidate; a flow of this process is published first.
+    def register(self, name: str, *, phase: int | None = None, store: Any = None) -> str:
+        """Make a version of a map in MLflow's registry, as @candidate; a flow of this process is published first.
 
         Args:
             name: of the model.
+            phase: number of the phase whose map it is, counted from 0 as in `phases`; None: the last finished one.
             store: MLflow's tracking URI or a `Store`; None: where the flow is, or the store that the commands use here.
 
         Returns:
@@ -297,9 +298,12 @@ class Flow:
 
         Raises:
             Unusable: no phase is finished yet.
-            ValueError: a part of the flow is in memory only, or the name is none.
+            ValueError: a part of the flow is in memory only, the name is none, or there is no such phase.
         """
-        self._last()
+        last = self._last().k
+        k = last if phase is None else whole("phase", phase, least=0)
+        if k > last:
+            raise ValueError(f"phase must be below {last + 1}, the number of finished phases, not {k}")
         opened = store_of(store if store is not None else self._uri or HERE)
         require_storable("register", self._recipe, self._metrics)
         if rows.are_rows(self._recipe.data.source):
@@ -312,7 +316,7 @@ class Flow:
             published = zip(self._publish(opened), self._phases, strict=True)
             self._phases = [self._in_store(opened, ref, phase.generator) for ref, phase in published]
             self._uri = opened.uri
-        return versions.register(opened, name, self._phases[-1], self._metrics)
+        return versions.register(opened, name, self._phases[k], self._phases[-1], self._metrics)
 
     def _last(self) -> TrainedPhase:
         if not self._phases:

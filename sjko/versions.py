@@ -116,21 +116,22 @@ def _sizes_of(h: list[float]) -> dict[str, Any]:
     return {"h": h[-1], "first_h": None if h[0] == h[-1] else h[0]}
 
 
-def register(store: Store, name: str, phase: TrainedPhase, metrics: tuple[PartName, ...] = ()) -> str:
+def register(store: Store, name: str, phase: TrainedPhase, last: TrainedPhase, metrics: tuple[PartName, ...] = ()) -> str:
     """Make a version of a published phase, or point @candidate at the one that has it; its name is a URI of MLflow's.
 
     Args:
+        last: phase of the flow that the version is registered as.
         metrics: own ones that it is registered with.
 
     Raises:
         ValueError: no model can have the name.
     """
     model_name(name)
-    ref = store.resolve(phase.fingerprint)
+    ref, end = store.resolve(phase.fingerprint), store.resolve(last.fingerprint)
     registry = Registry(store, clusters.data(Cluster()))
     version = registry.holding(ref, name)
     if version is None:
-        version = registry.register(ref, name, store.flow_behind(ref.fingerprint, ref), replace(FULL, metrics=metrics))
+        version = registry.register(ref, name, store.flow_behind(end.fingerprint, end), replace(FULL, metrics=metrics))
     else:
         registry.make_candidate(version)
     return f"models:/{name}/{version.number}"

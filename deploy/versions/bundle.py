@@ -79,11 +79,17 @@ class Sampler(nn.Module):
 
 @dataclass(frozen=True)
 class Lineage:
-    """The origin of a version: its flow's run, the run of every phase in order, and the commit of the code."""
+    """The origin of a version: its flow's run, the run of every phase in order, and the commit of the code.
+
+    Attributes:
+        phase_run_ids: up to the phase whose map the version holds.
+        flow_num_phases: of the flow, which may go on after that one; None where nobody knows.
+    """
 
     flow_run_id: str
     phase_run_ids: Sequence[str]
     commit: str
+    flow_num_phases: int | None = None
 
 
 def write(folder: Path, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> None:
@@ -108,6 +114,7 @@ def write(folder: Path, generator: Generator, metrics: Mapping[str, float], line
         "flow_run_id": lineage.flow_run_id,
         "phase_run_ids": list(lineage.phase_run_ids),
         "commit": lineage.commit,
+        "flow_num_phases": lineage.flow_num_phases,
         "versions": versions(),
     }
     law = generator.endpoints.law
@@ -201,7 +208,9 @@ def read_lineage(folder: Path) -> Lineage:
     record = manifest.read_record(folder / FOLDER)
     runs = record["phase_run_ids"]
     assert isinstance(runs, list)
-    return Lineage(str(record["flow_run_id"]), runs, str(record["commit"]))
+    num_phases = record.get("flow_num_phases")  # which versions of earlier releases have not
+    assert num_phases is None or isinstance(num_phases, int)
+    return Lineage(str(record["flow_run_id"]), runs, str(record["commit"]), num_phases)
 
 
 def example_of(generator: Generator) -> np.ndarray:
@@ -265,13 +274,16 @@ def _input_lines(generator: Generator) -> list[str]:
 def card(name: str, generator: Generator, metrics: Mapping[str, float], lineage: Lineage) -> str:
     """Write the model card of a version in Markdown: its input, its metrics with floors, its phases and its recipe."""
     phase, endpoints = generator.phase, generator.endpoints
+    num_steps = phase.k + 1
+    of_all = "" if lineage.flow_num_phases in (None, num_steps) else f" of the {lineage.flow_num_phases} of its flow"
     distances = {key: value for key, value in metrics.items() if floor_of(key) in metrics}
     floors = {floor_of(key) for key in distances}
     without_floor = {key: value for key, value in metrics.items() if key not in distances.keys() | floors}
     lines = [
         f"# {name}",
         "",
-        f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {phase.k + 1} JKO steps towards `{phase.data.target}`, "
+        f"S-JKO generator (arXiv 2402.05443): T_{phase.k}, {num_steps} JKO step{'s' if num_steps > 1 else ''}{of_all} towards "
+        f"`{phase.data.target}`, "
         f"{len(generator.maps)} network evaluation{'s' if len(generator.maps) > 1 else ''} per sample.",
         "",
         *_input_lines(generator),

@@ -1,4 +1,4 @@
-"""What MLflow's registry says of models and versions, read without torch: `deploy.versions.registry` loads them."""
+"""What MLflow's registry says of models and versions, without torch: `deploy.versions.registry` makes and loads them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,6 +12,8 @@ from pipeline.store.phases import FINGERPRINT, Store
 
 METRIC = "metric."
 """Beginning of the tags that say what was measured when a version was registered."""
+FLOW, K, NUM_PHASES = "sjko.flow_run_id", "sjko.k", "sjko.flow_num_phases"
+"""Tags of a version: the run of its flow, the number of its phase, counted from 0, and how many phases that flow has."""
 
 
 def aliases_of(model: RegisteredModel) -> dict[str, int]:
@@ -26,11 +28,12 @@ def described(version: ModelVersion, aliases: Mapping[str, int]) -> dict[str, An
     return {
         "version": number,
         "aliases": [alias for alias, points_at in aliases.items() if points_at == number],
-        "num_phases": int(tags["sjko.k"]) + 1 if "sjko.k" in tags else None,
+        "num_phases": int(tags[K]) + 1 if K in tags else None,
+        "flow_num_phases": int(tags[NUM_PHASES]) if NUM_PHASES in tags else None,
         "registered": registered.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "by": tags.get(REGISTERED_BY),
         "fingerprint": tags.get(FINGERPRINT),
-        "flow_run_id": tags.get("sjko.flow_run_id"),
+        "flow_run_id": tags.get(FLOW),
         "metrics": {key.removeprefix(METRIC): float(value) for key, value in tags.items() if key.startswith(METRIC)},
         "moves": [asdict(move) for move in moves_in(tags)],
     }
@@ -45,6 +48,12 @@ def versions_of(store: Store, name: str) -> list[ModelVersion]:
     """List the versions of a model, newest first."""
     found = _all(store, lambda token: store.client.search_model_versions(f"name = '{name}'", page_token=token))
     return sorted(found, key=lambda version: -int(version.version))
+
+
+def take_out(store: Store, name: str, number: int) -> None:
+    """Take a version out of the registry, and the aliases that point at it; its files stay where they are."""
+    with store.answering():
+        store.client.delete_model_version(name, str(number))
 
 
 def _all(store: Store, page_at: Callable[[str | None], Any]) -> list[Any]:

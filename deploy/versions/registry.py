@@ -17,8 +17,9 @@ import mlflow.artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from deploy.versions import bundle, code, moves
+from deploy.versions import bundle, catalogue, code, moves
 from deploy.versions.bundle import Lineage
+from deploy.versions.catalogue import FLOW, METRIC, NUM_PHASES, K
 from deploy.versions.folder import write_folder
 from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
 from pipeline.evaluation.size import FULL, EvaluationSize
@@ -175,8 +176,7 @@ class Registry:
         Raises:
             ForeignVersion: versions of that name are another program's.
         """
-        with self._store.answering():
-            versions = [_version(entity) for entity in self._client.search_model_versions(f"name = '{name}'")]
+        versions = self._versions(name)
         for version in versions:
             if FINGERPRINT not in version.tags:
                 raise ForeignVersion(f"{version} in this registry is another program's: choose another --name than {name}")
@@ -194,6 +194,14 @@ class Registry:
                     return version
         return None
 
+    def of_same_flow(self, version: Version) -> list[Version]:
+        """List the other versions of a model that are of the same flow, of other phases or of the same one."""
+        others = [each for each in self._versions(version.name) if each.number != version.number]
+        return [each for each in others if K in each.tags and each.tags.get(FLOW) == version.tags.get(FLOW)]
+
+    def _versions(self, name: str) -> list[Version]:
+        return [_version(entity) for entity in catalogue.versions_of(self._store, name)]
+
     def register(self, ref: MapRef, name: str, flow_run_id: str | None = None, size: EvaluationSize = FULL) -> Version:
         """Make a version from a published map, under the alias @candidate; it appears when all its files are there.
 
@@ -207,7 +215,8 @@ class Registry:
         metrics = judging.kept(run, generator.phase.data, size) or measure.evaluate(generator, size)
         phases = [link.run_id for link in self._store.ancestors(ref)]
         flow = flow_run_id or run.data.tags.get(PARENT, ref.run_id)
-        lineage = Lineage(flow, phases, commit())
+        params = [run.data.params for run in self._store.select(f"attributes.run_id = '{flow}'")]  # none: deleted for good
+        lineage = Lineage(flow, phases, commit(), *(int(each["jko.num_phases"]) for each in params if "jko.num_phases" in each))
         path = f"generator-{ref.fingerprint}-{time.time_ns()}"
         card = bundle.card(name, generator, metrics, lineage)
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._store.answering():
@@ -215,9 +224,10 @@ class Registry:
             write_folder(folder, card, generator, metrics, lineage)
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
-            tags = {FINGERPRINT: ref.fingerprint, "sjko.flow_run_id": flow, "sjko.k": str(ref.k)}
+            tags = {FINGERPRINT: ref.fingerprint, FLOW: flow, K: str(ref.k)}
+            tags |= {} if lineage.flow_num_phases is None else {NUM_PHASES: str(lineage.flow_num_phases)}
             tags |= {CODE: " ".join(code.needed(generator.phase).values()), moves.REGISTERED_BY: user()}
-            tags |= {f"metric.{key}": f"{value:.6g}" for key, value in metrics.items()}
+            tags |= {f"{METRIC}{key}": f"{value:.6g}" for key, value in metrics.items()}
             uri = f"{run.info.artifact_uri}/{path}"
             version = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
             self.make_candidate(version)

@@ -7,12 +7,21 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flows import QUICK, ROOT, command_environment, tiny, train
 
 from deploy.cli import main
+from deploy.models import Models
 from deploy.versions.moves import Move, moves_in
+from deploy.versions.registry import Registry
+from pipeline.evaluation.measure import evaluate
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.generator import load_generator
 from pipeline.store.phases import Store
+
+SIZE = EvaluationSize(200, 1)
+"""What QUICK says."""
 
 
 def result_of(tmp_path: Path, *arguments: str) -> dict:
@@ -79,6 +88,71 @@ def test_versions_of_another_program_are_shown_as_far_as_they_say(store: Store, 
     store.client.create_model_version("theirs", tmp_path.as_uri())
     (version,) = result_of(tmp_path, "show", "theirs")["versions"]
     assert (version["version"], version["num_phases"], version["by"], version["metrics"]) == (1, None, None, {})
+
+
+def test_a_phase_before_the_last_is_a_version_with_its_own_figures(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = (result.ref for result in train(tiny(num_phases=2), store))
+    flow = store.flow_run_id(last.fingerprint)
+    for words, number in (([], 1), (["--phase", "0"], 2), (["--phase=1"], 1), (["--phase", "0"], 2)):
+        capsys.readouterr()
+        assert result_of(tmp_path, "register", flow, "--name", "moons", *words, *QUICK)["version"] == number
+        printed = capsys.readouterr().out
+        assert ("is of the same flow: its T_1, where this is T_0" in printed) == (
+            words == ["--phase", "0"] and "holds" not in printed
+        )
+    assert "moons version 2 holds this very map already" in printed
+    shown = result_of(tmp_path, "show", "moons")["versions"]
+    assert [(each["version"], each["num_phases"], each["flow_num_phases"], each["fingerprint"]) for each in shown] == [
+        (2, 1, 2, first.fingerprint),
+        (1, 2, 2, last.fingerprint),
+    ]
+    assert "1 of 2" in capsys.readouterr().out
+    registry = Registry(store)
+    of_first, of_last = (registry.require("moons", number) for number in ("2", "1"))
+    assert of_first.tags["metric.w2"] != of_last.tags["metric.w2"]
+    assert float(of_first.tags["metric.w2"]) == pytest.approx(evaluate(load_generator(store, first), SIZE)["w2"], rel=1e-4)
+    assert registry.lineage(of_first).phase_run_ids == [first.run_id]
+    np.testing.assert_array_equal(registry.load(of_first).sample(8), load_generator(store, first).sample(8))
+    assert "T_0, 1 JKO step of the 2 of its flow towards" in store.client.get_model_version("moons", "2").description
+    assert "T_1, 2 JKO steps towards" in store.client.get_model_version("moons", "1").description
+    models = Models(store.uri, "moons", "2")
+    assert models.description(models.current)["num_phases"] == 1
+    for phase, rule in (("2", "--phase must be below 2, the number of phases"), ("-1", "--phase must be at least 0")):
+        assert main(["register", flow, "--name", "moons", "--phase", phase]) == 2
+        assert rule in capsys.readouterr().err
+
+
+def test_a_version_is_unregistered_unless_an_alias_points_at_it(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refs = [result.ref for result in train(tiny(num_phases=2), store)]
+    for ref in refs:
+        assert main(["register", ref.run_id, "--name", "moons", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["unregister", "moons", "2"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "@candidate of moons points at version 2: move it to another version first, with python -m deploy promote moons" in error
+    )
+    assert error.count("\n") == 1
+    assert result_of(tmp_path, "unregister", "moons", "1") == {"name": "moons", "version": 1, "dropped_aliases": []}
+    again = capsys.readouterr().out.rpartition("store: ")[2].split()
+    for number, rule in (("1", "which has of moons the versions 2"), ("x", "VERSION must be"), ("7", "the versions 2")):
+        assert main(["unregister", "moons", number]) == 2
+        assert rule in capsys.readouterr().err
+    assert main(["unregister", "stars", "1"]) == 2
+    assert "stars is not in the registry" in capsys.readouterr().err
+    assert result_of(tmp_path, "unregister", "moons", "2", "--drop-aliases")["dropped_aliases"] == ["candidate"]
+    assert result_of(tmp_path, "show", "moons")["versions"] == []
+    assert "moons has no version" in capsys.readouterr().out
+    assert main([*again[3:], *QUICK]) == 0, "the command that was told makes a version again"
+    assert result_of(tmp_path, "show", "moons")["aliases"] == {"candidate": 3}, "no number is given twice"
+    store.client.create_registered_model("theirs")
+    store.client.create_model_version("theirs", tmp_path.as_uri())
+    assert main(["unregister", "theirs", "1"]) == 2
+    assert "theirs version 1 is another program's" in capsys.readouterr().err
 
 
 def test_moves_are_read_from_tags_the_earliest_first() -> None:

@@ -130,6 +130,24 @@ def test_a_flow_of_this_process_is_registered_and_loaded(store: Store, few: None
         Flow.load("models:/moons/7")
 
 
+def test_a_phase_before_the_last_is_registered_under_its_own_flow(store: Store, few: None) -> None:
+    train(tiny(1), store)  # a shorter flow has the same first phase
+    flow = Flow(tiny(2), name="moons").fit()
+    assert [flow.register("moons"), flow.register("moons", phase=0), flow.register("moons", phase=np.int64(1))] == [
+        "models:/moons/1",
+        "models:/moons/2",
+        "models:/moons/1",
+    ]
+    first, last = (Flow.load(f"models:/moons/{number}") for number in (2, 1))
+    np.testing.assert_array_equal(first.sample(5), flow.phases[0].sample(5))
+    assert (len(first.phases), len(last.phases)) == (1, 2)
+    tags = [Registry(store).require("moons", number).tags for number in ("1", "2")]
+    assert tags[0]["sjko.flow_run_id"] == tags[1]["sjko.flow_run_id"], "not that of the shorter flow"
+    for phase, rule in ((2, "phase must be below 2"), (-1, "at least 0"), (0.5, "a whole number")):
+        with pytest.raises(ValueError, match=rule):
+            flow.register("moons", phase=phase)
+
+
 def test_a_flow_from_rows_to_rows_is_not_registered(store: Store) -> None:
     flow = Flow(tiny(1), source=X + 1).fit(X)
     with pytest.raises(ValueError, match="register: the source is rows in memory, which a version does not have"):
