@@ -134,7 +134,7 @@ def test_a_version_is_unregistered_unless_an_alias_points_at_it(
     assert main(["unregister", "moons", "2"]) == 2
     error = capsys.readouterr().err
     assert (
-        "@candidate of moons points at version 2: move it to another version first, with python -m deploy promote moons" in error
+        "moons version 2 is what @candidate points at: say --drop-aliases, or first have another version there, with" in error
     )
     assert error.count("\n") == 1
     assert result_of(tmp_path, "unregister", "moons", "1") == {"name": "moons", "version": 1, "dropped_aliases": []}
