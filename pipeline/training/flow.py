@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Protocol
 
 from pipeline import cluster as clusters
@@ -12,7 +13,7 @@ from pipeline.cluster import Cluster
 from pipeline.data import rows
 from pipeline.data.resolution import ResolvedRecipe
 from pipeline.errors import IndivisibleBatch
-from pipeline.parts.pinning import own_parts
+from pipeline.parts.pinning import part_names
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import claims
@@ -97,8 +98,12 @@ def run_flow(
         if run_id is None:
             stack.enter_context(ending(store, [flow_run_id]))
             stack.enter_context(claims.beating(store, [flow_run_id], {OWNER: claims.this_process()}))
-        needed = [*own_parts(recipe).values(), *parts]
-        connect = once(lambda: stack.enter_context(ray_session.connected(cluster, parts=needed)))
+        needed = [*part_names(recipe).values(), *parts]
+
+        @cache
+        def connect() -> None:  # once, at the first phase that is missing: a flow that is wholly in the store starts no Ray
+            stack.enter_context(ray_session.connected(cluster, parts=needed))
+
         for start in range(0, len(phases), cluster.phases_per_job):
             group = phases[start : start + cluster.phases_per_job]
             yield from ensure_published(group, flow_run_id, connect, store=store, cluster=cluster, observer=observer)
@@ -121,12 +126,6 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
         by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {kind}"
         rule = f"a multiple of {unit}, and at least {unit * workers}"
         raise IndivisibleBatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
-
-
-def once(action: Callable[[], None]) -> Callable[[], None]:
-    """Make an action that is done at the first call only: a flow that is wholly in the store never starts Ray."""
-    pending = [action]
-    return lambda: pending.pop()() if pending else None
 
 
 def ensure_published(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeGuard, cast
 
 import numpy as np
 from filelock import FileLock
+from fsspec import AbstractFileSystem
 
 from pipeline import files, places
 from pipeline.errors import Corrupt
@@ -60,15 +61,7 @@ def write(name: str, points: Keepable, data_uri: str | None) -> None:
     system, folder = files.at(f"{place_of(data_uri)}/{FOLDER}/{name.lstrip(':')}")
     if system.exists(f"{folder}/{MANIFEST}"):
         return
-    sums = {}
-    for file, content in points.files().items():
-        if is_file(content):
-            sums[file] = _sha256(path_of(content))
-            files.put_file(system, f"{folder}/{file}", path_of(content))
-            continue
-        written = _bytes(content)
-        files.put(system, f"{folder}/{file}", written)
-        sums[file] = hashlib.sha256(written).hexdigest()
+    sums = {file: _put(system, f"{folder}/{file}", content) for file, content in points.files().items()}
     about = {"class": points.kept_as, "picture": points.picture, "files": sums}
     files.put(system, f"{folder}/{MANIFEST}", json.dumps(about, indent=1).encode())
 
@@ -89,6 +82,17 @@ def read(name: str, data_uri: str | None) -> Keepable | None:
     found = {file: _mapped(local / file, sha256) for file, sha256 in about["files"].items()}
     kind = cast(type[Keepable], resolve_name(CLASSES[about["class"]]))
     return kind.of_files(found, picture=about["picture"])
+
+
+def _put(system: AbstractFileSystem, path: str, content: File) -> str:
+    """Write one file of rows, and give its sha256; an array that is a file already is copied as it is."""
+    if is_file(content):
+        local = path_of(content)
+        files.put_file(system, path, local)
+        return _sha256(local)
+    written = _bytes(content)
+    files.put(system, path, written)
+    return hashlib.sha256(written).hexdigest()
 
 
 def _sha256(path: Path) -> str:
