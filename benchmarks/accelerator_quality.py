@@ -59,9 +59,10 @@ def flow(
     Args:
         seconds: budget of the whole flow, of which each phase takes an equal share in place of its number of steps.
     """
-    from pipeline.training.build import Setting, frozen
     from pipeline.training.loop import train_flow
     from pipeline.training.ranks import Ranks
+    from pipeline.training.solving.setting import Setting
+    from pipeline.training.solving.start import frozen
 
     phases, spent, num_steps = phases_of(recipe), 0.0, 0
     setting = Setting.of(phases[0], ends, Ranks(device=bench.device))
@@ -151,7 +152,7 @@ def reading(bench: Bench) -> Iterator[Row]:
     from pipeline.data.analytic import noise
     from pipeline.data.endpoints import between
     from pipeline.data.images.images import Images, Mapped
-    from pipeline.training.build import batches_of
+    from pipeline.training.solving.batches import batches_of
 
     names = {"light": "fashion_mnist", "large": "cifar10_large", "large_256": "celeba_hq_256"}
     for network in bench.networks:

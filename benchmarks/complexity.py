@@ -17,7 +17,10 @@ from components.streams import stream
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipe import Jko, Recipe
-from pipeline.training.build import Setting, batches_of, frozen, new_state, problem_of
+from pipeline.training.solving.batches import batches_of
+from pipeline.training.solving.problem import problem_of
+from pipeline.training.solving.setting import Setting
+from pipeline.training.solving.start import frozen, new_state
 
 NUM_PHASES, NUM_ROUNDS, STEPS_PER_VISIT = 51, 30, 8
 

@@ -14,7 +14,8 @@ from pipeline.recipe import Recipe
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
 from pipeline.training import loop
-from pipeline.training.build import Setting, frozen
+from pipeline.training.solving.setting import Setting
+from pipeline.training.solving.start import frozen
 
 CPU = torch.device("cpu")
 NUM_TRIED = 40

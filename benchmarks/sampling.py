@@ -20,7 +20,8 @@ from components.gradients import push_through
 from pipeline.data.endpoints import load_endpoints
 from pipeline.generator import Generator
 from pipeline.phase import phases_of
-from pipeline.training.build import Setting, frozen, new_state
+from pipeline.training.solving.setting import Setting
+from pipeline.training.solving.start import frozen, new_state
 
 N, EULER_STEPS = 2000, 100
 

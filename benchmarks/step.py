@@ -19,7 +19,7 @@ from components import state as states
 from components.networks.pair import NetworkSpec
 from components.networks.pairs import Large, Light, Small
 from pipeline.recipe import Network
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 NETWORKS = {
     "toy": (network_spec(Network(), (2,)), 400, 20, 20),

@@ -20,7 +20,7 @@ from pipeline.data.source import Samples
 from pipeline.errors import Unusable
 from pipeline.phase import Phase
 from pipeline.store.phases import MapRef, Store
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -79,7 +79,7 @@ pipeline.recipes.loading: load_recipe
 pipeline.recipes.resolution: filled
 pipeline.recipes.values: Refused
 pipeline.store.phases: MapRef Store
-pipeline.training.build: Setting
+pipeline.training.solving.setting: Setting
 pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow
 pipeline.training.ranks: Share

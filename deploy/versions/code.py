@@ -15,7 +15,7 @@ from pipeline.parts.checks import elsewhere
 from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.store import manifest
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 CODE = "code"
 """Folder inside a version's own part, with a folder for each digest."""

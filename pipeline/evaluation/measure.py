@@ -15,7 +15,7 @@ from pipeline.evaluation.image_metrics import image_metrics
 from pipeline.evaluation.metrics import Metric, figures, floor_of, means, offer_of, views_of
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of
-from pipeline.parts.faults import told
+from pipeline.parts.faults import OwnParts
 from pipeline.recipe import Data
 
 NOTHING_LOGGED: Mapping[str, float] = {}
@@ -36,7 +36,7 @@ def evaluate(
         logged: what was logged while the map was trained, for metrics that need it.
     """
     fields = {f"evaluation.metrics[{number}]": name for number, name in enumerate(size.metrics) if is_own(name)}
-    with told(generator.phase, lambda: f"while phase {generator.phase.k} was measured", fields):
+    with OwnParts.of(generator.phase, fields).told(f"while phase {generator.phase.k} was measured"):
         return _evaluated(generator, size, first_draw, with_floors=with_floors, logged=logged)
 
 

@@ -3,12 +3,13 @@
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,31 +39,67 @@ MADE = ("<frozen", "<eval_with_key", "torchinductor_")
 """Marks of code that Python or torch's compiler has made."""
 Fields = Mapping[str, str]
 """Names of own parts by the dotted field of each."""
+NONE: Fields = {}
 
 
-@contextmanager
-def told(phase: Phase, where: Callable[[], str], further: Fields | None = None, *, alone: bool = True) -> Iterator[None]:
-    """Make an error in the code of an own part a sentence, its cause chained; other errors pass as they are.
+@dataclass(frozen=True)
+class OwnParts:
+    """The own parts of a phase, which may fail while it is trained or measured: by field, rows in memory left out, which run
+    no code.
 
-    Args:
-        phase: whose parts may fail.
-        where: says where in the flow this is.
-        further: parts beside those of the phase, such as own metrics.
-        alone: no other process takes part, whose end would be an error here.
-
-    Raises:
-        PartFailed: names the field, the part, the place and the error.
+    Example:
+        >>> from pipeline.phase import phases_of
+        >>> from pipeline.recipe import Recipe
+        >>> OwnParts.of(phases_of(Recipe())[0])
+        OwnParts(by_field={})
     """
-    try:
-        yield
-    except FlowError:
-        raise
-    except (Exception, SystemExit) as error:
-        fields = {**own_fields(phase), **(further or {})}
-        failed = failure(error, fields, where(), alone=alone) if fields else None
-        if failed is None:
+
+    by_field: Fields
+
+    @classmethod
+    def of(cls, phase: Phase, further: Fields = NONE) -> Self:
+        """Find the own parts of a phase.
+
+        Args:
+            further: parts beside those of the phase, such as own metrics.
+        """
+        of_phase = {**own_parts(phase), **parts_in_memory(phase)}
+        return cls({**{field: name for field, name in of_phase.items() if not rows.are_rows(name)}, **further})
+
+    @contextmanager
+    def told(self, where: str, *, alone: bool = True) -> Iterator[None]:
+        """Make an error in the code of an own part a sentence, its cause chained; other errors pass as they are.
+
+        Args:
+            where: in the flow this is, as the end of a sentence: `in step 7 of phase 0`.
+            alone: no other process takes part, whose end would be an error here.
+
+        Raises:
+            PartFailed: names the field, the part, the place and the error.
+        """
+        try:
+            yield
+        except FlowError:
             raise
-        raise failed from error
+        except (Exception, SystemExit) as error:
+            failed = failure(error, self.by_field, where, alone=alone) if self.by_field else None
+            if failed is None:
+                raise
+            raise failed from error
+
+    @property
+    def draw_in_steps(self) -> bool:
+        """Say whether one of them may draw random numbers of its own in a step; what is built in draws none there, and sources
+        do so by the numbers of a batch.
+        """
+        return bool(self.by_field.keys() - {"data.source", "data.target"})
+
+    def suspected(self) -> str:
+        """Say which there are, as the end of a sentence on numbers that are not finite; empty where there are none."""
+        if not self.by_field:
+            return ""
+        parts = listed(self.by_field).replace(" or ", ", ")
+        return f" Own parts at work: {parts}; `python -m pipeline check-part` tries one."
 
 
 def failure(error: BaseException, fields: Fields, where: str, *, alone: bool = True) -> PartFailed | None:
@@ -100,22 +137,6 @@ def require_batches(phase: Phase, step: int, source: np.ndarray, target: np.ndar
 def listed(fields: Fields) -> str:
     """Name parts with their fields, side by side."""
     return " or ".join(f"{field} {shown(name)}" for field, name in fields.items())
-
-
-def suspects(phase: Phase) -> str:
-    """Say which own parts a phase has, as the end of a sentence on numbers that are not finite; empty where it has none."""
-    fields = own_fields(phase)
-    return (
-        f" Own parts at work: {listed(fields).replace(' or ', ', ')}; `python -m pipeline check-part` tries one."
-        if fields
-        else ""
-    )
-
-
-def own_fields(phase: Phase) -> dict[str, str]:
-    """Name the own parts of a phase by field, rows in memory left out, which run no code."""
-    everything = {**own_parts(phase), **parts_in_memory(phase)}
-    return {field: name for field, name in everything.items() if not rows.are_rows(name)}
 
 
 def _own_frames(error: BaseException, fields: Fields) -> list[FrameType]:

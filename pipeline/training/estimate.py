@@ -12,7 +12,7 @@ from components.gradients import outputs_at, transport
 from pipeline.cluster import Cluster
 from pipeline.data.specs import condition_of, sample_shape
 from pipeline.recipe import Recipe
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 TFLOPS = {"H100": (495.0, 989.0), "A100": (156.0, 312.0), "L4": (60.0, 121.0), "T4": (8.1, 65.0)}
 """Peak of dense products on tensor cores, float32 (TF32 where there is one) and 16 bits, from NVIDIA's data sheets."""

@@ -20,7 +20,7 @@ from pipeline.store import claims
 from pipeline.store.ending import ending
 from pipeline.store.phases import OWNER, MapRef, Store
 from pipeline.training import jobs
-from pipeline.training.build import indivisible
+from pipeline.training.solving.setting import indivisible
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from components.networks.pair import NetworkSpec
 from components.state import build_map, build_potential
 from pipeline.phase import Phase
 from pipeline.provenance import processor
-from pipeline.training.build import Setting
+from pipeline.training.solving.setting import Setting
 
 SLOW_BY = 1.2
 """Times as long, from which on it is worth a word."""

@@ -12,6 +12,7 @@ from pipeline.phase import Phase
 from pipeline.provenance import TRAINED_ON
 from pipeline.store.phases import Store
 from pipeline.training.recorder import Recorder
+from pipeline.training.solving.start import Parent
 
 
 class Publisher:
@@ -72,3 +73,10 @@ class Publisher:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+
+def published_parent(phase: Phase, store: Store) -> Parent:
+    """Read what a phase goes on from, as a publisher has written it."""
+    ref = store.published(str(phase.parent))
+    increments = store.ancestors(ref)[:-1] if phase.composed else []
+    return Parent(store.load(ref, states.FILES), [store.load(each, ["map"])["map"] for each in increments])

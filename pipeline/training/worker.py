@@ -6,7 +6,7 @@ The same function runs in Ray Train's local mode. A job holds one or several con
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from ray.train import get_preemption_info
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import get_device
 
-from components import state as states
 from pipeline.data.endpoints import load_endpoints
 from pipeline.errors import Diverged, Unusable
 from pipeline.parts import travel
@@ -24,14 +23,14 @@ from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import SLOW, processor
 from pipeline.store.phases import Store
-from pipeline.training.build import Parent, Setting
 from pipeline.training.checkpoints import Checkpoints, OfFiles, OfRay
 from pipeline.training.compiled_code import keep_code, use_checked_code
 from pipeline.training.loop import Underway, train_flow, windows
 from pipeline.training.precision import slow_bfloat16
-from pipeline.training.publisher import Publisher
+from pipeline.training.publisher import Publisher, published_parent
 from pipeline.training.ranks import Ranks
 from pipeline.training.recorder import Recorder
+from pipeline.training.solving.setting import Setting
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +102,7 @@ def ranks_of(*, local: bool) -> Ranks:
 
 
 def train_job(job: Job, ranks: Ranks, store: Store, publisher: Publisher | None) -> None:
-    """Train the phases of the job that are not in the store, each from the one before.
+    """Make what the phases of a job need, once, and train those of them that are not in the store.
 
     Args:
         publisher: of the first worker; None on all others.
@@ -129,8 +128,22 @@ def train_job(job: Job, ranks: Ranks, store: Store, publisher: Publisher | None)
         store.tag(job.runs[phases[0]], SLOW, sentence)  # for the user's screen
         if not job.local:  # else the log is the screen
             logger.warning(sentence)
+    train_phases(phases, setting, job, ranks=ranks, store=store, checkpoints=checkpoints, publisher=publisher)
+
+
+def train_phases(
+    phases: Sequence[Phase],
+    setting: Setting,
+    job: Job,
+    *,
+    ranks: Ranks,
+    store: Store,
+    checkpoints: Checkpoints,
+    publisher: Publisher | None,
+) -> None:
+    """Train phases of a job in order, each from the one before, and publish each while the next is trained."""
     code = use_checked_code() if job.compile else None
-    for underway in train_flow(phases, setting, lambda phase: kept_parent(phase, store)):
+    for underway in train_flow(phases, setting, lambda phase: published_parent(phase, store)):
         phase, state = underway.phase, underway.state
         recorder = Recorder(store, job.runs[phase]) if publisher else None
         take_steps(underway, setting, recorder, checkpoints, job)
@@ -173,13 +186,6 @@ def take_steps(underway: Underway, setting: Setting, recorder: Recorder | None, 
         raise
     if recorder:
         recorder.add(state.step, {**losses, **underway.solved, "train_seconds": time.monotonic() - underway.began})
-
-
-def kept_parent(phase: Phase, store: Store) -> Parent:
-    """Load the phase before another one, as it was published."""
-    ref = store.published(str(phase.parent))
-    increments = store.ancestors(ref)[:-1] if phase.composed else []
-    return Parent(store.load(ref, states.FILES), [store.load(each, ["map"])["map"] for each in increments])
 
 
 def trained_on(ranks: Ranks, job: Job) -> str:

@@ -16,8 +16,8 @@ from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.recipes import reading
 from pipeline.recipes.resolution import resolve
-from pipeline.training.build import Setting
 from pipeline.training.loop import train_flow
+from pipeline.training.solving.setting import Setting
 
 HELLINGER = '''
 import torch

@@ -27,8 +27,8 @@ from pipeline.generator import Generator, generator_of
 from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Data, Recipe
 from pipeline.recipes.loading import load_recipe
-from pipeline.training.build import Setting
 from pipeline.training.loop import train_flow
+from pipeline.training.solving.setting import Setting
 
 SIZE = EvaluationSize(300, 1)
 REFUSED = {

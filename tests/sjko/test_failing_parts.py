@@ -22,7 +22,7 @@ from pipeline.data.source import At
 from pipeline.errors import PartFailed
 from pipeline.evaluation.built_in import PAIRS
 from pipeline.evaluation.metrics import Metric
-from pipeline.parts.faults import suspects
+from pipeline.parts.faults import OwnParts
 from pipeline.phase import phases_of
 from pipeline.recipes.loading import load_recipe
 from pipeline.store.phases import Store
@@ -162,7 +162,7 @@ def test_numbers_that_are_not_finite_may_be_of_a_part() -> None:
     ):
         flow.fit(X)
     assert len(flow.phases) == 1
-    assert suspects(phases_of(tiny(1))[0]) == ""
+    assert OwnParts.of(phases_of(tiny(1))[0]).suspected() == ""
 
 
 def test_a_metric_that_fails_is_named() -> None:

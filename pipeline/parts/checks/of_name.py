@@ -24,7 +24,7 @@ from pipeline.parts.checks.metrics import checks_of as metric_checks
 from pipeline.parts.checks.metrics import extractor_checks
 from pipeline.recipe import Data
 from pipeline.recipes.resolution import filled
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 Shape = tuple[int, ...]
 PLANE: Shape = (2,)

@@ -12,7 +12,7 @@ from pipeline.parts.checks.check import Check
 from pipeline.parts.pinning import own_parts, parts_in_memory
 from pipeline.recipe import PARTS, Recipe
 from pipeline.recipes.values import UnfitPart
-from pipeline.training.build import network_spec
+from pipeline.training.solving.setting import network_spec
 
 METRICS = "evaluation.metrics"
 ALL_LOGGED = ("divergence", "transport_cost")

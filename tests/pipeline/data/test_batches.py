@@ -11,7 +11,7 @@ from components.streams import stream
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
-from pipeline.training.build import batches_of
+from pipeline.training.solving.batches import batches_of
 
 WHOLE = slice(None)
 

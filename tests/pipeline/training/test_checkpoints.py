@@ -22,7 +22,9 @@ from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store.phases import Store
 from pipeline.training import checkpoints, loop
-from pipeline.training.build import Setting, batches_of, new_state
+from pipeline.training.solving.batches import batches_of
+from pipeline.training.solving.setting import Setting
+from pipeline.training.solving.start import new_state
 
 EVERY = 10
 CLUSTER = Cluster(checkpoint_every=EVERY)

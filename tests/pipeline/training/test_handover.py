@@ -11,8 +11,8 @@ from pipeline.cluster import Cluster
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import phases_of
 from pipeline.store.phases import Store
-from pipeline.training import build
-from pipeline.training.build import problem_of
+from pipeline.training.solving import problem
+from pipeline.training.solving.problem import problem_of
 
 RECIPE = tiny(num_phases=3, z_dim=2)
 
@@ -33,7 +33,7 @@ def test_the_next_phase_begins_while_the_last_is_uploaded(store: Store, sound: S
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "publish", slow)
-        patch.setattr(build, "problem_of", begins)
+        patch.setattr(problem, "problem_of", begins)
         results = train(RECIPE, store, Cluster(phases_per_job=3))
     assert events == ["phase 0 begins", "phase 1 begins", "uploaded", "phase 2 begins", "uploaded", "uploaded"]
     for result, one_by_one in zip(results, sound(RECIPE), strict=True):

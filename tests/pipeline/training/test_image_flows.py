@@ -31,10 +31,13 @@ from pipeline.recipe import Recipe
 from pipeline.recipes.reading import RECIPES
 from pipeline.recipes.rules import validate
 from pipeline.store.phases import Store
-from pipeline.training.build import Setting, batches_of, new_state, problem_of
 from pipeline.training.estimate import estimate
 from pipeline.training.flow import run_flow
 from pipeline.training.ranks import rows_of
+from pipeline.training.solving.batches import batches_of
+from pipeline.training.solving.problem import problem_of
+from pipeline.training.solving.setting import Setting
+from pipeline.training.solving.start import new_state
 
 IMAGE_RECIPES = [
     "fashion_mnist",

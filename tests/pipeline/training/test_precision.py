@@ -15,8 +15,8 @@ from components.table import network_pair
 from pipeline.data.endpoints import load_endpoints
 from pipeline.phase import phases_of
 from pipeline.recipes.reading import RECIPES
-from pipeline.training.build import Setting
 from pipeline.training.precision import slow_bfloat16, slowdown
+from pipeline.training.solving.setting import Setting
 
 FLAGS = ["--network.kind", "light", "--network.width", "32", "--data.no-standardise", "--jko.num-phases", "2"]
 
