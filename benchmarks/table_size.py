@@ -19,7 +19,8 @@ PREPARE = """
 import json, resource, sys, time
 from pipeline.data import rows
 from pipeline.data.tables import kept
-from pipeline.data.tables.preparing import Asked, prepared
+from pipeline.data.tables.passes.asked import Asked
+from pipeline.data.tables.preparing import prepared
 from pipeline.data.tables.passes.shards import shards_at
 began, before = time.perf_counter(), time.process_time()
 made = prepared(shards_at(sys.argv[1], "table"), Asked(), "table")

@@ -13,7 +13,8 @@ from deploy.rules import Rule
 from deploy.versions.catalogue import K
 from deploy.versions.code import needed, require_no_other
 from deploy.versions.promotion import promote, rollback
-from deploy.versions.registry import Registry, Version
+from deploy.versions.registered import Version
+from deploy.versions.registry import Registry
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster, Stores
 from pipeline.command import report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from deploy.versions.bundle import Sampler, example_of
+from deploy.versions.graph import GeneratorGraph, example_of
 from pipeline.files import write_bytes
 from pipeline.generator import Generator
 
@@ -19,23 +19,23 @@ def export(generator: Generator, path: Path, name: str) -> None:
     Args:
         name: `pt2` for torch.export's format, or `onnx`.
     """
-    sampler, example = Sampler(generator).eval(), torch.from_numpy(example_of(generator))
-    write_bytes(path, FORMATS[name](sampler, example))
+    graph, example = GeneratorGraph(generator).eval(), torch.from_numpy(example_of(generator))
+    write_bytes(path, FORMATS[name](graph, example))
 
 
-def _pt2(sampler: Sampler, example: torch.Tensor) -> bytes:
+def _pt2(graph: GeneratorGraph, example: torch.Tensor) -> bytes:
     content = io.BytesIO()
-    program = torch.export.export(sampler, (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
+    program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
     torch.export.save(program, content)
     return content.getvalue()
 
 
-def _onnx(sampler: Sampler, example: torch.Tensor) -> bytes:
+def _onnx(graph: GeneratorGraph, example: torch.Tensor) -> bytes:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(
-            sampler,
+            graph,
             (example,),
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             input_names=["noise"],
@@ -47,4 +47,4 @@ def _onnx(sampler: Sampler, example: torch.Tensor) -> bytes:
     return content
 
 
-FORMATS: dict[str, Callable[[Sampler, torch.Tensor], bytes]] = {"pt2": _pt2, "onnx": _onnx}
+FORMATS: dict[str, Callable[[GeneratorGraph, torch.Tensor], bytes]] = {"pt2": _pt2, "onnx": _onnx}

@@ -9,7 +9,8 @@ from typing import Any
 
 from deploy.versions import bundle, code
 from deploy.versions.bundle import Lineage
-from deploy.versions.registry import Registry, Version
+from deploy.versions.registered import Version
+from deploy.versions.registry import Registry
 from pipeline.data.source import Samples
 from pipeline.errors import Corrupt, StoreUnavailable, VersionNotFound
 from pipeline.generator import LEAST_ROWS, Generator, Noise, load_generator, push_in_blocks

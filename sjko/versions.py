@@ -8,7 +8,8 @@ from typing import Any
 from components.parts.naming import PartName
 from deploy.flags import model_and_version, model_name
 from deploy.versions.code import CodeRefused, require_no_other
-from deploy.versions.registry import Registry, Version
+from deploy.versions.registered import Version
+from deploy.versions.registry import Registry
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.evaluation import judging

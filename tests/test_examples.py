@@ -37,7 +37,8 @@ deploy.flags: model_and_version
 deploy.flavour.sjko_sampler: Sampler
 deploy.models: Draw
 deploy.rules: Rule
-deploy.versions.registry: Registry Version
+deploy.versions.registered: Version
+deploy.versions.registry: Registry
 deploy.web.door: Access
 deploy.web.refusals: Rejected
 deploy.web.wire: encode format_of

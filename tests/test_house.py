@@ -24,6 +24,7 @@ MLFLOW = (
     "pipeline/store/runs.py",
     "pipeline/store/mlflow_errors.py",
     "deploy/versions/catalogue.py",
+    "deploy/versions/registered.py",
     "deploy/versions/registry.py",
     "deploy/versions/folder.py",
     "deploy/flavour/sjko_sampler.py",

@@ -26,7 +26,7 @@ def write_folder(folder: Path, card: str, generator: Generator, metrics: Mapping
     """Write all files of a version: MLflow's model, the card, a picture of samples, and our own part."""
     _write_flavour(folder, generator)
     (folder / "README.md").write_text(card)
-    bundle.picture(folder / "samples.png", generator)
+    _draw_samples(folder / "samples.png", generator)
     bundle.write(folder, generator, metrics, lineage)
 
 
@@ -69,3 +69,10 @@ def _write_flavour(folder: Path, generator: Generator) -> None:
             input_example=example,
             pip_requirements=requirements,
         )
+
+
+def _draw_samples(path: Path, generator: Generator) -> None:
+    """Draw a picture of a generator's samples over held-out data."""
+    from pipeline.evaluation.judging import draw_samples  # and with it what measures, which a replica need not
+
+    draw_samples(path, generator, f"T_{generator.phase.k}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.versions import bundle
+from deploy.versions.graph import example_of, input_of
 from pipeline.data.endpoints import Standardised
 from pipeline.data.given.outside import RULE
 from pipeline.data.space import Space
@@ -23,8 +23,8 @@ def described(generator: Generator) -> dict[str, Any]:
     """Describe the input of a generator, ready for JSON."""
     shape, condition = tuple(generator.endpoints.shape), generator.endpoints.condition
     return {
-        "width": bundle.example_of(generator).shape[1],
-        "what": bundle.input_of(generator),
+        "width": example_of(generator).shape[1],
+        "what": input_of(generator),
         "dim": math.prod(shape),
         "z_dim": generator.phase.network.z_dim,
         "rows_per_part": rows_per_part(shape),

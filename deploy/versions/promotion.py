@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from deploy.rules import Rule
-from deploy.versions.registry import CANDIDATE, Registry, Version
+from deploy.versions.registered import Version
+from deploy.versions.registry import CANDIDATE, Registry
 from pipeline.errors import FlowError, Incomparable
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.metrics import FLOOR, with_figure

@@ -1,61 +1,41 @@
 """Versions of a generator in MLflow's model registry, and the aliases that say which one is in use.
 
 Versions are written once and never changed; an alias is one row of a database, so moving it is the promotion. What a version's
-folder holds is written by `deploy.versions.folder`.
+folder holds is written by `deploy.versions.folder`; how versions are found and loaded is in `deploy.versions.registered`.
 """
 
 import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow.artifacts
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from deploy.versions import bundle, catalogue, code, moves
 from deploy.versions.bundle import Lineage
 from deploy.versions.catalogue import FLOW, METRIC, NUM_PHASES, K
 from deploy.versions.folder import write_folder
+from deploy.versions.model_card import card
+from deploy.versions.registered import CODE, RegisteredVersions, Version, version_of
 from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNotFound
 from pipeline.evaluation.size import FULL, EvaluationSize
-from pipeline.generator import Generator, load_generator
-from pipeline.provenance import commit, redacted, user
-from pipeline.store.phases import FINGERPRINT, MapRef, Store
+from pipeline.generator import load_generator
+from pipeline.provenance import commit, user
+from pipeline.store.phases import FINGERPRINT, MapRef
 from pipeline.store.runs import PARENT
 
 logger = logging.getLogger(__name__)
-MOST_VERSION = 2**31 - 1
 CANDIDATE, CHAMPION = "candidate", "champion"
-CODE = "sjko.code"
-"""Tag of a version: own parts that run where it draws samples."""
 
 
-@dataclass(frozen=True)
-class Version:
-    """One version of a registered generator: its name, number and tags.
-
-    >>> str(Version("two_circles", 3, {}))
-    'two_circles version 3'
-    """
-
-    name: str
-    number: int
-    tags: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return f"{self.name} version {self.number}"
-
-
-class Registry:
+class Registry(RegisteredVersions):
     """The registered generators of one store, in MLflow's model registry.
 
     Example:
         >>> from pipeline.cluster import Cluster, tracking_uri
+        >>> from pipeline.store.phases import Store
         >>> registry = Registry(Store(tracking_uri(Cluster())))
         >>> registry.find("two_circles", "champion") is None
         True
@@ -64,111 +44,6 @@ class Registry:
         data_uri: folder or URL of prepared image sets, as `pipeline.data.endpoints.load_endpoints` takes it.
         allow_code: versions may run the code of own parts that they carry or name.
     """
-
-    def __init__(self, store: Store, data_uri: str | None = None, *, allow_code: bool = False) -> None:
-        self._store, self._client, self._data_uri, self._allow_code = store, store.client, data_uri, allow_code
-
-    # -- reading ------------------------------------------------------------------------------------------------------------
-
-    def find(self, name: str, which: str) -> Version | None:
-        """Look a version up by number or alias; None where there is none."""
-        with self._store.answering():
-            try:
-                if which.isdigit():
-                    if int(which) > MOST_VERSION:  # of a database's integers
-                        return None
-                    return _version(self._client.get_model_version(name, which))
-                return _version(self._client.get_model_version_by_alias(name, which))
-            except MlflowException as error:
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None
-                raise
-
-    def require(self, name: str, which: str) -> Version:
-        """Look a version up by number or alias, which must exist.
-
-        Raises:
-            VersionNotFound: there is none; the error says what there is.
-        """
-        version = self.find(name, which)
-        if version is None:
-            raise VersionNotFound(
-                f"{name}@{which} is not in the registry at {redacted(self._store.uri)}, which has {self._known(name)}"
-            )
-        return version
-
-    def _known(self, name: str) -> str:
-        with self._store.answering():
-            models = {str(model.name): model for model in self._client.search_registered_models()}
-        if name not in models:
-            return (
-                f"the models {', '.join(sorted(models))}"
-                if models
-                else "no models yet: python -m deploy register REF --name NAME"
-            )
-        aliases = [f"@{alias} = {number}" for alias, number in sorted(models[name].aliases.items())]
-        return f"of {name} the aliases {', '.join(aliases)}" if aliases else f"no alias of {name}"
-
-    def aliases(self, name: str) -> Mapping[str, int]:
-        """Map each alias of a model to the number of the version that it points at."""
-        with self._store.answering():
-            aliases = self._client.get_registered_model(name).aliases
-        return {alias: int(number) for alias, number in sorted(aliases.items())}
-
-    @contextmanager
-    def folder(self, version: Version) -> Iterator[Path]:
-        """Download all files of a version into a folder that lasts as long as the context.
-
-        Raises:
-            StoreUnavailable: the files cannot be read.
-            ForeignVersion: another program made the version.
-        """
-        with tempfile.TemporaryDirectory(prefix="sjko-") as temporary:
-            try:
-                folder = Path(mlflow.artifacts.download_artifacts(**self._source(version), dst_path=temporary))
-            except (MlflowException, OSError) as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise StoreUnavailable(
-                    f"the files of {version} cannot be read: {reason}. Where they are gone, register its flow again."
-                ) from error
-            if not (folder / bundle.FOLDER).is_dir():
-                raise ForeignVersion(f"{version} is another program's: it was not made by python -m deploy register")
-            yield folder
-
-    def _source(self, version: Version) -> dict[str, str]:
-        with self._store.answering():
-            uri = self._client.get_model_version_download_uri(version.name, str(version.number))
-        return {"artifact_uri": uri, "tracking_uri": self._store.uri}
-
-    def load(self, version: Version, *, with_data: bool = False) -> Generator:
-        """Load the generator of a version, every file of our own part verified; with its data set where it is to be measured.
-
-        Raises:
-            Corrupt: a file does not match its manifest, which the error names, or the map gives numbers that are not finite.
-            CodeRefused: the version has own parts, and it was not allowed that their code runs.
-        """
-        with self.folder(version) as folder:
-            return self.read(folder, version, with_data=with_data)
-
-    def read(self, folder: Path, version: Version, *, with_data: bool = False) -> Generator:
-        """Read the generator of a version from its folder on this machine, as `load` does."""
-        return bundle.read(folder, str(version), with_data=with_data, data_uri=self._data_uri, allow_code=self._allow_code)
-
-    def require_allowed(self, version: Version) -> None:
-        """Refuse a version with own parts at once, by what its tag says of them; who reads it looks into its files.
-
-        Raises:
-            CodeRefused: it was not allowed that their code runs.
-        """
-        if parts := version.tags.get(CODE):
-            code.require_allowed({"own parts": parts}, str(version), allow_code=self._allow_code)
-
-    def lineage(self, version: Version) -> Lineage:
-        """Read where a version comes from: its flow's run, its phases' runs and the commit."""
-        with self.folder(version) as folder:
-            return bundle.read_lineage(folder)
-
-    # -- writing ------------------------------------------------------------------------------------------------------------
 
     def holding(self, ref: MapRef, name: str) -> Version | None:
         """Find the version of a name that already holds a map, whole; None where there is none.
@@ -185,9 +60,8 @@ class Registry:
                 try:
                     with self.folder(version) as folder:
                         bundle.require_phase(folder, ref.fingerprint)
-                        bundle.read(
-                            folder, str(version), data_uri=self._data_uri, allow_code=True
-                        )  # that of the map, which ran here
+                        # The code of own parts is that of the map, which ran here.
+                        bundle.read(folder, str(version), data_uri=self._data_uri, allow_code=True)
                 except (Corrupt, StoreUnavailable) as error:
                     logger.warning("%s holds this map already, but not whole, and a new version is made: %s", version, error)
                 else:
@@ -200,7 +74,7 @@ class Registry:
         return [each for each in others if K in each.tags and each.tags.get(FLOW) == version.tags.get(FLOW)]
 
     def _versions(self, name: str) -> list[Version]:
-        return [_version(entity) for entity in catalogue.versions_of(self._store, name)]
+        return [version_of(entity) for entity in catalogue.versions_of(self._store, name)]
 
     def register(self, ref: MapRef, name: str, flow_run_id: str | None = None, size: EvaluationSize = FULL) -> Version:
         """Make a version from a published map, under the alias @candidate; it appears when all its files are there.
@@ -218,10 +92,10 @@ class Registry:
         params = [run.data.params for run in self._store.select(f"attributes.run_id = '{flow}'")]  # none: deleted for good
         lineage = Lineage(flow, phases, commit(), *(int(each["jko.num_phases"]) for each in params if "jko.num_phases" in each))
         path = f"generator-{ref.fingerprint}-{time.time_ns()}"
-        card = bundle.card(name, generator, metrics, lineage)
+        description = card(name, generator, metrics, lineage)
         with tempfile.TemporaryDirectory(prefix="sjko-") as temporary, self._store.answering():
             folder = Path(temporary) / path
-            write_folder(folder, card, generator, metrics, lineage)
+            write_folder(folder, description, generator, metrics, lineage)
             self._client.log_artifacts(ref.run_id, str(folder), path)
             self._create_model(name)
             tags = {FINGERPRINT: ref.fingerprint, FLOW: flow, K: str(ref.k)}
@@ -229,7 +103,7 @@ class Registry:
             tags |= {CODE: " ".join(code.needed(generator.phase).values()), moves.REGISTERED_BY: user()}
             tags |= {f"{METRIC}{key}": f"{value:.6g}" for key, value in metrics.items()}
             uri = f"{run.info.artifact_uri}/{path}"
-            version = _version(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=card))
+            version = version_of(self._client.create_model_version(name, uri, ref.run_id, tags=tags, description=description))
             self.make_candidate(version)
         return version
 
@@ -290,7 +164,3 @@ class Registry:
         if number is None:
             raise VersionNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
         return self.require(version.name, number)
-
-
-def _version(entity: ModelVersion) -> Version:
-    return Version(str(entity.name), int(entity.version), dict(entity.tags))

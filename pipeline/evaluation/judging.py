@@ -9,12 +9,12 @@ import ray
 
 from components.metrics import over_floor
 from components.parts.loading import pinned
-from components.parts.naming import PartName
+from components.parts.naming import PartName, is_own
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.evaluation.draws import held_out, num_samples
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import HEADLINE, floor_of, is_valid, offer_of, tag_of
+from pipeline.evaluation.metrics import HEADLINE, Offer, figures, floor_of, offer_of, own_metric
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.parts import travel
@@ -33,6 +33,14 @@ LOGGED_IN_TRAINING = frozenset(
 """Names of the numbers that the worker of a phase has logged to its run, beside which the map's metrics are kept."""
 CURVES = ("divergence", "transport_cost")
 """Names of the logged numbers that are drawn over the steps of a flow."""
+FIRST_TAG = "version 2"
+"""Beginning of the tags of runs from before the tag named each metric: one number for all."""
+FIRST_NAMES = frozenset(
+    ["w2", "sliced_w2", "modes_covered", "on_support", "mode_kl", "divergence", "transport_cost", "frechet", "kid", "precision"]
+).union(["recall", "class_kl", "classes_covered", "score"])
+"""The metrics of that time, each in its version 1."""
+AND_OWN = " + "
+"""What stands before each metric from outside in the tag of a run."""
 
 
 def metrics_of(
@@ -70,6 +78,27 @@ def kept(run: Run, data: Data, size: EvaluationSize = FULL) -> dict[str, float] 
     return {name: value for name, value in run.data.metrics.items() if name not in LOGGED_IN_TRAINING}
 
 
+def tag_of(offer: Offer, size: EvaluationSize) -> str:
+    """Say how kept figures were computed, as the tag of their run has it: on how many samples, and the version of each metric.
+
+    That of a metric from outside is the digest of its code, in its name.
+    """
+    own = [name if is_own(name) else f"{name} {own_metric(name).version}" for name in offer.own_metrics]
+    versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own_metrics=())).items())
+    return AND_OWN.join([f"{size}: {versions}", *own])
+
+
+def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
+    """Say whether figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
+    kept, *own_metrics = (tag or "").split(AND_OWN)
+    if not set(tag_of(offer, size).split(AND_OWN)[1:]) <= set(own_metrics):
+        return False
+    if kept == f"{FIRST_TAG}, {size}":
+        known = figures(replace(offer, own_metrics=()))
+        return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in known.values())
+    return kept == tag_of(replace(offer, own_metrics=()), size)
+
+
 def logged_in_training(run: Run) -> dict[str, float]:
     """Read the last numbers that a phase's worker has logged to its run."""
     return {name: value for name, value in run.data.metrics.items() if name in LOGGED_IN_TRAINING}
@@ -104,17 +133,17 @@ def draw_phase(path: Path, ref: MapRef, generator: Generator, metrics: Mapping[s
 
 def draw_samples(path: Path, generator: Generator, title: str) -> None:
     """Draw samples of a map over held-out ones; those of each class apart where the map is given one."""
-    from pipeline.evaluation import figures  # and with it matplotlib
+    from pipeline.evaluation import figures as drawing  # and with it matplotlib
 
     endpoints = generator.endpoints
     n, reference = num_samples(endpoints), held_out(endpoints, 0)
     classes = endpoints.law.present() if endpoints.law and endpoints.given_class is None else []
     if endpoints.condition is None or not classes:
-        figures.phase_picture(path, endpoints.data.picture, generator.sample(n), reference, title)
+        drawing.phase_picture(path, endpoints.data.picture, generator.sample(n), reference, title)
         return
-    by_class = [generator.sample(max(figures.PER_ROW, n // len(classes)), condition=number) for number in classes]
+    by_class = [generator.sample(max(drawing.PER_ROW, n // len(classes)), condition=number) for number in classes]
     names = [endpoints.condition.classes[number] for number in classes]
-    figures.class_picture(path, endpoints.data.picture, by_class, names, reference, title=title)
+    drawing.class_picture(path, endpoints.data.picture, by_class, names, reference, title=title)
 
 
 def draw_flow(
@@ -126,7 +155,7 @@ def draw_flow(
         pictures: the three files, and a fourth of the last map's classes where it is given one.
         rows: what is known of each phase, as `run --json` has it.
     """
-    from pipeline.evaluation import figures
+    from pipeline.evaluation import figures as drawing
 
     endpoints = generators[0].endpoints
     n = num_samples(endpoints)
@@ -134,10 +163,10 @@ def draw_flow(
     by_phase = [source, *(generator.sample(n) for generator in generators)]
     titles = ["source", *(f"phase {row['k']}" for row in rows)]
     reference = held_out(endpoints, 0)
-    figures.flow_picture(pictures[0], endpoints.data.picture, by_phase, reference, titles)
+    drawing.flow_picture(pictures[0], endpoints.data.picture, by_phase, reference, titles)
     quality = {"W2": [over_floor(row["metrics"][HEADLINE], row["metrics"][floor_of(HEADLINE)]) for row in rows]}
-    figures.curves_picture(pictures[1], quality, _curves(store, rows, generators))
-    figures.animation(pictures[2], endpoints.data.picture, by_phase, reference, titles)
+    drawing.curves_picture(pictures[1], quality, _curves(store, rows, generators))
+    drawing.animation(pictures[2], endpoints.data.picture, by_phase, reference, titles)
     for path in pictures[3:]:
         draw_samples(path, generators[-1], titles[-1])
     for picture in pictures:

@@ -12,14 +12,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from components.parts.loading import load, pinned
 from components.parts.naming import PartError, PartName, is_own, shown
-from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
 from pipeline.report.figures.table import REQUESTED
 
@@ -51,20 +50,12 @@ HEADLINE = "w2"
 """The figure that titles, curves and lists of flows show: every map has it."""
 FLOOR = "_floor"
 """Ending of the name of a floor."""
-FIRST_TAG = "version 2"
-"""Beginning of the tags of runs from before the tag named each metric: one number for all."""
-FIRST_NAMES = frozenset(
-    ["w2", "sliced_w2", "modes_covered", "on_support", "mode_kl", "divergence", "transport_cost", "frechet", "kid", "precision"]
-).union(["recall", "class_kl", "classes_covered", "score"])
-"""The metrics of that time, each in its version 1."""
 TAKEN = frozenset(
     ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes"]
 )
 """Names of numbers beside figures that no metric can have."""
 MOST_COORDINATES = 500
 """Of points that a report judges, which trains classifiers on them."""
-AND_OWN = " + "
-"""What stands before each metric from outside in the tag of a run."""
 
 
 @dataclass(frozen=True)
@@ -279,24 +270,3 @@ def brief(offer: Offer, row: Mapping[str, float]) -> list[str]:
         )
         for figure, metric in shown.items()
     ]
-
-
-def tag_of(offer: Offer, size: EvaluationSize) -> str:
-    """Say how kept figures were computed, as the tag of their run has it: on how many samples, and the version of each metric.
-
-    That of a metric from outside is the digest of its code, in its name.
-    """
-    own = [name if is_own(name) else f"{name} {own_metric(name).version}" for name in offer.own_metrics]
-    versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own_metrics=())).items())
-    return AND_OWN.join([f"{size}: {versions}", *own])
-
-
-def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:
-    """Say whether figures that were kept under a tag are those that would be computed now, also beside more of own metrics."""
-    kept, *own_metrics = (tag or "").split(AND_OWN)
-    if not set(tag_of(offer, size).split(AND_OWN)[1:]) <= set(own_metrics):
-        return False
-    if kept == f"{FIRST_TAG}, {size}":
-        known = figures(replace(offer, own_metrics=()))
-        return all(metric.name in FIRST_NAMES and metric.version == 1 for metric in known.values())
-    return kept == tag_of(replace(offer, own_metrics=()), size)

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from components.parts.loading import describe_error
 from pipeline.data.tables.coding import Coding
-from pipeline.data.tables.preparing import Asked, alike, prepared
+from pipeline.data.tables.passes.asked import Asked
+from pipeline.data.tables.preparing import alike, prepared
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from sjko.data.given import Form

@@ -20,7 +20,7 @@ from deploy.bulk.parts import PartWriter, path_of
 from deploy.cli import main
 from deploy.flavour.sjko_sampler import Sampler
 from deploy.models import Models
-from deploy.versions import bundle
+from deploy.versions.graph import GeneratorGraph, example_of, input_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.generator import load_generator, push_in_blocks
@@ -103,13 +103,13 @@ def test_a_version_tells_its_classes_and_keeps_how_often_each_is(circles: Regist
 
 def test_the_exported_graph_takes_the_class_in_a_further_column(circles: Registered) -> None:
     generator = circles.models.current.last
-    example = bundle.example_of(generator)
+    example = example_of(generator)
     assert example.shape == (2, 3)
     noise = np.concatenate([np.random.default_rng(0).normal(size=(8, 2)), np.arange(8)[:, None] % 2], 1).astype(np.float32)
     program = torch.export.export(
-        bundle.Sampler(generator).eval(), (torch.from_numpy(example),), dynamic_shapes=({0: torch.export.Dim("n", min=1)},)
+        GeneratorGraph(generator).eval(), (torch.from_numpy(example),), dynamic_shapes=({0: torch.export.Dim("n", min=1)},)
     )
-    sampler = Sampler(program.module(), 3, bundle.input_of(generator), "cpu", num_classes=2)
+    sampler = Sampler(program.module(), 3, input_of(generator), "cpu", num_classes=2)
     expected = generator.push(noise[:, :2], np.zeros((8, 0), np.float32), noise[:, 2].astype(np.int64))
     np.testing.assert_allclose(sampler.predict(noise), expected, rtol=1e-5, atol=1e-5)
     for wrong in (2, -1, 0.5):

@@ -20,7 +20,8 @@ from components.streams import PURPOSES
 from deploy.cli import main
 from deploy.flavour import sjko_sampler
 from deploy.flavour.sjko_sampler import Sampler, Source
-from deploy.versions import bundle, points
+from deploy.versions import points
+from deploy.versions.graph import GeneratorGraph
 from pipeline.generator import Generator, load_generator
 from pipeline.store.phases import Store
 
@@ -165,7 +166,7 @@ def test_a_version_takes_what_numpy_and_pandas_make_and_mlflow_serves_its_exampl
 def sampler_of(generator: Generator) -> Sampler:
     """The sampler as a version loads it, but for its graph, which is not exported."""
     about, arrays = points.described(generator), points.source_arrays(generator)
-    graph, classes = bundle.Sampler(generator).eval(), len(about["classes"])
+    graph, classes = GeneratorGraph(generator).eval(), len(about["classes"])
     return Sampler(graph, about["width"], about["what"], "cpu", num_classes=classes, source=Source(about, arrays))
 
 

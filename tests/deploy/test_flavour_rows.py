@@ -26,7 +26,8 @@ from deploy import cli as deploy
 from deploy.flavour import sjko_rows
 from deploy.flavour.sjko_rows import RowSampler
 from deploy.flavour.sjko_sampler import Sampler, Source
-from deploy.versions import bundle, points, table
+from deploy.versions import points, table
+from deploy.versions.graph import GeneratorGraph
 from pipeline.command import cli
 from pipeline.data.given import ways
 from pipeline.data.given.ways import Where, way_of
@@ -69,7 +70,7 @@ def rows_of(generator: Generator) -> RowSampler:
     """The sampler as a version loads it, but for its graph, which is not exported, and for its code, which is that of here."""
     about, coding = points.described(generator), generator.endpoints.coding
     source, classes = Source(about, points.source_arrays(generator)), len(about["classes"])
-    sampler = Sampler(bundle.Sampler(generator).eval(), about["width"], about["what"], "cpu", num_classes=classes, source=source)
+    sampler = Sampler(GeneratorGraph(generator).eval(), about["width"], about["what"], "cpu", num_classes=classes, source=source)
     return RowSampler(sampler, source, coding, starts_from_rows=generator.endpoints.starts_from_rows)
 
 

@@ -15,7 +15,8 @@ from flows import QUICK, tiny, train
 
 from deploy.cli import main
 from deploy.versions import bundle
-from deploy.versions.registry import Registry, Version
+from deploy.versions.registered import Version
+from deploy.versions.registry import Registry
 from pipeline.errors import FlowError
 from pipeline.evaluation import judging
 from pipeline.evaluation.size import EvaluationSize

@@ -17,7 +17,7 @@ from homes import home_of_file, nothing_drawn
 from deploy import cli as deploy
 from deploy.answers import Settings
 from deploy.models import Models
-from deploy.versions import bundle
+from deploy.versions.graph import GeneratorGraph
 from deploy.versions.points import source_arrays
 from deploy.web.app import web_app
 from deploy.web.door import Access
@@ -95,7 +95,7 @@ def test_the_graph_of_a_version_takes_values_of_a_condition_in_their_own_units(m
     tall = np.tile(condition.read("190"), (5, 1))
     noise = torch.from_numpy(np.concatenate([x, np.full((5, 1), 190, np.float32)], axis=1))
     with torch.no_grad():
-        drawn = bundle.Sampler(generator)(noise).numpy()
+        drawn = GeneratorGraph(generator)(noise).numpy()
     np.testing.assert_allclose(drawn, generator.push(x, np.zeros((5, 0), np.float32), tall), rtol=1e-4, atol=1e-4)
     assert 150 < source_arrays(generator)["law"].mean() < 190
 

@@ -24,7 +24,7 @@ from deploy.bulk.travelling import Travelling
 from deploy.cli import main
 from deploy.export import export
 from deploy.models import Models
-from deploy.versions import bundle
+from deploy.versions.graph import GeneratorGraph
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.data.endpoints import load_endpoints
@@ -102,7 +102,7 @@ def test_the_graph_and_mlflow_s_model_answer_in_units(moons: Registered, tmp_pat
     assert noise.condition is not None
     columns = np.concatenate([noise.x, noise.z, noise.condition[:, None]], axis=1).astype(np.float32)
     expected = generator.push(*noise)
-    graph = bundle.Sampler(generator).eval()
+    graph = GeneratorGraph(generator).eval()
     with torch.no_grad():
         np.testing.assert_allclose(graph(torch.from_numpy(columns)).numpy(), expected, rtol=1e-5, atol=1e-5)
     export(generator, tmp_path / "moons.onnx", "onnx")

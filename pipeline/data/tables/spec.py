@@ -16,8 +16,9 @@ from pipeline.data.source import EndName, Source
 from pipeline.data.specs import SourceSpec
 from pipeline.data.tables.coding import Coding
 from pipeline.data.tables.naming import is_location
+from pipeline.data.tables.passes.asked import Asked
 from pipeline.data.tables.passes.shards import shards_at
-from pipeline.data.tables.preparing import Asked, alike, prepared
+from pipeline.data.tables.preparing import alike, prepared
 from pipeline.data.tables.reading import stamp
 from pipeline.data.tables.schemas.written import schema_at
 from pipeline.data.tables.source import TableRows

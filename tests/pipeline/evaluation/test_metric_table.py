@@ -12,7 +12,8 @@ from pipeline.command import cli
 from pipeline.data import table
 from pipeline.evaluation import judging, metrics
 from pipeline.evaluation.built_in import W2
-from pipeline.evaluation.metrics import Metric, Offer, brief, figures, is_valid, offer_of, tag_of
+from pipeline.evaluation.judging import is_valid, tag_of
+from pipeline.evaluation.metrics import Metric, Offer, brief, figures, offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
 from pipeline.store.phases import Store

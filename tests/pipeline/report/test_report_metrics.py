@@ -13,10 +13,12 @@ from components.parts.naming import PartError
 from pipeline.data import rows
 from pipeline.data.endpoints import load_endpoints
 from pipeline.data.source import Samples
-from pipeline.data.tables.preparing import Asked, prepared
+from pipeline.data.tables.passes.asked import Asked
+from pipeline.data.tables.preparing import prepared
 from pipeline.evaluation.draws import Draws, OfData
+from pipeline.evaluation.judging import is_valid, tag_of
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import figures, is_valid, offer_of, own_metric, tag_of, with_figure
+from pipeline.evaluation.metrics import figures, offer_of, own_metric, with_figure
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import load_generator
 from pipeline.parts.checks.of_recipe import require_metrics, require_working

@@ -13,9 +13,10 @@ from pipeline.data.source import moments_of
 from pipeline.data.tables import kept
 from pipeline.data.tables.inference import infer, infer_of
 from pipeline.data.tables.passes import facts, shards, sinks
+from pipeline.data.tables.passes.asked import Asked
 from pipeline.data.tables.passes.facts import Gathered, Rows
 from pipeline.data.tables.passes.shards import ParquetFiles, shards_at
-from pipeline.data.tables.preparing import HOW, Asked, alike, prepared
+from pipeline.data.tables.preparing import HOW, alike, prepared
 from pipeline.data.tables.reading import read
 from pipeline.errors import Unusable
 

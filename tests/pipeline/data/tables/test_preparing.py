@@ -12,8 +12,9 @@ from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.coding import MOST_CLASSES
 from pipeline.data.tables.inference import infer
 from pipeline.data.tables.passes import split
+from pipeline.data.tables.passes.asked import Asked
 from pipeline.data.tables.passes.split import ByHash, hashes
-from pipeline.data.tables.preparing import Asked, alike, prepared
+from pipeline.data.tables.preparing import alike, prepared
 from pipeline.data.tables.schema import Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
