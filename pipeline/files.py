@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import fsspec
+from filelock import FileLock
 
 from components.parts.loading import describe_error
 from pipeline.errors import Corrupt, Unusable
@@ -134,6 +136,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.write_bytes(content)
         return
     put(fsspec.filesystem("file"), str(path.absolute()), content)
+
+
+def lock_at(path: str | Path) -> FileLock:
+    """Make the lock of a file on this machine, in a folder that is made where there is none; `with` holds it.
+
+    Raises:
+        Unusable: no file can be made there, where FileLock would try for ever.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+    except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
+        raise
+    return FileLock(path)
 
 
 @cache

@@ -22,6 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.cluster import Cluster
 from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
 from pipeline.provenance import redacted
@@ -62,6 +63,9 @@ def study_of(search: Search, storage: str, *, create: bool, again: bool = False)
     Raises:
         StoreUnavailable: the database does not answer, or the study is not there.
     """
+    file = places.sqlite_file(storage)
+    if not create and file is not None and not file.is_file():  # Optuna would make it
+        raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --store.optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     first = StudyDirection.MINIMIZE if search.mode == "min" else StudyDirection.MAXIMIZE
     directions = [first, StudyDirection.MINIMIZE] if search.against_cost else [first]

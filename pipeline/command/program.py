@@ -113,7 +113,7 @@ class Program:
                 left = self.left(action, command, arguments)
                 write(command.json, action.run(command))
             except (FlowError, ValueError, OSError) as error:  # an OSError: the disk is full, $SJKO_HOME is no folder, ...
-                process.say(f"error: {error}")
+                process.say(f"error: {process.sentence(error)}")
                 return process.exit_code(error)
             except KeyboardInterrupt as stopped:
                 for number in STOPPING:  # what is left to do is short
