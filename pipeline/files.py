@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -98,7 +97,9 @@ def _whole(files: fsspec.AbstractFileSystem, path: str) -> Iterator[str]:
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == partial:
+            error.filename = path
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
@@ -148,13 +149,25 @@ def lock_at(path: str | Path) -> FileLock:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab"):
             pass
-    except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
     except OSError as error:
-        if error.errno == errno.EROFS:
-            raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
-        raise
+        raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
     return FileLock(path)
+
+
+def require_writable(url: str) -> None:
+    """Refuse a folder of this machine where no file can be made; other storages say so when they are written to.
+
+    Raises:
+        Unusable: says why.
+    """
+    files, folder = at(url)
+    if is_local(files):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise Unusable(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 @cache

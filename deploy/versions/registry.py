@@ -145,7 +145,7 @@ class Registry(RegisteredVersions):
             self._store.log_metrics(run_id, {0: finite})
 
     def restore(self, version: Version, alias: str, instead_of: Version) -> None:
-        """Point an alias back at a version where it has been; what came after is forgotten, so that the next step goes further."""
+        """Point an alias back at a version where it has been; what came after is forgotten: the next goes further back."""
         been = self._been(instead_of, alias)[:-1]
         with self._store.answering():
             self._write_been(moves.up_to(been, version.number), version.name, alias)

@@ -108,7 +108,7 @@ class Program:
                 try:
                     command = self.read(list(arguments) or ["--help"])
                 except OSError as error:  # no file can have such a name
-                    raise ValueError(str(error)) from error
+                    raise ValueError(process.sentence(error)) from error
                 action = self.actions[arguments[0]]
                 left = self.left(action, command, arguments)
                 write(command.json, action.run(command))
