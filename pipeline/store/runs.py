@@ -74,7 +74,7 @@ class Runs:
         if database is None:
             self.client = MlflowClient(self.uri)
             return self._experiment(None, create)
-        if not create and not database.is_file():
+        if not create and not database.exists():
             raise StoreNotFound(f"there is no store at {self.uri}: nothing has been trained there yet")
         with self._alone(database, create):
             mlflow_errors.check_database(database)
