@@ -16,10 +16,10 @@ help: ## list these targets
 run: .venv/.installed ## train two_circles and say where the picture is
 	$(BIN)/python -m pipeline run two_circles
 
-check: system .venv/.installed-dev lint ## linters, types, and every test that starts no other process
-	$(PYTEST) -m "not real and not thorough and not soak"
+check: system .venv/.installed-dev lint ## linters, types, and every test that starts no process and takes less than a second
+	$(PYTEST) -m "not slow and not real and not thorough and not soak"
 
-test: system .venv/.installed-dev lint ## check, and each promise once on real servers
+test: system .venv/.installed-dev lint ## check, slower tests, and each promise once on real servers
 	$(PYTEST) -m "not thorough and not soak"
 
 test-all: system .venv/.installed-dev lint ## everything: every fault, autoscaling, compiled flows, all benchmarks
@@ -28,8 +28,11 @@ test-all: system .venv/.installed-dev lint ## everything: every fault, autoscali
 soak: .venv/.installed-dev ## 200 phases with random kills, a quarter of an hour
 	$(BIN)/python -m pytest -m soak
 
-coverage: system .venv/.installed-dev ## branch coverage of the packages by the tests of `make check`
-	$(PYTEST) -m "not real and not thorough and not soak" --cov --cov-report=term:skip-covered --cov-report=html:.coverage-html
+coverage: system .venv/.installed-dev ## branch coverage of the packages by all tests that start no process
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/coverage run -m pytest -n $(N) -m "not real and not thorough and not soak"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet --directory .coverage-html
+	$(BIN)/coverage report --skip-covered
 
 lint: .venv/.installed-dev ## linters, types, and the language of the guide and of --help
 	$(BIN)/ruff check .

@@ -27,12 +27,6 @@ class MapNotFound(FlowError):
     exit_code = 2
 
 
-class StoreNotFound(FlowError):
-    """There is no store where a command was to read one."""
-
-    exit_code = 2
-
-
 class AmbiguousReference(FlowError):
     """A reference names more than one thing."""
 

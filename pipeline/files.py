@@ -14,26 +14,28 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
-
-import fsspec
-from filelock import FileLock
+from typing import TYPE_CHECKING, TypeVar
 
 from components.parts.loading import describe_error
 from pipeline.errors import Corrupt, Unusable
 from pipeline.provenance import redacted
+
+if TYPE_CHECKING:
+    import fsspec  # a quarter of a second that --help must not cost, and what measures an accelerator goes without it
 
 NUM_THREADS = 4
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def at(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def at(url: str) -> "tuple[fsspec.AbstractFileSystem, str]":
     """Open the file system of a URL, and give the path in it.
 
     Raises:
         Unusable: there is no such file system, or it cannot be reached.
     """
+    import fsspec
+
     if "://" not in url:  # a path, in which fsspec would take :: for a chain of file systems
         return fsspec.filesystem("file"), url
     try:
@@ -58,7 +60,7 @@ def verified(path: Path, sha256: str) -> bytes:
     return content
 
 
-def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+def listed(files: "fsspec.AbstractFileSystem", folder: str) -> list[str]:
     """List the paths in a folder in the order of their names, whatever characters it is named by; none where there is no
     folder.
 
@@ -74,20 +76,20 @@ def listed(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
         raise Unusable(f"{redacted(folder)} cannot be listed: {describe_error(error)}") from error
 
 
-def put(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+def put(files: "fsspec.AbstractFileSystem", path: str, content: bytes) -> None:
     """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
     with _whole(files, path) as target:
         files.pipe_file(target, content)
 
 
-def put_file(files: fsspec.AbstractFileSystem, path: str, content: Path) -> None:
+def put_file(files: "fsspec.AbstractFileSystem", path: str, content: Path) -> None:
     """Write a file as a copy of one of this machine, whole or not at all, without reading it into memory."""
     with _whole(files, path) as target:
         files.put_file(str(content), target)
 
 
 @contextlib.contextmanager
-def _whole(files: fsspec.AbstractFileSystem, path: str) -> Iterator[str]:
+def _whole(files: "fsspec.AbstractFileSystem", path: str) -> Iterator[str]:
     """Give the path that a file is written to, and move it to its place when the context ends without an error."""
     if not is_local(files):
         yield path
@@ -97,15 +99,13 @@ def _whole(files: fsspec.AbstractFileSystem, path: str) -> Iterator[str]:
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.filename == partial:
-            error.filename = path
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
 
 
-def is_local(files: fsspec.AbstractFileSystem) -> bool:
+def is_local(files: "fsspec.AbstractFileSystem") -> bool:
     """Say whether a file system is this machine's disk."""
     return "file" in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,))
 
@@ -136,38 +136,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_bytes(content)
         return
+    import fsspec
+
     put(fsspec.filesystem("file"), str(path.absolute()), content)
-
-
-def lock_at(path: str | Path) -> FileLock:
-    """Make the lock of a file on this machine, in a folder that is made where there is none; `with` holds it.
-
-    Raises:
-        Unusable: no file can be made there, where FileLock would try for ever.
-    """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab"):
-            pass
-    except OSError as error:
-        raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
-    return FileLock(path)
-
-
-def require_writable(url: str) -> None:
-    """Refuse a folder of this machine where no file can be made; other storages say so when they are written to.
-
-    Raises:
-        Unusable: says why.
-    """
-    files, folder = at(url)
-    if is_local(files):
-        try:
-            os.makedirs(folder, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise Unusable(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 @cache

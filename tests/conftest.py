@@ -1,13 +1,16 @@
 """Test-wide settings: three sizes of the suite, shapes checked at run time, one thread, and no process left behind.
 
-A test without a marker starts no other process: `make check` runs these. `real` is one end-to-end test of each promise on real
-servers: `make test` adds them. `thorough` is every fault, resize and benchmark: `make test-all` runs everything.
+A test without a marker starts no other process and takes less than a second: `make check` runs these. `slow` takes longer, in
+this process; `real` is one end-to-end test of each promise on real servers: `make test` adds both. `thorough` is every fault,
+resize and benchmark: `make test-all` runs everything.
 """
 
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before scipy is imported: its threads wait for each other at full speed
 
 import psutil
 import pytest

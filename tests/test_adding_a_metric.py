@@ -58,6 +58,7 @@ def row_of(tmp_path: Path) -> dict:
     return row
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_an_added_metric_is_measured_shown_kept_searched_for_and_required(
     store: Store, home: Path, tmp_path: Path, table: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -32,6 +32,7 @@ def test_every_page_asks_for_files_of_the_site_alone(site: Path) -> None:
     assert not re.search(r"fonts\.g|url\(\"?https?:", "".join(path.read_text() for path in site.rglob("*.css")))
 
 
+@pytest.mark.slow
 def test_the_page_of_the_recipe_has_every_field_with_its_text(site: Path) -> None:
     from pipeline.recipes.reading import KINDS
 

@@ -82,7 +82,29 @@ def test_images_are_prepared(kind: dict[str, str], columns: int, home: Path, tmp
     assert "next: python -m pipeline run" in text
 
 
+def shown_in_full(environment: dict[str, str]) -> None:
+    """On each kind of terminal the table of a search is whole."""
+    for kind, columns in (each.values for each in KINDS):
+        with terminal(["-m", "tune", "show", "s"], environment | kind, columns) as shown:
+            text = ended(shown, kind)
+        assert re.search(r"^trial +point +phases +w2 +K +seconds", text, re.MULTILINE)
+        assert re.search(r"^\d +h [0-9.]+ +2 +[0-9.]+ +[12] +[0-9.]+ +done", text, re.MULTILINE)
+        assert "next: python -m tune best s --to best.yaml" in text
+        assert all(len(line) <= columns for line in text.splitlines())
+
+
 @pytest.mark.real
+def test_a_search_is_run_and_shown(home: Path, tmp_path: Path) -> None:
+    flags = ["--name", "s", "--num-trials", "2", "--num-confirmed", "0", "--max-concurrent", "1", "--space.h", "0.5", "5"]
+    environment = command_environment(home)
+    with terminal(["-m", "tune", "run", recipe(tmp_path, 500), *flags, *QUICK], environment | XTERM, 80) as shown:
+        shown.read_until(lambda text: bool(re.search(r"s: 0 of 2 trials\n.*\n1 .* 1/2 .*runs", text)), "a trial")
+        shown.resize(100)
+        assert ended(shown, XTERM).count("s: 2 of 2 trials") == 0, "the table goes"
+    shown_in_full(environment)
+
+
+@pytest.mark.thorough
 def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, store: Store, tmp_path: Path) -> None:
     flags = ["--name", "s", "--num-trials", "3", "--num-confirmed", "0", "--max-concurrent", "1", "--space.h", "0.5", "5"]
     environment = command_environment(home)
@@ -105,13 +127,7 @@ def test_a_search_is_stopped_and_resumed_from_terminal_to_terminal(home: Path, s
         shown.resize(140)
         resumed = ended(shown, ASCII)
     assert resumed.count("s: 3 of 3 trials") == 0, "the table goes"
-    for kind, columns in (each.values for each in KINDS):
-        with terminal(["-m", "tune", "show", "s"], environment | kind, columns) as shown:
-            text = ended(shown, kind)
-        assert re.search(r"^trial +point +phases +w2 +K +seconds", text, re.MULTILINE)
-        assert re.search(r"^\d +h [0-9.]+ +2 +[0-9.]+ +[12] +[0-9.]+ +done", text, re.MULTILINE)
-        assert "next: python -m tune best s --to best.yaml" in text
-        assert all(len(line) <= columns for line in text.splitlines())
+    shown_in_full(environment)
 
 
 @pytest.mark.thorough

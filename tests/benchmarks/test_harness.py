@@ -11,7 +11,7 @@ from flows import ROOT
 from benchmarks import harness
 
 
-@pytest.mark.real
+@pytest.mark.thorough
 def test_a_benchmark_s_command_writes_its_rows_and_prints_its_table(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     command = [sys.executable, "-m", "benchmarks.ou", "--quick", "--only", "d=2", "--json", str(path)]
@@ -53,7 +53,7 @@ def failing(case: harness.Row) -> list[harness.Row]:
     return [{"w2": 1.0}]
 
 
-@pytest.mark.real
+@pytest.mark.thorough
 def test_a_case_that_fails_costs_no_other_its_rows() -> None:
     kept: list[list[harness.Row]] = []
     rows, failures = harness.run([{"d": 1}, {"d": 2}, {"d": 3}], failing, processes=1, keep=kept.append)

@@ -23,6 +23,7 @@ def test_a_problem_is_a_function_of_its_number(seed: int) -> None:
         assert len(np.unique(target, axis=0)) <= one.size
 
 
+@pytest.mark.slow
 def test_problems_are_of_every_kind_size_and_dimension() -> None:
     found = [problem(seed) for seed in SEEDS]
     assert {each.kind for each in found} >= KINDS.keys() - {"heavy"}
@@ -31,6 +32,7 @@ def test_problems_are_of_every_kind_size_and_dimension() -> None:
     assert {each.source for each in found} == {"normal", "another", "shifted"}
 
 
+@pytest.mark.slow
 def test_samples_of_a_mixture_lie_in_its_modes_as_often_as_their_weights_say() -> None:
     (given,) = [each for each in map(problem, SEEDS) if each.kind == "mixture"][:1]
     assert given.target.modes is not None

@@ -165,6 +165,7 @@ def law_of_class(network, label, n=4000):
     return push_through([network], x, None, torch.full((n,), label)).numpy()
 
 
+@pytest.mark.slow
 def test_a_conditional_flow_finds_the_law_of_each_class():
     network = trained(gaussians)
     for label in range(3):
@@ -191,6 +192,7 @@ def test_classes_that_change_places_change_the_places_of_what_is_learned():
         np.testing.assert_array_equal(law_of_class(first, label), law_of_class(second, int(order[label])))
 
 
+@pytest.mark.slow
 def test_a_condition_that_is_always_the_same_changes_nothing_in_law():
     """Class 1 alone, conditional and not: both find its Gaussian."""
     one = Condition("label", ("only",))
@@ -203,6 +205,7 @@ def test_a_condition_that_is_always_the_same_changes_nothing_in_law():
         np.testing.assert_allclose(samples.std(0).numpy(), SPREADS[1], rtol=0.2)
 
 
+@pytest.mark.slow
 def test_values_condition_as_classes_do():
     """The target's mean is a function of the value; between values that were seen it is interpolated."""
     angle = Condition("angle", num_values=1)

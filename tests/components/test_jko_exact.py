@@ -98,6 +98,7 @@ def test_the_exact_step_is_a_saddle_point_of_both_losses(h):
         np.testing.assert_allclose(gradient, 0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_one_trained_phase_is_one_exact_step():
     """Real networks and sampled batches; before training 8.6 % of the variance is unexplained."""
     seed, h, num_steps, n = 0, 0.3, 700, 1024

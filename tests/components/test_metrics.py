@@ -141,6 +141,7 @@ def test_mode_statistics_stay_in_their_ranges(labels, weights):
     assert 0 <= statistics["modes_covered"] <= len(set(labels) - {-1})
 
 
+@pytest.mark.slow
 def test_mmd2_of_shifted_gaussians_is_its_closed_form():
     """E k over N(0, (2 + s) I) differences with a Gaussian kernel of width s, dimension 1, shift 1."""
     n = 3000

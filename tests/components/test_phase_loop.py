@@ -188,9 +188,8 @@ def test_two_workers_with_half_a_batch_each_equal_one_with_the_whole(spec, losse
                 torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "backend", [pytest.param("aot_eager", marks=pytest.mark.real), pytest.param("inductor", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_a_compiled_step_of_two_workers_is_one_graph_and_does_what_one_worker_does(backend, tmp_path):
     """Collectives, Adam, penalties and running moments included; new networks do not compile it again."""
     tests = Path(__file__).parents[1]

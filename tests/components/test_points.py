@@ -80,6 +80,7 @@ def test_a_sample_goes_to_the_point_of_least_cost_less_potential() -> None:
     assert found.tolist() == [min(range(30), key=lambda j: float((a - y[j]).square().sum() / 4 - values[j])) for a in x]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "kl", "jsd", "forward_kl"])
 def test_the_correction_gives_fresh_samples_the_masses_of_the_exact_step(name: str) -> None:
     """Fresh samples of noise towards 100 points: their masses are (f*)'(-v) / n, which fitted ones miss."""
@@ -103,6 +104,7 @@ def test_the_correction_gives_fresh_samples_the_masses_of_the_exact_step(name: s
     assert off(found) < off(fitted) / 2
 
 
+@pytest.mark.slow
 def test_a_potential_of_several_samples_is_nearer_to_that_of_all_of_them() -> None:
     """Points of a line: v of many samples is known from one large one, and what one small sample has is off over long ways."""
     y = torch.linspace(-2, 2, 60)[:, None]

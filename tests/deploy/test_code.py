@@ -61,6 +61,7 @@ def no_code_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     PREFERRED.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_code_left")
 def test_a_version_with_own_parts_draws_without_its_author_where_its_code_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, said: Say
@@ -91,6 +92,7 @@ def test_a_version_with_own_parts_draws_without_its_author_where_its_code_is_all
     assert "version_a" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_code_left")
 def test_versions_with_different_code_of_one_name_are_served_beside_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store

@@ -30,6 +30,7 @@ def result_of(tmp_path: Path, *arguments: str) -> dict:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_show_says_who_moved_an_alias_when_and_why(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from deploy.versions.registry import Registry
 from pipeline.store.phases import Store
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_a_rule_may_name_a_figure_that_nobody_has_measured_before(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -80,6 +80,7 @@ print([line.strip() for line in open(requirements)])
     )
 
 
+@pytest.mark.slow
 def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back(
     shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,36 +107,6 @@ def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back
     assert "there is none to go back to" in capsys.readouterr().err
 
 
-def test_rollback_goes_back_one_more_each_time_and_passes_over_what_is_gone(
-    shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for num_steps in (1, 2, 3):
-        result_of(tmp_path, "register", trained(shared_store, num_steps).run_id, "--name", "steps")
-    for number in (1, 2, 1, 1, 3):  # promoted again where it is changes nothing
-        result_of(tmp_path, "promote", "steps", "--version", str(number))
-    for number, instead_of in ((1, 3), (2, 1), (1, 2)):
-        assert result_of(tmp_path, "rollback", "steps") == {"version": number, "instead_of": instead_of}
-    assert main(["rollback", "steps"]) == 2
-    assert "steps version 1 is the first @champion of steps" in capsys.readouterr().err
-    for number in (2, 3):
-        result_of(tmp_path, "promote", "steps", "--version", str(number))
-    result_of(tmp_path, "unregister", "steps", "2")
-    assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
-    shared_store.client.set_registered_model_alias("steps", "champion", "3")  # as MLflow's page does
-    assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
-
-
-def test_rollback_knows_what_earlier_releases_have_promoted(shared_store: Store, tmp_path: Path) -> None:
-    """They wrote the version before as a tag of the version."""
-    for num_steps in (1, 2):
-        result_of(tmp_path, "register", trained(shared_store, num_steps).run_id, "--name", "older")
-    shared_store.client.set_registered_model_alias("older", "champion", "2")
-    shared_store.client.set_model_version_tag("older", "2", "sjko.before.champion", "1")
-    assert result_of(tmp_path, "rollback", "older") == {"version": 1, "instead_of": 2}
-    result_of(tmp_path, "promote", "older", "--version", "2")
-    assert result_of(tmp_path, "rollback", "older") == {"version": 1, "instead_of": 2}
-
-
 def test_a_version_holds_card_picture_tensors_and_lineage(shared_store: Store, tmp_path: Path) -> None:
     ref = trained(shared_store, 12)
     result_of(tmp_path, "register", ref.run_id, "--name", "card")
@@ -159,6 +130,7 @@ def test_a_version_holds_card_picture_tensors_and_lineage(shared_store: Store, t
     np.testing.assert_array_equal(generator.sample(32), load_generator(shared_store, ref).sample(32))
 
 
+@pytest.mark.slow
 def test_a_map_registered_twice_stays_one_version_and_is_the_candidate_again(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +147,7 @@ def test_a_map_registered_twice_stays_one_version_and_is_the_candidate_again(
     assert Registry(store).load(Registry(store).require("moons", "candidate")).phase.fingerprint == first.fingerprint
 
 
+@pytest.mark.slow
 def test_a_version_names_the_flow_that_was_registered_not_the_one_that_trained_its_phases(
     shared_store: Store, tmp_path: Path
 ) -> None:
@@ -209,6 +182,7 @@ def test_models_of_another_program_are_left_alone(
     assert result_of(tmp_path, "register", ref.run_id, "--name", "empty")["version"] == 1
 
 
+@pytest.mark.slow
 def test_a_version_whose_files_are_gone_is_one_sentence(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +218,7 @@ def corrupted(home: Path, name: str) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_version_with_a_flipped_bit_is_not_promoted(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +241,7 @@ def test_a_map_that_gives_nan_is_not_promoted(shared_store: Store, tmp_path: Pat
         bundle.read(tmp_path / "broken", "it")
 
 
+@pytest.mark.slow
 def test_a_stochastic_map_and_a_composed_flow_can_be_registered(shared_store: Store, tmp_path: Path) -> None:
     for changes in ({"z_dim": 3}, {"parametrization": "composed"}):
         ref = trained(shared_store, 12, **changes)
@@ -300,6 +276,7 @@ def onnx_program(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda noise: session.run(["samples"], {"noise": noise})[0]
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_data_set(shared_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = trained(shared_store, 3, target="digits", num_frequencies=0)
     result_of(tmp_path, "register", ref.run_id, "--name", "digits")

@@ -278,6 +278,7 @@ def test_hosts_that_others_can_reach_need_a_token(tmp_path: Path, monkeypatch: p
         token_of("127.0.0.1", tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_replica_that_starts_on_a_broken_version_serves_the_one_before(store: Store, home: Path) -> None:
     for num_steps in (12, 13):
         assert main(["register", train(tiny(num_steps=num_steps), store)[-1].ref.run_id, "--name", "moons", *QUICK]) == 0
@@ -384,6 +385,7 @@ def test_the_configuration_file_for_clusters_is_valid_and_builds(monkeypatch: py
             build(wrong)
 
 
+@pytest.mark.slow
 def test_a_model_from_images_to_images_finds_its_source_where_the_service_is_told(store: Store, tmp_path: Path) -> None:
     sets.prepared("mnist", sets.mnist(tmp_path / "mnist"), tmp_path)
     sets.prepared("emnist_letters", sets.emnist(tmp_path / "letters"), tmp_path)

@@ -83,6 +83,7 @@ def test_samples_by_request_have_the_columns_of_the_table(client: Client) -> Non
     assert client.request("GET", "/v1/model").json()["columns"] == TABLE.column_names
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_version_takes_values_of_a_condition_in_their_own_units(models: Models, tmp_path: Path) -> None:
     pq.write_table(TABLE, tmp_path / "cells.parquet")
     result = tmp_path / "result.json"

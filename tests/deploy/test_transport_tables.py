@@ -62,6 +62,7 @@ def transported(models: Models, table: pa.Table, folder: Path) -> pa.Table:
     return pq.read_table(path_of(str(folder / "out"), 0)).replace_schema_metadata()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_rows_become_rows_of_the_target_whichever_stand_beside_them(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -85,6 +86,7 @@ def test_rows_become_rows_of_the_target_whichever_stand_beside_them(
         transported(models, GIVEN.set_column(1, "colour", odd), tmp_path / "odd")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home", "undrawn")
 def test_rows_keep_the_condition_that_they_have(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = model_of(store, tmp_path, capsys, f"--data.source={tmp_path}/control.parquet", "--data.condition=colour")
@@ -99,6 +101,7 @@ def test_rows_keep_the_condition_that_they_have(store: Store, tmp_path: Path, ca
         transported(models, GIVEN.set_column(1, "colour", odd), tmp_path / "odd")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home", "undrawn")
 def test_noise_becomes_rows_of_the_table_beside_what_was_no_coordinate(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]

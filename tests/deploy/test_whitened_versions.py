@@ -96,6 +96,7 @@ def test_the_service_answers_in_units(moons: Registered) -> None:
     np.testing.assert_allclose(np.load(io.BytesIO(answer.content)), POINTS, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_graph_and_mlflow_s_model_answer_in_units(moons: Registered, tmp_path: Path) -> None:
     generator = moons.generator
     noise = generator.noise_at(9, 3, 0, 1)

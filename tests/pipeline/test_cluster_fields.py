@@ -41,6 +41,7 @@ class Seen:
             train(recipe, store, cluster)
 
 
+@pytest.mark.slow
 def test_channels_last_keeps_weights_averages_and_moments_of_images_in_that_layout_in_every_phase(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,6 +253,7 @@ def walks(n=400):
 """
 
 
+@pytest.mark.slow
 def test_an_own_source_may_offer_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_conditions.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)

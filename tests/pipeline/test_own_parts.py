@@ -61,6 +61,7 @@ def test_a_part_that_cannot_be_used_is_named_with_its_field_and_line(text: str, 
         load_recipe(str(path))
 
 
+@pytest.mark.slow
 def test_a_run_says_which_part_has_changed_since_which_flow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

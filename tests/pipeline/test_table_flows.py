@@ -145,6 +145,7 @@ def test_a_look_at_what_would_be_trained_writes_nothing(cells: Path, home: Path,
     assert not (home / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_report_on_a_map_compares_its_rows_with_those_that_its_flow_held_out(
     cells: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_report_on_a_map_compares_its_rows_with_those_that_its_flow_held_out(
     assert json.loads(result.read_text())["rows"]["--real"] == len(TABLE)
 
 
+@pytest.mark.slow
 def test_a_report_on_a_version_takes_other_rows_by_their_columns_and_what_a_schema_says(
     cells: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

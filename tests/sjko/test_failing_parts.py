@@ -256,7 +256,7 @@ def test_a_command_ends_with_the_sentence_and_keeps_what_is_finished(
     assert sorted(run.info.status for run in runs).count("FAILED") == 1
 
 
-@pytest.mark.real
+@pytest.mark.thorough
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # Ray does not wait for what it has lost
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -271,6 +271,7 @@ def test_labels_of_a_data_set_are_conditions_where_they_are_asked_for(caplog: py
     assert given.sample(3, condition=1).shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_conditional_flow_of_rows_is_stored_registered_and_copied(
     store: Store, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

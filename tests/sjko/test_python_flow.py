@@ -139,6 +139,7 @@ def test_a_copy_draws_the_same(few: None) -> None:
         pickle.dumps(Flow(tiny(1), divergence=Mine()))
 
 
+@pytest.mark.slow
 def test_two_flows_are_fitted_at_once_as_one_after_the_other() -> None:
     threads_before = torch.get_num_threads()
     alone = [Flow(tiny(2, seed=seed)).fit(X).sample(5) for seed in range(4)]

@@ -55,6 +55,7 @@ def test_a_metric_of_a_notebook_is_measured_and_shown_but_not_stored(store: Stor
     assert store.flows() == []
 
 
+@pytest.mark.slow
 def test_a_metric_that_a_module_has_is_stored_with_the_flow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:

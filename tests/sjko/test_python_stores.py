@@ -35,6 +35,7 @@ def test_the_flow_of_this_process_is_that_of_the_command(store: Store) -> None:
     assert stored.phases[0].curves.keys() == flow.phases[0].curves.keys()
 
 
+@pytest.mark.slow
 def test_a_composed_flow_is_one_of_increments_here_as_well(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     recipe = tiny(3, parametrization="composed")
     flow = Flow(recipe).fit()
@@ -82,6 +83,7 @@ def lost(home: Path) -> None:
     shutil.rmtree(home / "data" / "rows")
 
 
+@pytest.mark.slow
 def test_data_in_memory_are_stored_by_their_digest_and_another_process_says_where_they_are(
     store: Store, home: Path, capsys: pytest.CaptureFixture[str], few: None
 ) -> None:
@@ -108,6 +110,7 @@ def test_data_in_memory_are_stored_by_their_digest_and_another_process_says_wher
         loaded.fit(store=store)
 
 
+@pytest.mark.slow
 def test_a_flow_of_this_process_is_registered_and_loaded(store: Store, few: None, capsys: pytest.CaptureFixture[str]) -> None:
     flow = Flow(tiny(2, first_h=1.0), name="moons").fit()
     in_process = flow.phases[0].curves
@@ -171,6 +174,7 @@ def test_an_interrupted_flow_is_registered_as_far_as_it_is(store: Store, few: No
     np.testing.assert_array_equal(loaded.sample(3), flow.sample(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_version_of_two_phases_has_a_report(gone: bool, store: Store, few: None, tmp_path: Path) -> None:
     flow = Flow(tiny(2)).fit(X if gone else None)

@@ -36,6 +36,7 @@ def test_what_is_no_name_is_refused(text: str) -> None:
         Part.read(text)
 
 
+@pytest.mark.slow
 def test_the_code_of_a_part_is_its_module_and_what_it_imports_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, monkeypatch, "parts_a")
     (tmp_path / "parts_b.py").write_text("import parts_a\n")

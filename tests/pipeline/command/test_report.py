@@ -76,6 +76,7 @@ def test_the_next_command_of_prepare_can_be_pasted() -> None:
     assert shlex.split(printed)[-2:] == ["--store.data", "/data/my sets [v2]"]
 
 
+@pytest.mark.slow
 def test_paths_with_brackets_are_printed_whole(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

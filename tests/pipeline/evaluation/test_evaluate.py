@@ -149,6 +149,7 @@ def test_an_ambiguous_reference_is_refused_with_its_candidates(store: Store) -> 
         store.resolve("abcdef00")
 
 
+@pytest.mark.slow
 def test_a_whole_run_writes_json_pictures_and_their_artifacts(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

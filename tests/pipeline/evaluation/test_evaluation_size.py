@@ -23,6 +23,7 @@ def test_the_last_map_is_judged_in_full_and_those_before_in_small_pairs_of_as_ma
     assert Evaluation(num_samples=100).of_phase(0, 3) == EvaluationSize(100, 4), "never more than the last one"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_another_size_gives_other_figures_of_the_same_phases_and_says_so(home: Path, tmp_path: Path) -> None:
     small = run(tmp_path / "a.json", *SIZE)

@@ -123,6 +123,7 @@ def test_effnet_recognises_photographs() -> None:
         assert torch.allclose(network.extract_features(inputs), expected, atol=1e-4), "folded layers give the same numbers"
 
 
+@pytest.mark.slow
 def test_grey_images_are_seen_as_coloured_ones_without_colour_and_batches_do_not_matter() -> None:
     grey = random_images(0, 18, side=28, channels=1)
     effnet = extractor("effnet")

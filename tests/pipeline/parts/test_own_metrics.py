@@ -63,6 +63,7 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, scale: flo
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_an_own_metric_is_measured_shown_kept_searched_for_and_required(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

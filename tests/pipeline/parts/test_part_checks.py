@@ -276,6 +276,7 @@ def test_a_pair_without_a_method_says_which() -> None:
     assert found[0].endswith("equal for equal seeds of torch: it raises NotImplementedError:")
 
 
+@pytest.mark.slow
 def test_samples_of_a_group_may_depend_on_each_other() -> None:
     pair, spec = Large(), NetworkSpec((1, 16, 16), width=4, depth=1, z_dim=2, pair=Large())
     assert failures(networks.further_checks(pair, spec)) == []

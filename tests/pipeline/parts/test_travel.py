@@ -132,7 +132,7 @@ def test_workers_that_never_saw_the_folder_train_with_own_parts_also_after_one_w
     assert all(result.cached for result in train(recipe, store, Cluster()))
 
 
-@pytest.mark.real
+@pytest.mark.thorough
 @pytest.mark.usefixtures("one_ray")
 def test_a_ray_that_was_there_before_and_lacks_the_part_is_told_of_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store

@@ -51,6 +51,7 @@ class Reader(HTMLParser):
         self.words += data.replace("\xa0", " ")
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_and_holds_verdict_figures_and_pictures_and_rules_take_its_metrics(
     report: Callable[..., tuple[int, Path]],
 ) -> None:
@@ -76,6 +77,7 @@ def test_the_page_needs_nothing_and_holds_verdict_figures_and_pictures_and_rules
         assert rule.holds(metrics[rule.metric], bound)
 
 
+@pytest.mark.slow
 def test_equal_files_give_equal_pages(report: Callable[..., tuple[int, Path]]) -> None:
     _, page = report(real=SMALL, generated=SMALL)
     first = page.read_bytes()
@@ -94,6 +96,7 @@ def test_names_and_categories_are_shown_as_they_are(report: Callable[..., tuple[
     assert "<b>&amp;" in read.words
 
 
+@pytest.mark.slow
 def test_a_large_file_is_sampled_and_any_kind_of_column_is_drawn(report: Callable[..., tuple[int, Path]]) -> None:
     def table(n: int, seed: int, *, all_missing: bool = False) -> pa.Table:
         rng = np.random.default_rng(seed)

@@ -44,6 +44,7 @@ class Moved(OfData):
         return samples + np.float32(self.by), given
 
 
+@pytest.mark.slow
 def test_each_figure_is_that_of_the_report_with_its_floor() -> None:
     samples = draw(made_tables.HELD_OUT, made_tables.MADE["blurred"](), made_tables.TRAIN)
     expected, seen = judge(samples).metrics, Judged(samples)
@@ -55,6 +56,7 @@ def test_each_figure_is_that_of_the_report_with_its_floor() -> None:
     assert found == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_points_are_judged_as_rows_and_what_is_wrong_is_told() -> None:
     ends = load_endpoints(POINTS)
     auc, copied = own_metric("c2st_auc"), own_metric("copied_share")
@@ -93,6 +95,7 @@ def test_data_that_are_no_rows_have_none_and_a_name_that_is_none_is_refused() ->
         own_metric("aucc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", [(), ("species",)])
 def test_a_map_to_a_table_has_all_of_them(condition: tuple[str, ...], shared_store: Store) -> None:
     table: Any = made_tables.real(500, 5)

@@ -31,6 +31,7 @@ def told(case: str, tone: str) -> str:
     return " ".join(judged(case)[1].of(tone))
 
 
+@pytest.mark.slow
 def test_rows_of_the_same_distribution_are_good_in_every_respect() -> None:
     judgement, verdict = judged("the same distribution")
     assert verdict.level.word == "good"
@@ -51,6 +52,7 @@ def test_blurred_rows_are_too_typical_and_lie_between_the_steps() -> None:
     assert judgement.metrics["c2st_auc"] > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["copied", "nearly copied"])
 def test_copies_are_found_though_all_else_is_right(case: str) -> None:
     judgement, verdict = judged(case)
@@ -62,6 +64,7 @@ def test_copies_are_found_though_all_else_is_right(case: str) -> None:
     assert (judgement.metrics["copied_share"] == 1.0) == (case == "copied")
 
 
+@pytest.mark.slow
 def test_real_rows_that_the_model_was_trained_on_are_told() -> None:
     train, rng = made_tables.TRAIN, np.random.default_rng(0)
     mixed = pa.concat_tables([made_tables.HELD_OUT.slice(0, 300), train.slice(0, 300)]).take(rng.permutation(600))
@@ -101,6 +104,7 @@ def test_noise_is_found_where_no_real_row_is_near() -> None:
     assert over_floor("noisy", "precision") < -0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", made_tables.MADE)
 def test_every_figure_has_a_floor_and_floors_are_those_of_real_rows(case: str) -> None:
     metrics = judged(case)[0].metrics
@@ -112,6 +116,7 @@ def test_every_figure_has_a_floor_and_floors_are_those_of_real_rows(case: str) -
     assert all(np.isfinite(value) for value in metrics.values())
 
 
+@pytest.mark.slow
 def test_equal_tables_give_equal_figures() -> None:
     train, held_out, others = (made_tables.real(60, seed) for seed in (1, 2, 3))
     samples = [draw(held_out, made_tables.noisy(others, 0.5), train) for _ in range(2)]
@@ -119,6 +124,7 @@ def test_equal_tables_give_equal_figures() -> None:
     assert one == again
 
 
+@pytest.mark.slow
 def test_without_training_rows_copies_of_the_real_ones_are_found() -> None:
     held_out, others = (made_tables.real(300, seed) for seed in (2, 3))
     verdict = verdict_of(judge(draw(held_out, held_out)))
@@ -128,6 +134,7 @@ def test_without_training_rows_copies_of_the_real_ones_are_found() -> None:
     assert "not known without --train" in " ".join(good.of("beware"))
 
 
+@pytest.mark.slow
 def test_in_many_dimensions_it_is_said_that_w2_rewards_blur() -> None:
     rng = np.random.default_rng(0)
 
@@ -170,6 +177,7 @@ def test_fresh_samples_are_called_good_whatever_the_seed(n: int, has_training: b
         assert verdict.level.word == "good", (seed, verdict.of("bad"))
 
 
+@pytest.mark.slow
 def test_what_rounding_leaves_in_the_last_bits_gives_no_row_away() -> None:
     rng = np.random.default_rng(0)
     steps = [rng.integers(0, 60, 100) for _ in range(3)]

@@ -100,6 +100,7 @@ def test_a_process_that_is_killed_in_mid_phase_leaves_what_the_next_goes_on_from
     assert kept(home) == [], "what was kept goes when the phase is published"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -159,6 +160,7 @@ def test_a_damaged_checkpoint_is_named_and_the_phase_begins_again(
     assert kept(home) == []
 
 
+@pytest.mark.slow
 def test_several_phases_of_one_job_keep_no_checkpoint_that_stands_for_an_unpublished_one(
     store: Store, home: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_training_changes_the_map_and_goes_on_from_the_parent(home: Path, sound:
     assert steps == [12, 24], "Adam's state is handed on"
 
 
+@pytest.mark.slow
 def test_an_interrupted_flow_ends_like_an_uninterrupted_one(store: Store, sound: Sound) -> None:
     flow = run_flow(resolve(tiny(num_phases=3), Cluster()), name="test", store=store, cluster=Cluster(), observer=Quiet())
     next(flow)
@@ -79,6 +80,7 @@ def test_an_interrupted_flow_ends_like_an_uninterrupted_one(store: Store, sound:
         assert_identical(weights(store, result.ref), whole)
 
 
+@pytest.mark.slow
 def test_a_job_with_a_gap_reads_the_parent_behind_it(store: Store, home: Path, sound: Sound) -> None:
     """Phase 0 is broken, 1 is published, 2 and 3 are new: in one job 2 must go on from 1, not from the 0 just trained."""
     first, _ = train(tiny(), store)
@@ -96,6 +98,7 @@ def test_benchmarks_train_the_flows_of_the_pipeline(home: Path, sound: Sound) ->
         assert_identical({name: tensor for name, tensor in published.items() if name.startswith("averaged_map/")}, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("remove", "half"))])
 def test_a_damaged_phase_is_named_and_trained_again_never_used(
     store: Store, home: Path, damage: str, sound: Sound, caplog: pytest.LogCaptureFixture

@@ -86,6 +86,7 @@ def test_these_are_all_the_recipes_of_images_in_their_own_networks() -> None:
     assert sorted(IMAGE_RECIPES) == [name for name in names if shipped(name).data.target in table.IMAGE_SETS and name != "digits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "fashion_mnist" else pytest.mark.thorough) for name in IMAGE_RECIPES]
 )
@@ -114,6 +115,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tens
 STILL_IMAGES = shortened("fashion_mnist", num_steps=4, batch_size=16, penalty_every=2, bfloat16=False, **STILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"num_microbatches": 4}, pytest.param({"channels_last": True}, marks=pytest.mark.thorough)], ids=str
 )

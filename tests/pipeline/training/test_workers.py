@@ -181,6 +181,7 @@ def test_a_divergence_on_workers_is_not_trained_again(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("one_ray")
+@pytest.mark.thorough
 def test_a_folder_of_images_is_the_driver_s_and_a_mistake_about_it_is_not_tried_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

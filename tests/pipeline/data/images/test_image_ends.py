@@ -45,6 +45,7 @@ def test_prepared_fashion_mnist_gives_the_flow_of_the_built_in_one(tmp_path: Pat
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_download_is_downloaded_again_and_half_a_one_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
