@@ -20,7 +20,7 @@ from pipeline.cluster import Cluster, Stores
 from pipeline.command import report
 from pipeline.command.listing import open_store
 from pipeline.data.given.outside import far_outside
-from pipeline.files import write_json
+from pipeline.files import require_writable, write_json
 from pipeline.generator import Generator, load_generator
 from pipeline.provenance import redacted
 from pipeline.words import command_line
@@ -89,6 +89,7 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
     version, generator, asked = asked_for(command)
     plan = generation_of(generator, seed=command.seed, num_samples=command.num_samples, url=command.to, condition=asked)
     workers = command.cluster.num_workers
+    require_writable(command.to)
     with ray_of(command.cluster, generator), report.progress("samples") as show:
         for done, total in carry_out(plan, workers):
             show(done * command.num_samples // total, command.num_samples)
@@ -109,6 +110,7 @@ def transported(command: flags.Transport) -> Mapping[str, Any]:
     facts = finished(plan)
     with report.status(f"reading {redacted(command.from_)}"):
         require_points(plan, inputs, [part for part in range(plan.num_parts) if part not in facts])
+    require_writable(command.to)
     with ray_of(command.cluster, generator), report.progress("points") as show:
         steps = carry_out(plan, command.cluster.num_workers, lambda part: {"rows": inputs.held(*plan.span(part))}, facts)
         for done, total in steps:

@@ -97,7 +97,7 @@ class Show(Command):
 
 @dataclass(frozen=True)
 class Rollback(Command):
-    """Point an alias back at the version before."""
+    """Point an alias back at the version before; given again, at the one before that."""
 
     name: tyro.conf.Positional[str]
     """name of the registered model"""

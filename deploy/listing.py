@@ -6,7 +6,7 @@ from typing import Any
 from deploy import flags
 from deploy.versions.catalogue import aliases_of, described, models_of, take_out, versions_of
 from pipeline.command import report
-from pipeline.command.listing import open_store
+from pipeline.command.listing import open_store, store_to_list
 from pipeline.errors import ForeignVersion, Unusable, VersionNotFound
 from pipeline.evaluation.metrics import FLOOR, HEADLINE, floor_of
 from pipeline.provenance import redacted
@@ -18,7 +18,8 @@ EMPTY = "no models yet: python -m deploy register REF --name NAME"
 
 def list_models(command: flags.List) -> Mapping[str, Any]:
     """Carry out `list`: print the registered models, and which version each alias of them points at."""
-    models = {str(model.name): aliases_of(model) for model in models_of(open_store(command.store))}
+    store = store_to_list(command.store)
+    models = {str(model.name): aliases_of(model) for model in (models_of(store) if store else [])}
     if models:
         report.table("models", ["model", "aliases"], [[name, said(aliases)] for name, aliases in models.items()])
     else:

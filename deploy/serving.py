@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.errors import FlowError
+from pipeline.errors import FlowError, Unusable
 
 if TYPE_CHECKING:
     from deploy.answers import Settings
@@ -28,7 +28,7 @@ def check_port(host: str, port: int, flags: str) -> None:
         flags: name host and port in the error.
 
     Raises:
-        FlowError: something else listens there, or this machine does not have that address.
+        Unusable: something else listens there, or this machine does not have that address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family)) as probe:
@@ -36,7 +36,7 @@ def check_port(host: str, port: int, flags: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise FlowError(f"{flags} cannot be listened on: {error.strerror}") from error
+            raise Unusable(f"{flags} cannot be listened on: {error.strerror}") from error
 
 
 @contextlib.contextmanager

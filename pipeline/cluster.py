@@ -124,6 +124,11 @@ def tracking_uri(stores: Mlflow) -> str:
     return _setting(stores, "tracking_uri") or places.sqlite_url(places.home() / "mlflow.db")
 
 
+def names_store(stores: Mlflow) -> bool:
+    """Say whether a flag or a variable names MLflow's place; else it is the database of every command here."""
+    return _setting(stores, "tracking_uri") is not None
+
+
 def checkpoints(cluster: Cluster) -> str:
     """Give the place of checkpoints within a phase: a URL, or an absolute path."""
     return _setting(cluster, "checkpoints") or str(places.home() / "checkpoints")

@@ -27,6 +27,12 @@ class MapNotFound(FlowError):
     exit_code = 2
 
 
+class StoreNotFound(FlowError):
+    """There is no store where a command was to read one."""
+
+    exit_code = 2
+
+
 class AmbiguousReference(FlowError):
     """A reference names more than one thing."""
 

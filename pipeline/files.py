@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from filelock import FileLock
+
 from components.parts.loading import describe_error
 from pipeline.errors import Corrupt, Unusable
 from pipeline.provenance import redacted
@@ -99,7 +101,9 @@ def _whole(files: "fsspec.AbstractFileSystem", path: str) -> Iterator[str]:
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == partial:
+            error.filename = path
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
@@ -139,6 +143,37 @@ def write_bytes(path: Path, content: bytes) -> None:
     import fsspec
 
     put(fsspec.filesystem("file"), str(path.absolute()), content)
+
+
+def lock_at(path: str | Path) -> FileLock:
+    """Make the lock of a file on this machine, in a folder that is made where there is none; `with` holds it.
+
+    Raises:
+        Unusable: no file can be made there, where FileLock would try for ever.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise Unusable(f"{Path(path).parent} cannot be written to: {error.strerror}") from error
+    return FileLock(path)
+
+
+def require_writable(url: str) -> None:
+    """Refuse a folder of this machine where no file can be made; other storages say so when they are written to.
+
+    Raises:
+        Unusable: says why.
+    """
+    files, folder = at(url)
+    if is_local(files):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise Unusable(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 @cache

@@ -132,10 +132,11 @@ class Flow:
 
         Raises:
             VersionNotFound: there is no such version.
+            StoreNotFound: the store is a database that is not there.
             CodeRefused: the version has own parts, and that was not allowed.
             Corrupt: a file of the version is not what was registered.
         """
-        opened = store_of(store)
+        opened = store_of(store, create=False)
         with in_float32():
             loaded = versions.load(opened, uri, allow_code=allow_code)
         flow = cls(loaded.recipe, name=loaded.name)

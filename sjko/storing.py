@@ -15,11 +15,15 @@ HERE: Any = True
 """The store that the commands use: $SJKO_TRACKING_URI, or the one under $SJKO_HOME."""
 
 
-def store_of(store: Any) -> Store:
+def store_of(store: Any, *, create: bool = True) -> Store:
     """Open a store: the one that is given, the one at a tracking URI, or for True the one that the commands use here.
+
+    Args:
+        create: make it where it is a database that is not there.
 
     Raises:
         ValueError: it is none of these.
+        StoreNotFound: it is a database that is not there, and none is to be made.
     """
     from pipeline.command import report
 
@@ -27,10 +31,10 @@ def store_of(store: Any) -> Store:
     if isinstance(store, Store):
         return store
     if store is HERE:
-        return Store(clusters.tracking_uri(Cluster()))
+        return Store(clusters.tracking_uri(Cluster()), create=create)
     if not isinstance(store, str):
         raise ValueError(f"store must be a tracking URI, a Store or True, not a {type(store).__name__}")
-    return Store(clusters.tracking_uri(Cluster(tracking_uri=store)))
+    return Store(clusters.tracking_uri(Cluster(tracking_uri=store)), create=create)
 
 
 def require_storable(what: str, recipe: Recipe, metrics: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ def run(command: flags.Run) -> Mapping[str, Any]:
         command.cluster,
         replace(command.evaluation, metrics=with_figure(command.evaluation.metrics, command.metric)),
     ).pinned()
-    store = open_store(command.cluster)
+    store = open_store(command.cluster, create=True)
     places.home().mkdir(parents=True, exist_ok=True)
     run_id = records.create(store, definition, claims.this_process())
     with contextlib.ExitStack() as stack:

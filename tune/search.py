@@ -22,8 +22,9 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from pipeline import cluster as clusters
+from pipeline import places
 from pipeline.cluster import Cluster
-from pipeline.errors import FlowError, StoreUnavailable, Unschedulable
+from pipeline.errors import FlowError, StoreUnavailable, Unschedulable, Unusable
 from pipeline.provenance import redacted
 from pipeline.recipes.values import Value
 from pipeline.training import jobs
@@ -61,7 +62,13 @@ def study_of(search: Search, storage: str, *, create: bool, again: bool = False)
 
     Raises:
         StoreUnavailable: the database does not answer, or the study is not there.
+        Unusable: the file of the database cannot be written to.
     """
+    file = places.sqlite_file(storage)
+    if not create and file is not None and not file.is_file():  # Optuna would make it
+        raise StoreUnavailable(f"the study {search.name} is not at {redacted(storage)}: give its --store.optuna")
+    if file is not None:
+        require_writable(file)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     first = StudyDirection.MINIMIZE if search.mode == "min" else StudyDirection.MAXIMIZE
     directions = [first, StudyDirection.MINIMIZE] if search.against_cost else [first]
@@ -86,6 +93,19 @@ def study_of(search: Search, storage: str, *, create: bool, again: bool = False)
     finally:
         backend.remove_session()
         backend.engine.dispose()
+
+
+def require_writable(database: Path) -> None:
+    """Refuse a file of a database that cannot be written to, or that cannot be made.
+
+    Raises:
+        Unusable: says why.
+    """
+    try:
+        with database.open("ab"):
+            pass
+    except OSError as error:
+        raise Unusable(f"Optuna's database {database} cannot be written to: {error.strerror}") from error
 
 
 def forget(study: optuna.Study) -> None:

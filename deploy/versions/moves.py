@@ -1,6 +1,6 @@
 """Who moved an alias, when and why, as tags of a version in MLflow's registry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,6 +8,11 @@ from pipeline.provenance import user
 
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
 REGISTERED_BY = "sjko.registered_by"
+
+BEEN = "sjko.been."
+"""Beginning of the tags of a model with the versions that each alias has pointed at, the last at the end."""
+MOST_BEEN = 200
+"""Versions that are written there: MLflow takes 5,000 characters."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,17 @@ def tags(what: str, alias: str, because: str) -> dict[str, str]:
     """
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {f"sjko.{what}_{key}.{alias}": value for key, value in {"at": now, "by": user(), "because": because}.items()}
+
+
+def up_to(been: Sequence[int], number: int) -> list[int]:
+    """Take where an alias has been up to the last time at a version, which is put at the end where MLflow's page moved it there.
+
+    >>> up_to([1, 2, 1, 3], 1), up_to([1, 2], 5)
+    ([1, 2, 1], [1, 2, 5])
+    """
+    if number not in been:
+        return [*been, number]
+    return list(been[: len(been) - list(reversed(been)).index(number)])
 
 
 def moves_in(tags: Mapping[str, str]) -> list[Move]:

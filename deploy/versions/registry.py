@@ -120,7 +120,7 @@ class Registry(RegisteredVersions):
                 raise
 
     def move(self, version: Version, alias: str, note: Mapping[str, str], because: str) -> None:
-        """Point an alias at a version, after tags say what it pointed at before, and who moves it when and why.
+        """Point an alias at a version, after tags say where it has been, and who moves it when and why.
 
         A stop in between loses nothing.
 
@@ -132,10 +132,9 @@ class Registry(RegisteredVersions):
         with self._store.answering():
             for key, value in {**note, **moves.tags(moves.PROMOTED, alias, because)}.items():
                 self._client.set_model_version_tag(version.name, str(version.number), key, value[:4000])
-            if previous is not None and previous.number != version.number:
-                self._client.set_model_version_tag(
-                    version.name, str(version.number), f"sjko.before.{alias}", str(previous.number)
-                )
+            been = [] if previous is None else self._been(previous, alias)
+            if been[-1:] != [version.number]:
+                self._write_been([*been, version.number], version.name, alias)
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
     def log(self, version: Version, metrics: Mapping[str, float]) -> None:
@@ -146,8 +145,10 @@ class Registry(RegisteredVersions):
             self._store.log_metrics(run_id, {0: finite})
 
     def restore(self, version: Version, alias: str, instead_of: Version) -> None:
-        """Point an alias back at a version; which one that version came after stays written down as it was."""
+        """Point an alias back at a version where it has been; what came after is forgotten: the next goes further back."""
+        been = self._been(instead_of, alias)[:-1]
         with self._store.answering():
+            self._write_been(moves.up_to(been, version.number), version.name, alias)
             key = f"sjko.rolled_back.{alias}"
             note = {key: f"to version {version.number}", **moves.tags(moves.ROLLED_BACK, alias, f"to version {version.number}")}
             for name, value in note.items():
@@ -155,12 +156,29 @@ class Registry(RegisteredVersions):
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
     def before(self, version: Version, alias: str) -> Version:
-        """Look up the version that an alias pointed at before a version.
+        """Look up the version that an alias pointed at before a version; those that were unregistered since are passed over.
 
         Raises:
             VersionNotFound: the version was the first under that alias.
         """
-        number = version.tags.get(f"sjko.before.{alias}")
-        if number is None:
-            raise VersionNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
-        return self.require(version.name, number)
+        for number in reversed(self._been(version, alias)[:-1]):
+            if number != version.number and (found := self.find(version.name, str(number))) is not None:
+                return found
+        raise VersionNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
+
+    def _been(self, version: Version, alias: str) -> list[int]:
+        """List the versions that an alias has pointed at, the last being the one that it points at now."""
+        with self._store.answering():
+            written = self._client.get_registered_model(version.name).tags.get(f"{moves.BEEN}{alias}")
+        if written is not None:
+            return moves.up_to([int(number) for number in written.split()], version.number)
+        before, been = version.tags.get(f"sjko.before.{alias}"), [version.number]  # as earlier releases have written it
+        while before is not None and int(before) not in been:
+            been.insert(0, int(before))
+            earlier = self.find(version.name, before)
+            before = None if earlier is None else earlier.tags.get(f"sjko.before.{alias}")
+        return been
+
+    def _write_been(self, been: list[int], name: str, alias: str) -> None:
+        written = " ".join(map(str, been[-moves.MOST_BEEN :]))
+        self._client.set_registered_model_tag(name, f"{moves.BEEN}{alias}", written)

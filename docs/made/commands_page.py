@@ -20,6 +20,7 @@ Three programs share their rules. `sjko` is one command for all of them: `sjko r
 - A flag that is given twice is refused. So is a flag that the command does not have.
 - `--json FILE` writes what any command found.
 - Exit codes: 0; 2 for a mistake in the command; 3 for a promotion that is refused; 130 after Ctrl-C; 143 after SIGTERM.
+  1 is for what another command would not mend, such as a server that does not answer.
 
 State lies under `$SJKO_HOME` (default `./.sjko`): MLflow's sqlite database and artifacts, checkpoints, pictures.
 Fields of a recipe are flags of `run`, `submit` and `tune run`. [Their page](recipe.md) explains them.

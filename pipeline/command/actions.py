@@ -39,7 +39,7 @@ def run(command: Run) -> Mapping[str, Any]:
     """Carry out `run`: train the phases that the store lacks, measure every phase, draw the pictures."""
     name, cluster = command.stem, command.cluster
     recipe, data_uri = resolve(command.resolved(), cluster), clusters.data(cluster)
-    store = open_store(cluster)
+    store = open_store(cluster, create=True)
     phases = phases_of(recipe)
     for sentence in changes(recipe, store):
         process.say(f"note: {sentence}")

@@ -17,7 +17,7 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Mlflow
 from pipeline.command import report
 from pipeline.command.flags import List, Show, Ui
-from pipeline.errors import FlowError, Unusable
+from pipeline.errors import FlowError, StoreNotFound, Unusable
 from pipeline.evaluation.metrics import HEADLINE, figures, floor_of, offer_of
 from pipeline.provenance import redacted
 from pipeline.store import claims
@@ -27,13 +27,32 @@ SECONDS_TO_START, SECONDS_TO_STOP = 120.0, 5.0
 """Of MLflow's server: the first start on a busy machine imports for half a minute."""
 
 
-def open_store(mlflow: Mlflow) -> Store:
-    """Open the store that flags or the environment name."""
-    return Store(clusters.tracking_uri(mlflow))
+def open_store(mlflow: Mlflow, *, create: bool = False) -> Store:
+    """Open the store that flags or the environment name; who only reads makes no database of a name that is mistyped.
+
+    Raises:
+        StoreNotFound: there is no database, and none is to be made.
+    """
+    return Store(clusters.tracking_uri(mlflow), create=create)
+
+
+def store_to_list(mlflow: Mlflow) -> Store | None:
+    """Open the store for a list of what is in it; None where it is that of every command here and nothing has made it yet.
+
+    Raises:
+        StoreNotFound: a flag or a variable names a store that is not there.
+    """
+    try:
+        return open_store(mlflow)
+    except StoreNotFound:
+        if clusters.names_store(mlflow):
+            raise
+        return None
 
 
 def list_flows(command: List) -> Mapping[str, Any]:
     """Carry out `list`: print all flows of the store, newest first; INTERRUPTED are those whose driver is gone."""
+    store = store_to_list(command.store)
     rows = [
         {
             "run_id": flow.info.run_id,
@@ -43,8 +62,11 @@ def list_flows(command: List) -> Mapping[str, Any]:
             HEADLINE: flow.data.metrics.get(HEADLINE),
             floor_of(HEADLINE): flow.data.metrics.get(floor_of(HEADLINE)),
         }
-        for flow in open_store(command.store).flows()
+        for flow in (store.flows() if store else [])
     ]
+    if not rows:
+        report.line(f"no flows yet in {redacted(clusters.tracking_uri(command.store))}: python -m pipeline run two_circles")
+        return {"flows": rows}
     report.table(
         "flows",
         ["run", "recipe", "status", "phases", "W2", "floor"],
@@ -84,6 +106,7 @@ def show_page(command: Ui) -> None:
 
     Raises:
         Unusable: the port is taken.
+        StoreNotFound: there is no store.
         FlowError: the server ended by itself.
     """
     uri = clusters.tracking_uri(command.store)
@@ -92,7 +115,7 @@ def show_page(command: Ui) -> None:
         return
     address = f"http://127.0.0.1:{command.port}"
     _require_free(command.port)
-    open_store(command.store).flows()  # makes the database, or says why it cannot be opened
+    open_store(command.store).flows()  # or says why it cannot be opened
     words = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(command.port), "--workers", "1"]
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as folder:  # where MLflow would put files of its own
         server = subprocess.Popen(

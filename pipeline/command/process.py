@@ -14,6 +14,9 @@ from typing import NoReturn
 from pipeline.signals import STOPPING, restore
 from pipeline.words import literal
 
+OF_FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors of a file or folder that is not what a command was told it is; a full disk is none."""
+
 
 class Stopped(KeyboardInterrupt):
     """The signal that asks this process to stop; what is under way is unwound as after Ctrl-C."""
@@ -49,7 +52,18 @@ def exit_code(error: Exception) -> int:
     >>> exit_code(ValueError("--port must be from 1 to 65535, not 0")), exit_code(OSError("no space left"))
     (2, 1)
     """
-    return int(getattr(error, "exit_code", 2 if isinstance(error, ValueError) else 1))
+    return int(getattr(error, "exit_code", 2 if isinstance(error, (ValueError, *OF_FILES)) else 1))
+
+
+def sentence(error: Exception) -> str:
+    """Say what an error is; of a file, its name and what is wrong with it.
+
+    >>> sentence(FileNotFoundError(2, "No such file or directory", "my.csv"))
+    'my.csv: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 @contextlib.contextmanager

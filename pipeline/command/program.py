@@ -108,12 +108,12 @@ class Program:
                 try:
                     command = self.read(list(arguments) or ["--help"])
                 except OSError as error:  # no file can have such a name
-                    raise ValueError(str(error)) from error
+                    raise ValueError(process.sentence(error)) from error
                 action = self.actions[arguments[0]]
                 left = self.left(action, command, arguments)
                 write(command.json, action.run(command))
             except (FlowError, ValueError, OSError) as error:  # an OSError: the disk is full, $SJKO_HOME is no folder, ...
-                process.say(f"error: {error}")
+                process.say(f"error: {process.sentence(error)}")
                 return process.exit_code(error)
             except KeyboardInterrupt as stopped:
                 for number in STOPPING:  # what is left to do is short

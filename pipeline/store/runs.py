@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
-from filelock import FileLock
 from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.entities import Run as Run  # noqa: PLC0414  # for who asks this module for runs
 from mlflow.exceptions import MlflowException
@@ -30,7 +29,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, ML
 from sqlalchemy.exc import DatabaseError
 
 from pipeline import places
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import StoreNotFound, StoreUnavailable, Unusable
+from pipeline.files import lock_at
 from pipeline.provenance import commit, flatten, redacted, versions
 from pipeline.store import mlflow_errors
 
@@ -55,9 +55,11 @@ class Runs:
 
     Args:
         uri: tracking URI, absolute; a sqlite database is made on first use, with its artifacts beside it.
-        create: make the experiment where there is none.
+        create: make the database and the experiment where there are none; who only reads does not.
 
     Raises:
+        StoreNotFound: there is no database, and none is to be made.
+        Unusable: the folder of a database cannot be written to.
         StoreUnavailable: from every method, when MLflow does not answer or refuses.
     """
 
@@ -72,11 +74,24 @@ class Runs:
         if database is None:
             self.client = MlflowClient(self.uri)
             return self._experiment(None, create)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{database}.lock"):  # processes that open a fresh sqlite at once break each other's migration
+        if not create and not database.exists():
+            raise StoreNotFound(f"there is no store at {self.uri}: nothing has been trained there yet")
+        with self._alone(database, create):
             mlflow_errors.check_database(database)
             self.client = MlflowClient(self.uri)
             return self._experiment((database.parent / "artifacts").as_uri(), create)
+
+    @contextmanager
+    def _alone(self, database: Path, create: bool) -> Iterator[None]:
+        """Open a database while no other process does: those that open a fresh sqlite at once break each other's migration."""
+        try:
+            lock: AbstractContextManager[Any] = lock_at(f"{database}.lock")
+        except Unusable:
+            if create or not os.access(database, os.R_OK):
+                raise
+            lock = nullcontext()  # a folder that can be read alone has a database that is whole
+        with lock:
+            yield
 
     def _experiment(self, artifact_location: str | None, create: bool) -> str:
         experiment = self.client.get_experiment_by_name(EXPERIMENT)

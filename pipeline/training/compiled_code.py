@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
+from pipeline.files import lock_at
 
 logger = logging.getLogger(__name__)
 SUMS, CHECKED = "sums.json", "checked"
@@ -66,7 +66,7 @@ def remove_damaged(folder: Path) -> None:
 
 def keep_code(folder: Path) -> None:
     """Write down the hashes of the files that have been compiled; those that are known stay as they are."""
-    with FileLock(folder.parent / "sums.lock"):
+    with lock_at(folder.parent / "sums.lock"):
         known = _known(folder)
         sums = {(name := path.relative_to(folder).as_posix()): known.get(name) or _sha256(path) for path in _files(folder)}
         partial = folder / f"{SUMS}.partial"

@@ -107,6 +107,36 @@ def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back
     assert "there is none to go back to" in capsys.readouterr().err
 
 
+def test_rollback_goes_back_one_more_each_time_and_passes_over_what_is_gone(
+    shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for num_steps in (1, 2, 3):
+        result_of(tmp_path, "register", trained(shared_store, num_steps).run_id, "--name", "steps")
+    for number in (1, 2, 1, 1, 3):  # promoted again where it is changes nothing
+        result_of(tmp_path, "promote", "steps", "--version", str(number))
+    for number, instead_of in ((1, 3), (2, 1), (1, 2)):
+        assert result_of(tmp_path, "rollback", "steps") == {"version": number, "instead_of": instead_of}
+    assert main(["rollback", "steps"]) == 2
+    assert "steps version 1 is the first @champion of steps" in capsys.readouterr().err
+    for number in (2, 3):
+        result_of(tmp_path, "promote", "steps", "--version", str(number))
+    result_of(tmp_path, "unregister", "steps", "2")
+    assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
+    shared_store.client.set_registered_model_alias("steps", "champion", "3")  # as MLflow's page does
+    assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
+
+
+def test_rollback_knows_what_earlier_releases_have_promoted(shared_store: Store, tmp_path: Path) -> None:
+    """They wrote the version before as a tag of the version."""
+    for num_steps in (1, 2):
+        result_of(tmp_path, "register", trained(shared_store, num_steps).run_id, "--name", "older")
+    shared_store.client.set_registered_model_alias("older", "champion", "2")
+    shared_store.client.set_model_version_tag("older", "2", "sjko.before.champion", "1")
+    assert result_of(tmp_path, "rollback", "older") == {"version": 1, "instead_of": 2}
+    result_of(tmp_path, "promote", "older", "--version", "2")
+    assert result_of(tmp_path, "rollback", "older") == {"version": 1, "instead_of": 2}
+
+
 def test_a_version_holds_card_picture_tensors_and_lineage(shared_store: Store, tmp_path: Path) -> None:
     ref = trained(shared_store, 12)
     result_of(tmp_path, "register", ref.run_id, "--name", "card")

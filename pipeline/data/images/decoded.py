@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from pipeline.data.images.pixels import Pixels
 from pipeline.errors import Corrupt, Unusable
+from pipeline.files import lock_at
 
 logger = logging.getLogger(__name__)
 FORMAT = b"sjko decoded 1"
@@ -36,8 +36,7 @@ def decoded(path: Path, shape: tuple[int, ...], blocks: Callable[[], Iterable[Pi
     images = _mapped(path, shape)
     if images is not None:
         return images
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with lock_at(f"{path}.lock"):
         images = _mapped(path, shape)  # another process may have been quicker
         if images is None:
             if path.exists() and not path.is_file():

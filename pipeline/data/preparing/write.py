@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from components.parts.loading import describe_error
 from pipeline import files as places
@@ -96,12 +96,11 @@ def _alone(plan: Plan) -> Iterator[None]:
         yield
         return
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{folder}/{LOCK}").acquire(blocking=False)
+        lock = places.lock_at(f"{folder}/{LOCK}").acquire(blocking=False)
     except Timeout:
         raise Unusable(f"{plan.uri}: another prepare is at work there. Wait until it has ended, or choose another --to") from None
-    except OSError as error:
-        raise Unusable(f"--to cannot be used: {plan.uri}: {error.strerror}") from error
+    except (Unusable, OSError) as error:
+        raise Unusable(f"--to cannot be used: {error}") from error
     with lock:
         for left in Path(folder).glob("*.partial"):  # of a process that was killed
             left.unlink()

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from pipeline.data.images.image_set import BuiltIn, ImageSet, LabelPair, Pair
 from pipeline.data.preparing.idx import LABELS_MAGIC, mnist_files, read_idx
 from pipeline.errors import FlowError
+from pipeline.files import lock_at
 from pipeline.places import home
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ def _downloaded(folder: Path) -> Pair:
     from torchvision.datasets import FashionMNIST
 
     copy = folder / "FashionMNIST"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "fashion_mnist.lock"):
+    with lock_at(folder / "fashion_mnist.lock"):
         while True:
             was_there = copy.exists()
             try:

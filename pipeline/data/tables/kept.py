@@ -15,7 +15,6 @@ from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol, Self, TypeGuard, cast
 
 import numpy as np
-from filelock import FileLock
 from fsspec import AbstractFileSystem
 
 from pipeline import files, places
@@ -147,8 +146,9 @@ def _bytes(content: File) -> bytes:
 def _fetched(uri: str, name: str, sums: Mapping[str, str]) -> Path:
     """Copy the files of rows to this machine, once."""
     local = places.home() / "cache" / FOLDER / name.lstrip(":")
-    local.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{local}.lock"):
+    if local.is_dir():  # also where nothing can be written
+        return local
+    with files.lock_at(f"{local}.lock"):
         if local.is_dir():
             return local
         partial = local.with_name(f"{local.name}.partial")
