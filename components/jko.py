@@ -83,7 +83,7 @@ class Problem:
 
     @property
     def solved(self) -> Mapping[str, float]:
-        """Nothing is solved before the first step."""
+        """Give no figures: nothing is solved before the first step."""
         return {}
 
     def step(self, state: State, batch: Batch, anchor: Sequence[nn.Module], reduce: Reduce) -> Losses:

@@ -21,7 +21,7 @@ def list_models(command: flags.List) -> Mapping[str, Any]:
     store = store_to_list(command.store)
     models = {str(model.name): aliases_of(model) for model in (models_of(store) if store else [])}
     if models:
-        report.table("models", ["model", "aliases"], [[name, said(aliases)] for name, aliases in models.items()])
+        report.table("models", ["model", "aliases"], [[name, aliases_in_words(aliases)] for name, aliases in models.items()])
     else:
         report.line(EMPTY)
     return {"models": [{"name": name, "aliases": aliases} for name, aliases in models.items()]}
@@ -72,8 +72,8 @@ def unregistered(command: flags.Unregister) -> Mapping[str, Any]:
     aliases = aliases_in(store, name)
     versions = {version["version"]: version for version in (described(each, aliases) for each in versions_of(store, name))}
     if number not in versions:
-        there = f"the versions {', '.join(map(str, sorted(versions)))}" if versions else "no version"
-        raise VersionNotFound(f"{name}@{number} is not in the registry at {redacted(store.uri)}, which has of {name} {there}")
+        known = f"the versions {', '.join(map(str, sorted(versions)))}" if versions else "no version"
+        raise VersionNotFound(f"{name}@{number} is not in the registry at {redacted(store.uri)}, which has of {name} {known}")
     if (fingerprint := versions[number]["fingerprint"]) is None:
         raise ForeignVersion(f"{name} version {number} is another program's: it was not made by python -m deploy register")
     pointing = versions[number]["aliases"]
@@ -98,8 +98,8 @@ def aliases_in(store: Store, name: str) -> dict[str, int]:
     """
     models = {str(model.name): model for model in models_of(store)}
     if name not in models:
-        there = f"the models {', '.join(models)}" if models else EMPTY
-        raise VersionNotFound(f"{name} is not in the registry at {redacted(store.uri)}, which has {there}")
+        known = f"the models {', '.join(models)}" if models else EMPTY
+        raise VersionNotFound(f"{name} is not in the registry at {redacted(store.uri)}, which has {known}")
     return aliases_of(models[name])
 
 
@@ -109,14 +109,14 @@ def phases_of(version: Mapping[str, Any]) -> str:
     >>> phases_of({"num_phases": 3, "flow_num_phases": 6})
     '3 of 6'
     """
-    own, all_of_them = version["num_phases"], version["flow_num_phases"]
-    return "" if own is None else f"{own}" if all_of_them in (None, own) else f"{own} of {all_of_them}"
+    up_to_map, all_of_them = version["num_phases"], version["flow_num_phases"]
+    return "" if up_to_map is None else f"{up_to_map}" if all_of_them in (None, up_to_map) else f"{up_to_map} of {all_of_them}"
 
 
-def said(aliases: Mapping[str, int]) -> str:
+def aliases_in_words(aliases: Mapping[str, int]) -> str:
     """Write aliases as a cell of a table.
 
-    >>> said({"candidate": 3, "champion": 2})
+    >>> aliases_in_words({"candidate": 3, "champion": 2})
     '@candidate = 3, @champion = 2'
     """
     return ", ".join(f"@{alias} = {number}" for alias, number in aliases.items())

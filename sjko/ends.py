@@ -48,7 +48,7 @@ class End:
 
     @property
     def coding(self) -> Coding | None:
-        """How its rows became coordinates, where they are those of a table."""
+        """Give the way in which its rows became coordinates, where they are those of a table."""
         coding: Coding | None = getattr(self.points, "coding", None)
         return coding
 

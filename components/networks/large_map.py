@@ -91,7 +91,7 @@ class LargeMap(nn.Module):
     """
 
     def __init__(self, spec: NetworkSpec, multipliers: Sequence[int]) -> None:
-        """Build it.
+        """Build the map.
 
         Args:
             multipliers: channels of each level, the finest first, in units of the width. A level has half the side of the one

@@ -50,7 +50,7 @@ class LargePotential(nn.Module):
     """
 
     def __init__(self, spec: NetworkSpec, multipliers: Sequence[int], num_halvings: int) -> None:
-        """Build it.
+        """Build the potential.
 
         Args:
             multipliers: channels before the first block and after each, in units of the width.

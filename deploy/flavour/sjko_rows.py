@@ -65,17 +65,17 @@ class RowSampler:
         table = None if frame is None else table_of(frame)
         try:
             points = self._points(data, frame, table, int(asked["seed"]))
-            own = self._coding.given.encode(table) if given and len(given) == len(self._given) else None
+            brought = self._coding.given.encode(table) if given and len(given) == len(self._given) else None
         except ValueError as error:  # of the package that travels
             raise refused(str(error)) from error
         beside = self._source.beside(len(points), int(asked["seed"]), str(asked["condition"]))
-        conditions = self._conditions(beside, own)
+        conditions = self._conditions(beside, brought)
         samples = self._sampler.predict(np.concatenate([points, beside], axis=1))
         made = frame_of(self._coding.table(np.asarray(samples), conditions))
         if frame is None:
             return made
         made = made.set_axis(frame.index)
-        for name in given if own is not None else ():
+        for name in given if brought is not None else ():
             made[name] = frame[name]
         return self._beside(frame, made)
 
@@ -98,21 +98,21 @@ class RowSampler:
         """Find the columns of points: those called as coordinates are; those called 0, 1, ...; else all but the table's own."""
         names = [str(name) for name in frame.columns]
         counted = [str(number) for number in range(self._source.dim)]
-        wanted = next((each for each in (list(self._coding.encoding.names), counted) if set(each) <= set(names)), None)
-        if wanted is not None:
-            return [frame.columns[names.index(name)] for name in wanted]
+        coordinates = next((each for each in (list(self._coding.encoding.names), counted) if set(each) <= set(names)), None)
+        if coordinates is not None:
+            return [frame.columns[names.index(name)] for name in coordinates]
         return [column for column, name in zip(frame.columns, names, strict=True) if name not in self._given]
 
-    def _conditions(self, beside: np.ndarray, own: np.ndarray | None) -> np.ndarray | None:
+    def _conditions(self, beside: np.ndarray, brought: np.ndarray | None) -> np.ndarray | None:
         """Give the conditions as the coding writes them; those that rows bring take the place of what was drawn."""
         if self._coding.given is None:
             return None
         condition = self._coding.given.condition
         width = 1 if condition.classes else condition.num_values
-        if own is not None:
-            units = own[:, None] if condition.classes else condition.in_units(own)
+        if brought is not None:
+            units = brought[:, None] if condition.classes else condition.in_units(brought)
             beside[:, beside.shape[1] - width :] = units
-            return own
+            return brought
         drawn = beside[:, beside.shape[1] - width :]
         return np.rint(drawn[:, 0]).astype(np.int64) if condition.classes else np.asarray(condition.from_units(drawn))
 

@@ -46,8 +46,8 @@ def models_of(store: Store) -> list[RegisteredModel]:
 
 def versions_of(store: Store, name: str) -> list[ModelVersion]:
     """List the versions of a model, newest first."""
-    found = _all(store, lambda token: store.client.search_model_versions(f"name = '{name}'", page_token=token))
-    return sorted(found, key=lambda version: -int(version.version))
+    versions = _all(store, lambda token: store.client.search_model_versions(f"name = '{name}'", page_token=token))
+    return sorted(versions, key=lambda version: -int(version.version))
 
 
 def take_out(store: Store, name: str, number: int) -> None:
@@ -58,12 +58,12 @@ def take_out(store: Store, name: str, number: int) -> None:
 
 def _all(store: Store, page_at: Callable[[str | None], Any]) -> list[Any]:
     """Read all pages of a search of MLflow's."""
-    found: list[Any] = []
+    entities: list[Any] = []
     token: str | None = None
     with store.answering():
         while True:
             page = page_at(token)
-            found += page
+            entities += page
             token = page.token
             if not token:
-                return found
+                return entities

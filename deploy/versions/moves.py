@@ -57,10 +57,10 @@ def up_to(been: Sequence[int], number: int) -> list[int]:
 
 def moves_in(tags: Mapping[str, str]) -> list[Move]:
     """Read the moves that tags of a version tell of, the earliest first."""
-    found = []
+    moves = []
     for what in (PROMOTED, ROLLED_BACK):
         prefix = f"sjko.{what}_at."
         for alias in (key.removeprefix(prefix) for key in tags if key.startswith(prefix)):
             at, by, because = (tags.get(f"sjko.{what}_{key}.{alias}", "") for key in ("at", "by", "because"))
-            found.append(Move(what, alias, at, by, because))
-    return sorted(found, key=lambda move: move.at)
+            moves.append(Move(what, alias, at, by, because))
+    return sorted(moves, key=lambda move: move.at)

@@ -33,13 +33,13 @@ ANY = AnyType()  # type: ignore[no-untyped-call]
 
 def modules(name: str = sjko_rows.MODULE) -> dict[str, str]:
     """Read the source of a module and of all that it imports of this project, by their names."""
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     waiting = [name]
     while waiting:
-        if (module := waiting.pop()) not in found:
-            found[module] = source_of(module)
-            waiting += imported(found[module])
-    return dict(sorted(found.items()))
+        if (module := waiting.pop()) not in sources:
+            sources[module] = source_of(module)
+            waiting += imported(sources[module])
+    return dict(sorted(sources.items()))
 
 
 def imported(source: str) -> list[str]:

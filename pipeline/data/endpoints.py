@@ -78,7 +78,7 @@ class Endpoints:
 
     @property
     def starts_from_rows(self) -> bool:
-        """Whether the source is the rows of a table, coded as those of the data are."""
+        """Say whether the source is the rows of a table, coded as those of the data are."""
         return getattr(getattr(self.source, "inner", None), "coding", None) is not None
 
     @property

@@ -169,12 +169,12 @@ def _moments_of_many(samples: Samples, weights: np.ndarray | None) -> Moments:
     of_rows = np.ones(len(samples)) if weights is None else np.asarray(weights, np.float64)
 
     def total(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        start, found = 0, np.zeros(math.prod(samples.shape[1:]))
+        start, weighted_sum = 0, np.zeros(math.prod(samples.shape[1:]))
         for part in kept.windows(samples):
             flat = part.reshape(len(part), -1).astype(np.float64)
-            found += of_rows[start : start + len(part)] @ of(flat)
+            weighted_sum += of_rows[start : start + len(part)] @ of(flat)
             start += len(part)
-        mean: np.ndarray = found / of_rows.sum()
+        mean: np.ndarray = weighted_sum / of_rows.sum()
         return mean
 
     mean = total(lambda flat: flat)

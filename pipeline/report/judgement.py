@@ -43,13 +43,13 @@ class Judgement:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every figure with its floor, in the order of the table: `NAME` and `NAME_floor`."""
-        found = columns.metrics(self.columns) | pairs.metrics(self.pairs)
+        """Give every figure with its floor, in the order of the table: `NAME` and `NAME_floor`."""
+        figures = columns.metrics(self.columns) | pairs.metrics(self.pairs)
         for part in (self.distances, self.test, self.neighbours, self.copies, self.usefulness):
-            found |= {} if part is None else part.metrics
+            figures |= {} if part is None else part.metrics
         names = [name for figure in FIGURES for name in (figure.name, f"{figure.name}_floor")]
-        assert found.keys() <= set(names)
-        return {name: found[name] for name in names if name in found}
+        assert figures.keys() <= set(names)
+        return {name: figures[name] for name in names if name in figures}
 
 
 def judge(samples: Samples, predict: str | None = None, show: Show = lambda done, total: None) -> Judgement:
@@ -72,12 +72,12 @@ def judge(samples: Samples, predict: str | None = None, show: Show = lambda done
     target = None if predict is None else usefulness.require_predictable(samples, predict)
     points, steps = _steps(samples)
     steps[USEFUL] = lambda: None if target is None else usefulness.measure(samples, target)
-    found = []
+    answers = []
     for done, step in enumerate(steps.values()):
         show(done, len(steps))
-        found.append(on_one_thread(step))
+        answers.append(on_one_thread(step))
     show(len(steps), len(steps))
-    return Judgement(samples, points, *found)
+    return Judgement(samples, points, *answers)
 
 
 def _steps(samples: Samples) -> tuple[dict[str, np.ndarray], dict[str, Callable[[], Any]]]:
@@ -102,8 +102,8 @@ def steps_of(samples: Samples) -> dict[str, Callable[[], Mapping[str, float]]]:
     read: dict[str, Callable[[Any], Mapping[str, float]]] = {COLUMNS: columns.metrics, PAIRS: pairs.metrics}
 
     def measured(question: str) -> Mapping[str, float]:
-        found = on_one_thread(steps[question])
-        return read[question](found) if question in read else found.metrics
+        answer = on_one_thread(steps[question])
+        return read[question](answer) if question in read else answer.metrics
 
     return {question: partial(measured, question) for question in steps}
 

@@ -58,7 +58,7 @@ class Kind(Protocol):
 
     @property
     def word(self) -> str:
-        """What such columns hold, in words."""
+        """Say in a word what such columns hold."""
         ...
 
     def read(self, column: Column, values: Values) -> tuple[Feature, dict[str, np.ndarray]]:
@@ -138,8 +138,8 @@ class Categories:
         others = {each for text in texts.values() for each in pc.unique(text).to_pylist() if each is not None} - counts.keys()
         labels = [*sorted(counts, key=lambda each: (-counts[each], each)), *sorted(others)]
         places = pa.array(labels, pa.string())
-        found = {flag: pc.index_in(text, value_set=places, skip_nulls=True) for flag, text in texts.items()}
-        arrays = {flag: np.asarray(pc.cast(each, pa.float64()), dtype=np.float64) for flag, each in found.items()}
+        indices = {flag: pc.index_in(text, value_set=places, skip_nulls=True) for flag, text in texts.items()}
+        arrays = {flag: np.asarray(pc.cast(each, pa.float64()), dtype=np.float64) for flag, each in indices.items()}
         return Feature(column.name, False, tuple(labels)), arrays
 
 
@@ -149,9 +149,9 @@ def kind_of_column(column: Column) -> Kind:
         return Dates()
     if column.kind == "category":
         return Categories()
-    found = kind_of(column.arrow_type)
-    assert found is not None  # the schema refuses others
-    return found
+    kind = kind_of(column.arrow_type)
+    assert kind is not None  # the schema refuses others
+    return kind
 
 
 def kind_of(kind: pa.DataType) -> Kind | None:

@@ -81,7 +81,7 @@ def metric_of(figure: Figure) -> Metric:
 
 def __getattr__(name: str) -> Metric:
     """Give the metric of a figure by its name, as `REQUESTED` of `pipeline.report.figures.table` has it."""
-    found = next((figure for figure in FIGURES if figure.name == name), None)
-    if found is None:
+    asked = next((figure for figure in FIGURES if figure.name == name), None)
+    if asked is None:
         raise AttributeError(name)
-    return metric_of(found)
+    return metric_of(asked)

@@ -150,12 +150,12 @@ class Runs:
         with self.answering():
             try:
                 is_number, client = which.isdigit(), self.client
-                found = client.get_model_version(name, which) if is_number else client.get_model_version_by_alias(name, which)
+                version = client.get_model_version(name, which) if is_number else client.get_model_version_by_alias(name, which)
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-        return dict(found.tags)
+        return dict(version.tags)
 
     def select(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """List all runs that fulfil a condition of MLflow's search, newest first; those that were deleted if `view` says so."""

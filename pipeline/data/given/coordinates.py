@@ -74,8 +74,8 @@ class Coordinates:
         if len(numbers) == dim:
             return cls(tuple(numbers), shape)
         of_numbers = f"{len(numbers)} column{'s' if len(numbers) > 1 else ''} of numbers ({named(numbers)})"
-        found = of_numbers if numbers else "no numbers"
-        raise Unusable(f"{table_name} has {found}, and a point has {dim} coordinates: name those with {option}")
+        what_it_has = of_numbers if numbers else "no numbers"
+        raise Unusable(f"{table_name} has {what_it_has}, and a point has {dim} coordinates: name those with {option}")
 
     @classmethod
     def _of_lists(cls, field: pa.Field, shape: tuple[int, ...], table_name: str) -> "Coordinates":

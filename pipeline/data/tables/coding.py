@@ -39,7 +39,7 @@ class Given:
 
     @property
     def arrow_types(self) -> list[pa.DataType]:
-        """The types of Arrow that the columns have."""
+        """List the types of Arrow that the columns of the condition have."""
         return [type_of(text) for text in self.types]
 
     @classmethod
@@ -53,13 +53,15 @@ class Given:
             if table[name].null_count:
                 raise Unusable(f"data.condition: column {name!r} has missing values; fill them, or leave the rows out")
         types = tuple(str(table[name].type) for name in columns)
-        found = [_classes(table[name]) for name in columns]
-        if len(columns) == 1 and found[0] is not None:
-            name, cells = columns[0], _numbered(found[0])
+        classes_of = [_classes(table[name]) for name in columns]
+        if len(columns) == 1 and classes_of[0] is not None:
+            name, cells = columns[0], _numbered(classes_of[0])
             labels = tuple(str(i) if cell is None else _label(name, cell, i) for i, cell in enumerate(cells))
             return cls(Condition(name, labels), tuple(columns), types, tuple(cells))
         texts = [
-            name for name, classes in zip(columns, found, strict=True) if classes is not None and not _is_numeric(table[name])
+            name
+            for name, classes in zip(columns, classes_of, strict=True)
+            if classes is not None and not _is_numeric(table[name])
         ]
         if texts:
             raise Unusable(
@@ -135,7 +137,7 @@ class Coding:
 
     @classmethod
     def of_files(cls, contents: Mapping[str, Any]) -> "Coding":
-        """Read what `files` has written."""
+        """Make the coding again of the files that `files` has written."""
         about = json.loads(contents[FILE])
         given = about["given"]
         if given is not None:

@@ -28,7 +28,7 @@ class Code(Protocol):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What the names of the coordinates end with, after the column's name."""
+        """Say what the names of the coordinates end with, after the column's name."""
 
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
         """Give n values as coordinates (n, width)."""
@@ -98,7 +98,7 @@ class Numeric:
         return np.clip(self.grid.nearest(np.clip(numbers, *self.unit.ends)), *self.unit.ends)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
+        """Give the arrays that the code is made of again, by name."""
         return self.marginal.arrays()
 
 
@@ -122,12 +122,12 @@ class Constant:
 
     @classmethod
     def fit(cls, column: Column, given: Fitting) -> "Constant":
-        """Fit to nothing."""
+        """Make the code of a column whose one value its description says: nothing is fitted."""
         return cls(column)
 
     @classmethod
     def restored(cls, column: Column, arrays: Arrays) -> "Constant":
-        """Make a code of nothing."""
+        """Make the code of the column's description alone: nothing was fitted."""
         return cls(column)
 
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
@@ -135,13 +135,13 @@ class Constant:
         return np.empty((len(values), 0))
 
     def decode(self, coordinates: np.ndarray) -> pa.Array:
-        """Put the value back, n times."""
+        """Repeat the one value for each of n rows."""
         of = self.column.arrow_type
         plain = of.value_type if pa.types.is_dictionary(of) else of
         return pa.repeat(scalar(self.column.value, plain), len(coordinates)).cast(of)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give nothing."""
+        """Give no array: nothing was fitted."""
         return {}
 
 
@@ -155,20 +155,20 @@ class Missing:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """The indicator, and the coordinates of the values that are there."""
+        """Name the indicator, and the coordinates of the values that are there."""
         return ("?", *self.inner.suffixes)
 
     def encode(self, values: pa.ChunkedArray, rng: np.random.Generator) -> np.ndarray:
         """Give n values as coordinates (n, 1 + width); those of a missing value are noise."""
-        there = np.asarray(pc.is_valid(values))
-        if self.cells.edges[1] == 1 and not there.all():
-            row = int(np.argmin(there)) + 1
+        is_present = np.asarray(pc.is_valid(values))
+        if self.cells.edges[1] == 1 and not is_present.all():
+            row = int(np.argmin(is_present)) + 1
             raise Unusable(
                 f"the column {shown(self.name)} has a missing value in row {row}, and no row that its code was fitted to has one"
             )
         coordinates = rng.standard_normal((len(values), 1 + len(self.inner.suffixes)))
-        coordinates[:, 0] = self.cells.to_normal((~there).astype(np.int64), rng)
-        coordinates[there, 1:] = self.inner.encode(values.drop_null(), rng)
+        coordinates[:, 0] = self.cells.to_normal((~is_present).astype(np.int64), rng)
+        coordinates[is_present, 1:] = self.inner.encode(values.drop_null(), rng)
         return coordinates
 
     def decode(self, coordinates: np.ndarray) -> pa.Array:
@@ -179,7 +179,7 @@ class Missing:
         return pc.if_else(pa.array(missing), pa.scalar(None, plain.type), plain).cast(values.type)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
+        """Give the arrays that the code is made of again, by name."""
         return {MISSING: self.cells.edges, **self.inner.arrays()}
 
 
@@ -194,15 +194,15 @@ def fitted(column: Column, given: Fitting) -> Code:
     Raises:
         Unusable: none is there, or one is missing that may not be.
     """
-    there = given.there
-    if column.value is None and not len(there.values) and not (there.others is not None and len(there.others)):
+    present = given.present
+    if column.value is None and not len(present.values) and not (present.others is not None and len(present.others)):
         raise Unusable(f"all values of the column {column.name} are missing")
-    inner: Code = CODES[column.transform or "constant"].fit(column, there)
+    inner: Code = CODES[column.transform or "constant"].fit(column, present)
     return Missing(column.name, inner, Cells.of(given.masses_of_missing())) if column.nullable else inner
 
 
 def restored(column: Column, arrays: Arrays) -> Code:
     """Make the code of a column of what `arrays` gave."""
-    own = {name: array for name, array in arrays.items() if name != MISSING}
-    inner: Code = CODES[column.transform or "constant"].restored(column, own)
+    of_inner = {name: array for name, array in arrays.items() if name != MISSING}
+    inner: Code = CODES[column.transform or "constant"].restored(column, of_inner)
     return Missing(column.name, inner, Cells(arrays[MISSING])) if column.nullable else inner

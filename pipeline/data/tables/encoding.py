@@ -60,12 +60,12 @@ class Encoding:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the coordinates: of a column, and of what its coordinate is."""
+        """List the names of the coordinates: of a column, and of what its coordinate is."""
         return tuple(f"{name}{suffix}" for name, code in self.codes.items() for suffix in code.suffixes)
 
     @property
     def width(self) -> int:
-        """How many coordinates a row has."""
+        """Count the coordinates of a row."""
         return len(self.names)
 
     def encode(self, table: pa.Table, rng: np.random.Generator) -> np.ndarray:
@@ -115,14 +115,14 @@ class Encoding:
         """Write the encoding as JSON and arrays; equal encodings give equal bytes."""
         file = io.BytesIO()
         arrays = [sorted(code.arrays().items()) for code in self.codes.values()]
-        named = {f"{number}.{name}": array for number, own in enumerate(arrays) for name, array in own}
+        named = {f"{number}.{name}": array for number, of_column in enumerate(arrays) for name, array in of_column}
         np.savez(file, allow_pickle=False, **named)
         described = json.dumps({"format": FORMAT, **self.schema.described()}, ensure_ascii=False, indent=1)
         return {DESCRIPTION: described.encode(), ARRAYS: file.getvalue()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Encoding":
-        """Read what `to_files` wrote.
+        """Make the encoding again of the files that `to_files` has written.
 
         Raises:
             Corrupt: it is not that, or of another format.
@@ -138,6 +138,6 @@ class Encoding:
             raise Corrupt(DESCRIPTION, str(error)) from error
         codes = {}
         for number, column in enumerate(schema.kept):
-            own = {name.partition(".")[2]: array for name, array in named.items() if name.partition(".")[0] == str(number)}
-            codes[column.name] = restored(column, own)
+            of_column = {name.partition(".")[2]: array for name, array in named.items() if name.partition(".")[0] == str(number)}
+            codes[column.name] = restored(column, of_column)
         return cls(schema, codes)

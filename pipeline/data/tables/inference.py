@@ -117,9 +117,9 @@ def column_of(name: str, facts: Facts) -> Column:
     if pa.types.is_dictionary(of):
         assert facts.entries is not None
         return category_of(base, facts, facts.entries)
-    for suits, found in RULES:
+    for suits, describe in RULES:
         if suits(of):
-            return found(base, facts)
+            return describe(base, facts)
     raise AssertionError(text)
 
 

@@ -78,9 +78,9 @@ def read(name: str, data_uri: str | None) -> Keepable | None:
     except FileNotFoundError:
         return None
     local = Path(folder) if files.is_local(system) else _fetched(uri, name, about["files"])
-    found = {file: _mapped(local / file, sha256) for file, sha256 in about["files"].items()}
+    contents = {file: _mapped(local / file, sha256) for file, sha256 in about["files"].items()}
     kind = cast(type[Keepable], resolve_name(CLASSES[about["class"]]))
-    return kind.of_files(found, picture=about["picture"])
+    return kind.of_files(contents, picture=about["picture"])
 
 
 def _put(system: AbstractFileSystem, path: str, content: File) -> str:
@@ -104,9 +104,9 @@ def numbered(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{name}-train.npy": arrays[0], f"{name}-test.npy": arrays[1]}
 
 
-def pair(name: str, found: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def pair(name: str, contents: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Find the two arrays that `numbered` has named among files."""
-    return found[f"{name}-train.npy"], found[f"{name}-test.npy"]
+    return contents[f"{name}-train.npy"], contents[f"{name}-test.npy"]
 
 
 def is_file(content: object) -> TypeGuard[np.memmap]:

@@ -90,7 +90,7 @@ def alike(table: pa.Table | Shards, asked: Asked, coding: Coding, name: str) -> 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a first pass over a table has found.
+    """What is known of a table after a first pass over it.
 
     Attributes:
         train: which rows are trained on.
@@ -105,7 +105,7 @@ class Seen:
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """Count the rows of the table."""
         return len(self.train)
 
     def fitting(self, column: Column) -> Fitting:

@@ -44,8 +44,8 @@ def read(location: str, *, columns: Sequence[str] = (), name: str = "data.target
     Raises:
         Unusable: there is no such file, it cannot be read as a table, or it lacks a column; says what and where.
     """
-    found = read_any(location, name)
-    table = found if isinstance(found, pa.Table) else table_of(found, redacted(location))
+    content = read_any(location, name)
+    table = content if isinstance(content, pa.Table) else table_of(content, redacted(location))
     return select(table, columns, redacted(location))
 
 
@@ -66,16 +66,16 @@ def read_any(location: str, name: str = "x") -> "np.ndarray | pa.Table":
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    with said(shown, name):
+    with in_one_sentence(shown, name):
         paths = paths_of(system, path, shown, name)
         before = [stamp_of(system, each) for each in paths]
         parts = [_file(system, each, f"{shown}: {each.rpartition('/')[2]}" if len(paths) > 1 else shown) for each in paths]
         if before != [stamp_of(system, each) for each in paths]:
             raise Unusable(f"{name}: {shown} has changed while it was read; read it again when it is whole")
-    found = parts[0] if len(parts) == 1 else _together(parts, paths, shown)
-    if isinstance(found, pa.Table) and len(without_index(found.column_names)) < found.num_columns:
-        return found.select([place for place, name in enumerate(found.column_names) if not INDEX.fullmatch(name)])
-    return found
+    content = parts[0] if len(parts) == 1 else _together(parts, paths, shown)
+    if isinstance(content, pa.Table) and len(without_index(content.column_names)) < content.num_columns:
+        return content.select([place for place, name in enumerate(content.column_names) if not INDEX.fullmatch(name)])
+    return content
 
 
 def stamp(location: str, name: str) -> tuple[Hashable, ...]:
@@ -86,12 +86,12 @@ def stamp(location: str, name: str) -> tuple[Hashable, ...]:
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    with said(shown, name):
+    with in_one_sentence(shown, name):
         return tuple((each, *stamp_of(system, each)) for each in paths_of(system, path, shown, name))
 
 
 @contextmanager
-def said(shown: str, name: str) -> Iterator[None]:
+def in_one_sentence(shown: str, name: str) -> Iterator[None]:
     """Turn what a file system or a format raises into one sentence."""
     try:
         yield
@@ -140,16 +140,16 @@ def named(columns: Sequence[str]) -> str:
 def paths_of(system: fsspec.AbstractFileSystem, path: str, shown: str, name: str) -> list[str]:
     """Find the files that a location means, in the order of their names."""
     if any(letter in path for letter in "*?["):
-        found = [str(each) for each in system.glob(path) if not str(each).rpartition("/")[2].startswith(HIDDEN)]
+        paths = [str(each) for each in system.glob(path) if not str(each).rpartition("/")[2].startswith(HIDDEN)]
     elif system.isdir(path):
-        found = [str(each) for each in system.find(path)]
+        paths = [str(each) for each in system.find(path)]
         inside = len(path.rstrip("/"))
-        found = [each for each in found if not any(part.startswith(HIDDEN) for part in each[inside:].strip("/").split("/"))]
+        paths = [each for each in paths if not any(part.startswith(HIDDEN) for part in each[inside:].strip("/").split("/"))]
     else:
         if not ending_of(path):
             raise Unusable(f"{name} must end in one of {', '.join(ENDINGS)}, or be a folder of such files, not {shown}")
         return [path]
-    tables = sorted(each for each in found if ending_of(each))
+    tables = sorted(each for each in paths if ending_of(each))
     kinds = sorted({ending_of(each) for each in tables})
     if not tables:
         raise Unusable(f"{name}: there is no file at {shown} that ends in one of {', '.join(ENDINGS)}")
@@ -197,8 +197,9 @@ def _parsed(content: bytes, ending: str, shown: str) -> "np.ndarray | pa.Table":
         packing = {".gz": "gzip", ".zst": "zstd"}[ending[ending.rfind(".") :]]
         with pa.CompressedInputStream(pa.BufferReader(content), packing) as packed:
             content = packed.read()
-    found: np.ndarray | pa.Table = READERS[next((text for text in TEXTS if ending.startswith(text)), ending)](content, shown)
-    return found
+    kind = next((each for each in TEXTS if ending.startswith(each)), ending)
+    table_or_array: np.ndarray | pa.Table = READERS[kind](content, shown)
+    return table_or_array
 
 
 def _numpy(content: bytes, shown: str) -> "np.ndarray | pa.Table":
@@ -252,7 +253,7 @@ READERS: dict[str, Any] = {
 
 
 def _together(parts: "list[np.ndarray | pa.Table]", paths: Sequence[str], shown: str) -> pa.Table:
-    """Set shards below each other.
+    """Make one table of those of several files, set below each other.
 
     Raises:
         Unusable: one has other columns than the first.

@@ -83,12 +83,12 @@ class Column:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The type of Arrow that generated values have."""
+        """Give the type of Arrow that generated values have."""
         return type_of(self.type)
 
     @property
     def width(self) -> int:
-        """How many coordinates the column has."""
+        """Count the coordinates of the column."""
         return (len(self.categories) if self.transform == "one_hot" else bool(self.transform)) + self.nullable
 
     def described(self) -> dict[str, Any]:
@@ -111,12 +111,12 @@ class Schema:
 
     @property
     def kept(self) -> tuple[Column, ...]:
-        """The columns that a generated table has."""
+        """List the columns that a generated table has."""
         return tuple(column for column in self.columns if column.kind != "dropped")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names."""
+        """List the names of the columns that a generated table has."""
         return tuple(column.name for column in self.kept)
 
     def column(self, name: str) -> Column:
@@ -125,10 +125,10 @@ class Schema:
         Raises:
             Unusable: there is none.
         """
-        found = {column.name: column for column in self.columns}
-        if name not in found:
-            raise Unusable(f"there is no column {shown(name)}{meant(like(name, found))}")
-        return found[name]
+        by_name = {column.name: column for column in self.columns}
+        if name not in by_name:
+            raise Unusable(f"there is no column {shown(name)}{meant(like(name, by_name))}")
+        return by_name[name]
 
     def to_yaml(self) -> str:
         """Write the schema as YAML that `from_yaml` gives back exactly."""

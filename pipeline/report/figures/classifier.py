@@ -39,14 +39,14 @@ def measure(samples: Samples, points: Mapping[str, np.ndarray]) -> TwoSampleTest
     Args:
         points: the same rows as points, by `held_out`, `real`, `generated`.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     scores, importance = _boosted(samples.held_out, samples.generated, samples.features, with_importance=True)
-    found["c2st_auc"] = _auc(*scores)
-    found["c2st_auc_floor"] = _auc(*_boosted(samples.held_out, samples.real, samples.features)[0])
+    metrics["c2st_auc"] = _auc(*scores)
+    metrics["c2st_auc_floor"] = _auc(*_boosted(samples.held_out, samples.real, samples.features)[0])
     for ending, side in (("", "generated"), ("_floor", "real")):
-        found[f"c2st_logistic_auc{ending}"] = _auc(*_out_of_fold(_logistic(), points["held_out"], points[side])[0])
+        metrics[f"c2st_logistic_auc{ending}"] = _auc(*_out_of_fold(_logistic(), points["held_out"], points[side])[0])
     n = samples.num_rows
-    return TwoSampleTest(found, math.sqrt((2 * n + 1) / (12 * n * n)), importance, scores)
+    return TwoSampleTest(metrics, math.sqrt((2 * n + 1) / (12 * n * n)), importance, scores)
 
 
 def boosting(features: Sequence[Feature], *, regression: bool = False) -> Any:

@@ -117,8 +117,8 @@ def distance_of(feature: Feature, x: np.ndarray, y: np.ndarray) -> tuple[float, 
 def _kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(x, y, method="asymp")
-    return float(found.statistic), float(found.pvalue)
+    test = ks_2samp(x, y, method="asymp")
+    return float(test.statistic), float(test.pvalue)
 
 
 def _total_variation(x: np.ndarray, y: np.ndarray, num: int) -> tuple[float, float]:
@@ -133,12 +133,12 @@ def _total_variation(x: np.ndarray, y: np.ndarray, num: int) -> tuple[float, flo
 
 def metrics(columns: list[ColumnFigures]) -> dict[str, float]:
     """Sum the columns up as metrics: the mean and the largest distance, with floors."""
-    found: dict[str, float] = {}
+    summary: dict[str, float] = {}
     for name, ordered in (("ks", True), ("tv", False)):
         some = [column for column in columns if column.feature.ordered == ordered]
         if some:
-            found[f"{name}_mean"] = float(np.mean([column.distance for column in some]))
-            found[f"{name}_mean_floor"] = float(np.mean([column.floor for column in some]))
-            found[f"{name}_max"] = max(column.distance for column in some)
-            found[f"{name}_max_floor"] = max(column.floor for column in some)
-    return found
+            summary[f"{name}_mean"] = float(np.mean([column.distance for column in some]))
+            summary[f"{name}_mean_floor"] = float(np.mean([column.floor for column in some]))
+            summary[f"{name}_max"] = max(column.distance for column in some)
+            summary[f"{name}_max_floor"] = max(column.floor for column in some)
+    return summary

@@ -38,7 +38,7 @@ def measure(samples: Samples, held_out: np.ndarray, originals: np.ndarray, gener
     usual, second_usual = _closest(queries, originals, skip_self=not samples.has_training)
     made_ratio, usual_ratio = _ratio(made, second), _ratio(usual, second_usual)
     near = float(np.quantile(usual_ratio, NEAR))
-    found = {
+    metrics = {
         "copied_share": float((made <= EQUAL).mean()),
         "copied_share_floor": float((usual <= EQUAL).mean()),
         "near_share": float((made_ratio < near).mean()),
@@ -46,10 +46,10 @@ def measure(samples: Samples, held_out: np.ndarray, originals: np.ndarray, gener
     }
     repeated = 0.0
     if samples.has_training:
-        found |= _shares(held_out, originals, generated)
-        if found["copied_share_floor"] > 0:
+        metrics |= _shares(held_out, originals, generated)
+        if metrics["copied_share_floor"] > 0:
             repeated = float((_closest(originals[: len(generated)], originals, skip_self=True)[0] <= EQUAL).mean())
-    return Copies(found, (usual, made), float(np.sqrt(0.25 / len(generated))), repeated)
+    return Copies(metrics, (usual, made), float(np.sqrt(0.25 / len(generated))), repeated)
 
 
 def _ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -42,18 +42,18 @@ def measure(held_out: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Di
     parts = [[each[i::views] for each in (held_out, real, generated)] for i in range(views)]
     made = np.array([w2(x, y) for y, _, x in parts])
     floors = np.array([w2(x, y) for y, x, _ in parts])
-    found = {"encoded_w2": float(made.mean()), "encoded_w2_floor": float(floors.mean())}
+    metrics = {"encoded_w2": float(made.mean()), "encoded_w2_floor": float(floors.mean())}
     for ending, side in (("", generated), ("_floor", real)):
-        found[f"encoded_sliced_w2{ending}"] = sliced_w2(side, held_out, np.random.default_rng(0))
-        found[f"energy_distance{ending}"], found[f"energy_p{ending}"] = energy_test(side, held_out)
-    floor = found["encoded_w2_floor"]
+        metrics[f"encoded_sliced_w2{ending}"] = sliced_w2(side, held_out, np.random.default_rng(0))
+        metrics[f"energy_distance{ending}"], metrics[f"energy_p{ending}"] = energy_test(side, held_out)
+    floor = metrics["encoded_w2_floor"]
     typical = math.sqrt(2 * held_out.var(axis=0).sum())
     excess = float(made.mean()) / floor - 1 if floor > 0 else 0.0
-    return Distances(found, excess, _is_under(made - floors, floor), floor / typical if typical > 0 else 0.0)
+    return Distances(metrics, excess, _is_under(made - floors, floor), floor / typical if typical > 0 else 0.0)
 
 
 def _is_under(differences: np.ndarray, floor: float) -> bool:
-    """Whether the mean of a difference from the floor is below zero, with one chance in two hundred of an error."""
+    """Say whether the mean of a difference from the floor is below zero, with one chance in two hundred of an error."""
     from scipy.stats import t
 
     views = len(differences)

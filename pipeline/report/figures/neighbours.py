@@ -43,8 +43,8 @@ def measure(samples: Samples, held_out: np.ndarray, real: np.ndarray, generated:
     """Measure points in the encoded coordinates, (n, width) each."""
     made, covered = _figures(generated, held_out)
     floors, _ = _figures(real, held_out)
-    found = {name + ending: value for ending, of in (("", made), ("_floor", floors)) for name, value in of.items()}
-    return Neighbours(found, _peculiar(samples, covered))
+    metrics = {name + ending: value for ending, of in (("", made), ("_floor", floors)) for name, value in of.items()}
+    return Neighbours(metrics, _peculiar(samples, covered))
 
 
 def _figures(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, float], np.ndarray]:

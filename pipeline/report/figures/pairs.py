@@ -43,10 +43,10 @@ class PairFigures:
 def measure(samples: Samples) -> list[PairFigures]:
     """Measure the pairs of the first 40 columns, the largest difference first."""
     chosen = [number for number, _ in enumerate(samples.features)][:MOST_COLUMNS]
-    found = [_pair(samples, pair) for pair in combinations(chosen, 2)]
-    noise = max((pair.floor for pair in found), default=0.0)
+    measured = [_pair(samples, pair) for pair in combinations(chosen, 2)]
+    noise = max((pair.floor for pair in measured), default=0.0)
     least = max(LEAST_DIFFERENCE, SURE / np.sqrt(samples.num_rows), 1.25 * noise)
-    marked = [PairFigures(**{**vars(pair), "is_off": bool(pair.difference > least)}) for pair in found]
+    marked = [PairFigures(**{**vars(pair), "is_off": bool(pair.difference > least)}) for pair in measured]
     return sorted(marked, key=lambda pair: -pair.difference)
 
 
@@ -130,13 +130,13 @@ ASSOCIATIONS: Mapping[tuple[bool, bool], tuple[str, Association]] = {
 
 def metrics(pairs: list[PairFigures]) -> dict[str, float]:
     """Sum the pairs up as metrics: the mean and the largest difference, with floors."""
-    found: dict[str, float] = {}
+    summary: dict[str, float] = {}
     tables = [pair for pair in pairs if pair.measure == ASSOCIATIONS[False, False][0]]
     others = [pair for pair in pairs if pair.measure != ASSOCIATIONS[False, False][0]]
     for name, some in (("correlation_error", others), ("contingency_tv", tables)):
         if some:
-            found[name] = float(np.mean([pair.difference for pair in some]))
-            found[f"{name}_floor"] = float(np.mean([pair.floor for pair in some]))
-            found[f"{name}_max"] = max(pair.difference for pair in some)
-            found[f"{name}_max_floor"] = max(pair.floor for pair in some)
-    return found
+            summary[name] = float(np.mean([pair.difference for pair in some]))
+            summary[f"{name}_floor"] = float(np.mean([pair.floor for pair in some]))
+            summary[f"{name}_max"] = max(pair.difference for pair in some)
+            summary[f"{name}_max_floor"] = max(pair.floor for pair in some)
+    return summary

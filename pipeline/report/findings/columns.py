@@ -75,10 +75,8 @@ def details(judgement: Judgement) -> Iterator[Remark]:
         yield Remark(BAD, f"Generated values lie between the steps that real ones keep: {listed(finer, 6)}.")
     for column in judgement.columns:
         if column.is_outside:
-            where = (
-                "lies beyond the range of the real values" if column.feature.ordered else "has categories that no real row has"
-            )
-            yield Remark(BAD, f"{quoted(column.feature.name)} {where} in {percent(column.outside)} of the generated rows.")
+            what = "lies beyond the range of the real values" if column.feature.ordered else "has categories that no real row has"
+            yield Remark(BAD, f"{quoted(column.feature.name)} {what} in {percent(column.outside)} of the generated rows.")
 
 
 def pairs(judgement: Judgement) -> Iterator[Remark]:

@@ -21,33 +21,34 @@ SEVERE = 0.15
 
 
 def is_copied(judgement: Judgement) -> bool:
-    """Whether generated rows repeat the rows that they were made from, or lie unduly near to them."""
-    found, near = judgement.metrics, gap(judgement, "near_share")
+    """Say whether generated rows repeat the rows that they were made from, or lie unduly near to them."""
+    metrics, near = judgement.metrics, gap(judgement, "near_share")
     if judgement.samples.has_training:
-        closer = found["dcr_share"] - 0.5 > 0.1 + 4 * judgement.copies.error
+        closer = metrics["dcr_share"] - 0.5 > 0.1 + 4 * judgement.copies.error
         return gap(judgement, "copied_share") > 0.01 or (near > SEVERE and closer)
-    return gap(judgement, "copied_share") > 0.01 or (near > SEVERE and found["near_share"] > NEAR_COPIES)
+    return gap(judgement, "copied_share") > 0.01 or (near > SEVERE and metrics["near_share"] > NEAR_COPIES)
 
 
 def is_told(judgement: Judgement) -> bool:
-    """Whether a classifier tells generated rows from real ones, beyond what chance does."""
+    """Say whether a classifier tells generated rows from real ones, beyond what chance does."""
     least = max(TOLD, 0.5 + SURE * judgement.test.error)
     return max(judgement.metrics["c2st_auc"], judgement.metrics["c2st_logistic_auc"]) > least
 
 
 def copies(judgement: Judgement) -> Iterator[Remark]:
     """Say whether rows are copies, and of which rows that is known."""
-    found, has_training = judgement.metrics, judgement.samples.has_training
+    metrics, has_training = judgement.metrics, judgement.samples.has_training
     whose = "training row" if has_training else "real row"
     if is_copied(judgement):
         parts = []
         if gap(judgement, "copied_share") > 0.01:
             parts.append(
-                f"{percent(found['copied_share'])} equal a {whose} (of other real rows {percent(found['copied_share_floor'])})"
+                f"{percent(metrics['copied_share'])} equal a {whose} (of other real rows "
+                f"{percent(metrics['copied_share_floor'])})"
             )
         if gap(judgement, "near_share") > SEVERE:
             parts.append(
-                f"{percent(found['near_share'])} lie as near to one {whose} as {percent(found['near_share_floor'])} of other "
+                f"{percent(metrics['near_share'])} lie as near to one {whose} as {percent(metrics['near_share_floor'])} of other "
                 "real rows do"
             )
         yield Remark(
@@ -59,14 +60,14 @@ def copies(judgement: Judgement) -> Iterator[Remark]:
     elif has_training:
         yield Remark(
             GOOD,
-            f"They are no copies: {percent(found['copied_share'])} equal a training row, and {percent(found['dcr_share'])} are "
-            "nearer to the training rows than to as many rows that the model has not seen (50 % is ideal).",
+            f"They are no copies: {percent(metrics['copied_share'])} equal a training row, and "
+            f"{percent(metrics['dcr_share'])} are nearer to the training rows than to as many rows that the model has not seen (50 % is ideal).",
         )
     else:
         yield Remark(
             BEWARE,
             "Whether training rows were learned by heart is not known without --train; "
-            f"{percent(found['copied_share'])} of the generated rows equal a row of --real.",
+            f"{percent(metrics['copied_share'])} of the generated rows equal a row of --real.",
         )
 
 
@@ -84,33 +85,32 @@ def seen(judgement: Judgement) -> Iterator[Remark]:
 
 def classifiers(judgement: Judgement) -> Iterator[Remark]:
     """Say whether a classifier can tell, and by which columns."""
-    found, is_seen = judgement.metrics, is_told(judgement)
-    is_boosting = found["c2st_auc"] >= found["c2st_logistic_auc"] or not is_seen
+    metrics, is_seen = judgement.metrics, is_told(judgement)
+    is_boosting = metrics["c2st_auc"] >= metrics["c2st_logistic_auc"] or not is_seen
     name, kind = ("c2st_auc", "gradient boosting") if is_boosting else ("c2st_logistic_auc", "logistic regression")
-    figures = (
-        f"AUC {found[name]:.2f} by {kind}, where 0.5 is guessing and real rows against real ones get {found[f'{name}_floor']:.2f}"
-    )
+    auc, floor = metrics[name], metrics[f"{name}_floor"]
+    figures = f"AUC {auc:.2f} by {kind}, where 0.5 is guessing and real rows against real ones get {floor:.2f}"
     if not is_seen:
         yield Remark(GOOD, f"A classifier cannot tell generated rows from real ones: {figures}.")
         return
-    how = next(word for most, word in HOW if found[name] <= most)
+    how = next(word for most, word in HOW if auc <= most)
     used = [quoted(column) for column, drop in judgement.test.importance.items() if drop > USED]
     by = f"It goes by {listed(used)}." if used else "No single column gives them away."
-    reason = severe(found[name] > TOLD_OFTEN, f"a classifier tells them from real rows {how}")
+    reason = severe(auc > TOLD_OFTEN, f"a classifier tells them from real rows {how}")
     yield Remark(BAD, f"A classifier tells generated rows from real ones {how}: {figures}. {by}", reason)
 
 
 def places(judgement: Judgement) -> Iterator[Remark]:
     """Say whether generated rows reach all real ones, keep to them, or crowd in their middle."""
-    found, off = judgement.metrics, gap(judgement, "precision")
+    metrics, off = judgement.metrics, gap(judgement, "precision")
     reached = min(gap(judgement, "coverage"), gap(judgement, "recall"))
-    crowded = found["density"] > 1.2 * found["density_floor"] and gap(judgement, "recall") < -0.05
+    crowded = metrics["density"] > 1.2 * metrics["density_floor"] and gap(judgement, "recall") < -0.05
     if crowded:
         yield Remark(
             BAD,
             "They are too typical, as if rows had been averaged: they crowd where real rows are densest (density "
-            f"{found['density']:.2f}, real rows {found['density_floor']:.2f}), and only {percent(found['recall'])} of the real "
-            f"rows lie among them (of other real rows {percent(found['recall_floor'])}).",
+            f"{metrics['density']:.2f}, real rows {metrics['density_floor']:.2f}), and only {percent(metrics['recall'])} of the "
+            f"real rows lie among them (of other real rows {percent(metrics['recall_floor'])}).",
             severe(reached < -SEVERE, "the rows are too typical"),
         )
     elif reached < -0.05:
@@ -118,35 +118,35 @@ def places(judgement: Judgement) -> Iterator[Remark]:
     if off < -0.05:
         yield Remark(
             BAD,
-            f"{percent(1 - found['precision'])} of the generated rows lie where no real row is near (of real rows "
-            f"{percent(1 - found['precision_floor'])}): noise, or combinations that do not occur.",
+            f"{percent(1 - metrics['precision'])} of the generated rows lie where no real row is near (of real rows "
+            f"{percent(1 - metrics['precision_floor'])}): noise, or combinations that do not occur.",
             severe(off < -SEVERE, "many lie where no real row is"),
         )
     elif reached >= -0.05:
         yield Remark(
             GOOD,
-            f"They lie where real rows do (precision {found['precision']:.2f}, real rows {found['precision_floor']:.2f}) and "
-            f"reach them all (coverage {found['coverage']:.2f}, real rows {found['coverage_floor']:.2f}).",
+            f"They lie where real rows do (precision {metrics['precision']:.2f}, real rows {metrics['precision_floor']:.2f}) and "
+            f"reach them all (coverage {metrics['coverage']:.2f}, real rows {metrics['coverage_floor']:.2f}).",
         )
 
 
 def _missing(judgement: Judgement) -> str:
-    found, missed = judgement.metrics, judgement.neighbours.missed
-    name = min(("coverage", "recall"), key=lambda each: found[each] - found[f"{each}_floor"])
-    text = (
-        f"Something is missing: {percent(1 - found[name])} of the real rows have nothing generated near them (with real rows in "
-        f"their place {percent(1 - found[f'{name}_floor'])})."
+    metrics, missed = judgement.metrics, judgement.neighbours.missed
+    name = min(("coverage", "recall"), key=lambda each: metrics[each] - metrics[f"{each}_floor"])
+    sentence = (
+        f"Something is missing: {percent(1 - metrics[name])} of the real rows have nothing generated near them (with real rows "
+        f"in their place {percent(1 - metrics[f'{name}_floor'])})."
     )
     if missed is None:
-        return text
+        return sentence
     which = f"{quoted(missed.feature.name)} {missed.what}"
-    return f"{text} Of these {percent(missed.share)} have {which}, of the others {percent(missed.otherwise)}."
+    return f"{sentence} Of these {percent(missed.share)} have {which}, of the others {percent(missed.otherwise)}."
 
 
 def whole_rows(judgement: Judgement) -> Iterator[Remark]:
     """Say what distances of whole rows tell, and where W2 alone would mislead."""
-    found, distances = judgement.metrics, judgement.distances
-    p, ratio = found["energy_p"], 1 + distances.excess
+    metrics, distances = judgement.metrics, judgement.distances
+    p, ratio = metrics["energy_p"], 1 + distances.excess
     if p > 0.05:
         yield Remark(GOOD, f"A permutation test of the energy distance finds no difference between whole rows (p = {p:.2f}).")
     elif p <= 0.01:

@@ -53,8 +53,8 @@ class Verdict:
 
 def verdict_of(judgement: Judgement) -> Verdict:
     """Say in words what the figures say."""
-    found = [remark for find in FINDINGS for remark in find(judgement)]
-    remarks = sorted(found, key=lambda remark: not remark.reason)
+    unordered = [remark for find in FINDINGS for remark in find(judgement)]
+    remarks = sorted(unordered, key=lambda remark: not remark.reason)
     return Verdict(_level(judgement, remarks), remarks)
 
 

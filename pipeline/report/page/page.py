@@ -56,14 +56,14 @@ def written(judgement: Judgement, verdict: Verdict, names: Mapping[str, str]) ->
 
 def _groups(judgement: Judgement) -> dict[str, list[dict[str, Any]]]:
     """Group the figures by the question that they answer."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_question: dict[str, list[dict[str, Any]]] = {}
     metrics = judgement.metrics
     for figure in FIGURES:
         if figure.name in metrics:
             value, floor = metrics[figure.name], metrics[f"{figure.name}_floor"]
             shown = {"figure": figure, "value": _number(value), "floor": _number(floor)}
-            found.setdefault(figure.question, []).append({**shown, "gauge": _gauge(figure, value, floor)})
-    return found
+            by_question.setdefault(figure.question, []).append({**shown, "gauge": _gauge(figure, value, floor)})
+    return by_question
 
 
 def _number(value: float) -> str:

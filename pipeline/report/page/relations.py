@@ -42,10 +42,10 @@ def squares(title: str, features: Sequence[Feature], values: dict[tuple[int, int
     return picture(size + 30, size, title, *drawn)
 
 
-def pair(features: Sequence[Feature], found: PairFigures, real: np.ndarray, made: np.ndarray) -> Markup:
+def pair(features: Sequence[Feature], figures: PairFigures, real: np.ndarray, made: np.ndarray) -> Markup:
     """Draw one pair of columns, real rows at the left, generated ones at the right."""
-    first, second = (features[number] for number in found.numbers)
-    sides = real[:, found.numbers], made[:, found.numbers]
+    first, second = (features[number] for number in figures.numbers)
+    sides = real[:, figures.numbers], made[:, figures.numbers]
     sides = sides[0][~np.isnan(sides[0]).any(1)], sides[1][~np.isnan(sides[1]).any(1)]
     title = f"{first.name} and {second.name}, real and generated"
     if first.ordered and second.ordered:

@@ -100,7 +100,7 @@ class Scale:
         return "start" if self(tick) - self.begin < room else "end" if self.end - self(tick) < room else "middle"
 
     def axis(self, y: float, most: int = 5) -> Markup:
-        """Draw it below a chart."""
+        """Draw the axis below a chart."""
         marks = [text(self(tick), y + 13, self.label(tick), anchor=self._anchor(tick)) for tick in self.ticks(most)]
         line = element("line", x1=self.begin, x2=self.end, y1=y, y2=y, class_="axis")
         return Markup("").join([line, *marks])

@@ -32,10 +32,10 @@ def type_of(text: str) -> pa.DataType:
     Raises:
         ValueError: it is no such text.
     """
-    for pattern, made in PATTERNS.items():
-        if (found := re.fullmatch(pattern, text)) is not None:
+    for pattern, make in PATTERNS.items():
+        if (match := re.fullmatch(pattern, text)) is not None:
             try:
-                return made(*found.groups())
+                return make(*match.groups())
             except pa.ArrowException as error:
                 raise ValueError(f"{text} is no type of Arrow: {error}") from error
     try:

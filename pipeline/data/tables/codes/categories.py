@@ -44,13 +44,13 @@ class Categories:
         """Look categories up, of a dictionary once for each of its entries."""
         if pa.types.is_dictionary(chunk.type):
             entries = np.asarray(pc.index_in(chunk.dictionary, self.entries(chunk.type.value_type)).fill_null(-1))
-            found = entries[np.asarray(chunk.indices)]
+            places = entries[np.asarray(chunk.indices)]
         else:
-            found = np.asarray(pc.index_in(chunk, self.entries(chunk.type)).fill_null(-1))
-        if len(found) and found.min() < 0:
-            unknown = shown(chunk[int(np.argmin(found))].as_py())
+            places = np.asarray(pc.index_in(chunk, self.entries(chunk.type)).fill_null(-1))
+        if len(places) and places.min() < 0:
+            unknown = shown(chunk[int(np.argmin(places))].as_py())
             raise Unusable(f"the column {shown(self.name)} has the value {unknown}, which is none of its categories")
-        return np.asarray(found.astype(np.int64))
+        return np.asarray(places.astype(np.int64))
 
     def values(self, places: np.ndarray) -> pa.Array:
         """Give categories by their places, as values of the column's type."""

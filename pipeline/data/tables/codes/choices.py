@@ -27,7 +27,7 @@ class OneHot:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """The categories."""
+        """Name the coordinates by the categories."""
         return tuple(f"={category}" for category in self.column.categories)
 
     @classmethod
@@ -55,7 +55,7 @@ class OneHot:
         return chosen(self.column).values(np.argmax(coordinates * self._deviations + self.shares, axis=1))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
+        """Give the arrays that the code is made of again, by name."""
         return {"shares": self.shares}
 
 
@@ -93,7 +93,7 @@ class Ranked:
         return chosen(self.column).values(self.order[self.cells.from_normal(coordinates[:, 0].astype(np.float64))])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what was fitted."""
+        """Give the arrays that the code is made of again, by name."""
         return {"order": self.order, "edges": self.cells.edges}
 
 

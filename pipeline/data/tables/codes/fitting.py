@@ -41,7 +41,7 @@ class Fitting:
     """Values that a code is fitted to.
 
     >>> fitting = Fitting(pa.chunked_array([["a", None]]), others=pa.chunked_array([["b"]]))
-    >>> fitting.there.values.to_pylist(), fitting.masses(lambda values: np.asarray(values.is_null(), np.int64), 2)
+    >>> fitting.present.values.to_pylist(), fitting.masses(lambda values: np.asarray(values.is_null(), np.int64), 2)
     (['a'], array([1., 1.]))
 
     Attributes:
@@ -57,21 +57,21 @@ class Fitting:
     counted: Counted | None = None
 
     @property
-    def there(self) -> "Fitting":
-        """The same without missing values."""
+    def present(self) -> "Fitting":
+        """Leave out the missing values, and their weights."""
         weights = None if self.weights is None else self.weights[np.asarray(pc.is_valid(self.values))]
         return Fitting(self.values.drop_null(), weights, None if self.others is None else self.others.drop_null(), self.counted)
 
     @property
     def distinct(self) -> pa.ChunkedArray | None:
-        """Values that come in rows beside those that a code is fitted to; None where it is fitted to all, or they are many."""
+        """Give the values of rows beside those that a code is fitted to; None where it is fitted to all, or they are many."""
         if self.counted is not None:
             return self.counted.distinct if self.counted.is_sample else None
         return pa.chunked_array([self.values.unique()]) if len(self.values) > MOST_ROWS else None
 
     @property
     def rare(self) -> float:
-        """The weight of a value that only other rows have: that of half a row."""
+        """Give the weight of a value that only other rows have: that of half a row."""
         if self.counted is not None:
             return self.counted.row / 2
         return 0.5 if self.weights is None or not len(self.weights) else float(self.weights.mean()) / 2

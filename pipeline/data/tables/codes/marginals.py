@@ -30,13 +30,13 @@ class Marginal(Protocol):
     """A fitted transform of one column."""
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
-        """Give numbers as coordinates."""
+        """Bring the numbers of a column to coordinates that are nearly N(0, 1)."""
 
     def from_normal(self, coordinates: Floats) -> Floats:
         """Give coordinates as numbers, which the grid and the bounds are still to be applied to."""
 
     def arrays(self) -> dict[str, Floats]:
-        """Give what was fitted, by the names of its attributes."""
+        """Give the arrays that the transform is made of again, by the names of its attributes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +61,15 @@ class Standard:
         return Heaps(float(self.step[0]), *Heaps.read(self.heaps))
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
-        """Give numbers as coordinates."""
+        """Bring the numbers of a column to coordinates that are nearly N(0, 1)."""
         return (spread(numbers, self.cells, rng) - self.mean) / self.scale
 
     def from_normal(self, coordinates: Floats) -> Floats:
-        """Give coordinates as numbers."""
+        """Bring coordinates back to numbers of the column."""
         return self.cells.values(coordinates * self.scale + self.mean)
 
     def arrays(self) -> dict[str, Floats]:
-        """Give what was fitted."""
+        """Give the arrays that the transform is made of again, by the names of its attributes."""
         return {"mean": self.mean, "scale": self.scale, "step": self.step, **self.cells.arrays()}
 
 
@@ -118,7 +118,7 @@ class Power:
         return transformer
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
-        """Give numbers as coordinates."""
+        """Bring the numbers of a column to coordinates that are nearly N(0, 1)."""
         inner = (spread(numbers, self.cells, rng) - self.inner[0]) / self.inner[1]
         coordinates = (self._transformer.transform(inner[:, None])[:, 0] - self.mean) / self.scale
         return np.asarray(np.clip(coordinates, -FARTHEST, FARTHEST))
@@ -133,7 +133,7 @@ class Power:
         return self.cells.values(inner * self.inner[1] + self.inner[0])
 
     def arrays(self) -> dict[str, Floats]:
-        """Give what was fitted."""
+        """Give the arrays that the transform is made of again, by the names of its attributes."""
         return {"power": self.power, "mean": self.mean, "scale": self.scale, "inner": self.inner, **self.cells.arrays()}
 
 

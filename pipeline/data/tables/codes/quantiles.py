@@ -84,7 +84,7 @@ class Quantile:
         return Heaps(float(self.step[0]), *Heaps.read(self.heaps))
 
     def to_normal(self, numbers: Floats, rng: np.random.Generator) -> Floats:
-        """Give numbers as coordinates."""
+        """Bring the numbers of a column to coordinates that are nearly N(0, 1)."""
         if self.step[0]:
             spikes, even = self.knots[1:][np.diff(self.knots) == 0], middles(self.cells, numbers)
             numbers = np.where(np.isin(even, spikes), even, between(*self.cells.cells(numbers), rng, len(numbers)))
@@ -97,11 +97,11 @@ class Quantile:
         return np.minimum(one, other), np.maximum(one, other)
 
     def from_normal(self, coordinates: Floats) -> Floats:
-        """Give coordinates as numbers."""
+        """Bring coordinates back to numbers of the column."""
         return self.cells.values(np.interp(ndtr(coordinates), self.levels, self.knots))
 
     def arrays(self) -> dict[str, Floats]:
-        """Give what was fitted."""
+        """Give the arrays that the transform is made of again, by the names of its attributes."""
         return {"levels": self.levels, "knots": self.knots, "step": self.step, **self.cells.arrays()}
 
 

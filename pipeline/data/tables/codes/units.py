@@ -19,7 +19,7 @@ class Unit(Protocol):
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The bounds, as numbers."""
+        """Give the bounds of the column as numbers."""
 
     def numbers(self, values: pa.ChunkedArray) -> Floats:
         """Give values without missing ones as numbers."""
@@ -61,7 +61,7 @@ class Whole:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The bounds, counted from the lower one."""
+        """Give the bounds of the column, counted from the lower one."""
         return 0.0, float(self.high - self.low)
 
     def numbers(self, values: pa.ChunkedArray) -> Floats:
@@ -90,7 +90,7 @@ class Written:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The bounds, in seconds from the lower one."""
+        """Give the bounds of the column, in seconds from the lower one."""
         return self.seconds.ends
 
     def numbers(self, values: pa.ChunkedArray) -> Floats:

@@ -57,14 +57,14 @@ class Facts:
 
     @property
     def is_single(self) -> bool:
-        """Whether all values that are there are equal."""
+        """Say whether all values that are there are equal."""
         if self.distinct is not None:
             return len(self.distinct) == 1
         return self.low is not None and bool(pc.equal(self.low, self.high).as_py())
 
     @property
     def only(self) -> pa.Scalar:
-        """The value that is there, where all are equal."""
+        """Give the value that is there, where all are equal."""
         first = self.some[0]
         return first.value if pa.types.is_dictionary(self.type) else first
 
@@ -96,7 +96,7 @@ class Rows:
         return cls(numbers, np.ones(count, bool) if train is None else train, keys ^ (keys >> np.uint64(31)), weights)
 
     def only(self, mask: np.ndarray) -> "Rows":
-        """Take some of the rows."""
+        """Take the rows that a mask marks."""
         weights = None if self.weights is None else self.weights[mask]
         return Rows(self.numbers[mask], self.train[mask], self.keys[mask], weights)
 
@@ -109,22 +109,22 @@ class Sampled:
         self._parts: list[tuple[pa.ChunkedArray, Rows]] = []
         self._count = 0
 
-    def add(self, there: pa.ChunkedArray, rows: Rows) -> None:
-        """Take further values."""
-        self._parts.append(self._below(there, rows))
+    def add(self, present: pa.ChunkedArray, rows: Rows) -> None:
+        """Take further values of the column, and the rows that they are in."""
+        self._parts.append(self._below(present, rows))
         self._count += len(self._parts[-1][0])
         while self._count > MOST_ROWS:
             self.limit //= 2
             self._parts = [self._below(*part) for part in self._parts]
             self._count = sum(len(values) for values, _ in self._parts)
 
-    def _below(self, there: pa.ChunkedArray, rows: Rows) -> tuple[pa.ChunkedArray, Rows]:
+    def _below(self, values: pa.ChunkedArray, rows: Rows) -> tuple[pa.ChunkedArray, Rows]:
         mask = rows.keys <= np.uint64(self.limit)
-        return (there, rows) if mask.all() else (there.filter(pa.array(mask)), rows.only(mask))
+        return (values, rows) if mask.all() else (values.filter(pa.array(mask)), rows.only(mask))
 
     @property
     def values(self) -> pa.ChunkedArray:
-        """Give all of them."""
+        """Give all values of the sample."""
         chunks = [chunk for values, _ in self._parts for chunk in values.chunks]
         return pa.chunked_array(chunks, self._type)
 
@@ -138,7 +138,7 @@ class Sampled:
 
 
 class Gathered:
-    """What is found of a column, batch by batch.
+    """What becomes known of a column, batch by batch.
 
     Args:
         of: its type.
@@ -163,7 +163,7 @@ class Gathered:
         self._of_missing, self._missing_in_others = np.zeros(2), False
 
     def add(self, values: pa.ChunkedArray, rows: Rows) -> None:
-        """Take further values, those of some rows."""
+        """Take the values of further rows."""
         values = plain(values)
         missing, train = np.asarray(pc.is_null(values)), rows.train
         self.missing += int(missing.sum())
@@ -175,37 +175,37 @@ class Gathered:
         self._missing_in_others |= bool(missing[~train].any())
         if pa.types.is_floating(values.type) and self.first_infinite is None and pc.any(pc.is_inf(values)).as_py():
             self.first_infinite = int(rows.numbers[pc.index(pc.is_inf(values), True).as_py()])
-        there = values.drop_null()
-        if not len(there):
+        present = values.drop_null()
+        if not len(present):
             return
         rows = rows.only(~missing) if missing.any() else rows
-        self._some = self._some or Sampled(there.type)
-        self._some.add(there, rows)
-        if pa.types.is_dictionary(there.type):
-            self._add_entries(there)
-            there = there.cast(self._inner)
-        if _has_order(there.type):
-            ends = pc.min_max(there.cast(stored_as(there.type)) if arrow_types.is_time(there.type) else there)
+        self._some = self._some or Sampled(present.type)
+        self._some.add(present, rows)
+        if pa.types.is_dictionary(present.type):
+            self._add_entries(present)
+            present = present.cast(self._inner)
+        if _has_order(present.type):
+            ends = pc.min_max(present.cast(stored_as(present.type)) if arrow_types.is_time(present.type) else present)
             self._ends += [ends["min"], ends["max"]]
         elif arrow_types.is_text(self.type):
-            self._add_dates(there.unique())
+            self._add_dates(present.unique())
         if self._distinct is not None:
-            self._add_distinct(there, rows.train, rows.weights)
+            self._add_distinct(present, rows.train, rows.weights)
 
     def _add_dates(self, texts: pa.Array) -> None:
         self._forms = dates.still(self._forms, texts)
-        found: dict[str, list[pa.Scalar]] = {}
+        form_ends: dict[str, list[pa.Scalar]] = {}
         for form in (form for group in self._forms for form in group):
             ends = pc.min_max(dates.read(texts, form))
-            found[form] = [*self._form_ends.get(form, []), ends["min"], ends["max"]]
-        self._form_ends = found
+            form_ends[form] = [*self._form_ends.get(form, []), ends["min"], ends["max"]]
+        self._form_ends = form_ends
 
-    def _add_entries(self, there: pa.ChunkedArray) -> None:
-        found = there.unify_dictionaries().chunk(0).dictionary.drop_null()
-        self._entries = (found if self._entries is None else pa.concat_arrays([self._entries, found])).unique()
+    def _add_entries(self, present: pa.ChunkedArray) -> None:
+        entries = present.unify_dictionaries().chunk(0).dictionary.drop_null()
+        self._entries = (entries if self._entries is None else pa.concat_arrays([self._entries, entries])).unique()
 
-    def _add_distinct(self, there: pa.ChunkedArray, train: np.ndarray, weights: Floats | None) -> None:
-        encoded = pa.concat_arrays(there.chunks).dictionary_encode()
+    def _add_distinct(self, present: pa.ChunkedArray, train: np.ndarray, weights: Floats | None) -> None:
+        encoded = pa.concat_arrays(present.chunks).dictionary_encode()
         assert self._distinct is not None
         known = pa.concat_arrays([self._distinct, encoded.dictionary]).unique()
         if len(known) > MOST_DISTINCT:
@@ -218,7 +218,7 @@ class Gathered:
         self._distinct = known
 
     def facts(self) -> Facts:
-        """Give what was found."""
+        """Give what is known of the column after all batches."""
         some = pa.chunked_array([], self._inner) if self._some is None else self._some.values
         low, high = _ends_of(self._ends) if self._ends else (None, None)
         distinct = self._distinct if self._is_choice and self.count else None

@@ -75,13 +75,13 @@ class ParquetFiles:
         Raises:
             Unusable: one has changed since it was first looked at, or cannot be read.
         """
-        wanted = pa.schema([self.schema.field(name) for name in columns])
+        schema = pa.schema([self.schema.field(name) for name in columns])
         for path, stamp in zip(self.paths, self.stamps, strict=True):
             shown = f"{self.shown}: {path.rpartition('/')[2]}"
             try:
                 with self.system.open(path, "rb") as file:
                     for batch in parquet.ParquetFile(file).iter_batches(BATCH, columns=list(columns), use_threads=False):
-                        yield pa.table(batch).select(list(columns)).cast(wanted)
+                        yield pa.table(batch).select(list(columns)).cast(schema)
                 changed = reading.stamp_of(self.system, path) != stamp
             except (pa.ArrowException, OSError) as error:
                 raise Unusable(f"{shown} cannot be read: {describe_error(error)}") from error
@@ -100,7 +100,7 @@ def shards_at(location: str, name: str) -> Shards:
     """
     system, path = files.at(places.source(name, location))
     shown = redacted(location)
-    with reading.said(shown, name):
+    with reading.in_one_sentence(shown, name):
         paths = reading.paths_of(system, path, shown, name)
         stamps = [reading.stamp_of(system, each) for each in paths]
         sizes = [system.size(each) or 0 for each in paths]

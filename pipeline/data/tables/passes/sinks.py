@@ -43,7 +43,7 @@ class Blocks:
             self._parts, self._count = [table.slice(self._size)], self._count - self._size
 
     def rest(self) -> Iterator[pa.Table]:
-        """Give what is left, if anything."""
+        """Give the rows that fill no block, if there are any."""
         if self._count:
             yield pa.concat_tables(self._parts)
 
@@ -79,9 +79,9 @@ class Sink:
         if self._array is not None:
             return self._array
         self._file.close()
-        found = np.load(self._file.name, mmap_mode="r")
-        weakref.finalize(found, Path(self._file.name).unlink, missing_ok=True)
-        return np.asanyarray(found)
+        mapped = np.load(self._file.name, mmap_mode="r")
+        weakref.finalize(mapped, Path(self._file.name).unlink, missing_ok=True)
+        return np.asanyarray(mapped)
 
 
 @cache

@@ -79,8 +79,10 @@ def _together(column: Any, kind: Any, given: Mapping[str, Node], node: Node) -> 
         _refuse(given["kind"], f"a column of the type {column.type} cannot be of the kind {column.kind}{hint}")
     if (kind.transforms or column.transform) and column.transform not in kind.transforms:
         choice = f"one of {', '.join(kind.transforms)}" if kind.transforms else "left out"
-        where = given.get("transform", node)
-        _refuse(where, f"transform of a column of the kind {column.kind} must be {choice}, not {shown(column.transform)}")
+        _refuse(
+            given.get("transform", node),
+            f"transform of a column of the kind {column.kind} must be {choice}, not {shown(column.transform)}",
+        )
     for name in kind.needs:
         if name not in given:
             _refuse(node, f"a column of the kind {column.kind} needs the field {name}")
@@ -107,15 +109,15 @@ def _mapping(node: Node, known_names: list[str], what: str) -> dict[str, Node]:
     """Read the fields of a mapping, each once."""
     if not isinstance(node, MappingNode):
         _refuse(node, f"{what} is a mapping of the fields {', '.join(known_names)}")
-    found: dict[str, Node] = {}
+    by_name: dict[str, Node] = {}
     for key, value in node.value:
         name = str(key.value) if isinstance(key.value, str) else ""
         if name not in known_names:
             _refuse(key, f"{shown(name)} is no field of {what}{meant(like(name, known_names))}")
-        if name in found:
+        if name in by_name:
             _refuse(key, f"{name} is given twice")
-        found[name] = value
-    return found
+        by_name[name] = value
+    return by_name
 
 
 def _value(node: Node) -> Any:

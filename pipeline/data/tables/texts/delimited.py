@@ -51,12 +51,12 @@ def read(content: bytes, name: str) -> pa.Table:
     """
     text = content.removeprefix(b"\xef\xbb\xbf")
     _require_utf8(text, name)
-    if said := SAYS_SEPARATOR.match(text):
-        text = text[said.end() :]
+    if first_line := SAYS_SEPARATOR.match(text):
+        text = text[first_line.end() :]
     lines = [line for line in text[:LOOKED_AT].decode(errors="ignore").splitlines()[:MOST_LINES] if line.strip()]
     if not lines:
         raise Unusable(f"{name} is empty")
-    separator = said[1].decode() if said else _separator(lines)
+    separator = first_line[1].decode() if first_line else _separator(lines)
     cells = list(text_csv.reader(lines[: -1 if len(text) > LOOKED_AT else None], delimiter=separator))
     options = csv.ReadOptions(
         use_threads=False, block_size=max(1 << 20, len(text) + 1)

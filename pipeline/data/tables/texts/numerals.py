@@ -48,14 +48,14 @@ def numbers_in(column: pa.ChunkedArray, decimal: str | None = None) -> pa.Chunke
         return None
     if decimal != "," and pc.all(pc.match_substring_regex(distinct, _pattern("", "."))).as_py():  # as where no dash is among them
         return _plain(distinct).take(pc.index_in(cells, distinct))
-    found = list(_readings(distinct, decimal)) or list(_readings(distinct, None))
-    if not found:
+    readings = list(_readings(distinct, decimal)) or list(_readings(distinct, None))
+    if not readings:
         return None
-    for other in found[1:]:
-        if (differs := pc.index(pc.not_equal(found[0], other), True).as_py()) >= 0:
-            both = (_written(reading[differs].as_py()) for reading in (found[0], other))
+    for other in readings[1:]:
+        if (differs := pc.index(pc.not_equal(readings[0], other), True).as_py()) >= 0:
+            both = (_written(reading[differs].as_py()) for reading in (readings[0], other))
             raise Unclear(distinct[differs].as_py(), (next(both), next(both)))
-    return found[0].take(pc.index_in(cells, distinct))
+    return readings[0].take(pc.index_in(cells, distinct))
 
 
 def _readings(distinct: pa.Array, decimal: str | None) -> Iterator[pa.Array]:
