@@ -61,7 +61,8 @@ def copies(judgement: Judgement) -> Iterator[Remark]:
         yield Remark(
             GOOD,
             f"They are no copies: {percent(metrics['copied_share'])} equal a training row, and "
-            f"{percent(metrics['dcr_share'])} are nearer to the training rows than to as many rows that the model has not seen (50 % is ideal).",
+            f"{percent(metrics['dcr_share'])} are nearer to the training rows than to as many "
+            "rows that the model has not seen (50 % is ideal).",
         )
     else:
         yield Remark(

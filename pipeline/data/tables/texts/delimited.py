@@ -51,12 +51,12 @@ def read(content: bytes, name: str) -> pa.Table:
     """
     text = content.removeprefix(b"\xef\xbb\xbf")
     _require_utf8(text, name)
-    if first_line := SAYS_SEPARATOR.match(text):
-        text = text[first_line.end() :]
+    if says_separator := SAYS_SEPARATOR.match(text):
+        text = text[says_separator.end() :]
     lines = [line for line in text[:LOOKED_AT].decode(errors="ignore").splitlines()[:MOST_LINES] if line.strip()]
     if not lines:
         raise Unusable(f"{name} is empty")
-    separator = first_line[1].decode() if first_line else _separator(lines)
+    separator = says_separator[1].decode() if says_separator else _separator(lines)
     cells = list(text_csv.reader(lines[: -1 if len(text) > LOOKED_AT else None], delimiter=separator))
     options = csv.ReadOptions(
         use_threads=False, block_size=max(1 << 20, len(text) + 1)
@@ -86,7 +86,7 @@ def read(content: bytes, name: str) -> pa.Table:
             except Unclear as unclear:
                 row = pc.index(pc.utf8_trim_whitespace(table[number]), unclear.text).as_py() + (not unnamed)
                 line = _line_of(row, text, separator)
-                raise Unusable(f"{name}, line {line + bool(said)}, column {column!r} has {unclear}") from None
+                raise Unusable(f"{name}, line {line + bool(says_separator)}, column {column!r} has {unclear}") from None
             table = table if numbers is None else table.set_column(number, column, numbers)
     return table
 
