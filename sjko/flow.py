@@ -1,10 +1,8 @@
 """The flow, as a user of Python holds it: fitted to data, sampled, applied to points, registered."""
 
-import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,32 +10,21 @@ from components.parts.loading import IN_MEMORY
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.data import rows
-from pipeline.data.endpoints import load_endpoints
-from pipeline.data.points import Points
-from pipeline.data.resolution import resolve
-from pipeline.data.tables import kept
 from pipeline.errors import Unusable
-from pipeline.evaluation.size import Evaluation, EvaluationSize
-from pipeline.generator import Generator, generator_of, load_generator
 from pipeline.parts.checks.of_recipe import require_working
 from pipeline.parts.pinning import parts_in_memory
-from pipeline.phase import Phase, phases_of
 from pipeline.recipe import Recipe
 from pipeline.recipes.loading import load_recipe
 from pipeline.recipes.rules import validate
-from pipeline.store.phases import MapRef, Store
-from pipeline.training.flow import require_shares, run_flow
+from pipeline.training.flow import require_shares
 from sjko import page, parts, versions
-from sjko.data import tables
-from sjko.data.given import ARRAY, require_same
-from sjko.ends import End, end_of, is_source, require_pixels
-from sjko.progress import counting, watching
+from sjko.data.bound import BoundRecipe, Start
+from sjko.ends import end_of
+from sjko.fitted import Fitted
 from sjko.recipes import checked, default_recipe
 from sjko.storing import HERE, require_storable, store_of
-from sjko.trained import InProcess, InStore, TrainedPhase, whole
-from sjko.training import Kept, in_float32, publish, train
-
-logger = logging.getLogger(__name__)
+from sjko.trained import TrainedPhase, whole
+from sjko.training import in_float32
 
 
 class Flow:
@@ -84,22 +71,14 @@ class Flow:
             "jko.cost": cost,
             "network.kind": network,
         }
-        self._held: dict[str, Points] = {}
-        self._form = self._source_form = ARRAY
-        self._source_table = None if source is None or is_source(source) else tables.table_of(source, "source")
-        if source is not None and (self._source_table is None or tables.are_numbers(self._source_table)):
-            start = end_of(source, None, "source")
-            given["data.source"], self._source_form = start.name, start.form
-            self._held |= {"source": start.points} if start.points else {}
-        self._source_points = self._held.get("source")
+        start = Start.of(source)
+        given["data.source"] = start.name
         named = {field: part for field, part in given.items() if part is not None}
-        self._recipe = checked(default_recipe(named) if recipe is None else recipe, named)
+        self._bound = BoundRecipe.of(checked(default_recipe(named) if recipe is None else recipe, named), start)
         self._metrics = parts.names_of_metrics(metrics)
-        self._asked = self._recipe.data.condition
+        self._fitted = Fitted(self._metrics)
+        self._asked = self.recipe.data.condition
         self.name = name
-        self._phases: list[TrainedPhase] = []
-        self._kept = Kept()
-        self._uri: str | None = None
         self._lock = threading.RLock()
 
     @classmethod
@@ -140,18 +119,18 @@ class Flow:
         with in_float32():
             loaded = versions.load(opened, uri, allow_code=allow_code)
         flow = cls(loaded.recipe, name=loaded.name)
-        flow._phases, flow._uri = loaded.phases, opened.uri
+        flow._fitted.phases, flow._fitted.uri = loaded.phases, opened.uri
         return flow
 
     @property
     def recipe(self) -> Recipe:
         """Give the recipe with all of its parts by name; after `fit(x)` its target is the name of x."""
-        return self._recipe
+        return self._bound.recipe
 
     @property
     def phases(self) -> list[TrainedPhase]:
         """List the phases that are finished, in order: after Ctrl-C fewer than the recipe has."""
-        return list(self._phases)
+        return list(self._fitted.phases)
 
     def fit(
         self,
@@ -210,24 +189,23 @@ class Flow:
             if x is None and of_x is not None:
                 raise ValueError(f"{name} is of x, which is not given")
         with self._lock, in_float32():
-            before = self._recipe, self._form, self._held
-            phases = self._phases
+            before, phases = self._bound, self._fitted.phases
             try:
                 if x is not None:
                     asked = self._asked if condition is None else condition
-                    end = end_of(x, held_out, "x", before=self._recipe.data.target, condition=asked)
-                    self._take(end, "x" if held_out is None else "held_out")
-                validate(self._recipe)
-                self._require_pixels_of_source()
-                require_shares(self._recipe, cluster)
-                require_working(self._recipe, self._metrics)
+                    end = end_of(x, held_out, "x", before=self.recipe.data.target, condition=asked)
+                    self._bound = before.to(end, "x" if held_out is None else "held_out")
+                validate(self.recipe)
+                self._bound.require_pixels_of_source()
+                require_shares(self.recipe, cluster)
+                require_working(self.recipe, self._metrics)
                 if store is None:
-                    self._fit_here(cluster, progress)
+                    self._fitted.fit_here(self._bound, cluster, progress=progress)
                 else:
-                    self._fit_in(store_of(store), cluster, progress)
+                    self._fitted.fit_in(store_of(store), self._bound, cluster, name=self.name, progress=progress)
             except BaseException:
-                if self._phases is phases:  # nothing has been trained: a mistake changes nothing
-                    self._recipe, self._form, self._held = before
+                if self._fitted.phases is phases:  # nothing has been trained: a mistake changes nothing
+                    self._bound = before
                 raise
         return self
 
@@ -284,7 +262,7 @@ class Flow:
             Unusable: no phase is finished yet.
         """
         self._last()
-        return page.write(Path(path), self.name, self._recipe, self._phases)
+        return page.write(Path(path), self.name, self.recipe, self._fitted.phases)
 
     def register(self, name: str, *, phase: int | None = None, store: Any = None) -> str:
         """Make a version of a map in MLflow's registry, as @candidate; a flow of this process is published first.
@@ -305,142 +283,39 @@ class Flow:
         k = last if phase is None else whole("phase", phase, least=0)
         if k > last:
             raise ValueError(f"phase must be below {last + 1}, the number of finished phases, not {k}")
-        opened = store_of(store if store is not None else self._uri or HERE)
-        require_storable("register", self._recipe, self._metrics)
-        if rows.are_rows(self._recipe.data.source):
+        opened = store_of(store if store is not None else self._fitted.uri or HERE)
+        require_storable("register", self.recipe, self._metrics)
+        if rows.are_rows(self.recipe.data.source):
             raise ValueError(
                 "register: the source is rows in memory, which a version does not have, so that it could not be drawn from"
             )
-        if opened.uri != self._uri:
-            if not self._kept.curves:
-                raise Unusable(f"the flow is in the store at {self._uri}: register it there, or fit it with store={opened.uri!r}")
-            published = zip(self._publish(opened), self._phases, strict=True)
-            self._phases = [self._in_store(opened, ref, phase.generator) for ref, phase in published]
-            self._uri = opened.uri
-        return versions.register(opened, name, self._phases[k], self._phases[-1], self._metrics)
+        if opened.uri != self._fitted.uri:
+            self._fitted.move_to(opened, self._bound, self.name)
+        return versions.register(opened, name, self._fitted.phases[k], self._fitted.phases[-1], self._metrics)
 
     def _last(self) -> TrainedPhase:
-        if not self._phases:
+        if not self._fitted.phases:
             raise Unusable("the flow has no finished phase yet: call fit first")
-        return self._phases[-1]
-
-    def _take(self, end: End, held_out: str) -> None:
-        """Make an end the target of the recipe, where it can be.
-
-        Args:
-            held_out: how messages call its held-out rows.
-        """
-        start = self._source_of(end)
-        source = self._recipe.data.source if start is None else rows.name_of(start)
-        data = replace(
-            self._recipe.data, target=end.name, digest=None, condition=end.condition, source=source, source_digest=None
-        )
-        if end.points is not None:
-            data = replace(data, size=None, streamed=False)
-        recipe = replace(self._recipe, data=data)
-        validate(recipe)
-        if end.points is not None:
-            require_pixels(recipe, end.points.train, "x")
-            require_pixels(recipe, end.points.test, held_out)
-        warnings = end.warnings + (end.of_scales if data.has_one_scale else ())
-        for warning in warnings if end.name != self._recipe.data.target else ():
-            logger.warning(warning)
-        self._recipe, self._form = recipe, end.form
-        self._held = {name: points for name, points in (("source", start), ("x", end.points)) if points is not None}
-
-    def _source_of(self, end: End) -> Points | None:
-        """Give the rows that the flow starts from, where a person gave some: those of a table as the end is coded, if it is one.
-
-        Raises:
-            Unusable: they do not go with the end.
-        """
-        if self._source_table is None or end.coding is None:
-            if self._source_table is not None and self._source_points is None:
-                raise Unusable("source: its columns hold more than numbers, so that x must be a table with the same columns")
-            require_same(self._source_form, end.form, "source", "x")
-            return self._source_points
-        return rows.hold(tables.source_of(self._source_table, end.coding))[1]
-
-    def _require_pixels_of_source(self) -> None:
-        if "source" in self._held:
-            require_pixels(self._recipe, self._held["source"].train, "source")
-            require_pixels(self._recipe, self._held["source"].test, "source")
-
-    def _fit_here(self, cluster: Cluster, progress: bool) -> None:
-        """Train in this process."""
-        if cluster.num_workers:
-            raise ValueError(
-                f"fit(cluster=...) with {cluster.num_workers} workers needs a store: fit(store=True), or a tracking URI"
-            )
-        recipe = resolve(self._recipe, cluster)
-        phases = phases_of(recipe)
-        if self._fingerprints(self._phases) == self._fingerprints(phases):
-            self._phases = [phase.in_form(self._form) for phase in self._phases]
-            return
-        endpoints = load_endpoints(recipe.data, clusters.data(cluster))
-        self._kept.forget_all_but(phases)
-        self._phases, self._uri = [self._trained(phase, self._generator(phase, endpoints)) for phase in self._kept.curves], None
-        with counting(sum(phase.num_steps for phase in phases), progress) as show:
-            for phase in train(phases, endpoints, cluster, self._kept, show):
-                self._phases.append(self._trained(phase, self._generator(phase, endpoints)))
-
-    def _generator(self, phase: Phase, endpoints: Any) -> Generator:
-        return generator_of(phase, endpoints, self._kept.maps(phase))
-
-    def _trained(self, phase: Phase, generator: Generator) -> TrainedPhase:
-        return TrainedPhase(generator, InProcess(self._kept.curves[phase]), self._form, self._size(phase.k))
-
-    def _fit_in(self, store: Store, cluster: Cluster, progress: bool) -> None:
-        """Train as the command does: in a store, with workers or without."""
-        require_storable("fit(store=...)", self._recipe, self._metrics)
-        # The place of data is named, since in a Ray that was there before workers may have another $SJKO_HOME.
-        cluster = replace(cluster, tracking_uri=store.uri, data=kept.place_of(clusters.data(cluster)))
-        recipe = resolve(self._recipe, cluster)
-        phases = phases_of(recipe)
-        if self._kept.curves and list(self._kept.curves) == phases[: len(self._kept.curves)]:
-            self._publish(store)
-        self._phases, self._uri = [], store.uri
-        with watching(store, phases, progress) as display:
-            for result in run_flow(recipe, name=self.name, store=store, cluster=cluster, observer=display):
-                display.published(result.phase)
-                generator = load_generator(store, result.ref, data_uri=clusters.data(cluster))
-                self._phases.append(self._in_store(store, result.ref, generator))
-
-    def _in_store(self, store: Store, ref: MapRef, generator: Generator) -> TrainedPhase:
-        return TrainedPhase(generator, InStore(store.uri, ref), self._form, self._size(ref.k))
-
-    def _size(self, k: int) -> EvaluationSize:
-        return Evaluation(metrics=self._metrics).of_phase(k, self._recipe.jko.num_phases)
-
-    def _publish(self, store: Store) -> list[MapRef]:
-        """Publish what this process has trained, as a flow of so many phases."""
-        recipe = resolve(self._recipe, Cluster())
-        recipe = replace(recipe, jko=replace(recipe.jko, num_phases=len(self._kept.curves)))
-        return publish(self._kept, store, self.name, asdict(recipe))
-
-    @staticmethod
-    def _fingerprints(phases: Any) -> list[str]:
-        return [phase.fingerprint for phase in phases]
+        return self._fitted.phases[-1]
 
     def __repr__(self) -> str:
-        recipe = self._recipe
+        recipe = self.recipe
         return (
             f"<Flow {self.name}: {recipe.data.source} to {recipe.data.target}, {recipe.jko.divergence}, "
-            f"{len(self._phases)} of {recipe.jko.num_phases} phases finished>"
+            f"{len(self._fitted.phases)} of {recipe.jko.num_phases} phases finished>"
         )
 
     def _repr_html_(self) -> str:
         """Show the flow in a notebook: samples by phase and curves, of the phases that are finished."""
-        return page.summary(repr(self), self._phases)
+        return page.summary(repr(self), self._fitted.phases)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy in another process needs; it can be sampled and fitted, but trains from its first phase on."""
-        names = [*parts_in_memory(self._recipe).values(), *self._metrics]
+        names = [*parts_in_memory(self.recipe).values(), *self._metrics]
         memory = {name: IN_MEMORY[name] for name in names if name in IN_MEMORY}
-        return {**vars(self), "_kept": None, "_lock": None, "_memory": memory}
+        return {**vars(self), "_lock": None, "_memory": memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, part in state.pop("_memory").items():
             IN_MEMORY.setdefault(name, part)
-        held = {name: rows.hold(points)[1] for name, points in state["_held"].items()}
-        vars(self).update({**state, "_held": held, "_kept": Kept(), "_lock": threading.RLock()})
+        vars(self).update({**state, "_lock": threading.RLock()})

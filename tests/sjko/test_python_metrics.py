@@ -12,6 +12,7 @@ from pipeline.evaluation.metrics import Metric
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.store.phases import Store
 from sjko import Flow
+from sjko.fitted import Fitted
 
 MODULE = """
 from pipeline.evaluation.built_in import PAIRS
@@ -34,7 +35,7 @@ X = np.random.default_rng(0).normal(size=(300, 2))
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures on few samples: the full ones take seconds."""
-    monkeypatch.setattr(Flow, "_size", lambda self, k: EvaluationSize(50, 1, self._metrics))
+    monkeypatch.setattr(Fitted, "_size", lambda self, bound, k: EvaluationSize(50, 1, self._metrics))
 
 
 def widest(pair: Any) -> float:

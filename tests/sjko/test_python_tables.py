@@ -98,7 +98,7 @@ def test_noise_is_transported_to_rows_and_keeps_what_stands_beside_it() -> None:
 
 def test_held_out_rows_are_those_that_are_given() -> None:
     flow = fitted(FRAME[:150], held_out=FRAME[150:])
-    (points,) = flow._held.values()
+    (points,) = flow._bound.held.values()
     assert (len(points.train), len(points.test)) == (150, 50)
     with pytest.raises(Unusable, match="held_out: its columns are height, those of x height, children"):
         fitted(FRAME, held_out=FRAME[["height"]].assign(height=None))

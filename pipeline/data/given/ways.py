@@ -80,7 +80,7 @@ class Numbers:
         return self.coordinates.columns
 
     def samples(self, table: pa.Table, place: Where) -> Samples:
-        """Read the points."""
+        """Read the coordinates of each row."""
         return self.coordinates.samples(table, place.table_name, place.first)
 
     def conditions(self, table: pa.Table) -> Conditions | None:
@@ -95,8 +95,8 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class NumbersToRows(Numbers):
-    """The way of noise to the rows of a table, which stand in place of the coordinates.
+class ToRows:
+    """What all ways to the rows of a table have: the coding that the flow was trained with.
 
     Attributes:
         given: columns that have the condition of each row; none where it is drawn, or one is given to all.
@@ -104,45 +104,46 @@ class NumbersToRows(Numbers):
 
     coding: "Coding"
     given: tuple[str, ...] = ()
+
+    def conditions(self, table: pa.Table) -> Conditions | None:
+        """Read the condition of each row from the table's own columns; None where it is drawn, or one is given to all."""
+        return self.coding.given.encode(table) if self.given and self.coding.given is not None else None
+
+    def rows(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> pa.Table:
+        """Make rows of samples. The conditions that a table has stay as it has them, in digits that the flow does not know."""
+        made = self.coding.table(samples, conditions)
+        for name in self.given:
+            made = made.set_column(made.column_names.index(name), name, table[name])
+        return made
+
+
+@dataclass(frozen=True)
+class NumbersToRows(ToRows, Numbers):
+    """The way of noise to the rows of a table, which stand in place of the coordinates."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Name the columns that hold the coordinates, and those with the condition."""
         return (*self.coordinates.columns, *self.given)
 
-    def conditions(self, table: pa.Table) -> Conditions | None:
-        """Read the condition of each row."""
-        return self.coding.given.encode(table) if self.given and self.coding.given is not None else None
-
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put the rows behind the columns that were no coordinates."""
-        made = _with_own(self.coding.table(samples, conditions), table, self.given)
+        made = self.rows(table, samples, conditions)
         replaced = {*self.coordinates.columns, *made.column_names}
         return _beside(table.drop_columns([name for name in table.column_names if name in replaced]), made)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The way of rows to rows of the same columns, by the coding that the flow was trained with.
-
-    Attributes:
-        given: columns that have the condition of each row; none where it is drawn, or one is given to all.
-    """
-
-    coding: "Coding"
-    given: tuple[str, ...] = ()
+class Rows(ToRows):
+    """The way of rows to rows of the same columns."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Name the columns that are coded, and those with the condition."""
         return (*(column.name for column in self.coding.encoding.schema.kept), *self.given)
 
-    def conditions(self, table: pa.Table) -> Conditions | None:
-        """Read the condition of each row."""
-        return self.coding.given.encode(table) if self.given and self.coding.given is not None else None
-
     def samples(self, table: pa.Table, place: Where) -> Samples:
-        """Code the rows."""
+        """Code the rows, those of a block together."""
         coded = []
         for start in range(0, len(table), BLOCK):
             numbers = np.minimum(np.arange(start, start + BLOCK), len(table) - 1)  # the last block is filled up with its last row
@@ -157,14 +158,7 @@ class Rows:
 
     def back(self, table: pa.Table, samples: Samples, conditions: Conditions | None) -> tuple[pa.Table, tuple[str, ...]]:
         """Put the rows that were made in the same columns."""
-        return _beside(table, _with_own(self.coding.table(samples, conditions), table, self.given))
-
-
-def _with_own(made: pa.Table, table: pa.Table, given: Sequence[str]) -> pa.Table:
-    """Put the conditions that rows were given as they were given, in digits that the flow does not know."""
-    for name in given:
-        made = made.set_column(made.column_names.index(name), name, table[name])
-    return made
+        return _beside(table, self.rows(table, samples, conditions))
 
 
 def _beside(table: pa.Table, made: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
