@@ -28,6 +28,7 @@ from pipeline.store.phases import Store
 from sjko import Data, Flow, Recipe
 from sjko.data.conditions import arranged, condition_of, each_of, numbers_of, read
 from sjko.data.joined import joined_of, points_of
+from sjko.fitted import Fitted
 
 X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3] + 5
 NUMBERS = np.arange(300) % 3
@@ -244,7 +245,7 @@ def test_held_out_rows_bring_their_own_conditions() -> None:
     flow = Flow(tiny(1)).fit(FRAME[:200], condition="kind", held_out=FRAME[200:])
     beside = Flow(tiny(1)).fit(X[:200], condition=WORDS[:200], held_out=(X[200:], WORDS[200:]))
     for each, name in ((flow, "kind"), (beside, "condition")):
-        (held,) = each._held.values()
+        (held,) = each._bound.held.values()
         assert isinstance(held, Conditioned)
         assert held.given[name][2].tolist() == NUMBERS[200:].tolist()
     for held_out, message in (
@@ -275,7 +276,7 @@ def test_labels_of_a_data_set_are_conditions_where_they_are_asked_for(caplog: py
 def test_a_conditional_flow_of_rows_is_stored_registered_and_copied(
     store: Store, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Flow, "_size", lambda self, k: EvaluationSize(50, 1))
+    monkeypatch.setattr(Fitted, "_size", lambda self, bound, k: EvaluationSize(50, 1))
     flow = Flow(tiny(1), name="given").fit(X, condition=NUMBERS + 1)
     assert {"class_w2", "class_w2_floor"} <= set(flow.metrics)
     again = Flow(tiny(1), name="given").fit(X, condition=NUMBERS + 1, store=store)
