@@ -92,6 +92,8 @@ class Show(Command):
 
     name: tyro.conf.Positional[str]
     """name of the registered model"""
+    all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """also a table of every figure of every version, with floors"""
     store: Mlflow = field(default_factory=Mlflow)
 
 

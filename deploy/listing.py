@@ -1,6 +1,6 @@
 """What is in the registry, and what is taken out: `list`, `show` and `unregister`, which load neither torch nor Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploy import flags
@@ -10,9 +10,14 @@ from pipeline.command.listing import open_store, store_to_list
 from pipeline.errors import ForeignVersion, Unusable, VersionNotFound
 from pipeline.evaluation.metrics import FLOOR, HEADLINE, floor_of
 from pipeline.provenance import redacted
+from pipeline.report.figures.table import REQUESTED
 from pipeline.store.phases import Store
 from pipeline.words import command_line
 
+MOST_FIGURES = 6
+"""Figures of a version in its line, beside the headline's floor: more would not fit a terminal."""
+IN_SHORT = ("c2st_auc", "correlation_error", "copied_share")
+"""Figures of a report that say most of it: can rows be told apart, do columns go together, are they copies."""
 EMPTY = "no models yet: python -m deploy register REF --name NAME"
 
 
@@ -39,9 +44,8 @@ def show(command: flags.Show) -> Mapping[str, Any]:
     if not versions:
         report.line(f"{name} has no version: {command_line('python', '-m', 'deploy', 'register', 'REF', '--name', name)}")
         return {"name": name, "aliases": aliases, "versions": versions}
-    measured = dict.fromkeys(figure for version in versions for figure in version["metrics"])
-    figures = [each for each in (HEADLINE, floor_of(HEADLINE)) if each in measured]
-    figures += [each for each in measured if each not in figures and not each.endswith(FLOOR)]
+    measured = figures_of(versions)
+    figures = chosen(measured, [move["because"] for version in versions for move in version["moves"]])
     columns = ["version", "aliases", "phases", "registered", "by"]
     rows = [
         [
@@ -54,10 +58,37 @@ def show(command: flags.Show) -> Mapping[str, Any]:
         for version in versions
     ]
     report.table(f"versions of {name}", [*columns, *figures], rows)
+    if command.all:
+        numbers = [f"version {version['version']}" for version in versions]
+        cells = [[figure, *(version["metrics"].get(figure, "") for version in versions)] for figure in measured]
+        report.table(f"figures of {name}", ["figure", *numbers], cells)
+    elif more := [figure for figure in measured if figure not in figures and floor_of(figure) in measured]:
+        report.line(f"{len(more)} more figures, and floors: {command_line('python', '-m', 'deploy', 'show', name, '--all')}")
     for version in reversed(versions):
         for move in version["moves"]:
             report.line(f"version {version['version']} {move['what'].replace('_', ' ')} {spoken(move)}")
     return {"name": name, "aliases": aliases, "versions": versions}
+
+
+def figures_of(versions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the figures of versions: the headline, metrics by name, those of a report in its order; after each its floor."""
+    of_report = list(REQUESTED)
+    names = {figure.removesuffix(FLOOR) for version in versions for figure in version["metrics"]}
+    ordered = sorted(names, key=lambda name: (name in of_report and of_report.index(name) + 1, name != HEADLINE, name))
+    there = {figure for version in versions for figure in version["metrics"]}
+    return [figure for name in ordered for figure in (name, floor_of(name)) if figure in there]
+
+
+def chosen(figures: Sequence[str], reasons: Sequence[str]) -> list[str]:
+    """Choose the figures that a line has room for: the headline, those that rules went by, metrics, some of a report.
+
+    >>> chosen(["w2", "w2_floor", "on_support", "ks_max", "c2st_auc", "coverage"], ["ks_max 0.1 <= 0.2"])
+    ['w2', 'w2_floor', 'on_support', 'ks_max', 'c2st_auc']
+    """
+    ruled = {reason.partition(" ")[0] for reason in reasons}
+    likely = [name for name in figures if not name.endswith(FLOOR) and (name not in REQUESTED or name in (*ruled, *IN_SHORT))]
+    first = sorted(likely, key=lambda name: (name != HEADLINE, name not in ruled))[:MOST_FIGURES]
+    return [name for name in figures if name in first or (name == floor_of(HEADLINE) and HEADLINE in first)]
 
 
 def unregistered(command: flags.Unregister) -> Mapping[str, Any]:

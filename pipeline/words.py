@@ -12,6 +12,15 @@ def literal(text: str) -> str:
     return "".join(each if each.isprintable() else _number(each) for each in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number before what it counts.
+
+    >>> counted(1, "phase"), counted(1200, "row")
+    ('1 phase', '1,200 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def command_line(*words: object) -> str:
     r"""Write a command as it can be pasted into a shell.
 

@@ -15,6 +15,7 @@ from pipeline.evaluation.metrics import FLOOR, HEADLINE, floor_of
 from pipeline.files import write_text
 from pipeline.recipe import Recipe
 from pipeline.recipes.reading import as_yaml
+from pipeline.words import counted
 from sjko.trained import TrainedPhase
 
 STYLE = """
@@ -40,7 +41,7 @@ def write(path: Path, name: str, recipe: Recipe, phases: Sequence[TrainedPhase])
     parts = [
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
-        f"<p>{len(phases)} phases of S-JKO (arXiv 2402.05443); T_{last.k} has the fingerprint {last.fingerprint}.</p>",
+        f"<p>{counted(len(phases), 'phase')} of S-JKO (arXiv 2402.05443); T_{last.k} has the fingerprint {last.fingerprint}.</p>",
         "<h2>Metrics</h2><p>Each floor is the same figure of training data beside held-out data.</p>",
         _metrics(_metrics_of(last)),
         f"<h2>Samples by phase</h2>{picture(samples_picture(phases), 'samples by phase')}",

@@ -17,7 +17,7 @@ from pipeline.evaluation import judging
 from pipeline.evaluation.extractors import extractor
 from pipeline.evaluation.judging import LOGGED_IN_TRAINING
 from pipeline.evaluation.measure import evaluate, image_figures, require_image_figures
-from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures, floor_of, offer_of
+from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures, floor_of, offer_of, remark_on_few
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.files import write_json
 from pipeline.generator import Generator, load_generator
@@ -26,6 +26,7 @@ from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON
 from pipeline.store.phases import Store
 from pipeline.training.flow import PhaseResult, run_flow
+from pipeline.words import counted
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")
 HIDDEN = ("potential_loss", "map_loss", "gradient_penalty", "step")
@@ -43,7 +44,7 @@ def run(command: Run) -> Mapping[str, Any]:
     phases = phases_of(recipe)
     for sentence in changes(recipe, store):
         process.say(f"note: {sentence}")
-    report.line(f"{name}: {len(phases)} phases, flow {phases[-1].fingerprint}")
+    report.line(f"{name}: {counted(len(phases), 'phase')}, flow {phases[-1].fingerprint}")
     rows: list[dict[str, Any]] = []
     generators: list[Callable[[], Generator]] = []
     own_metrics = command.evaluation.metrics
@@ -70,6 +71,7 @@ def run(command: Run) -> Mapping[str, Any]:
     w2, floor = last[HEADLINE], last[floor_of(HEADLINE)]
     ratio = over_floor(w2, floor)
     report.line(f"W2 {w2:.4g}{' beside' if ratio is None else f' = {ratio:.2f} x'} its floor {floor:.4g}")
+    report.remark(remark_on_few(last))
     report.line(f"T_{rows[-1]['k']} is {rows[-1]['map_ref']}, MLflow run {flow_run_id}")
     for picture in pictures:
         report.line(f"picture: {picture}")
@@ -119,6 +121,7 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     judging.draw_phase(path, ref, generator, metrics)
     title = str(ref) if command.condition is None else f"{ref} given {command.condition}"
     report.table(title, ["metric", "value", "floor", "unit"], table_of(metrics, measured))
+    report.remark(remark_on_few(metrics))
     report.line(f"picture: {path}")
     asked = {} if command.condition is None else {"condition": command.condition}
     return {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, **asked, "metrics": metrics}

@@ -27,6 +27,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.command import process
 from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import SLOW
@@ -169,6 +170,12 @@ class Display:
 def phase_line(k: int, shown: Sequence[str], *, cached: bool, seconds: float) -> str:
     """Say what became of a phase in one line: its figures in a few words each, and how long it took."""
     return "   ".join([f"phase {k:>3}", *shown, "from the store" if cached else f"{seconds:.1f} s"])
+
+
+def remark(text: str | None) -> None:
+    """Say what a person should know of the results before, on standard error, where there is something to say."""
+    if text is not None:
+        process.say(f"note: {text}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

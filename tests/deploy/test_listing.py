@@ -18,6 +18,7 @@ from deploy.versions.registry import Registry
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import load_generator
+from pipeline.report.figures.table import REQUESTED
 from pipeline.store.phases import Store
 
 SIZE = EvaluationSize(200, 1)
@@ -123,6 +124,31 @@ def test_a_phase_before_the_last_is_a_version_with_its_own_figures(
     for phase, rule in (("2", "--phase must be below 2, the number of phases"), ("-1", "--phase must be at least 0")):
         assert main(["register", flow, "--name", "moons", "--phase", phase]) == 2
         assert rule in capsys.readouterr().err
+
+
+def test_show_has_room_for_some_figures_and_all_of_them_where_asked(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.client.create_registered_model("cells")
+    tags = {f"metric.{name}{floor}": "0.5" for name in (*REQUESTED, "w2", "sliced_w2") for floor in ("", "_floor")}
+    store.client.create_model_version("cells", tmp_path.as_uri(), tags=tags | promoted_by("density 0.9 >= 0.8"))
+    store.client.create_model_version("cells", tmp_path.as_uri(), tags={"metric.w2": "0.25"})
+    assert main(["show", "cells"]) == 0
+    title, head, *_ = capsys.readouterr().out.splitlines()
+    assert title == "versions of cells"
+    figures = ["w2", "w2_floor", "sliced_w2", "correlation_error", "c2st_auc", "density", "copied_share"]
+    assert head.split() == ["version", "aliases", "phases", "registered", "by", *figures], "density, since a rule named it"
+    shown = result_of(tmp_path, "show", "cells", "--all")
+    assert len(shown["versions"][1]["metrics"]) == len(tags)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines[lines.index("figures of cells") + 1 :] if "promoted" not in line]
+    assert rows[0] == ["figure", "version", "2", "version", "1"]
+    assert rows[1:3] == [["w2", "0.25", "0.5"], ["w2_floor", "0.5"]]
+    assert [row[0] for row in rows[1:]][::2] == ["w2", "sliced_w2", *REQUESTED]
+
+
+def promoted_by(because: str) -> dict[str, str]:
+    return {"sjko.promoted_at.champion": "2026-01-02T00:00:00Z", "sjko.promoted_because.champion": because}
 
 
 def test_a_version_is_unregistered_unless_an_alias_points_at_it(

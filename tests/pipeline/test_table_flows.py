@@ -48,7 +48,7 @@ def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_
 ) -> None:
     assert run("--data.target", str(cells)) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("cells: 1 phases")
+    assert shown.startswith("cells: 1 phase, flow")
     moved = cells.rename(cells.with_name("moved.parquet"))
     assert run("table", f"--data.target={moved}", "--data.columns", "height,children,colour") == 0
     assert "from the store" in capsys.readouterr().out
@@ -58,6 +58,26 @@ def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_
     assert rows.are_rows(phase.data.target)
     assert str(cells.parent) not in phase.to_json()
     assert cli.PROGRAM.main(["evaluate", ref]) == 0, "the rows are kept: the file is not needed any more"
+
+
+def test_figures_of_a_handful_of_rows_are_told_with_how_little_they_say(
+    cells: Path, home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few.parquet"
+    pq.write_table(TABLE.slice(0, 10), few)
+    assert run("--data.target", str(few)) == 0
+    printed = capsys.readouterr()
+    assert "note: W2 and its floor are of 2 samples alone and say little" in printed.err
+    ref = next(line.split()[2].rstrip(",") for line in printed.out.splitlines() if line.startswith("T_0 is"))
+    for program, words in (
+        (cli, ["evaluate", ref]),
+        (deploy, ["register", ref, "--name", "few", *QUICK]),
+        (deploy, ["promote", "few", *QUICK]),
+    ):
+        assert program.main(words) == 0
+        assert "say little" in capsys.readouterr().err
+    assert run("--data.target", str(cells)) == 0
+    assert "say little" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

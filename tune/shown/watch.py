@@ -12,6 +12,7 @@ from pipeline import cluster as clusters
 from pipeline.command import report
 from pipeline.errors import StoreUnavailable
 from pipeline.store.phases import Store
+from pipeline.words import counted
 from tune import records
 from tune.definition import Search, text_of
 
@@ -69,7 +70,11 @@ class Watch(Callback):  # type: ignore[misc]  # Ray ships no types for it
         row = self._row(trial)
         row["state"] = self._closed(row["number"], status) or status.lower()
         if not self.draws:
-            best = f"{self._search.metric} {row['best']:.4g} after {row['phase']} phases" if "best" in row else "no result"
+            best = (
+                f"{self._search.metric} {row['best']:.4g} after {counted(row['phase'], 'phase')}"
+                if "best" in row
+                else "no result"
+            )
             report.line(f"trial {row['number']:>3} of {self._last_number}   {row['point']}   {best}   {row['state']}")
 
     def _closed(self, number: int, status: str) -> str | None:

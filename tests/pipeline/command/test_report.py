@@ -96,7 +96,7 @@ def test_paths_with_brackets_are_printed_whole(
     monkeypatch.setenv("SJKO_HOME", str(home.rename(tmp_path / "ho[m]e [b]")))
     assert cli.main(["run", str(recipe), *QUICK]) == 0
     printed = capfd.readouterr().out
-    assert "my [v2]: 1 phases" in printed
+    assert "my [v2]: 1 phase, flow" in printed
     pictures = re.findall("picture: (.*)", printed)
     assert len(pictures) == 3
     assert all(Path(picture).is_file() for picture in pictures)
