@@ -1,5 +1,6 @@
 """The tables of a report on a trained flow: the rows that its map makes, those that were held out, those it was trained on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.data.tables.schema import Schema
 from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from pipeline.generator import load_generator
-from pipeline.report.samples import MOST_ORIGINALS, MOST_ROWS
+from pipeline.report.samples import MOST_ORIGINALS, MOST_ROWS, equals
 from pipeline.store.phases import MapRef, Store
 
 
@@ -59,11 +60,24 @@ def of_flow(reference: str, stores: Stores, num_real: int | None = None) -> OfFl
     )
     train, held_out = (_some(data, rows, given) for rows, given in zip((data.train, data.test), conditions, strict=True))
     samples, drawn = generator.joint(min(MOST_ROWS, num_real or len(held_out)))
-    schema = data.coding.encoding.schema if data.coding.given is None else None
-    return OfFlow(ref, held_out, generator.table(samples, drawn), train, schema)
+    schema, generated = data.coding.encoding.schema if data.coding.given is None else None, generator.table(samples, drawn)
+    rest = _in_parts(data, data.train, conditions[0]) if len(data.train) > MOST_ORIGINALS else ()
+    train = pa.concat_tables([train, *equals(rest, [generated, held_out], _chosen(data.train))])
+    return OfFlow(ref, held_out, generated, train, schema)
 
 
 def _some(data: TableRows, rows: np.ndarray, given: np.ndarray | None) -> pa.Table:
     """Read rows as a table again, a part of them where there are many."""
-    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_ORIGINALS])
+    chosen = _chosen(rows)
     return data.coding.table(np.asarray(rows[chosen]), None if given is None else np.asarray(given[chosen]))
+
+
+def _chosen(rows: np.ndarray) -> np.ndarray:
+    return np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_ORIGINALS])
+
+
+def _in_parts(data: TableRows, rows: np.ndarray, given: np.ndarray | None) -> Iterator[pa.Table]:
+    """Read all rows as tables again, some at a time."""
+    for begin in range(0, len(rows), MOST_ORIGINALS):
+        part = slice(begin, begin + MOST_ORIGINALS)
+        yield data.coding.table(np.asarray(rows[part]), None if given is None else np.asarray(given[part]))

@@ -1,12 +1,13 @@
 """The rows that a report judges: drawn with a seed, of equal number on both sides of every comparison."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.data.tables.inference import infer
+from pipeline.data.tables.passes.split import hashes
 from pipeline.data.tables.reading import named
 from pipeline.data.tables.schema import Schema
 from pipeline.errors import Unusable
@@ -16,7 +17,7 @@ from pipeline.report.tables import GENERATED, REAL, TRAIN, aligned
 MOST_ROWS = 2_500
 """Of each side of a comparison."""
 MOST_ORIGINALS = 100_000
-"""Rows among which copies are looked for."""
+"""Rows among which near copies are looked for, beside every row that equals one of those that are compared."""
 SEED = 0
 
 
@@ -27,7 +28,8 @@ class Samples:
     Attributes:
         features: the columns of all arrays, in order.
         held_out, real, generated: (n, d) each; without training rows `held_out` and `real` are two halves of the real rows.
-        originals: (m, d), which a generated row may be a copy of: the training rows, or else all real rows.
+        originals: (m, d), which a generated row may be a copy of: the training rows, or else all real rows. Of many, some are
+            drawn, and all are there that equal a row which is compared.
         has_training: whether training rows were given, beside real rows that the model has not seen.
         rows: number of rows in each file, by its flag.
     """
@@ -74,13 +76,38 @@ def draw(
     known = infer(tables[REAL]) if schema is None else schema
     rng = np.random.default_rng(SEED)
     sizes = {REAL: MOST_ORIGINALS, GENERATED: MOST_ROWS, TRAIN: MOST_ORIGINALS}
-    features, rows = _read({flag: _some(table, sizes[flag], rng) for flag, table in tables.items()}, known)
-    half = len(rows[REAL]) if train is not None else len(rows[REAL]) // 2
-    others = rows[REAL][half:] if train is None else rows[TRAIN]
+    chosen = {flag: rng.permutation(table.num_rows)[: sizes[flag]] for flag, table in tables.items()}
+    drawn = {flag: table.take(chosen[flag]) for flag, table in tables.items()}
+    of = REAL if train is None else TRAIN
+    compared = [drawn[GENERATED], drawn[REAL].slice(0, MOST_ROWS)]
+    drawn[of] = pa.concat_tables([drawn[of], *equals([tables[of]], compared, chosen[of])])
+    features, rows = _read(drawn, known)
+    half = len(chosen[REAL]) if train is not None else len(chosen[REAL]) // 2
+    others = rows[REAL][half : len(chosen[REAL])] if train is None else rows[TRAIN][: len(chosen[TRAIN])]
     n = min(MOST_ROWS, half, len(others), len(rows[GENERATED]))
     originals = rows.get(TRAIN, rows[REAL])
     counts = {flag: table.num_rows for flag, table in given.items()}
     return Samples(features, rows[REAL][:n], others[:n], rows[GENERATED][:n], originals, train is not None, counts)
+
+
+def equals(originals: Iterable[pa.Table], compared: Sequence[pa.Table], without: np.ndarray) -> Iterator[pa.Table]:
+    """Find the originals that equal rows which are compared, at most two of a kind, where only some of them are looked at.
+
+    Args:
+        originals: all of them, one table after the other.
+        without: numbers of those that are looked at already.
+    """
+    wanted, first = np.concatenate([hashes(table) for table in compared]), 0
+    for table in originals:
+        own = hashes(table)
+        is_wanted = np.isin(own, wanted)
+        is_wanted[without[(without >= first) & (without < first + len(own))] - first] = False
+        numbers = np.flatnonzero(is_wanted)
+        for _ in range(2):
+            _, firsts = np.unique(own[numbers], return_index=True)
+            yield table.take(numbers[firsts])
+            numbers = np.delete(numbers, firsts)
+        first += len(own)
 
 
 def said_by(schema: Schema, table: pa.Table, flag: str, drop: Collection[str]) -> pa.Table:
@@ -105,11 +132,6 @@ def said_by(schema: Schema, table: pa.Table, flag: str, drop: Collection[str]) -
                 both = f"{values.type}, and {column.type} by its schema"
                 raise Unusable(f"column {name!r} of {flag} is {both}: {reason}") from error
     return table
-
-
-def _some(table: pa.Table, most: int, rng: np.random.Generator) -> pa.Table:
-    """Draw rows without replacement, in random order."""
-    return table.take(rng.permutation(table.num_rows)[:most])
 
 
 def _read(tables: Mapping[str, pa.Table], schema: Schema) -> tuple[tuple[Feature, ...], dict[str, np.ndarray]]:

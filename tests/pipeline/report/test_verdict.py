@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.data.tables.inference import infer
+from pipeline.report import samples
 from pipeline.report.figures import columns
 from pipeline.report.figures.table import FIGURES
 from pipeline.report.findings.verdict import Verdict, verdict_of
@@ -132,6 +133,21 @@ def test_without_training_rows_copies_of_the_real_ones_are_found() -> None:
     good = verdict_of(judge(draw(held_out, others)))
     assert good.level.word == "good"
     assert "not known without --train" in " ".join(good.of("beware"))
+
+
+@pytest.mark.parametrize("has_training", [False, True])
+def test_copies_are_counted_among_all_rows_where_near_ones_are_looked_for_among_some(
+    has_training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among a thousandth of the rows a thousandth of the copies was found, and they were called no copies."""
+    monkeypatch.setattr(samples, "MOST_ORIGINALS", made_tables.TRAIN.num_rows // 3)
+    half = made_tables.TRAIN.num_rows // 2
+    real = made_tables.HELD_OUT if has_training else made_tables.TRAIN
+    generated = pa.concat_tables([made_tables.TRAIN.slice(0, half), made_tables.HELD_OUT.slice(half)])
+    judgement = judge(draw(real, generated, made_tables.TRAIN if has_training else None))
+    assert 0.4 < judgement.metrics["copied_share"] < 0.6
+    assert judgement.metrics["copied_share_floor"] == 0
+    assert verdict_of(judgement).level.word == "copied"
 
 
 @pytest.mark.slow
