@@ -1,9 +1,9 @@
 """A potential on points: the semi-dual of a JKO step between two samples, solved without an adversary.
 
-    sup_v mean_i v^c(x_i) - mean_j f*(-v_j),   v^c(x) = min_j [c_h(x, y_j) - v_j]
+    sup_v mean_i v^c(x_i) - sum_j w_j f*(-v_j),   v^c(x) = min_j [c_h(x, y_j) - v_j]
 
-is concave in v, a vector over n target points. v^c is an exact minimum over them, and a global one: a map that follows a
-network sees the near side of a valley alone. Its primal is min_pi sum c pi + mean_j f(n pi_j), pi_j the mass that y_j gets
+is concave in v, a vector over n target points of weights w_j. v^c is an exact minimum over them, and a global one: a map that follows a
+network sees the near side of a valley alone. Its primal is min_pi sum c pi + sum_j w_j f(pi_j / w_j), pi_j the mass that y_j gets
 (Eq. 14-16 between samples); the difference of the two, the *dual gap*, says how nearly it is solved. With f = linear it is
 optimal transport, and the masses are those of the data whatever h is.
 """
@@ -49,7 +49,8 @@ class PointPotential:
     Example:
         >>> from components.table import cost, divergence
         >>> objective = Objective(divergence("linear"), divergence("linear"), cost("squared"), h=0.5, r1=0.0, r2=0.0)
-        >>> v = PointPotential(objective, torch.tensor([[0.0], [1.0]]), output=torch.tensor([0.0, 0.5]), gap=0.0)
+        >>> y, weights = torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, 0.5])
+        >>> v = PointPotential(objective, y, weights, output=torch.tensor([0.0, 0.5]), gap=0.0)
         >>> v.points[v.nearest(torch.tensor([[0.2], [0.3]]))]
         tensor([[0.],
                 [1.]])
@@ -57,12 +58,14 @@ class PointPotential:
     Attributes:
         objective: of the step, whose cost decides what is near.
         points: y_j.
+        weights: w_j, what of the data each point stands for; their sum is 1.
         output: the network's output D_j that stands for v_j; they are equal unless v is bounded below.
         gap: of the dual that the values solve.
     """
 
     objective: Objective
     points: Float[Tensor, "n *shape"]
+    weights: Float[Tensor, " n"]
     output: Float[Tensor, " n"]
     gap: float
 
@@ -76,14 +79,13 @@ class PointPotential:
     def nearest(self, x: Float[Tensor, "m *shape"]) -> Int[Tensor, " m"]:
         """Find the number j of the point that each x goes to: the one of least c_h(x, y_j) - v_j."""
         with torch.autocast(x.device.type, enabled=False):  # 16 bits tell no two neighbours apart
-            costs = self.objective.cost.matrix(x, self.points) / (2 * self.objective.h)
-        return (costs - self.values).argmin(1)
+            return self.objective.cost.nearest(x, self.points, 2 * self.objective.h * self.values)
 
     def loss(self, reached: Int[Tensor, " m"]) -> Float[Tensor, ""]:
         """Compute L_v where transported samples are points: minus it, the running divergence, as of any potential."""
         divergence = self.objective.divergence
         assert isinstance(divergence, FDivergence)
-        return divergence.target_term(self.output).mean() + self.values[reached].mean()
+        return self.weights @ divergence.target_term(self.output) + self.values[reached].mean()
 
 
 def corrected(
@@ -108,7 +110,7 @@ def corrected(
         reached = moved.nearest(draw(at))
         masses = torch.bincount(reached, minlength=n) / len(reached)
         output = moved.output.detach().requires_grad_()
-        loss = divergence.target_term(output).mean() + (masses * divergence.potential(output)).sum()
+        loss = potential.weights @ divergence.target_term(output) + (masses * divergence.potential(output)).sum()
         (slope,) = torch.autograd.grad(loss, output)
         steps = first / (1 + 4 * at / num_rounds)
         moved = replace(potential, output=output.detach() - steps * n * slope)
@@ -126,7 +128,7 @@ def _first_steps(potential: PointPotential, x: Float[Tensor, "m *shape"]) -> Flo
     return torch.minimum(OF_SPREAD * spread / len(points), OF_DISTANCE * near)
 
 
-def averaged(divergence: FDivergence, costs_of: Callable[[int], Matrix]) -> Solved:
+def averaged(divergence: FDivergence, costs_of: Callable[[int], Matrix], weights: Vector) -> Solved:
     """Solve the dual on several samples, and average over the potentials; the gap is the largest.
 
     One potential fits its sample, whose masses are off over long ways by chance, and that is what ascent on fresh samples
@@ -134,13 +136,14 @@ def averaged(divergence: FDivergence, costs_of: Callable[[int], Matrix]) -> Solv
 
     Args:
         costs_of: (number of the sample) -> c_h(x_i, y_j), shape (m, n).
+        weights: w_j, of sum 1.
     """
-    solved = [solve(divergence, costs_of(number)) for number in range(NUM_SOLVED if divergence.fixes_marginal else 1)]
+    solved = [solve(divergence, costs_of(number), weights) for number in range(NUM_SOLVED if divergence.fixes_marginal else 1)]
     return Solved(np.mean([each.output for each in solved], axis=0), max(each.gap for each in solved))
 
 
-def solve(divergence: FDivergence, costs: Matrix) -> Solved:
-    """Solve the dual between m source samples and n target points, all of equal weights.
+def solve(divergence: FDivergence, costs: Matrix, weights: Vector | None = None) -> Solved:
+    """Solve the dual between m source samples of equal weights and n target points.
 
     Exactly where the marginal is hard (network simplex); for other divergences by L-BFGS on a v^c that is smoothed less and less.
 
@@ -152,23 +155,23 @@ def solve(divergence: FDivergence, costs: Matrix) -> Solved:
 
     Args:
         costs: c_h(x_i, y_j), shape (m, n).
+        weights: w_j of the target points, of sum 1; None: 1 / n.
     """
     costs = costs.astype(np.float64)
-    return _solve_hard(costs) if divergence.fixes_marginal else _solve_soft(divergence, costs)
+    weights = np.full(costs.shape[1], 1 / costs.shape[1]) if weights is None else weights / weights.sum(dtype=np.float64)
+    return _solve_hard(costs, weights) if divergence.fixes_marginal else _solve_soft(divergence, costs, weights)
 
 
-def _solve_hard(costs: Matrix) -> Solved:
+def _solve_hard(costs: Matrix, weights: Vector) -> Solved:
     import ot  # a second or more to import: only where it is used
 
-    m, n = costs.shape
-    weights = np.full(m, 1 / m), np.full(n, 1 / n)
-    plan, log = ot.emd(*weights, costs, numItermax=10_000_000, log=True)
-    values = log["v"] - log["v"].mean()  # v + constant is the same potential where masses are equal
-    dual = (costs - values).min(1).mean() + values.mean()
+    plan, log = ot.emd(np.full(len(costs), 1 / len(costs)), weights, costs, numItermax=10_000_000, log=True)
+    values = log["v"] - weights @ log["v"]  # v + constant is the same potential where masses are equal
+    dual = (costs - values).min(1).mean() + weights @ values
     return Solved(values, max(0.0, float((plan * costs).sum() - dual)))  # rounding may leave -1e-17
 
 
-def _solve_soft(divergence: FDivergence, costs: Matrix) -> Solved:
+def _solve_soft(divergence: FDivergence, costs: Matrix, weights: Vector) -> Solved:
     """Raise the smoothed dual in the network's output D, which stands for v without bounds.
 
     In one thread: those of L-BFGS's vector products wait for each other at full speed, seven times the CPU-seconds of the rest.
@@ -180,18 +183,20 @@ def _solve_soft(divergence: FDivergence, costs: Matrix) -> Solved:
     options = {"maxiter": MOST_ITERATIONS, "maxfun": 2 * MOST_ITERATIONS, "ftol": 1e-12, "gtol": 1e-9}
     with threadpool_limits(1):
         for smoothing in SMOOTHING:
-            given = (divergence, costs, smoothing * scale)
+            given = (divergence, costs, weights, smoothing * scale)
             output = minimize(_negative_dual, output, args=given, jac=True, method="L-BFGS-B", options=options).x
     values = divergence.potential(torch.from_numpy(output)).numpy()
-    dual = (costs - values).min(1).mean() - float(divergence.conjugate(torch.from_numpy(-values)).mean())
-    return Solved(output, float(_primal(divergence, costs, values, smoothing * scale) - dual))
+    dual = (costs - values).min(1).mean() - weights @ divergence.conjugate(torch.from_numpy(-values)).numpy()
+    return Solved(output, float(_primal(divergence, costs, weights, values, smoothing * scale) - dual))
 
 
-def _negative_dual(output: Vector, divergence: FDivergence, costs: Matrix, smoothing: float) -> tuple[float, Vector]:
+def _negative_dual(
+    output: Vector, divergence: FDivergence, costs: Matrix, weights: Vector, smoothing: float
+) -> tuple[float, Vector]:
     """Compute minus the smoothed dual, and its gradient by D."""
     free = torch.from_numpy(output).requires_grad_()
     potential = divergence.potential(free)
-    on_target = divergence.target_term(free).mean()
+    on_target = torch.from_numpy(weights) @ divergence.target_term(free)
     values = potential.detach().numpy()
     exponents = (values - costs) / smoothing
     highest = exponents.max(1, keepdims=True)
@@ -203,7 +208,7 @@ def _negative_dual(output: Vector, divergence: FDivergence, costs: Matrix, smoot
     return float(on_target.detach()) - transform, gradient.numpy()
 
 
-def _primal(divergence: FDivergence, costs: Matrix, values: Vector, smoothing: float) -> float:
+def _primal(divergence: FDivergence, costs: Matrix, weights: Vector, values: Vector, smoothing: float) -> float:
     """Compute the primal of the plan that the smoothed v^c stands for, which leaves the source marginal as it is.
 
     Where rounding has put its masses beyond the domain of f, as t <= 2 of `softplus`, a little of the product plan is mixed in.
@@ -212,8 +217,8 @@ def _primal(divergence: FDivergence, costs: Matrix, values: Vector, smoothing: f
     plan = np.exp(exponents - exponents.max(1, keepdims=True))
     plan /= plan.sum(1, keepdims=True) * len(costs)
     for share in (0.0, *10.0 ** np.arange(-9, 1)):
-        ratios = torch.from_numpy((1 - share) * plan.sum(0) * len(values) + share)
-        on_target = float(divergence.generator(ratios).mean())
+        ratios = torch.from_numpy((1 - share) * plan.sum(0) / weights + share)
+        on_target = float(weights @ divergence.generator(ratios).numpy())
         if np.isfinite(on_target):
             break
-    return float((1 - share) * (plan * costs).sum() + share * costs.mean() + on_target)
+    return float((1 - share) * (plan * costs).sum() + share * costs.mean(0) @ weights + on_target)

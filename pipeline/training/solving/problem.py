@@ -12,8 +12,10 @@ from components.gradients import push_through
 from components.jko import Problem, Steps
 from components.points.dual import NUM_ROUNDS, PointPotential, averaged, corrected
 from components.points.regression import DISTANCES, Regression
+from components.points.weights import poststratified
 from components.semidual import Objective
 from components.streams import normal, stream
+from pipeline.data.space import MOST_NUMBERS, MOST_ROWS
 from pipeline.phase import Phase
 from pipeline.training.solving.setting import Setting
 
@@ -64,11 +66,16 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
     All there are of the target's points where they are fewer than `num_points`; each worker solves the same.
     """
     jko, training, ends = phase.jko, phase.training, setting.endpoints
-    n, z_dim = jko.num_points, phase.network.z_dim
+    n, z_dim, many = jko.num_points, phase.network.z_dim, max(2, min(MOST_ROWS, MOST_NUMBERS // math.prod(ends.shape)))
     objective, divergence = objective_of(phase), jko.functional
     assert isinstance(divergence, FDivergence)  # a rule of recipes
-    seen = ends.data.seen(n, stream(phase.seed, "points", phase=phase.k))
-    points = torch.from_numpy(ends.space.to_space(seen)).to(setting.device)
+
+    def seen(rows: int, step: int) -> torch.Tensor:
+        rng = stream(phase.seed, "points", phase=phase.k, step=step)
+        return torch.from_numpy(ends.space.to_space(ends.data.seen(rows, rng))).to(setting.device)
+
+    points = seen(n, step=0)
+    weights = poststratified(points, seen(many, step=1))
 
     def draw(at: int) -> torch.Tensor:
         """Draw n samples of mu_k."""
@@ -82,8 +89,8 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
         costs = objective.cost.matrix(draw(NUM_ROUNDS + number), points) / (2 * objective.h)
         return costs.cpu().numpy()
 
-    output, gap = averaged(divergence, costs_of)
-    potential = corrected(PointPotential(objective, points, torch.from_numpy(output).to(points), gap), draw)
+    output, gap = averaged(divergence, costs_of, weights.cpu().numpy())
+    potential = corrected(PointPotential(objective, points, weights, torch.from_numpy(output).to(points), gap), draw)
     schedule = SCHEDULES[training.lr_schedule]
     return Regression(
         potential,
