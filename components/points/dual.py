@@ -2,10 +2,10 @@
 
     sup_v mean_i v^c(x_i) - sum_j w_j f*(-v_j),   v^c(x) = min_j [c_h(x, y_j) - v_j]
 
-is concave in v, a vector over n target points of weights w_j. v^c is an exact minimum over them, and a global one: a map that follows a
-network sees the near side of a valley alone. Its primal is min_pi sum c pi + sum_j w_j f(pi_j / w_j), pi_j the mass that y_j gets
-(Eq. 14-16 between samples); the difference of the two, the *dual gap*, says how nearly it is solved. With f = linear it is
-optimal transport, and the masses are those of the data whatever h is.
+is concave in v, a vector over n target points of weights w_j. v^c is an exact minimum over them, and a global one: a map that
+follows a network sees the near side of a valley alone. Its primal is min_pi sum c pi + sum_j w_j f(pi_j / w_j), pi_j the mass
+that y_j gets (Eq. 14-16 between samples); the difference of the two, the *dual gap*, says how nearly it is solved. With
+f = linear it is optimal transport, and the masses are those of the data whatever h is.
 """
 
 from collections.abc import Callable
