@@ -12,14 +12,16 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Protocol, Self, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeGuard, cast
 
 import numpy as np
-from fsspec import AbstractFileSystem
 
 from pipeline import files, places
 from pipeline.errors import Corrupt
 from pipeline.provenance import redacted
+
+if TYPE_CHECKING:
+    import fsspec  # which measuring an accelerator goes without
 
 FOLDER, MANIFEST = "rows", "rows.json"
 CLASSES = {
@@ -83,7 +85,7 @@ def read(name: str, data_uri: str | None) -> Keepable | None:
     return kind.of_files(contents, picture=about["picture"])
 
 
-def _put(system: AbstractFileSystem, path: str, content: File) -> str:
+def _put(system: "fsspec.AbstractFileSystem", path: str, content: File) -> str:
     """Write one file of rows, and give its sha256; an array that is a file already is copied as it is."""
     if is_file(content):
         local = path_of(content)
