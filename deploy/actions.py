@@ -24,7 +24,7 @@ from pipeline.evaluation.metrics import remark_on_few
 from pipeline.files import require_writable, write_json
 from pipeline.generator import Generator, load_generator
 from pipeline.provenance import redacted
-from pipeline.words import command_line
+from pipeline.words import command_line, counted
 
 
 def registry_of(stores: Stores, *, allow_code: bool) -> Registry:
@@ -94,7 +94,7 @@ def generated(command: flags.Generate) -> Mapping[str, Any]:
     with ray_of(command.cluster, generator), report.progress("samples") as show:
         for done, total in carry_out(plan, workers):
             show(done * command.num_samples // total, command.num_samples)
-    report.line(f"{command.num_samples:,} samples of {version} in {plan.num_parts} files: {redacted(command.to)}")
+    report.line(f"{command.num_samples:,} samples of {version} in {counted(plan.num_parts, 'file')}: {redacted(command.to)}")
     return {"version": version.number, "num_samples": command.num_samples, "files": plan.num_parts}
 
 
@@ -117,7 +117,9 @@ def transported(command: flags.Transport) -> Mapping[str, Any]:
         for done, total in steps:
             show(done * plan.num_samples // total, plan.num_samples)
     far = int(manifest_in(plan)["far"])
-    report.line(f"{plan.num_samples:,} points transported by {version} in {plan.num_parts} files: {redacted(command.to)}")
+    report.line(
+        f"{plan.num_samples:,} points transported by {version} in {counted(plan.num_parts, 'file')}: {redacted(command.to)}"
+    )
     if far:
         report.line(far_outside(far, plan.num_samples))
     return {"version": version.number, "num_samples": plan.num_samples, "files": plan.num_parts, "far": far}

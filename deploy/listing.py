@@ -8,7 +8,7 @@ from deploy.versions.catalogue import aliases_of, described, models_of, take_out
 from pipeline.command import report
 from pipeline.command.listing import open_store, store_to_list
 from pipeline.errors import ForeignVersion, Unusable, VersionNotFound
-from pipeline.evaluation.metrics import FLOOR, HEADLINE, floor_of
+from pipeline.evaluation.metrics import FLOOR, HEADLINE, TAKEN, floor_of
 from pipeline.provenance import redacted
 from pipeline.report.figures.table import REQUESTED
 from pipeline.store.phases import Store
@@ -86,7 +86,11 @@ def chosen(figures: Sequence[str], reasons: Sequence[str]) -> list[str]:
     ['w2', 'w2_floor', 'on_support', 'ks_max', 'c2st_auc']
     """
     ruled = {reason.partition(" ")[0] for reason in reasons}
-    likely = [name for name in figures if not name.endswith(FLOOR) and (name not in REQUESTED or name in (*ruled, *IN_SHORT))]
+    likely = [
+        name
+        for name in figures
+        if not name.endswith(FLOOR) and name not in TAKEN and (name not in REQUESTED or name in (*ruled, *IN_SHORT))
+    ]
     first = sorted(likely, key=lambda name: (name != HEADLINE, name not in ruled))[:MOST_FIGURES]
     return [name for name in figures if name in first or (name == floor_of(HEADLINE) and HEADLINE in first)]
 

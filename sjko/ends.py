@@ -147,6 +147,12 @@ def warnings_of(rows: Rows, name: str) -> tuple[str, ...]:
             f"{name}: column {named([*map(repr, rows.merged)])} has fewer different values in float32, which all is trained on "
             "as: subtract its mean first"
         )
+    if rows.samples.ndim == 2 and (constant := np.flatnonzero((rows.samples == rows.samples[:1]).all(0))).size:
+        labels = rows.form.columns or range(rows.samples.shape[1])
+        sentences.append(
+            f"{name}: column {named([repr(labels[number]) for number in constant])} has one value only, and samples will vary "
+            "about it: leave it out, or give a table, of which constants come back as they were"
+        )
     return tuple(sentences)
 
 

@@ -155,7 +155,7 @@ def test_a_version_is_promoted_sampled_and_served(
     assert any(to.glob("part-*.parquet"))
     few = ["-m", "deploy", "generate", "moons@champion", "--num-samples", "1000", "--to", str(tmp_path / "few")]
     with terminal(few, environment | DUMB, 80) as shown:
-        assert "1,000 samples of moons version 1 in 1 files" in ended(shown, DUMB)
+        assert "1,000 samples of moons version 1 in 1 file:" in ended(shown, DUMB)
 
     result = tmp_path / "serve.json"
     command = ["-m", "deploy", "serve", "moons@champion", "--port", str(free_port()), "--json", str(result)]

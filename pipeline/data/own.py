@@ -1,6 +1,7 @@
 """Sources from outside this repository: a `Source`, or arrays of samples that become one."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +21,7 @@ from pipeline.data.specs import SourceSpec
 from pipeline.errors import Unusable
 from pipeline.recipe import Data
 from pipeline.recipes.values import Refused
+from pipeline.words import counted
 
 HELD_OUT = 5
 """One row in so many is held out."""
@@ -188,12 +190,24 @@ def divided(samples: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
 def held_out_of(samples: np.ndarray, name: str) -> np.ndarray:
     """Say which samples are held out, one in five, by a hash of each: a row that is added moves no other.
 
+    Of equal ones one in five is, as of rows of a table: were all on one side, what is held out would be other than what is
+    trained on.
+
     Raises:
         Unusable: all are, or none is.
     """
-    held_out = np.fromiter((hashlib.blake2b(row.tobytes()).digest()[0] % HELD_OUT == 0 for row in samples), bool, len(samples))
+    held_out, before = np.zeros(len(samples), bool), Counter[bytes]()
+    for number, row in enumerate(samples):
+        digest = hashlib.blake2b(row.tobytes()).digest()
+        if again := before[digest]:
+            before[digest] += 1
+            digest = hashlib.blake2b(digest + again.to_bytes(8, "little")).digest()
+        else:
+            before[digest] = 1
+        held_out[number] = digest[0] % HELD_OUT == 0
     if not 0 < held_out.sum() < len(samples):
-        raise Unusable(f"{name}: {len(samples)} samples are too few to hold some of them out")
+        are = "is" if len(samples) == 1 else "are"
+        raise Unusable(f"{name}: {counted(len(samples), 'sample')} {are} too few to hold some of them out")
     return held_out
 
 

@@ -16,6 +16,8 @@ from sjko.data.opening import is_of, location_of, opened, parts_of, shape_of
 
 MOST_COMPARED = 100_000
 """Rows of a column whose values are compared with those in float32, which takes a sort of them."""
+MOST_CHANNELS = 4
+"""Of images whose channels may stand at the wrong end."""
 PAIRS = {
     "x": ": write fit(x, condition=y) where the second is known of each row, or fit(x, held_out=y) where it is held out",
     "held_out": ", and x has no condition: write fit(x, condition=y, held_out=(rows, labels))",
@@ -153,6 +155,11 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
         )
     if array.ndim == 3:
         raise Unusable(f"{name} must be (n, d), or images (n, channels, side, side), not of the shape {array.shape}")
+    if array.ndim == 4 and array.shape[1] == array.shape[2] != array.shape[3] and array.shape[3] <= MOST_CHANNELS:
+        raise Unusable(
+            f"{name} must be images (n, channels, side, side), not of the shape {array.shape}, whose channels are the last: "
+            f"write np.moveaxis({name}, -1, 1)"
+        )
     if array.dtype.kind == "O" and array.ndim == 2:
         for number, column in enumerate(array.T):
             if (bad := next((each for each in column if not isinstance(each, int | float | np.number)), None)) is not None:

@@ -117,7 +117,7 @@ def points_of(given: Joined, held_out: Joined | None = None, name: str = "x") ->
     rows = given.rows.samples
     if held_out is None:
         if len(rows) > 1 and (rows == rows[:1]).all():
-            raise Unusable(f"{name}: all {len(rows)} rows are equal")
+            raise Unusable(f"{name}: all {len(rows)} rows are equal{' in float32' if given.rows.merged else ''}")
         mask = held_out_of(rows, name)
         train, test = (Joined(replace(given.rows, samples=rows[at]), _some(given.each, at)) for at in (~mask, mask))
     else:

@@ -101,7 +101,7 @@ def _of_frame(frame: Any, name: str) -> pa.Table:
     try:
         return pa.Table.from_pandas(frame.set_axis([str(label) for label in frame.columns], axis=1), preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise Unusable(f"{name}: a column holds what no table can: {describe_error(error)}") from error
+        raise Unusable(f"{name}: a column holds what no table can: {'. '.join(map(str, error.args))}") from error
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -92,6 +92,7 @@ def test_versions_of_another_program_are_shown_as_far_as_they_say(store: Store, 
     assert (version["version"], version["num_phases"], version["by"], version["metrics"]) == (1, None, None, {})
 
 
+@pytest.mark.slow
 def test_a_phase_before_the_last_is_a_version_with_its_own_figures(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def promoted_by(because: str) -> dict[str, str]:
     return {"sjko.promoted_at.champion": "2026-01-02T00:00:00Z", "sjko.promoted_because.champion": because}
 
 
+@pytest.mark.slow
 def test_a_version_is_unregistered_unless_an_alias_points_at_it(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_better_one_is_promoted_the_worse_one_refused_and_rollback_goes_back
     assert "there is none to go back to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rollback_goes_back_one_more_each_time_and_passes_over_what_is_gone(
     shared_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +127,7 @@ def test_rollback_goes_back_one_more_each_time_and_passes_over_what_is_gone(
     assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
 
 
+@pytest.mark.slow
 def test_rollback_knows_what_earlier_releases_have_promoted(shared_store: Store, tmp_path: Path) -> None:
     """They wrote the version before as a tag of the version."""
     for num_steps in (1, 2):

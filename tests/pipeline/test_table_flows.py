@@ -60,6 +60,7 @@ def test_a_table_trains_without_a_recipe_and_what_is_trained_on_does_not_depend_
     assert cli.PROGRAM.main(["evaluate", ref]) == 0, "the rows are kept: the file is not needed any more"
 
 
+@pytest.mark.slow
 def test_figures_of_a_handful_of_rows_are_told_with_how_little_they_say(
     cells: Path, home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import TensorDataset
 
+from pipeline.data.own import held_out_of
 from pipeline.errors import Unusable
 from sjko.data.given import rows_of
 from sjko.data.joined import joined_of, points_of
@@ -169,11 +170,22 @@ def test_rows_are_divided_by_what_they_are_or_as_is_said() -> None:
     for wrong, message in [
         (lambda: points_of(rows, joined_of(np.zeros((3, 4)))), r"held_out: its samples are \(4,\), those of x \(2,\)"),
         (lambda: points_of(joined_of([[1, 2], [1, 2]]), None), "x: all 2 rows are equal"),
-        (lambda: points_of(joined_of([[1, 2]]), None), "x: 1 samples are too few"),
+        (lambda: points_of(joined_of([[1, 2]]), None), "x: 1 sample is too few"),
         (lambda: points_of(joined_of(FRAME), joined_of(FRAME[["b", "a"]])), "held_out: its columns are b, a, those of x a, b"),
     ]:
         with pytest.raises(Unusable, match=message):
             wrong()
+
+
+def test_one_in_five_of_equal_rows_is_held_out_and_rows_that_are_added_move_none() -> None:
+    """An array of four kinds of rows had all of a kind on one side, or was said to have too few rows."""
+    kinds = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=bool)
+    points = points_of(joined_of(np.repeat(kinds, 250, axis=0)))
+    for kind in kinds.astype(np.float32):
+        assert 25 < (points.test == kind).all(1).sum() < 75
+    rows = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    once, twice = held_out_of(rows, "x"), held_out_of(np.concatenate([rows, rows[:150], rows[:50]]), "x")
+    np.testing.assert_array_equal(twice[:300], once)
 
 
 def test_an_index_that_pandas_has_written_is_no_feature(tmp_path: Path) -> None:
@@ -201,6 +213,9 @@ def test_columns_that_a_flow_would_not_do_justice_to_are_named() -> None:
     (scales,) = end_of(array, None, "x").of_scales
     assert "x: the standard deviation of column 0 is less than a tenth of that of column 2" in scales
     assert "divide each by its deviation first" in scales
+    (constant,) = end_of(array, None, "x").warnings
+    assert "x: column 1 has one value only, and samples will vary about it" in constant
+    assert end_of(pd.DataFrame(array), None, "x").warnings == (), "of a table constants come back"
     assert end_of(pd.DataFrame(array), None, "x").of_scales == (), "each column of a frame is coded in its own units"
     late = np.stack([1.7e9 + np.arange(200), np.arange(200)], axis=1)
     for given in (late, late.astype(np.int64)):

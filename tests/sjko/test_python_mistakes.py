@@ -47,6 +47,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "jko.divergence: .* must make a .*Divergence, and makes a Network",
     ),
     "ten rows, two of them different": (lambda: Flow().fit([[0, 1]] * 9 + [[0, 1]]), "x: all 10 rows are equal"),
+    "rows that are equal in float32": (lambda: Flow().fit(X + 1e12), "x: all 300 rows are equal in float32"),
+    "channels last": (
+        lambda: Flow().fit(np.zeros((20, 8, 8, 3))),
+        r"not of the shape \(20, 8, 8, 3\), whose channels are the last: write np.moveaxis\(x, -1, 1\)",
+    ),
     "few rows": (lambda: Flow().fit([[0, 1], [1, 2]]), "x: 2 samples are too few to hold some of them out"),
     "held out without x": (lambda: Flow().fit(held_out=X), "held_out is of x, which is not given"),
     "a source of another shape": (lambda: Flow(source=X).fit(X[:, :2]), "data.source must be .*, not :rows-3"),

@@ -133,6 +133,7 @@ def test_a_flow_of_this_process_is_registered_and_loaded(store: Store, few: None
         Flow.load("models:/moons/7")
 
 
+@pytest.mark.slow
 def test_a_phase_before_the_last_is_registered_under_its_own_flow(store: Store, few: None) -> None:
     train(tiny(1), store)  # a shorter flow has the same first phase
     flow = Flow(tiny(2), name="moons").fit()

@@ -49,7 +49,7 @@ class Unfit(ValueError):
     """A column cannot be learnt: the message says why, after its name."""
 
 
-def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out with --drop") -> Schema:
+def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out with --drop {}") -> Schema:
     """Find out what each column of a table is.
 
     >>> infer(pa.table({"x": [0.5, 2.0], "n": [1, 1]})).column("n").kind
@@ -57,7 +57,7 @@ def infer(table: pa.Table, *, drop: Collection[str] = (), how: str = "leave out 
 
     Args:
         drop: columns to leave out.
-        how: a person can do that, for the message that names columns which cannot be learnt.
+        how: what a person can do about columns that cannot be learnt, with {} for their names.
 
     Raises:
         Unusable: names the columns, the reasons and what to do.
@@ -77,7 +77,7 @@ def infer_of(facts: Mapping[str, Facts | None], schema: pa.Schema, num_rows: int
 
     Args:
         facts: by the name of a column; None where it is left out.
-        how: a person can leave one out.
+        how: what a person can do about columns that cannot be learnt, with {} for their names.
 
     Raises:
         Unusable: names the columns, the reasons and what to do.
@@ -92,7 +92,7 @@ def infer_of(facts: Mapping[str, Facts | None], schema: pa.Schema, num_rows: int
             unfit[shown(name)] = str(reason)
     if unfit:
         reasons = "; ".join(f"the column {name} {reason}" for name, reason in unfit.items())
-        raise Unusable(f"{reasons}; or {how} {' '.join(unfit)}")
+        raise Unusable(f"{reasons}; {how.replace('{}', ' '.join(unfit))}")
     if not any(column.transform or column.nullable for column in columns):
         raise Unusable("no column has values that differ: there is nothing to learn")
     return Schema(tuple(columns))

@@ -23,7 +23,9 @@ from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 
 LEAST_ROWS = 2
-HOW = "leave out of the columns that are used:"
+HOW = (
+    "name the others in data.columns, or give data.schema the file of: python -m pipeline schema FILE --drop {} --to schema.yaml"
+)
 
 
 def prepared(table: pa.Table | Shards, asked: Asked, name: str) -> TableRows:

@@ -170,12 +170,12 @@ REFUSED: dict[str, tuple[dict[str, pa.Table], tuple[str, ...], str]] = {
     "all missing": (
         {"real": with_column("gone", [None] * 60), "generated": with_column("gone", [None] * 60)},
         (),
-        "the column gone has no value that is there; or leave out with --drop gone",
+        "the column gone has no value that is there; leave out with --drop gone",
     ),
     "text": (
         {"real": with_column("id", [f"row {i}" for i in range(60)]), "generated": with_column("id", ["x"] * 60)},
         (),
-        "the column id is an identifier: 60 different values in 60 rows, such as row 0; or leave out with --drop id",
+        "the column id is an identifier: 60 different values in 60 rows, such as row 0; leave out with --drop id",
     ),
     "infinite": (
         {"real": SMALL, "generated": SMALL.set_column(0, "x", pa.array([np.inf] * 60))},

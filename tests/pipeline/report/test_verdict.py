@@ -135,6 +135,7 @@ def test_without_training_rows_copies_of_the_real_ones_are_found() -> None:
     assert "not known without --train" in " ".join(good.of("beware"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_training", [False, True])
 def test_copies_are_counted_among_all_rows_where_near_ones_are_looked_for_among_some(
     has_training: bool, monkeypatch: pytest.MonkeyPatch
