@@ -43,6 +43,7 @@ def exported(command: flags.Export) -> Mapping[str, Any]:
     """Carry out `export`: write a version's generator as one file for other runtimes."""
     registry = registry_of(command.store, allow_code=command.allow_code)
     version = registry.require(*flags.model_and_version(command.model))
+    require_writable(str(command.to.parent))
     export(registry.load(version), command.to, command.format or command.to.suffix[1:])
     report.line(f"{version} is {command.to}, {command.to.stat().st_size:,} bytes")
     return {"version": version.number, "file": str(command.to)}

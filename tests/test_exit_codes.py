@@ -61,7 +61,7 @@ MISTAKES = {
     "deploy transport moons@1 --from none.csv --to out": "--from: there is no file",
     "deploy transport moons@1 --from folder --to out": "--from: there is no file at",
     "deploy transport moons@1 --from empty.csv --to out": "empty.csv is empty",
-    "deploy export moons@1 --to /proc/x.onnx": f"/proc/x.onnx: {NO_FILE}",
+    "deploy export moons@1 --to /proc/x.onnx": f"/proc cannot be written to: {NO_FILE}",
     "deploy export moons@1 --to folder --format onnx": "--to must be a file",
     "pipeline show abcdef12": "abcdef12 is not in the store",
     "pipeline run none": "RECIPE must be",
