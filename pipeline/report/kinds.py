@@ -38,12 +38,15 @@ class Feature:
     origin: float = 0.0
 
     def is_off_grid(self, values: np.ndarray) -> np.ndarray:
-        """Mark values between the steps, beyond what rounding to float32 leaves; values without steps are never."""
+        """Mark values between the steps, beyond what rounding to float32 leaves, up to a twentieth of a step.
+
+        Values without steps never are; of large ones in float32 real values are too.
+        """
         if self.step == 0:
             return np.zeros(len(values), dtype=bool)
         scaled = (values - self.origin) / self.step
-        rounding = 1e-6 + 1.2e-7 * (np.abs(values) / self.step)
-        return np.asarray((np.abs(scaled - np.round(scaled)) > rounding) | (rounding > 0.05))
+        rounding = np.minimum(1e-6 + 1.2e-7 * (np.abs(values) / self.step), 0.05)
+        return np.asarray(np.abs(scaled - np.round(scaled)) > rounding)
 
     def on_grid(self, values: np.ndarray) -> np.ndarray:
         """Give values of the steps the same digits, wherever they come from: a classifier sees what rounding has left."""

@@ -24,7 +24,7 @@ class ColumnFigures:
         missing: shares of missing values, real and generated.
         outside: share of generated values beyond the range of the real ones, or of categories that they do not have.
         is_outside: whether that is more than chance does.
-        between: share of generated values between the steps that real values keep.
+        between: share of generated values between the steps that real values keep, beyond that of real ones.
         spreads: standard deviations, real and generated, of ordered values.
         shift: of the median, in real standard deviations.
         lacks: whether too many or too few values are missing.
@@ -75,7 +75,7 @@ def _column(samples: Samples, number: int) -> ColumnFigures:
         missing,
         outside,
         bool(outside > max(0.005, _chance_outside(len(made), len(present), len(samples.features)))),
-        float(feature.is_off_grid(made).mean()) if len(made) else 0.0,
+        max(0.0, float(feature.is_off_grid(made).mean() - feature.is_off_grid(present).mean())) if len(made) else 0.0,
         spreads,
         shift,
         bool(lacks),

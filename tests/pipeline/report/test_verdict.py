@@ -203,3 +203,17 @@ def test_what_rounding_leaves_in_the_last_bits_gives_no_row_away() -> None:
     assert not set(other_bits["x"].to_pylist()) & set(real["x"].to_pylist())
     metrics = [judge(draw(real, each, train)).metrics["c2st_auc"] for each in (made, other_bits)]
     assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("largest", [100, 9_000, 2_000_000])
+def test_large_amounts_with_cents_keep_their_steps(dtype: type, largest: float) -> None:
+    """Above 4,166 every amount was said to lie between the steps."""
+    rng = np.random.default_rng(0)
+    cents = [rng.integers(100 * largest // 10, 100 * largest, 400) for _ in range(3)]
+    real, train, made = (pa.table({"price": (each / 100).astype(dtype)}) for each in cents)
+    good, off = draw(real, made, train), pa.table({"price": (cents[2] / 100 + 0.004).astype(dtype)})
+    (feature,), (price,) = good.features, columns.measure(good)
+    assert price.between == 0
+    told = columns.measure(draw(real, off, train))[0].between
+    assert feature.step == 0 or told > 0.9 or (dtype is np.float32 and largest > 100), "float32 has no cents beyond that"
