@@ -30,6 +30,14 @@ SAYS_SEPARATOR = re.compile(rb"sep=(.)\r?\n")
 EXACT = 2.0**53
 """Whole numbers beyond it are not all doubles."""
 BEGINNINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+OTHERS = {
+    rb"PK\x03\x04|\xd0\xcf\x11\xe0": "a workbook or an archive",
+    rb"%PDF-": "a PDF",
+    rb"\x1f\x8b|\x28\xb5\x2f\xfd": "compressed, and its name does not end in .gz or .zst",
+    rb"\s*<(?i:!doctype|html|\?xml)": "a page of the web, perhaps one that says what went wrong",
+    rb"\s*[\[{]\s*[\"\[{]": "JSON",
+}
+"""What is no text of a table, by how it begins."""
 
 
 def read(content: bytes, name: str) -> pa.Table:
@@ -63,6 +71,8 @@ def read(content: bytes, name: str) -> pa.Table:
     )  # of one block: types are those of all rows
     first = [cell.strip() for cell in cells[0]] if cells else []
     unnamed = _has_no_names(first, name)
+    if not unnamed:
+        _require_names(first, cells[1:], name)
     if unnamed:
         options.autogenerate_column_names = True
     parsing = csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
@@ -103,7 +113,9 @@ def _tidied(table: pa.Table, name: str) -> pa.Table:
     table = table.select([number for number in range(table.num_columns) if number not in empty])
     names = [column.strip() for column in table.column_names]
     if "" in names:
-        raise Unusable(f"{name}: column {names.index('')} has no name, as an index has none: write the file with index=False")
+        number = names.index("")
+        what = "as an index has none: write the file with index=False" if number == 0 else "give it one in the first line"
+        raise Unusable(f"{name}: column {number} has no name, {what}")
     if any(column.startswith(" ") for column in table.column_names[1:]):  # divided by a separator and a blank
         for number, field in enumerate(table.schema):
             if pa.types.is_string(field.type):
@@ -140,7 +152,10 @@ def _identifiers(table: pa.Table, text: bytes, options: tuple[csv.ReadOptions, c
 
 
 def _require_utf8(text: bytes, name: str) -> None:
-    """Name the line of the first byte that is not UTF-8."""
+    """Name the line of the first byte that is not UTF-8, or what else the file is."""
+    for beginning, what in OTHERS.items():
+        if re.match(beginning, text):
+            raise Unusable(f"{name} is no text of a table, but {what}: write it as CSV")
     if kind := BEGINNINGS.get(text[:2]):
         raise Unusable(f"{name} is in {kind}: write it as UTF-8")
     try:
@@ -188,6 +203,26 @@ def _has_no_names(first: list[str], name: str) -> bool:
             "and if that is a line of names, give each column one"
         )
     return False
+
+
+def _require_names(first: list[str], rows: list[list[str]], name: str) -> None:
+    """Refuse a first line that looks like a row: of it, numbers stand above numbers, and words among those below them.
+
+    Raises:
+        Unusable: it does; read as names it would be lost as a row.
+    """
+    below = [{row[number].strip() for row in rows if number < len(row)} for number in range(len(first))]
+    numbers = [_is_number(cell) for cell in first]
+    words = [cell for cell, is_number in zip(first, numbers, strict=True) if not is_number]
+    if not words or not any(numbers):
+        return
+    of_values = all(
+        any(map(_is_number, values)) if is_number else cell in values
+        for cell, is_number, values in zip(first, numbers, below, strict=True)
+    )
+    if of_values:
+        shown = ", ".join(first[:4])
+        raise Unusable(f"{name}: the first line looks like a row, not like names of columns ({shown}): write names above it")
 
 
 def _is_number(text: str) -> bool:

@@ -58,6 +58,12 @@ def test_what_is_meant_is_read(case: str) -> None:
         ("sep=;\nx\n12\n1,234\n", "x.csv, line 4, column 'x' has '1,234'"),
         ("x;n\n1,234;1\n\n2,500;2\n", "x.csv, line 2, column 'x' has '1,234'"),
         (",x\n1,2\n", "column 0 has no name, as an index has none"),
+        ("x,,y\n1,2,3\n", "column 1 has no name, give it one in the first line"),
+        ("0.5,red\n1.5,red\n2,blue\n", "the first line looks like a row, not like names of columns (0.5, red)"),
+        ("red;5\nred;2\nblue;7\n", "the first line looks like a row"),
+        ("<!DOCTYPE html><p>Not found", "is no text of a table, but a page of the web"),
+        ('[{"x": 1}]', "is no text of a table, but JSON"),
+        ("PK\x03\x04...", "is no text of a table, but a workbook or an archive"),
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused_with_its_line(text: str, told: str) -> None:
@@ -65,6 +71,11 @@ def test_what_can_be_read_in_two_ways_is_refused_with_its_line(text: str, told: 
         read(text)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["land,2019,2020\nIT,1,2\nFR,3,4\n", "2019,b\n1,x\n2,y\n", "<5,[a\n1,2\n", "a,b\na,b\n"])
+def test_a_line_of_names_may_hold_numbers_and_marks(text: str) -> None:
+    assert list(read(text)) == text.partition("\n")[0].split(",")
 
 
 @given(
