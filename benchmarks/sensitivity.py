@@ -18,7 +18,7 @@ from components.streams import stream
 from pipeline.data.sets import fashion_mnist
 from pipeline.evaluation.extractors import Images, Pixels, extractor
 from pipeline.evaluation.image_metrics import image_metrics
-from pipeline.evaluation.lenet import NUM_CLASSES
+from pipeline.evaluation.networks.lenet import NUM_CLASSES
 
 NUM_SAMPLES, NUM_DISTINCT = 5000, 100
 SEEDS = {"lenet": 3, "effnet": 1}  # effnet takes 20 ms of a core per image

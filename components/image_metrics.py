@@ -61,6 +61,16 @@ def feature_distances(x: Features, y: Float[np.ndarray, "m d"]) -> dict[str, flo
     return {"frechet": frechet_distance(x, y), "kid": kernel_distance(x, y), **precision_recall(x, y, k=NUM_NEIGHBOURS)}
 
 
+def detail(images: Float[np.ndarray, "n c h w"]) -> float:
+    """Measure how far neighbouring pixels are apart, as a mean: less where images are blurred, more where there is noise.
+
+    Example:
+        >>> detail(np.array([[[[0.0, 1.0], [1.0, 0.0]]]]))
+        1.0
+    """
+    return float(np.mean([np.abs(np.diff(images, axis=axis)).mean() for axis in (2, 3)]))
+
+
 def inception_score(logits: Float[np.ndarray, "n c"], num_splits: int = 10) -> float:
     """Compute exp E KL(p(class | image) | p(class)) (Salimans et al. 2016, section 4), the mean over splits, by
     torch-fidelity.

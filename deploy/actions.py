@@ -20,7 +20,7 @@ from pipeline.cluster import Cluster, Stores
 from pipeline.command import report
 from pipeline.command.listing import open_store
 from pipeline.data.given.outside import far_outside
-from pipeline.evaluation.metrics import remark_on_few
+from pipeline.evaluation.remarks import remarks
 from pipeline.files import require_writable, write_json
 from pipeline.generator import Generator, load_generator
 from pipeline.provenance import redacted
@@ -176,7 +176,7 @@ def register(command: flags.Register) -> Mapping[str, Any]:
         registry.make_candidate(version)
     metrics = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
     report.table(f"{version} = {command.name}@candidate", ["metric", "value"], list(metrics.items()))
-    report.remark(remark_on_few(metrics))
+    report.remarks(remarks(metrics))
     again = command_line("python", "-m", "deploy", "promote", command.name, "--require", "w2 <= 1.0 * champion")
     report.line(f"next: {again}")
     return {"name": command.name, "version": version.number, "metrics": metrics}
@@ -200,7 +200,7 @@ def promoted(command: flags.Promote) -> Mapping[str, Any]:
         report.line(f"there was no @{command.alias} to compare with: {rule.metric} is {done.value:.6g}")
     elif rule is not None:
         report.line(f"{rule.metric} {done.value:.6g} {rule.comparison} {done.bound:.6g}, on fresh samples")
-    report.remark(remark_on_few(done.metrics))
+    report.remarks(remarks(done.metrics))
     return {
         "version": done.version.number,
         "before": None if done.before is None else done.before.number,

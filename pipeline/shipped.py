@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 KINDS = frozenset({".py", ".typed", ".yaml", ".yml", ".html", ".css", ".js"})
-WHOLE = ("pipeline/evaluation/assets", "pipeline/data/sets")
+WHOLE = ("pipeline/evaluation/networks/assets", "pipeline/data/sets")
 """Folders of the weights that metrics use, and of the tables that recipes do."""
 LEFT_BEHIND = frozenset({"docs", "tests", "__pycache__"})
 

@@ -19,7 +19,7 @@ from pipeline.errors import Unusable
 from pipeline.evaluation import judging
 from pipeline.evaluation.judging import CURVES
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import remark_on_few
+from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.store.phases import MapRef, Store
@@ -117,7 +117,7 @@ class TrainedPhase:
             Unusable: the data of the flow were in the memory of another process.
         """
         metrics = self._origin.metrics(self.generator, self._size)
-        if (remark := remark_on_few(metrics)) is not None:
+        for remark in remarks(metrics):
             logger.warning(remark)
         return {name: value for name, value in metrics.items() if name not in OF_TRAINING}
 

@@ -69,7 +69,7 @@ pipeline.data.tables.passes.split: ByHash hashes
 pipeline.data.tables.preparing: prepared
 pipeline.data.tables.reading: read
 pipeline.evaluation.extractors: Extractor quantised
-pipeline.evaluation.lenet: LeNet
+pipeline.evaluation.networks.lenet: LeNet
 pipeline.evaluation.metrics: Metric figures floor_of
 pipeline.evaluation.size: Evaluation EvaluationSize
 pipeline.generator: Generator blocks rows_per_part

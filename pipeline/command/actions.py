@@ -17,7 +17,8 @@ from pipeline.evaluation import judging
 from pipeline.evaluation.extractors import extractor
 from pipeline.evaluation.judging import LOGGED_IN_TRAINING
 from pipeline.evaluation.measure import evaluate, image_figures, require_image_figures
-from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures, floor_of, offer_of, remark_on_few
+from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures, floor_of, offer_of
+from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.files import write_json
 from pipeline.generator import Generator, load_generator
@@ -71,7 +72,7 @@ def run(command: Run) -> Mapping[str, Any]:
     w2, floor = last[HEADLINE], last[floor_of(HEADLINE)]
     ratio = over_floor(w2, floor)
     report.line(f"W2 {w2:.4g}{' beside' if ratio is None else f' = {ratio:.2f} x'} its floor {floor:.4g}")
-    report.remark(remark_on_few(last))
+    report.remarks(remarks(last))
     report.line(f"T_{rows[-1]['k']} is {rows[-1]['map_ref']}, MLflow run {flow_run_id}")
     for picture in pictures:
         report.line(f"picture: {picture}")
@@ -121,7 +122,7 @@ def evaluate_reference(command: Evaluate) -> Mapping[str, Any]:
     judging.draw_phase(path, ref, generator, metrics)
     title = str(ref) if command.condition is None else f"{ref} given {command.condition}"
     report.table(title, ["metric", "value", "floor", "unit"], table_of(metrics, measured))
-    report.remark(remark_on_few(metrics))
+    report.remarks(remarks(metrics))
     report.line(f"picture: {path}")
     asked = {} if command.condition is None else {"condition": command.condition}
     return {"map_ref": str(ref), "fingerprint": ref.fingerprint, "k": ref.k, **asked, "metrics": metrics}

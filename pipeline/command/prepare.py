@@ -45,7 +45,8 @@ class Prepare(Command):
     test: str | None = None
     """the folder of held-out images below --from; None with --train: a tenth of the training images"""
     size: int | None = None
-    """side in pixels: the centre square is resized to it; None: what the set comes with. Folders need one"""
+    """side in pixels: the centre square is resized to it; None: what the set comes with, or of a folder what its
+    images have, at most 64"""
     encoding: Literal["raw", "encoded"] | None = None
     """`raw` pixels, quicker to read, or PNG and JPEG, smaller; None: `encoded` for folders, else `raw`"""
 
@@ -60,8 +61,6 @@ def require_usable(command: Prepare) -> None:
 
     images = image_sets()[command.name]
     side = images.side
-    if command.size is None and side is None:
-        raise ValueError(f"--size must be given for {command.name}, such as --size 64")
     if command.size is not None and not 8 <= command.size <= 1024:
         raise ValueError(f"--size must be from 8 to 1024, not {command.size}")
     if command.from_ is None and images.built_in is None:
@@ -84,19 +83,22 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
     from pipeline.command import report
     from pipeline.data.images.image_set import image_sets
     from pipeline.data.images.prepared import BAD_IMAGES, uri_of
-    from pipeline.data.preparing.originals import Layout
+    from pipeline.data.preparing.originals import Layout, side_of
     from pipeline.data.preparing.plan import plan_of
     from pipeline.data.preparing.write import write_set
 
     images = image_sets()[command.name]
-    channels, size = images.channels, command.size or images.side
-    assert size is not None
+    channels = images.channels
     encoding = command.encoding or ("raw" if images.side else "encoded")
-    uri = uri_of(command.name, size, command.to)
     with report.progress(f"reading {command.name}") as show:
         originals = images.originals_of(command.from_, Layout(command.train, command.test), show)
     for note in originals.notes:
         report.line(note)
+    size = command.size or images.side
+    if size is None:
+        size = side_of(originals)
+        report.line(f"{size} x {size} pixels, chosen by the sides of the images; --size is for another")
+    uri = uri_of(command.name, size, command.to)
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
     with report.progress(f"{command.name}, {size} x {size}") as show:
         done = write_set(plan, show)

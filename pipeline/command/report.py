@@ -172,10 +172,10 @@ def phase_line(k: int, shown: Sequence[str], *, cached: bool, seconds: float) ->
     return "   ".join([f"phase {k:>3}", *shown, "from the store" if cached else f"{seconds:.1f} s"])
 
 
-def remark(text: str | None) -> None:
-    """Say what a person should know of the results before, on standard error, where there is something to say."""
-    if text is not None:
-        process.say(f"note: {text}")
+def remarks(sentences: Sequence[str]) -> None:
+    """Say what a person should know of the results before, on standard error."""
+    for sentence in sentences:
+        process.say(f"note: {sentence}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

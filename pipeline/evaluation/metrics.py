@@ -21,7 +21,6 @@ from components.parts.loading import load, pinned
 from components.parts.naming import PartError, PartName, is_own, shown
 from pipeline.recipe import Data
 from pipeline.report.figures.table import REQUESTED
-from pipeline.words import counted
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws
@@ -35,6 +34,8 @@ METRICS = (
     "pipeline.evaluation.built_in:MODE_KL",
     "pipeline.evaluation.built_in:CLASS_ACCURACY",
     "pipeline.evaluation.built_in:CLASS_W2",
+    "pipeline.evaluation.image_metrics:DETAIL",
+    "pipeline.evaluation.image_metrics:NEAR_COPIES",
     "pipeline.evaluation.image_metrics:FRECHET",
     "pipeline.evaluation.image_metrics:KID",
     "pipeline.evaluation.image_metrics:PRECISION",
@@ -51,27 +52,12 @@ HEADLINE = "w2"
 """The figure that titles, curves and lists of flows show: every map has it."""
 FLOOR = "_floor"
 """Ending of the name of a floor."""
-FEW_SAMPLES = 30
-"""Of fewer samples W2 and its floor say little: of 30 normal ones in the plane their ratio varies by .22, of 8 by .34."""
 TAKEN = frozenset(
     ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes"]
 )
 """Names of numbers beside figures that no metric can have."""
 MOST_COORDINATES = 500
 """Of points that a report judges, which trains classifiers on them."""
-
-
-def remark_on_few(metrics: Mapping[str, float]) -> str | None:
-    """Warn of figures of so few samples that they say little; None where there are enough.
-
-    >>> remark_on_few({"w2": 2.0, "num_samples": 2})
-    'W2 and its floor are of 2 samples alone and say little: have 30 or more held out before you compare by them'
-    """
-    number = metrics.get("num_samples", FEW_SAMPLES)
-    if number >= FEW_SAMPLES:
-        return None
-    alone = f"W2 and its floor are of {counted(int(number), 'sample')} alone and say little"
-    return f"{alone}: have {FEW_SAMPLES} or more held out before you compare by them"
 
 
 @dataclass(frozen=True)
@@ -87,6 +73,7 @@ class Offer:
         has_classes: the maps are given a class of the data.
         has_classifier: something tells the class of a sample: the modes of a measure, or a network that was trained on the data.
         has_rows: samples are rows of a table, or points of few coordinates, which a report can judge.
+        has_images: samples are images.
     """
 
     has_pairs: bool = False
@@ -97,6 +84,7 @@ class Offer:
     has_classes: bool = False
     has_classifier: bool = False
     has_rows: bool = False
+    has_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,7 +210,8 @@ def offer_of(data: Data, logged: Iterable[str] = (), own_metrics: Sequence[str] 
     has_classifier = has_classes and (modes is not None or (looks is not None and looks.classes == "data"))
     own_metrics, shape = tuple(dict.fromkeys(map(pinned, own_metrics))), sample_shape(data)
     has_rows = len(shape) == 1 and shape[0] <= MOST_COORDINATES
-    return Offer(True, modes is not None, looks, frozenset(logged), own_metrics, has_classes, has_classifier, has_rows)
+    of_set = modes is not None, looks, frozenset(logged), own_metrics, has_classes, has_classifier
+    return Offer(True, *of_set, has_rows=has_rows, has_images=len(shape) == 3)
 
 
 def figures(offer: Offer) -> dict[str, Metric]:

@@ -89,7 +89,7 @@ def test_the_image_is_built_from_code_recipes_and_weights_alone(repository: Path
     for needed in (
         "deploy/web/page.html",
         "pipeline/recipes/two_circles.yaml",
-        "pipeline/evaluation/assets/lenet_digits.safetensors",
+        "pipeline/evaluation/networks/assets/lenet_digits.safetensors",
     ):
         assert needed in code
 

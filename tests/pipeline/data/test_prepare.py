@@ -277,6 +277,22 @@ def test_a_set_is_prepared_into_memory_as_into_a_folder(tmp_path: Path) -> None:
     assert sets.prepared("mnist", source, "memory://sets").num_new == 0
 
 
+@pytest.mark.parametrize(("sides", "chosen"), [((300, 60, 41), 48), ((2000, 900), 64), ((30, 30, 200), 28), ((9, 12), 16)])
+def test_a_folder_s_images_say_how_large_they_become(
+    sides: tuple[int, ...], chosen: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(24):
+        side = sides[number % len(sides)]
+        save(Image.new("RGB", (side, 2 * side), (number, 0, 0)), tmp_path / "from" / f"{number}.png")
+    (tmp_path / "from" / "broken.png").write_bytes(b"no image")
+    done = cli.main(["prepare", "image_folder", "--from", str(tmp_path / "from"), "--to", str(tmp_path / "to")])
+    printed = capsys.readouterr().out
+    assert done == 0
+    assert f"{chosen} x {chosen} pixels, chosen by the sides of the images" in printed
+    assert f"test images of 3 x {chosen} x {chosen}; 1 bad" in printed
+    assert f"--data.size {chosen}" in printed or chosen == 32
+
+
 MISTAKES = {
     "mnist": ("--from must be given for mnist",),
     "mnist --from nowhere": ("--from must be an existing folder", "nowhere"),
@@ -284,7 +300,8 @@ MISTAKES = {
     "mnist --from {broken}": ("train-images-idx3-ubyte.gz cannot be read",),
     "mnist --from {labels}": ("train-images-idx3-ubyte.gz is not an idx file of images",),
     "mnist --from {short}": ("train-images-idx3-ubyte.gz is cut short", "100 x 28 x 28"),
-    "image_folder --from {empty}": ("--size must be given for image_folder",),
+    "image_folder --from {empty}": ("at least one training and one test image (0 found)",),
+    "image_folder --from {bad}": ("no usable train image", "first one"),
     "image_folder --from {empty} --size 16": ("at least one training and one test image (0 found)",),
     "image_folder --from {file} --size 16": ("--from must be a folder of images",),
     "image_folder --from {bad} --size 16": ("no usable train image", "first one"),

@@ -19,9 +19,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from pipeline.data.sets import digits, fashion_mnist
 from pipeline.errors import Corrupt, FlowError, Unusable
-from pipeline.evaluation import extractors, imagenet, lenet, train_lenet
+from pipeline.evaluation import extractors
 from pipeline.evaluation.extractors import Images, extractor, quantised
 from pipeline.evaluation.image_metrics import image_metrics
+from pipeline.evaluation.networks import imagenet, lenet, train_lenet
 
 TRAINED = {"lenet": ("fashion_mnist", 0.90), "lenet_digits": ("digits", 0.94)}
 

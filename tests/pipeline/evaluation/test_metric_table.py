@@ -28,7 +28,7 @@ def test_figures_have_names_of_their_own_and_every_metric_is_somewhere() -> None
 
     logged = frozenset(judging.LOGGED_IN_TRAINING)
     offers = [
-        Offer(True, True, each, logged, has_classes=True, has_classifier=True)
+        Offer(True, True, each, logged, has_classes=True, has_classifier=True, has_images=True)
         for each in EXTRACTORS.values()
         if not each.takes_weights
     ]
@@ -46,7 +46,7 @@ def test_every_analytic_target_has_distances_and_those_with_modes_their_statisti
 def test_images_are_looked_at_by_the_network_of_their_set_in_its_size() -> None:
     assert "lenet_frechet" in figures(offer_of(Data(target="fashion_mnist")))
     assert "lenet_digits_recall" in figures(offer_of(Data(target="digits")))
-    assert list(figures(offer_of(Data(target="fashion_mnist", size=32)))) == ["w2", "sliced_w2"]
+    assert list(figures(offer_of(Data(target="fashion_mnist", size=32)))) == ["w2", "sliced_w2", "detail", "near_copies"]
 
 
 @pytest.mark.parametrize("name", ["", "W2", "my metric", "2d", "w2_floor", "a/b"])
@@ -119,7 +119,12 @@ def test_figures_that_an_earlier_version_kept_are_valid_until_a_metric_is_added(
     capsys.readouterr()
 
 
-HEAVY = {"pipeline.evaluation.extractors", "pipeline.evaluation.lenet", "pipeline.evaluation.train_lenet", "matplotlib"}
+HEAVY = {
+    "pipeline.evaluation.extractors",
+    "pipeline.evaluation.networks.lenet",
+    "pipeline.evaluation.networks.train_lenet",
+    "matplotlib",
+}
 
 
 @pytest.mark.real

@@ -1,10 +1,10 @@
 """Train the small classifiers that image metrics look through: done once, shipped with their hash.
 
-python -m pipeline.evaluation.train_lenet fashion_mnist        # minutes on one core; prints accuracy and hash, writes assets/
-python -m pipeline.evaluation.train_lenet digits
+python -m pipeline.evaluation.networks.train_lenet fashion_mnist    # minutes on one core; prints accuracy and hash
+python -m pipeline.evaluation.networks.train_lenet digits
 
 The networks are fixed: figures compare only where the hash is the same, so training one again (other processors round
-differently) makes other figures. `pipeline.evaluation.lenet` knows the hashes and loads no other file.
+differently) makes other figures. `pipeline.evaluation.networks.lenet` knows the hashes and loads no other file.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from pipeline.data.images.image_set import BuiltIn, image_sets
-from pipeline.evaluation.lenet import ASSETS, LeNet
+from pipeline.evaluation.networks.lenet import ASSETS, LeNet
 
 NUM_STEPS = {"fashion_mnist": 7000, "digits": 1500}
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 128, 2e-3, 1e-2
@@ -62,9 +62,13 @@ def accuracy(network: LeNet, images: UInt8[np.ndarray, "n s s"], classes: Labels
 
 def main() -> None:
     """Train a LeNet on the data set that the command line names, print its accuracy on the test images, and write it."""
-    parser = argparse.ArgumentParser("python -m pipeline.evaluation.train_lenet", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m pipeline.evaluation.networks.train_lenet", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("dataset", choices=sorted(NUM_STEPS))
-    parser.add_argument("--to", type=Path, metavar="FILE", help="default: the file in pipeline/evaluation/assets that is in use")
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="default: the file in pipeline/evaluation/networks/assets that is in use"
+    )
     arguments = parser.parse_args()
     dataset = built_in(arguments.dataset)
     (images, test_images), (classes, test_classes) = dataset.images(), dataset.labels()
@@ -74,7 +78,9 @@ def main() -> None:
     save_file(network.state_dict(), path)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"test accuracy {accuracy(network, test_images, test_classes):.4f}")
-    console.print(f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}, which pipeline.evaluation.lenet must name")
+    console.print(
+        f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}, which pipeline.evaluation.networks.lenet must name"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""What W2 hides of images: blur, noise and copies are seen by two figures, and said in a sentence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from components.image_metrics import detail
+from components.metrics import nearness
+from components.streams import stream
+from pipeline.data.endpoints import load_endpoints
+from pipeline.evaluation.draws import Draws
+from pipeline.evaluation.image_metrics import DETAIL, NEAR, NEAR_COPIES
+from pipeline.evaluation.measure import NOTHING_LOGGED
+from pipeline.evaluation.metrics import figures, floor_of, means, offer_of, views_of
+from pipeline.evaluation.remarks import remarks
+from pipeline.evaluation.size import EvaluationSize
+from pipeline.recipe import Data
+
+DIGITS = Data(target="digits", standardise=False)
+ENDPOINTS = load_endpoints(DIGITS)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Images that were made some other way, as what metrics judge."""
+
+    images: np.ndarray
+
+    def sample(self, n: int, draw: int) -> np.ndarray:
+        return self.images[draw * n : (draw + 1) * n]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is not looked at")
+
+
+def unseen() -> np.ndarray:
+    """Held-out digits, in another order than those that they are compared with."""
+    return ENDPOINTS.data.held_out(150, stream(1, "evaluation_target"))
+
+
+def trained_on() -> np.ndarray:
+    return ENDPOINTS.data.seen(150, stream(1, "evaluation_floor"))
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(150, *ENDPOINTS.shape)).astype(np.float32)
+
+
+MADE = {
+    "real": unseen,
+    "blurred": lambda: uniform_filter(unseen(), (0, 0, 3, 3)),
+    "noisy": lambda: unseen() + 0.5 * noise(),
+    "copied": trained_on,
+    "nearly copied": lambda: trained_on() + 0.01 * noise(),
+}
+SAID = {
+    "real": ("about as sharp as the data", "few"),
+    "blurred": ("blurred, which W2 rewards", "few"),
+    "noisy": ("noisier than the data", "few"),
+    "copied": ("about as sharp as the data", "many"),
+    "nearly copied": ("about as sharp as the data", "many"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_blur_noise_and_copies_are_said(kind: str) -> None:
+    draws = Draws(Given(MADE[kind]()), ENDPOINTS, EvaluationSize(150, 1))
+    measured = {metric.name: metric for metric in (DETAIL, NEAR_COPIES)}
+    views = views_of(measured, draws)
+    row = means(measured, views)
+    row |= {floor_of(name): metric.floor(view) for name, metric in measured.items() for view in views[metric.needs.views]}
+    assert row["near_copies_floor"] == NEAR
+    assert row["detail_floor"] == pytest.approx(1, abs=0.1)
+    (sentence,) = remarks(row)
+    sharp, many = SAID[kind]
+    assert f"the images are {sharp} (detail " in sentence
+    assert f"; {many} nearly repeat training images (" in sentence
+
+
+def test_only_images_have_these_figures_and_what_is_not_measured_is_not_said() -> None:
+    assert {"detail", "near_copies"} <= figures(offer_of(DIGITS, NOTHING_LOGGED)).keys()
+    assert not {"detail", "near_copies"} & figures(offer_of(Data(target="moons"))).keys()
+    assert remarks({"w2": 1.0, "detail": 0.9}) == []
+    assert remarks({"detail": np.nan, "detail_floor": 1.0, "near_copies": np.nan, "near_copies_floor": NEAR}) == []
+
+
+def test_samples_that_are_no_numbers_have_no_figures() -> None:
+    draws = Draws(Given(np.full((150, *ENDPOINTS.shape), np.nan, np.float32)), ENDPOINTS, EvaluationSize(150, 1))
+    row = means({"detail": DETAIL, "near_copies": NEAR_COPIES}, views_of({"detail": DETAIL, "near_copies": NEAR_COPIES}, draws))
+    assert all(np.isnan(value) for value in row.values())
+
+
+def test_detail_falls_with_blur_and_nearness_is_the_ratio_of_two_distances() -> None:
+    images = noise()
+    assert detail(images) == pytest.approx(2 / np.sqrt(np.pi), rel=0.02)  # E|a - b| of two standard normal numbers
+    y = np.array([[0.0, 0.0], [3.0, 4.0], [30.0, 40.0]])
+    np.testing.assert_allclose(nearness(np.array([[0.0, 0.0], [0.3, 0.4]]), y), [0, 0.5 / 4.5], atol=1e-12)
