@@ -73,12 +73,12 @@ def side_of(originals: Originals) -> int:
 def _shorter_side(image: Original) -> int | None:
     """Give the shorter side of an image in pixels; None where it cannot be read, which is told when it is prepared."""
     if not isinstance(image.pixels, Path):
-        return min(image.pixels.shape[1:])
+        return int(min(image.pixels.shape[1:]))
     from PIL import Image
 
     try:
         with Image.open(image.pixels) as opened:
-            return min(opened.size)
+            return int(min(opened.size))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
 
