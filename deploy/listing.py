@@ -75,8 +75,8 @@ def figures_of(versions: Sequence[Mapping[str, Any]]) -> list[str]:
     of_report = list(REQUESTED)
     names = {figure.removesuffix(FLOOR) for version in versions for figure in version["metrics"]}
     ordered = sorted(names, key=lambda name: (name in of_report and of_report.index(name) + 1, name != HEADLINE, name))
-    there = {figure for version in versions for figure in version["metrics"]}
-    return [figure for name in ordered for figure in (name, floor_of(name)) if figure in there]
+    measured = {figure for version in versions for figure in version["metrics"]}
+    return [figure for name in ordered for figure in (name, floor_of(name)) if figure in measured]
 
 
 def chosen(figures: Sequence[str], reasons: Sequence[str]) -> list[str]:

@@ -162,8 +162,8 @@ class Registry(RegisteredVersions):
             VersionNotFound: the version was the first under that alias.
         """
         for number in reversed(self._been(version, alias)[:-1]):
-            if number != version.number and (found := self.find(version.name, str(number))) is not None:
-                return found
+            if number != version.number and (earlier := self.find(version.name, str(number))) is not None:
+                return earlier
         raise VersionNotFound(f"{version} is the first @{alias} of {version.name}: there is none to go back to")
 
     def _been(self, version: Version, alias: str) -> list[int]:

@@ -49,7 +49,7 @@ class Classified:
     """Samples by the class that each was given, beside the class that a classifier finds."""
 
     given: np.ndarray
-    found: np.ndarray
+    recognised: np.ndarray
 
 
 def _classified(draws: "Draws") -> Sequence[Classified]:
@@ -116,7 +116,7 @@ def _of_modes(name: str) -> Callable[[Labelled], float]:
 
 
 def _accuracy(classified: Classified) -> float:
-    return float((classified.given == classified.found).mean())
+    return float((classified.given == classified.recognised).mean())
 
 
 UNITS, COUNT, SHARE, NATS = "the data's units", "number", "share", "nats"

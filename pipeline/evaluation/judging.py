@@ -83,9 +83,9 @@ def tag_of(offer: Offer, size: EvaluationSize) -> str:
 
     That of a metric from outside is the digest of its code, in its name.
     """
-    own = [name if is_own(name) else f"{name} {own_metric(name).version}" for name in offer.own_metrics]
+    own_metrics = [name if is_own(name) else f"{name} {own_metric(name).version}" for name in offer.own_metrics]
     versions = ", ".join(f"{figure} {metric.version}" for figure, metric in figures(replace(offer, own_metrics=())).items())
-    return AND_OWN.join([f"{size}: {versions}", *own])
+    return AND_OWN.join([f"{size}: {versions}", *own_metrics])
 
 
 def is_valid(tag: str | None, offer: Offer, size: EvaluationSize) -> bool:

@@ -108,8 +108,8 @@ def resolve(file: RecipeFile, flags: Mapping[str, Value]) -> Resolved:
         return Resolved(recipe, note)
     before = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in lost.items())
     after = ", ".join(f"{name.partition('.')[2]} {getattr(recipe.network, name.partition('.')[2])}" for name in lost)
-    own = f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {kind_of_file}"
-    return Resolved(recipe, f"{own}; {note}" if note else own)
+    sentence = f"network.kind {kind} has its own {after}: {before} of {file.path} belong to {kind_of_file}"
+    return Resolved(recipe, f"{sentence}; {note}" if note else sentence)
 
 
 def _placed(error: Refused, file: RecipeFile, given: Mapping[str, Value], flags: Mapping[str, Value], kind: str) -> str:

@@ -97,17 +97,17 @@ def equals(originals: Iterable[pa.Table], compared: Sequence[pa.Table], without:
         originals: all of them, one table after the other.
         without: numbers of those that are looked at already.
     """
-    wanted, first = np.concatenate([hashes(table) for table in compared]), 0
+    hashes_compared, first = np.concatenate([hashes(table) for table in compared]), 0
     for table in originals:
-        own = hashes(table)
-        is_wanted = np.isin(own, wanted)
-        is_wanted[without[(without >= first) & (without < first + len(own))] - first] = False
-        numbers = np.flatnonzero(is_wanted)
+        hashes_of_rows = hashes(table)
+        is_equal = np.isin(hashes_of_rows, hashes_compared)
+        is_equal[without[(without >= first) & (without < first + len(hashes_of_rows))] - first] = False
+        numbers = np.flatnonzero(is_equal)
         for _ in range(2):
-            _, firsts = np.unique(own[numbers], return_index=True)
+            _, firsts = np.unique(hashes_of_rows[numbers], return_index=True)
             yield table.take(numbers[firsts])
             numbers = np.delete(numbers, firsts)
-        first += len(own)
+        first += len(hashes_of_rows)
 
 
 def said_by(schema: Schema, table: pa.Table, flag: str, drop: Collection[str]) -> pa.Table:

@@ -86,7 +86,7 @@ def _columns(judgement: Judgement, real: np.ndarray) -> list[dict[str, Any]]:
     order = sorted(range(len(judgement.columns)), key=lambda i: (-judgement.columns[i].is_off, -judgement.columns[i].distance))
     return [
         {
-            "found": judgement.columns[i],
+            "figures": judgement.columns[i],
             "word": "KS" if judgement.columns[i].feature.ordered else "TV",
             "drawn": values.column(judgement.columns[i].feature, real[:, i], judgement.samples.generated[:, i]),
         }
@@ -113,7 +113,7 @@ def _squares(judgement: Judgement) -> list[dict[str, Any]]:
 def _pair(judgement: Judgement, pair: PairFigures, real: np.ndarray) -> dict[str, Any]:
     names = [judgement.samples.features[number].name for number in pair.numbers]
     drawn = relations.pair(judgement.samples.features, pair, real, judgement.samples.generated)
-    return {"names": names, "found": pair, "drawn": drawn}
+    return {"names": names, "figures": pair, "drawn": drawn}
 
 
 def _bars(title: str, sizes: Mapping[str, float]) -> Markup:
