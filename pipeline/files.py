@@ -78,16 +78,17 @@ def listed(files: "fsspec.AbstractFileSystem", folder: str) -> list[str]:
         raise Unusable(f"{redacted(folder)} cannot be listed: {describe_error(error)}") from error
 
 
-def put(files: "fsspec.AbstractFileSystem", path: str, content: bytes) -> None:
-    """Write a file whole or not at all: object stores do so by themselves, a disk by renaming."""
-    with _whole(files, path) as target:
-        files.pipe_file(target, content)
+def put(files: "fsspec.AbstractFileSystem", path: str, content: bytes | Path) -> None:
+    """Write a file whole or not at all: object stores do so by themselves, a disk by renaming.
 
-
-def put_file(files: "fsspec.AbstractFileSystem", path: str, content: Path) -> None:
-    """Write a file as a copy of one of this machine, whole or not at all, without reading it into memory."""
+    Args:
+        content: what is written; or a file of this machine that is copied without being read into memory.
+    """
     with _whole(files, path) as target:
-        files.put_file(str(content), target)
+        if isinstance(content, Path):
+            files.put_file(str(content), target)
+        else:
+            files.pipe_file(target, content)
 
 
 @contextlib.contextmanager

@@ -62,7 +62,9 @@ def write(name: str, points: Keepable, data_uri: str | None) -> None:
     system, folder = files.at(f"{place_of(data_uri)}/{FOLDER}/{name.lstrip(':')}")
     if system.exists(f"{folder}/{MANIFEST}"):
         return
-    sums = {file: _put(system, f"{folder}/{file}", content) for file, content in points.files().items()}
+    sums = {}
+    for file, content in points.files().items():
+        sums[file] = _put(system, f"{folder}/{file}", content)
     about = {"class": points.kept_as, "picture": points.picture, "files": sums}
     files.put(system, f"{folder}/{MANIFEST}", json.dumps(about, indent=1).encode())
 
@@ -87,17 +89,16 @@ def read(name: str, data_uri: str | None) -> Keepable | None:
 
 def _put(system: "fsspec.AbstractFileSystem", path: str, content: File) -> str:
     """Write one file of rows, and give its sha256; an array that is a file already is copied as it is."""
-    if is_file(content):
-        local = path_of(content)
-        files.put_file(system, path, local)
-        return _sha256(local)
-    written = _bytes(content)
-    files.put(system, path, written)
-    return hashlib.sha256(written).hexdigest()
+    stored = path_of(content) if is_file(content) else _bytes(content)
+    sha256 = _sha256(stored)
+    files.put(system, path, stored)
+    return sha256
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(stored: bytes | Path) -> str:
+    if isinstance(stored, bytes):
+        return hashlib.sha256(stored).hexdigest()
+    with stored.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
