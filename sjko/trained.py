@@ -14,6 +14,7 @@ import pyarrow as pa
 from components.conditions import Conditions
 from deploy.models import Draw, noise_of
 from pipeline.cluster import Cluster
+from pipeline.data.given.outside import far_outside
 from pipeline.data.given.ways import Where, way_of
 from pipeline.errors import Unusable
 from pipeline.evaluation import judging
@@ -150,7 +151,7 @@ class TrainedPhase:
         return self._back(*self._pushed([noise], n, condition))
 
     def transport(self, points: Any, seed: int = 0, condition: object = None) -> Any:
-        """Apply the map to given points of the source: T_k(x, z), row by row.
+        """Apply the map to given points of the source: T_k(x, z), row by row; a warning counts those far outside it.
 
         Args:
             points: rows of the source in its own units, as `Flow.fit` takes data; for noise, rows of N(0, I).
@@ -176,6 +177,7 @@ class TrainedPhase:
         shape, given = tuple(self.generator.endpoints.shape), rows.samples.shape[1:]
         if given != shape:
             raise Unusable(f"points: each must have the shape {shape} of the flow's samples, not {given}")
+        self._warn_of_outside(rows.samples)
         noises = self.generator.given_noise(
             rows.samples, whole("seed", seed, least=0), self._for_all(condition, len(rows.samples))
         )
@@ -191,6 +193,7 @@ class TrainedPhase:
             condition = None  # that of each row
         way = way_of(self.generator.endpoints, table.schema, "points", condition="condition" if condition is None else None)
         given = way.samples(table, Where("points", seed=seed))
+        self._warn_of_outside(given)
         row_conditions = way.conditions(table) if condition is None else None
         noises = self.generator.given_noise(given, seed, self._for_all(condition, len(given)), row_conditions=row_conditions)
         samples, conditions_given = self._pushed(noises, len(given), condition)
@@ -235,6 +238,11 @@ class TrainedPhase:
             used += [] if noise.condition is None else [noise.condition]
             start += rows
         return np.concatenate(samples), np.concatenate(used) if used else None
+
+    def _warn_of_outside(self, points: np.ndarray) -> None:
+        """Warn of points that the source hardly ever draws, about which a map has learned nothing."""
+        if num_far := self.generator.num_far(points):
+            logger.warning(far_outside(num_far, len(points)))
 
     @staticmethod
     def _warn_of_far(trained: np.ndarray, asked: Any) -> None:

@@ -83,6 +83,16 @@ def test_conditions_of_each_row_become_a_column() -> None:
     assert set(flow.sample(30, condition="tall")["condition"]) == {"tall"}
 
 
+def test_points_far_outside_the_source_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    flow = fitted(FRAME)
+    noise = np.random.default_rng(0).normal(size=(6, flow.phases[0].generator.dim))
+    far = np.where(np.arange(6)[:, None] < 2, 50 * noise, noise)
+    for points, told in ((noise, False), (far, True), (pd.DataFrame(far), True)):
+        caplog.clear()
+        flow.transport(points)
+        assert ("2 of 6 points lie far outside the source" in caplog.text) is told
+
+
 def test_noise_is_transported_to_rows_and_keeps_what_stands_beside_it() -> None:
     flow = fitted(FRAME)
     width = flow.phases[0].generator.dim
