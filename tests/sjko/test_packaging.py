@@ -81,7 +81,7 @@ def test_the_console_script_teaches_and_runs_every_program(installed: Path, tmp_
         (["--help"], 0, "sjko run two_circles "),
         (["runn"], 2, "error: COMMAND must be one of run, list, .*, tune, deploy, not runn; did you mean run?"),
         (["tune", "show", "nothing"], 2, "error: .*nothing"),
-        (["deploy", "promote", "no_model"], 2, "error: no_model@candidate is not in the registry"),
+        (["deploy", "promote", "no_model"], 2, "error: there is no store at sqlite:"),
         (["run", "moons", "--jko.hh", "3"], 2, "error: --jko.hh is not a flag of python -m pipeline run; did you mean --jko.h?"),
     ]:
         with terminal([str(script), *words], environment, columns=200) as shown:
