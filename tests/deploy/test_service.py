@@ -351,7 +351,7 @@ def test_a_port_that_is_taken_is_named(store: Store, capsys: pytest.CaptureFixtu
             (["--port", str(port)], f"--host 127.0.0.1 --port {port} cannot be listened on"),
         ):
             capsys.readouterr()
-            assert main(["serve", "moons@candidate", *flags]) == 1
+            assert main(["serve", "moons@candidate", *flags]) == 2
             error = capsys.readouterr().err
             assert named in error
             assert error.count("\n") == 1
