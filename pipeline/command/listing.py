@@ -115,7 +115,8 @@ def show_page(command: Ui) -> None:
         return
     address = f"http://127.0.0.1:{command.port}"
     _require_free(command.port)
-    open_store(command.store).flows()  # or says why it cannot be opened
+    # The store of every command here may be looked at before it is used; one that is named is there, or its name is mistyped.
+    open_store(command.store, create=not clusters.names_store(command.store)).flows()
     words = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(command.port), "--workers", "1"]
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as folder:  # where MLflow would put files of its own
         server = subprocess.Popen(
