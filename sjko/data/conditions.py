@@ -176,7 +176,7 @@ def warnings_of(train: np.ndarray, name: str = NAME) -> tuple[str, ...]:
         return ()
     different = np.unique(train)
     if train.shape[1] == 1 and len(different) <= FEW_VALUES and (different == np.rint(different)).all():
-        return (f"{name} is taken for values, of which only {len(different)} differ; for classes write .astype(int)",)
+        return (f"{name} is taken for values, of which only {len(different)} differ; for classes write .ravel().astype(int)",)
     return ()
 
 

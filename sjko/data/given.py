@@ -151,7 +151,8 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     """Refuse what is not samples (n, d) or (n, channels, side, side), and say what to write in place of it."""
     if array.ndim == 1 and array.dtype.kind in "fiub":
         raise Unusable(
-            f"{name} must have rows and columns, not the shape {array.shape}: write {name}[:, None] for one number per row"
+            f"{name} must have rows and columns, not the shape {array.shape}: write {name}[:, None] for rows of one number, "
+            f"or {name}[None] for one row"
         )
     if array.ndim == 3:
         raise Unusable(f"{name} must be (n, d), or images (n, channels, side, side), not of the shape {array.shape}")

@@ -233,7 +233,7 @@ def test_conditions_are_part_of_what_a_flow_is(caplog: pytest.LogCaptureFixture)
         with caplog.at_level(logging.WARNING):
             prints.append(flow.fit(X, condition=condition).phases[0].fingerprint)
     assert len(set(prints)) == 5
-    assert "condition is taken for values, of which only 3 differ; for classes write .astype(int)" in caplog.text
+    assert "condition is taken for values, of which only 3 differ; for classes write .ravel().astype(int)" in caplog.text
     assert flow.fit().phases[0].fingerprint == prints[-1], "the data of the last fit, with their conditions"
     assert flow.fit(X).phases[0].fingerprint == prints[0], "rows that are given anew come with conditions or have none"
     for wrong in ({"condition": NUMBERS}, {"condition": "kind"}):
