@@ -28,8 +28,7 @@ else:
 class Prepare(Command):
     """Write a set of images as Parquet shards that training reads from any disk or object store; started again, it goes on.
 
-    Example: `prepare image_folder --from photos --to s3://bucket/data --size 64`, then `run my.yaml --store.data
-    s3://bucket/data` with `data: {target: image_folder, size: 64}`.
+    Example: `prepare image_folder --from photos --to s3://bucket/data`. Its last line is the command that trains on them.
     """
 
     name: tyro.conf.Positional[SetName]
