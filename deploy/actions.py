@@ -77,9 +77,9 @@ def serve(command: flags.Serve) -> NoReturn:
         allow_code=command.allow_code,
     )
     with serving.running(settings, command.host, command.port, command.cluster.address, command.metrics_port):
+        write_json(command.json, {"version": version.number})  # before it is said, and since a signal ends this command
         report.line(f"{version} answers at http://{command.host}:{command.port} (/ draws, /docs explains; Ctrl-C ends it)")
         report.line(f"Prometheus reads {' '.join(serving.metrics_urls())}")
-        write_json(command.json, {"version": version.number})  # now, since a signal ends this command
         serving.wait_for_the_end()
 
 
