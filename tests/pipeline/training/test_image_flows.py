@@ -78,6 +78,7 @@ def data_uri(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sets.prepared("emnist_letters", sets.emnist(folder / "letters"), folder)
     sets.prepared("cifar10", sets.cifar10(folder / "cifar"), folder)
     sets.prepared("celeba_hq", sets.photos(folder / "faces", n=24, side=256), folder, 256)
+    sets.prepared("image_folder", sets.photos(folder / "own", n=24, side=32), folder, 32)
     return folder
 
 
