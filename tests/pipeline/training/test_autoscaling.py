@@ -53,9 +53,11 @@ class Scaling:
 
     @contextmanager
     def counted(self, file: Path) -> Iterator[None]:
-        with file.open("wb") as output:
+        with file.open("wb") as output:  # of numbers alone: Ray writes what it logs to standard error
             command = [sys.executable, "-c", COUNT, self.address]
-            counter = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output, start_new_session=True)
+            counter = subprocess.Popen(
+                command, env=self.environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True
+            )
         try:
             yield
         finally:
