@@ -33,7 +33,7 @@ def given(page: str, folder: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn", "home", "ray_of_this_environment")  # workers look for rows in the home of this test
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_says_can_be_done(
     page: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
