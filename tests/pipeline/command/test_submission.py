@@ -108,7 +108,7 @@ def test_a_job_goes_on_when_who_follows_it_is_stopped_and_can_be_stopped_itself(
 
 def test_a_job_that_fails_says_so(head: Head) -> None:
     flags = [flag for flag in SMALL if "num-workers" not in flag]
-    failed = head.run("submit", "moons", *flags, "--jko.divergence=kl", "--training.potential-lr=1000")
+    failed = head.run("submit", "moons", *flags, "--jko.divergence=forward_kl", "--training.potential-lr=1000")
     assert failed.returncode == 1
     assert "phase 0 diverged at step" in failed.stdout
     assert "has failed: Job entrypoint command failed with exit code 1. What it has finished is in the store." in failed.stderr
