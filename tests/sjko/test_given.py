@@ -91,7 +91,10 @@ def test_a_data_set_of_ray_is_read_in_its_order(one_ray: None) -> None:
 
 
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "a vector": (lambda: np.arange(5), r"x must have rows and columns, not the shape \(5,\): write x\[:, None\] for rows of one number"),
+    "a vector": (
+        lambda: np.arange(5),
+        r"x must have rows and columns, not the shape \(5,\): write x\[:, None\] for rows of one number",
+    ),
     "grey images without channels": (lambda: np.zeros((5, 8, 8)), r"x must be \(n, d\), or images \(n, channels, side, side\)"),
     "a number": (lambda: 3.0, "x must be an array, a data frame, .* not a float"),
     "nothing in it": (lambda: np.zeros((0, 3)), r"x: samples must be numbers of shape .* not float64 \(0, 3\)"),
