@@ -23,6 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return to
 
 
+@pytest.mark.slow
 def test_every_page_asks_for_files_of_the_site_alone(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 30
@@ -42,6 +43,7 @@ def test_the_page_of_the_recipe_has_every_field_with_its_text(site: Path) -> Non
     assert all(rows.values())
 
 
+@pytest.mark.slow
 def test_the_pages_of_commands_and_of_http_have_all_of_them(site: Path) -> None:
     commands = (site / "reference" / "commands.html").read_text()
     for name in ("pipeline run", "tune run", "deploy transport"):

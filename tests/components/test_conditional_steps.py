@@ -101,7 +101,14 @@ def batch_of(condition, n):
 
 
 @pytest.mark.parametrize("condition", [LABEL, ANGLE], ids=lambda each: each.name)
-@pytest.mark.parametrize("kind", [kind for kind in NETWORK_PAIRS if "condition" in network_pair(kind).takes])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] if kind == "large_256" else [])
+        for kind in NETWORK_PAIRS
+        if "condition" in network_pair(kind).takes
+    ],
+)
 def test_both_networks_of_a_pair_depend_on_the_condition_once_they_have_learned(kind, condition):
     """After one step: projections begin at zero. Each sample's output depends on its own condition alone."""
     spec = conditional(SPECS[kind], condition)

@@ -147,6 +147,7 @@ def test_a_version_that_names_what_is_here_anyway_needs_permission_too(
             bundle.read(folder, "it")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_code_left")
 def test_a_package_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store, said: Say
@@ -255,6 +256,7 @@ class Pair(NetworkPair):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_code_left")
 def test_the_data_files_of_a_version_are_its_own_also_where_its_code_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store

@@ -66,6 +66,7 @@ def asked(client: Client, body: bytes) -> bytes:
     return answer.content
 
 
+@pytest.mark.slow
 def test_samples_by_request_have_the_columns_of_the_table(client: Client) -> None:
     answer = client.request("POST", "/v1/samples", b'{"num_samples": 40, "seed": 1}', content_type="application/json").json()
     assert list(answer["columns"]) == TABLE.column_names

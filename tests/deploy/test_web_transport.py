@@ -317,6 +317,7 @@ def test_the_documentation_tells_every_form(client: Client) -> None:
     assert set(operation["responses"]["200"]["content"]) == {"application/json", *MEDIA.values()}
 
 
+@pytest.mark.slow
 def test_conditions_are_given_or_drawn_and_told(tmp_path_factory: pytest.TempPathFactory) -> None:
     with home_of_file(tmp_path_factory.mktemp("circles")) as store:
         recipe = tiny(num_phases=1, num_steps=5, target="two_circles", condition="mode")

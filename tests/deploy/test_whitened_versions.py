@@ -78,6 +78,7 @@ def test_a_version_holds_the_way_to_units(moons: Registered) -> None:
     assert served.num_far(POINTS + 100) == len(POINTS)
 
 
+@pytest.mark.slow
 def test_a_worker_gets_the_way_to_units(moons: Registered, tmp_path: Path) -> None:
     there = Travelling.of(moons.generator).generator()
     np.testing.assert_array_equal(there.transport(POINTS, seed=3), moons.generator.transport(POINTS, seed=3))

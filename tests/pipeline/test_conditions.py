@@ -182,6 +182,7 @@ def test_images_that_are_streamed_have_no_conditions(tmp_path: Path) -> None:
         load_recipe("mnist", data__condition=LABEL, data__streamed=True)
 
 
+@pytest.mark.slow
 def test_samples_are_those_of_the_class_that_is_asked_for(circles: Generator) -> None:
     for number in (0, 1):
         radius = np.linalg.norm(circles.sample(500, condition=number), axis=1)
@@ -211,6 +212,7 @@ def test_a_condition_is_refused_where_the_flow_has_none() -> None:
         trained(recipe).sample(3, condition=1)
 
 
+@pytest.mark.slow
 def test_the_class_of_samples_is_measured_beside_that_of_the_data(circles: Generator) -> None:
     measured = evaluate(circles, SIZE)
     assert measured["class_accuracy"] > 0.9

@@ -18,6 +18,7 @@ from pipeline.recipes.loading import load_recipe
 from pipeline.store.phases import Store
 
 
+@pytest.mark.slow
 def test_a_recipe_of_own_parts_trains_and_its_identity_has_their_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:

@@ -200,6 +200,7 @@ def test_what_stands_there_is_no_variable(here: Path) -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(name=NAMES.filter(lambda name: name not in (".", "..")))
 def test_the_sqlite_url_of_any_file_opens_that_file(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -277,7 +277,10 @@ def test_a_set_is_prepared_into_memory_as_into_a_folder(tmp_path: Path) -> None:
     assert sets.prepared("mnist", source, "memory://sets").num_new == 0
 
 
-@pytest.mark.parametrize(("sides", "chosen"), [((300, 60, 41), 48), ((2000, 900), 64), ((30, 30, 200), 28), ((9, 12), 16)])
+@pytest.mark.parametrize(
+    ("sides", "chosen"),
+    [((300, 60, 41), 48), pytest.param((2000, 900), 64, marks=pytest.mark.slow), ((30, 30, 200), 28), ((9, 12), 16)],
+)
 def test_a_folder_s_images_say_how_large_they_become(
     sides: tuple[int, ...], chosen: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

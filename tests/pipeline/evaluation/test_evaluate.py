@@ -115,6 +115,7 @@ def test_a_perfect_generator_is_at_the_floor_and_a_bad_one_above() -> None:
     assert w2(one_ring) > 3 * floor
 
 
+@pytest.mark.slow
 def test_the_command_line_evaluates_lists_and_shows_what_was_trained(
     store: Store, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def test_rows_of_the_same_distribution_are_good_in_every_respect() -> None:
     assert 0.4 < judgement.metrics["dcr_share"] < 0.6
 
 
+@pytest.mark.slow
 def test_blurred_rows_are_too_typical_and_lie_between_the_steps() -> None:
     judgement, verdict = judged("blurred")
     assert verdict.level.word == "poor"
@@ -79,6 +80,7 @@ def test_real_rows_that_the_model_was_trained_on_are_told() -> None:
     assert not any("has seen" in text for text in judged("the same distribution")[1].of("beware"))
 
 
+@pytest.mark.slow
 def test_a_missing_group_is_named() -> None:
     _, verdict = judged("a group missing")
     assert verdict.level.word == "poor"
@@ -89,6 +91,7 @@ def test_a_missing_group_is_named() -> None:
     assert "A model that learns “species” from generated rows does worse" in told("a group missing", "bad")
 
 
+@pytest.mark.slow
 def test_a_lost_relation_is_named_though_every_column_is_right() -> None:
     judgement, verdict = judged("a column shuffled")
     assert verdict.level.word == "poor"
@@ -99,6 +102,7 @@ def test_a_lost_relation_is_named_though_every_column_is_right() -> None:
     assert judgement.metrics["c2st_auc"] > 0.75
 
 
+@pytest.mark.slow
 def test_noise_is_found_where_no_real_row_is_near() -> None:
     assert "of the generated rows lie where no real row is near" in told("noisy", "bad")
     assert "“price” lies beyond the range of the real values" in told("noisy", "bad")

@@ -17,6 +17,7 @@ from pipeline.training.solving.problem import problem_of
 RECIPE = tiny(num_phases=3, z_dim=2)
 
 
+@pytest.mark.slow
 def test_the_next_phase_begins_while_the_last_is_uploaded(store: Store, sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     publish = Store.publish
@@ -40,6 +41,7 @@ def test_the_next_phase_begins_while_the_last_is_uploaded(store: Store, sound: S
         assert_identical(weights(store, result.ref), one_by_one)
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_ends_the_job_and_leaves_what_was_published(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     publish, done = Store.publish, []
 
