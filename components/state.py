@@ -1,9 +1,7 @@
 """What changes while a flow is trained, and its form as named tensors."""
 
 import copy
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -11,12 +9,10 @@ from torch import Tensor, nn
 
 from components.adam import Moments
 from components.networks.pair import NetworkPair, NetworkSpec
-from components.streams import stream
+from components.streams import seeded, stream
 
 Tensors = dict[str, Tensor]
 FILES = ("map", "averaged_map", "potential", "map_optimizer", "potential_optimizer")
-_one_at_a_time = threading.RLock()
-CPU = torch.device("cpu")
 
 
 @dataclass
@@ -66,20 +62,6 @@ def _initialised(build: Callable[[NetworkSpec], nn.Module], spec: NetworkSpec, s
     """Build a network from random numbers of its own, without touching the global generator, which threads share."""
     with seeded(int(stream(seed, purpose).integers(2**31))):
         return build(spec)
-
-
-@contextmanager
-def seeded(number: int, device: torch.device = CPU) -> Iterator[None]:
-    """Let code that draws from torch's global generator draw what a number decides; the generator is then as it was before.
-
-    Threads share it, so that one at a time is in such a context.
-
-    Args:
-        device: whose generator is meant as well.
-    """
-    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(number)
-        yield
 
 
 def new_state(spec: NetworkSpec, *, seed: int, betas: tuple[float, float], device: torch.device) -> State:

@@ -4,7 +4,15 @@ Counter-based generators (Philox, Salmon et al. 2011) have no state to save. The
 those before it. So a resumed phase equals an uninterrupted one, and any number of workers sees the same global batch.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch  # which a list of flows need not wait for
 
 PURPOSES = {
     "initial_map": 0,
@@ -40,6 +48,8 @@ PURPOSES = {
 """The number that stands for each purpose in the generator's key. Published flows were drawn from these, so that none may change;
 a new purpose takes the next number, wherever its line stands."""
 
+_one_at_a_time = threading.RLock()
+
 
 def stream(seed: int, purpose: str, *, phase: int = 0, step: int = 0) -> np.random.Generator:
     """Make the random generator of one purpose at one step of one phase, always at its beginning.
@@ -63,3 +73,19 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
         ((5, 2), dtype('float32'))
     """
     return rng.standard_normal(shape, dtype=np.float32)
+
+
+@contextmanager
+def seeded(number: int, device: "torch.device | None" = None) -> Iterator[None]:
+    """Let code that draws from torch's global generator draw what a number decides; the generator is then as it was before.
+
+    Threads share it, so that one at a time is in such a context.
+
+    Args:
+        device: a GPU whose generator is meant as well.
+    """
+    import torch
+
+    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
+        torch.manual_seed(number)
+        yield

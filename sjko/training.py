@@ -22,10 +22,11 @@ from pipeline.provenance import TRAINED_ON, processor
 from pipeline.store import claims, manifest
 from pipeline.store.ending import ending
 from pipeline.store.phases import MapRef, Store
-from pipeline.training.loop import train_flow, windows
+from pipeline.training.loop import train_flow
 from pipeline.training.ranks import CPU, Ranks
 from pipeline.training.solving.setting import Setting
 from pipeline.training.solving.start import Parent
+from pipeline.training.windows import windows
 
 Curve = tuple[tuple[int, dict[str, float]], ...]
 """Mean losses by step of a phase."""

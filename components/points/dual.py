@@ -88,6 +88,31 @@ class PointPotential:
         return self.weights @ divergence.target_term(self.output) + self.values[reached].mean()
 
 
+def potential_on(
+    points: Float[Tensor, "n *shape"],
+    weights: Float[Tensor, " n"],
+    objective: Objective,
+    draw: Callable[[int], Float[Tensor, "m *shape"]],
+) -> PointPotential:
+    """Solve the semi-dual of a step on points: exactly on a few samples of mu_k, then by ascent on many.
+
+    Args:
+        points: y_j of the target.
+        weights: w_j, of sum 1.
+        draw: (number) -> samples of mu_k, others for each number.
+    """
+
+    def costs_of(number: int) -> Matrix:
+        """Compute the costs between the points and a sample that no round sees."""
+        costs = objective.cost.matrix(draw(NUM_ROUNDS + number), points) / (2 * objective.h)
+        return costs.cpu().numpy()
+
+    divergence = objective.divergence
+    assert isinstance(divergence, FDivergence)  # a rule of recipes
+    output, gap = averaged(divergence, costs_of, weights.cpu().numpy())
+    return corrected(PointPotential(objective, points, weights, torch.from_numpy(output).to(points), gap), draw)
+
+
 def corrected(
     potential: PointPotential, draw: Callable[[int], Float[Tensor, "m *shape"]], num_rounds: int = NUM_ROUNDS
 ) -> PointPotential:

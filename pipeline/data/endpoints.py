@@ -36,6 +36,10 @@ class Standardised:
         """Draw n training samples, standardised."""
         return self.space.to_space(self.inner.sample(n, rng))
 
+    def seen(self, n: int, rng: np.random.Generator) -> Samples:
+        """Draw n training samples, none twice, standardised."""
+        return self.space.to_space(self.inner.seen(n, rng))
+
 
 @dataclass(frozen=True)
 class Endpoints:
@@ -57,7 +61,7 @@ class Endpoints:
     """
 
     source: End
-    target: End
+    target: Standardised
     data: Source
     space: Space
     data_uri: str | None = None
@@ -196,7 +200,7 @@ def load_source(
     specs = ends_of(data)
     source = specs["source"].open(data, "source", shape, data_uri)
     absent = NotLoaded(data.target, shape, specs["target"].picture if picture is None else picture, coding=coding)
-    return Endpoints(_in_space(source, space), absent, absent, space, data_uri, law)
+    return Endpoints(_in_space(source, space), Standardised(absent, space), absent, space, data_uri, law)
 
 
 def _in_space(source: Source, space: Space) -> End:

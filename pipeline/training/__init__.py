@@ -5,8 +5,8 @@
 2. `jobs.run_job` sends the claimed ones, as they are, to the workers of one Ray Train job.
 3. `worker.train_job` makes what all of them need, once: endpoints, sizes of networks, device, share (`solving.setting`);
    `worker.train_phases` takes them one after the other.
-4. `loop.train_flow` turns to each. `solving` makes of it, in this order, its state (`start`), what it is trained by (`problem`)
-   and its batches (`batches`), for `components.jko.train_phase`, which knows no phase. This part needs neither Ray nor a store.
-5. `loop.windows` takes the steps; `worker.take_steps` adds checkpoints (`checkpoints`) and curves (`recorder`).
-6. `publisher` hands T_k to the store while the loop turns to the next phase.
+4. `loop.train_flow` turns to each. `solving` makes of it, in this order, its state (`start`), what it is trained by (`problem`),
+   its batches (`batches`), and the losses of its steps (`steps`). This part needs neither Ray nor a store.
+5. `windows` averages these losses; `checkpoints` keeps the state meanwhile.
+6. `publisher` gives the curves to the store, and T_k while the loop turns to the next phase.
 """

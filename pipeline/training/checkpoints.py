@@ -3,11 +3,13 @@
 import hashlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import ray.train
 import torch
+from ray.train import get_preemption_info
 from ray.train.collective import broadcast_from_rank_zero
 from safetensors.torch import load, save
 
@@ -15,7 +17,7 @@ from components import state as states
 from components.parts.loading import describe_error
 from components.state import State
 from pipeline import files as places
-from pipeline.errors import Corrupt
+from pipeline.errors import Corrupt, Diverged
 from pipeline.phase import Phase
 from pipeline.provenance import redacted
 from pipeline.store import manifest
@@ -39,6 +41,38 @@ class Checkpoints(Protocol):
     def forget(self, phase: Phase) -> None:
         """Remove the state that was kept of a phase which needs it no more."""
         ...
+
+    def are_urgent(self) -> bool:
+        """Say whether a node of the workers will soon be taken away; all workers hear the same."""
+        ...
+
+
+def checkpointed(
+    windows: Iterator[dict[str, float]], state: State, phase: Phase, checkpoints: Checkpoints, every: int
+) -> Iterator[dict[str, float]]:
+    """Train a phase from its last checkpoint, where there is one, and keep its state on the way.
+
+    Args:
+        windows: take the steps of the phase as they are asked for; passed on.
+        every: steps between checkpoints; 0: none but before a node is taken away.
+
+    Raises:
+        Diverged: a loss, or the map in the end, is not finite.
+    """
+    warned = False
+    checkpoints.resume(state, phase)
+    try:
+        for losses in windows:
+            yield losses
+            due = every > 0 and state.step % every == 0
+            # Asked a hundred times a phase, with the losses: it is a barrier over all workers, and a notice comes minutes ahead.
+            if not warned and checkpoints.are_urgent():
+                warned = due = True
+            if due:
+                checkpoints.save(state, phase)
+    except Diverged:
+        checkpoints.forget(phase)  # it would lead to the same end
+        raise
 
 
 class OfRay:
@@ -88,6 +122,10 @@ class OfRay:
 
     def forget(self, phase: Phase) -> None:
         """Leave the checkpoint: Ray Train goes on from the last one, so the driver removes them when the job is done."""
+
+    def are_urgent(self) -> bool:
+        """Ask whether a spot node has been given notice."""
+        return get_preemption_info() is not None
 
 
 class OfFiles:
@@ -157,6 +195,10 @@ class OfFiles:
         except Exception as error:
             if not isinstance(error, FileNotFoundError):
                 logger.warning("%s is of no more use and cannot be removed: %s", redacted(uri), describe_error(error))
+
+    def are_urgent(self) -> bool:
+        """Say no: the one process has no other node."""
+        return False
 
 
 def _read(uri: str) -> bytes | None:

@@ -1,6 +1,11 @@
-"""Publishing behind the training: a thread hashes and uploads T_k while the next phase goes on with the state in memory."""
+"""What the first worker gives to the store: curves while a phase is trained, and T_k behind the training.
 
+A thread hashes and uploads T_k while the next phase goes on with the state in memory.
+"""
+
+import logging
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -8,11 +13,42 @@ from typing import Self
 
 from components import state as states
 from components.state import State
+from pipeline.errors import StoreUnavailable
 from pipeline.phase import Phase
 from pipeline.provenance import TRAINED_ON
 from pipeline.store.phases import Store
-from pipeline.training.recorder import Recorder
 from pipeline.training.solving.start import Parent
+
+logger = logging.getLogger(__name__)
+SECONDS_BETWEEN = 2.0
+
+
+class Recorder:
+    """A buffer of one run's metrics by step, which it sends to MLflow in batches, every two seconds.
+
+    While the server is away they are kept: losing it is an error for who publishes a phase, not for who draws its curve.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+        self._points: dict[int, dict[str, float]] = {}
+        self._sent = time.monotonic()
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Note the metrics of a step, and send what has been collected if it is time."""
+        self._points[step] = {**metrics, "step": step}
+        if time.monotonic() - self._sent >= SECONDS_BETWEEN:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send all metrics that have been collected, now."""
+        self._sent = time.monotonic()
+        try:
+            self._store.log_metrics(self._run_id, self._points)
+        except StoreUnavailable as error:
+            logger.warning("metrics wait: %s", error)
+        else:
+            self._points.clear()
 
 
 class Publisher:
@@ -26,6 +62,7 @@ class Publisher:
         self._store, self._trained_on = store, trained_on
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publisher")
         self._pending: Future[None] | None = None
+        self._recorders: dict[str, Recorder] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,7 +76,13 @@ class Publisher:
         finally:
             self._thread.shutdown()
 
-    def publish(self, run_id: str, phase: Phase, state: State, recorder: Recorder, done: Callable[[Phase], None]) -> None:
+    def record(self, run_id: str, step: int, metrics: dict[str, float]) -> None:
+        """Note the metrics of a step of the phase that is trained in a run, for its curves."""
+        if run_id not in self._recorders:
+            self._recorders[run_id] = Recorder(self._store, run_id)
+        self._recorders[run_id].add(step, metrics)
+
+    def publish(self, run_id: str, phase: Phase, state: State, done: Callable[[Phase], None]) -> None:
         """Write the files of a phase's state now; its thread hashes and uploads them while the caller goes on.
 
         Args:
@@ -52,6 +95,7 @@ class Publisher:
         except BaseException:
             folder.cleanup()
             raise
+        recorder = self._recorders.pop(run_id)
         self._pending = self._thread.submit(self._finish, run_id, folder, recorder, lambda: done(phase))
 
     def _finish(

@@ -12,7 +12,6 @@ from typing import Any
 
 import ray
 import torch
-from ray.train import get_preemption_info
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import get_device
 
@@ -23,14 +22,14 @@ from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import SLOW, processor
 from pipeline.store.phases import Store
-from pipeline.training.checkpoints import Checkpoints, OfFiles, OfRay
+from pipeline.training.checkpoints import Checkpoints, OfFiles, OfRay, checkpointed
 from pipeline.training.compiled_code import keep_code, use_checked_code
-from pipeline.training.loop import Underway, train_flow, windows
+from pipeline.training.loop import train_flow
 from pipeline.training.precision import slow_bfloat16
 from pipeline.training.publisher import Publisher, published_parent
 from pipeline.training.ranks import Ranks
-from pipeline.training.recorder import Recorder
 from pipeline.training.solving.setting import Setting
+from pipeline.training.windows import windows
 
 logger = logging.getLogger(__name__)
 
@@ -141,17 +140,26 @@ def train_phases(
     checkpoints: Checkpoints,
     publisher: Publisher | None,
 ) -> None:
-    """Train phases of a job in order, each from the one before, and publish each while the next is trained."""
+    """Train phases of a job in order, each from the one before, and publish each while the next is trained.
+
+    Raises:
+        Diverged: a loss, or the map in the end, is not finite.
+    """
     code = use_checked_code() if job.compile else None
     for underway in train_flow(phases, setting, lambda phase: published_parent(phase, store)):
-        phase, state = underway.phase, underway.state
-        recorder = Recorder(store, job.runs[phase]) if publisher else None
-        take_steps(underway, setting, recorder, checkpoints, job)
+        phase, state, run_id = underway.phase, underway.state, job.runs[underway.phase]
+        losses: dict[str, float] = {}
+        of_steps = windows(underway, setting.share, job.checkpoint_every)
+        for losses in checkpointed(of_steps, state, phase, checkpoints, job.checkpoint_every):
+            if publisher:
+                publisher.record(run_id, state.step, losses)
+        seconds = time.monotonic() - underway.began
         ranks.synchronise_buffers(list(state.modules().values()))
         if code:
             keep_code(code)
-        if publisher and recorder:
-            publisher.publish(job.runs[phase], phase, state, recorder, checkpoints.forget)
+        if publisher:
+            publisher.record(run_id, state.step, {**losses, **underway.solved, "train_seconds": seconds})
+            publisher.publish(run_id, phase, state, checkpoints.forget)
 
 
 def missing(job: Job, ranks: Ranks, store: Store) -> list[Phase]:
@@ -159,33 +167,6 @@ def missing(job: Job, ranks: Ranks, store: Store) -> list[Phase]:
     refs = [store.find(phase, runs=[store.run(run_id)]) for phase, run_id in job.runs.items()] if ranks.is_first else []
     published = broadcast_from_rank_zero([ref is not None for ref in refs])
     return [phase for phase, is_published in zip(job.runs, published, strict=True) if not is_published]
-
-
-def take_steps(underway: Underway, setting: Setting, recorder: Recorder | None, checkpoints: Checkpoints, job: Job) -> None:
-    """Train a phase to its end, from its last checkpoint where there is one, with its curves and checkpoints.
-
-    Raises:
-        Diverged: a loss, or the map in the end, is not finite.
-    """
-    phase, state, every = underway.phase, underway.state, job.checkpoint_every
-    losses: dict[str, float] = {}
-    warned = False
-    checkpoints.resume(state, phase)
-    try:
-        for losses in windows(underway, setting.share, every):
-            if recorder:
-                recorder.add(state.step, losses)
-            checkpoint = every > 0 and state.step % every == 0
-            # Asked a hundred times a phase, with the losses: it is a barrier over all workers, and a notice comes minutes ahead.
-            if not warned and not job.local and get_preemption_info() is not None:  # all workers hear the same
-                warned = checkpoint = True
-            if checkpoint:
-                checkpoints.save(state, phase)
-    except Diverged:
-        checkpoints.forget(phase)  # it would lead to the same end
-        raise
-    if recorder:
-        recorder.add(state.step, {**losses, **underway.solved, "train_seconds": time.monotonic() - underway.began})
 
 
 def trained_on(ranks: Ranks, job: Job) -> str:

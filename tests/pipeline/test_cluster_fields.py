@@ -14,7 +14,7 @@ from components.state import State
 from pipeline.cluster import Cluster
 from pipeline.recipe import Recipe
 from pipeline.store.phases import Store
-from pipeline.training import loop
+from pipeline.training.solving import steps
 
 IMAGES: dict[str, Any] = {"target": "digits", "standardise": False, "kind": "light", "num_frequencies": 0, "batch_size": 8}
 
@@ -37,7 +37,7 @@ class Seen:
             self.states.append(copy.copy(state))
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "train_phase", watched)
+            patch.setattr(steps, "train_phase", watched)
             train(recipe, store, cluster)
 
 

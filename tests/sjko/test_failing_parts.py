@@ -182,7 +182,7 @@ def test_a_metric_that_fails_is_named() -> None:
 
 
 def test_an_error_of_nobodys_part_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.training.loop.train_phase", lambda *given: map(open, ["/nowhere/at/all"]))
+    monkeypatch.setattr("pipeline.training.solving.steps.train_phase", lambda *given: map(open, ["/nowhere/at/all"]))
     for flow in (Flow(tiny(1)), Flow(tiny(1), cost=LateCost())):
         with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
             flow.fit(X)

@@ -1,1 +1,1 @@
-"""From a phase, which is a value, to the objects of `components` that solve it: setting, first state, problem, batches."""
+"""From a phase, which is a value, to the objects of `components` that solve it: setting, state, problem, batches, steps."""

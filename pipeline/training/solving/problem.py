@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
 from components.divergences.base import FDivergence
 from components.gradients import push_through
 from components.jko import Problem, Steps
-from components.points.dual import NUM_ROUNDS, PointPotential, averaged, corrected
+from components.points.dual import potential_on
 from components.points.regression import DISTANCES, Regression
 from components.points.weights import poststratified
 from components.semidual import Objective
@@ -65,17 +64,12 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
 
     All there are of the target's points where they are fewer than `num_points`; each worker solves the same.
     """
-    jko, training, ends = phase.jko, phase.training, setting.endpoints
-    n, z_dim, many = jko.num_points, phase.network.z_dim, max(2, min(MOST_ROWS, MOST_NUMBERS // math.prod(ends.shape)))
-    objective, divergence = objective_of(phase), jko.functional
-    assert isinstance(divergence, FDivergence)  # a rule of recipes
+    objective, training, ends = objective_of(phase), phase.training, setting.endpoints
+    n, many, z_dim = phase.jko.num_points, max(2, min(MOST_ROWS, MOST_NUMBERS // math.prod(ends.shape))), phase.network.z_dim
 
     def seen(rows: int, step: int) -> torch.Tensor:
         rng = stream(phase.seed, "points", phase=phase.k, step=step)
-        return torch.from_numpy(ends.space.to_space(ends.data.seen(rows, rng))).to(setting.device)
-
-    points = seen(n, step=0)
-    weights = poststratified(points, seen(many, step=1))
+        return torch.from_numpy(ends.target.seen(rows, rng)).to(setting.device)
 
     def draw(at: int) -> torch.Tensor:
         """Draw n samples of mu_k."""
@@ -84,17 +78,12 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
         z = torch.from_numpy(normal(rng, n, z_dim)).to(setting.device) if z_dim else None
         return push_through(anchor, x, z)
 
-    def costs_of(number: int) -> np.ndarray:
-        """Compute the costs between the points and a sample that no round sees."""
-        costs = objective.cost.matrix(draw(NUM_ROUNDS + number), points) / (2 * objective.h)
-        return costs.cpu().numpy()
-
-    output, gap = averaged(divergence, costs_of, weights.cpu().numpy())
-    potential = corrected(PointPotential(objective, points, weights, torch.from_numpy(output).to(points), gap), draw)
+    points = seen(n, step=0)
+    potential = potential_on(points, poststratified(points, seen(many, step=1)), objective, draw)
     schedule = SCHEDULES[training.lr_schedule]
     return Regression(
         potential,
-        DISTANCES[jko.regression],
+        DISTANCES[phase.jko.regression],
         composed=phase.composed,
         num_steps=training.num_steps,
         learning_rate=lambda step: schedule(phase, step) * training.map_lr,
