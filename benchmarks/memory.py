@@ -13,7 +13,8 @@ import json, resource, sys
 from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.data.resolution import resolve
-from pipeline.training.flow import Unwatched, run_flow
+from pipeline.training.flow import run_flow
+from pipeline.training.group import Unwatched
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from pipeline.store.phases import Store
 case = json.loads(sys.argv[1])

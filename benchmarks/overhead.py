@@ -24,7 +24,8 @@ from pipeline.data.resolution import resolve
 from pipeline.recipe import Jko, Recipe, Training
 from pipeline.store.phases import Store
 from pipeline.training import jobs
-from pipeline.training.flow import Unwatched, run_flow
+from pipeline.training.flow import run_flow
+from pipeline.training.group import Unwatched
 
 PARTS = ("find", "runs_of", "create", "write", "publish", "set_status", "load", "log_metrics", "run", "open_flow")
 """Methods of the store that are timed, nested calls counted in the outer one."""

@@ -14,7 +14,8 @@ from pipeline import ray_session
 from pipeline.cluster import Cluster
 from pipeline.data.resolution import resolve
 from pipeline.store.phases import Store
-from pipeline.training.flow import Unwatched, run_flow
+from pipeline.training.flow import run_flow
+from pipeline.training.group import Unwatched
 
 BATCH_SIZES, WORKERS = (32, 64, 256), (1, 2)
 

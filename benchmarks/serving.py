@@ -72,7 +72,8 @@ def registered(name: str) -> tuple[Generator, Callable[[], None]]:
     from pipeline.data.resolution import resolve
     from pipeline.generator import load_generator
     from pipeline.store.phases import Store
-    from pipeline.training.flow import Unwatched, run_flow
+    from pipeline.training.flow import run_flow
+    from pipeline.training.group import Unwatched
 
     store = Store(clusters.tracking_uri(Cluster()))
     registry = Registry(store)

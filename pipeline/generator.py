@@ -19,7 +19,8 @@ from pipeline.data.given.outside import Reach
 from pipeline.data.source import Samples
 from pipeline.errors import Unusable
 from pipeline.phase import Phase
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from pipeline.training.solving.setting import network_spec
 
 if TYPE_CHECKING:

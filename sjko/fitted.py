@@ -13,7 +13,8 @@ from pipeline.errors import Unusable
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, generator_of, load_generator
 from pipeline.phase import Phase, phases_of
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from pipeline.training.flow import run_flow
 from sjko.data.bound import BoundRecipe
 from sjko.progress import counting, watching

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.command import report
 from pipeline.phase import Phase
 from pipeline.store.phases import Store
-from pipeline.training.flow import Unwatched
+from pipeline.training.group import Unwatched
 
 
 class NotebookBar:

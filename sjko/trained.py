@@ -23,7 +23,8 @@ from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, Noise, push_in_blocks
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from sjko.data import conditions, tables
 from sjko.data.given import ARRAY, Form, require_same, rows_of
 from sjko.data.joined import values_of

@@ -21,7 +21,8 @@ from pipeline.phase import Phase
 from pipeline.provenance import TRAINED_ON, processor
 from pipeline.store import claims, manifest
 from pipeline.store.ending import ending
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from pipeline.training.loop import train_flow
 from pipeline.training.ranks import CPU, Ranks
 from pipeline.training.solving.setting import Setting

@@ -17,7 +17,8 @@ from pipeline.evaluation.size import FULL, Evaluation, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.phase import OF_POINTS, Phase, step_size
 from pipeline.recipe import Jko, Recipe
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from sjko.trained import InStore, TrainedPhase
 
 

@@ -14,8 +14,10 @@ from pipeline.cluster import Cluster
 from pipeline.data.resolution import resolve
 from pipeline.phase import Phase
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
-from pipeline.store.phases import MapRef, Store
-from pipeline.training.flow import PhaseResult, run_flow
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
+from pipeline.training.flow import run_flow
+from pipeline.training.group import PhaseResult
 
 X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3] + 5
 """Rows of three columns, for flows of Python."""

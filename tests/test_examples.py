@@ -79,7 +79,8 @@ pipeline.recipe: Data Jko Network Recipe Training
 pipeline.recipes.loading: load_recipe
 pipeline.recipes.resolution: filled
 pipeline.recipes.values: Refused
-pipeline.store.phases: MapRef Store
+pipeline.store.maps: MapRef
+pipeline.store.phases: Store
 pipeline.training.solving.setting: Setting
 pipeline.training.flow: run_flow
 pipeline.training.loop: train_flow

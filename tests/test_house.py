@@ -21,6 +21,7 @@ MAY_IMPORT = {
 }
 PLATFORM = {"ray", "mlflow", "optuna"}
 MLFLOW = (
+    "pipeline/store/experiment.py",
     "pipeline/store/runs.py",
     "pipeline/store/mlflow_errors.py",
     "deploy/versions/catalogue.py",

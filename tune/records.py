@@ -10,7 +10,8 @@ from pipeline.errors import Diverged, FlowError, SearchExists, SearchNotFound
 from pipeline.recipes.values import Value
 from pipeline.store import claims
 from pipeline.store.ending import ending
-from pipeline.store.phases import FINGERPRINT, KIND, OWNER, Store
+from pipeline.store.maps import FINGERPRINT, KIND
+from pipeline.store.phases import OWNER, Store
 from pipeline.store.runs import PARENT
 from tune.definition import Search, Trial
 

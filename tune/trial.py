@@ -18,8 +18,10 @@ from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
 from pipeline.parts import travel
 from pipeline.phase import phases_of
-from pipeline.store.phases import KIND, Store
-from pipeline.training.flow import PhaseResult, Unwatched, run_flow
+from pipeline.store.maps import KIND
+from pipeline.store.phases import Store
+from pipeline.training.flow import run_flow
+from pipeline.training.group import PhaseResult, Unwatched
 from tune import records, space
 from tune.definition import Search
 from tune.metrics import objective

@@ -8,7 +8,8 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from deploy.versions.moves import REGISTERED_BY, moves_in
-from pipeline.store.phases import FINGERPRINT, Store
+from pipeline.store.maps import FINGERPRINT
+from pipeline.store.phases import Store
 
 METRIC = "metric."
 """Beginning of the tags that say what was measured when a version was registered."""

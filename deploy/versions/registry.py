@@ -23,7 +23,7 @@ from pipeline.errors import Corrupt, ForeignVersion, StoreUnavailable, VersionNo
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import load_generator
 from pipeline.provenance import commit, user
-from pipeline.store.phases import FINGERPRINT, MapRef
+from pipeline.store.maps import FINGERPRINT, MapRef
 from pipeline.store.runs import PARENT
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from pipeline.parts.history import changes
 from pipeline.phase import phases_of
 from pipeline.provenance import EVALUATED_ON, TRAINED_ON
 from pipeline.store.phases import Store
-from pipeline.training.flow import PhaseResult, run_flow
+from pipeline.training.flow import run_flow
+from pipeline.training.group import PhaseResult
 from pipeline.words import counted
 
 LOSSES = ("potential_loss", "map_loss", "transport_cost", "gradient_penalty")

@@ -22,7 +22,8 @@ from pipeline.parts.pinning import own_parts
 from pipeline.phase import Phase
 from pipeline.provenance import EVALUATED_ON, machine
 from pipeline.recipe import Data
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 from pipeline.store.runs import Run
 
 EVALUATED = "sjko.evaluated"

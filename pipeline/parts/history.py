@@ -4,7 +4,8 @@ from components.parts.naming import Part
 from pipeline.parts.pinning import own_parts
 from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
-from pipeline.store.phases import FINGERPRINT, Store
+from pipeline.store.maps import FINGERPRINT
+from pipeline.store.phases import Store
 
 
 def changes(recipe: Recipe, store: Store) -> list[str]:

@@ -14,7 +14,8 @@ from pipeline.data.tables.source import TableRows
 from pipeline.errors import Unusable
 from pipeline.generator import load_generator
 from pipeline.report.samples import MOST_ORIGINALS, MOST_ROWS, equals
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 
 
 @dataclass(frozen=True)

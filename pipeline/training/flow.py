@@ -1,11 +1,9 @@
 """The chain of phases: T_{-1} is the identity, each phase is found in the store or trained, the last T_k is the generator."""
 
 import contextlib
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from functools import cache
-from typing import Protocol
 
 from pipeline import cluster as clusters
 from pipeline import ray_session
@@ -14,50 +12,13 @@ from pipeline.data import rows
 from pipeline.data.resolution import ResolvedRecipe
 from pipeline.errors import IndivisibleBatch
 from pipeline.parts.pinning import part_names
-from pipeline.phase import Phase, phases_of
+from pipeline.phase import phases_of
 from pipeline.recipe import Recipe
 from pipeline.store import claims
 from pipeline.store.ending import ending
-from pipeline.store.phases import OWNER, MapRef, Store
-from pipeline.training import jobs
+from pipeline.store.phases import OWNER, Store
+from pipeline.training.group import Observer, PhaseResult, ensure_published
 from pipeline.training.solving.setting import indivisible
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """A phase that is in the store, and how it came there.
-
-    Attributes:
-        cached: it was there, trained by an earlier command or by another driver.
-        seconds: wall time until this command had it published, job start-up included; 0 where cached.
-    """
-
-    phase: Phase
-    ref: MapRef
-    cached: bool
-    seconds: float
-
-
-class Observer(Protocol):
-    """An observer of a flow: it is told what is trained and what is waited for."""
-
-    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
-        """Hear that these phases are being trained, in these MLflow runs, until the context ends."""
-        ...
-
-    def waiting(self, phase: Phase) -> None:
-        """Hear that another driver is training this phase, and that the flow waits for it."""
-        ...
-
-
-class Unwatched:
-    """An observer of a flow that nobody watches."""
-
-    def training(self, runs: dict[Phase, str]) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def waiting(self, phase: Phase) -> None:
-        pass
 
 
 def run_flow(
@@ -77,6 +38,7 @@ def run_flow(
         >>> from pipeline.data.resolution import resolve
         >>> from pipeline.recipes.loading import load_recipe
         >>> cluster = Cluster()
+        >>> from pipeline.training.group import Unwatched
         >>> recipe = resolve(load_recipe("two_circles", training__num_steps=1, jko__num_phases=2), cluster)
         >>> flow = run_flow(recipe, name="circles", store=Store(tracking_uri(cluster)), cluster=cluster, observer=Unwatched())
         >>> [result.ref.k for result in flow]
@@ -126,38 +88,3 @@ def require_shares(recipe: Recipe, cluster: Cluster) -> None:
         by = f"{workers} workers, {cluster.num_microbatches} microbatches and network.kind {kind}"
         rule = f"a multiple of {unit}, and at least {unit * workers}"
         raise IndivisibleBatch(f"training.batch_size must be {rule}, with {by}, not {recipe.training.batch_size}")
-
-
-def ensure_published(
-    group: Sequence[Phase],
-    flow_run_id: str,
-    connect: Callable[[], None],
-    *,
-    store: Store,
-    cluster: Cluster,
-    observer: Observer,
-) -> Iterator[PhaseResult]:
-    """Yield the phases of one job: the missing ones are claimed and trained, those that another driver has are waited for."""
-    drivers, began, trained = claims.Drivers(), time.monotonic(), set[Phase]()
-    published: dict[Phase, MapRef] = {}  # a phase is verified once
-    while missing := missing_of(group, published, store):
-        connect()
-        runs = claims.claim_first(store, missing, flow_run_id, drivers)
-        if not runs:
-            observer.waiting(missing[0])
-            time.sleep(1.0)
-            continue
-        with claims.held(store, list(runs.values())), observer.training(runs):
-            jobs.run_job(runs, name=jobs.job_name(group), cluster=cluster)
-        trained |= runs.keys()
-    seconds = (time.monotonic() - began) / max(1, len(trained))
-    for phase in group:
-        yield PhaseResult(phase, published[phase], cached=phase not in trained, seconds=seconds if phase in trained else 0.0)
-
-
-def missing_of(group: Sequence[Phase], published: dict[Phase, MapRef], store: Store) -> list[Phase]:
-    """List the phases that are not in the store, and add the others to `published`."""
-    for phase in group:
-        if phase not in published and (ref := store.find(phase)) is not None:
-            published[phase] = ref
-    return [phase for phase in group if phase not in published]

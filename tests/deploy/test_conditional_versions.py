@@ -24,7 +24,8 @@ from deploy.versions.graph import GeneratorGraph, example_of, input_of
 from deploy.web.app import web_app
 from deploy.web.door import Access
 from pipeline.generator import load_generator, push_in_blocks
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 
 CIRCLES = {"target": "two_circles", "condition": "mode"}
 

@@ -16,7 +16,8 @@ from deploy.bulk.parts import MANIFEST, finished
 from deploy.cli import main
 from pipeline.errors import FolderTaken
 from pipeline.generator import MOST_PER_PART, Generator, load_generator, push_in_blocks
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from pipeline.errors import FlowError
 from pipeline.evaluation import judging
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of, load_generator
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 
 SITE_PACKAGES = Path(torch.__file__).parents[1]
 

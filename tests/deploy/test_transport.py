@@ -24,8 +24,9 @@ from deploy.bulk.transport import Transport, require_points, transport_of
 from deploy.cli import main
 from pipeline.errors import FolderTaken, Unusable
 from pipeline.generator import MOST_PER_PART, Generator, load_generator, push_in_blocks
-from pipeline.store.phases import MapRef, Store
-from pipeline.training.flow import PhaseResult
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
+from pipeline.training.group import PhaseResult
 
 NUM = 3 * MOST_PER_PART + 1000
 

@@ -30,7 +30,8 @@ from deploy.web.door import Access
 from pipeline.data.endpoints import load_endpoints
 from pipeline.generator import Generator, load_generator, push_in_blocks
 from pipeline.recipe import Data, Scaling
-from pipeline.store.phases import MapRef, Store
+from pipeline.store.maps import MapRef
+from pipeline.store.phases import Store
 
 POINTS = load_endpoints(Data(target="spiral")).data.sample(20, stream(0, "source"))
 """Points of the source in its own units."""

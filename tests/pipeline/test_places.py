@@ -24,8 +24,8 @@ from pipeline.command import cli
 from pipeline.files import write_json
 from pipeline.places import Database, Place
 from pipeline.recipe import Recipe
+from pipeline.store.experiment import local_path
 from pipeline.store.phases import Store
-from pipeline.store.runs import local_path
 from tune import cli as tune
 from tune.definition import Search
 from tune.flags import optuna_url

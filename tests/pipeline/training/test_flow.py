@@ -26,7 +26,8 @@ from pipeline.errors import Diverged, IndivisibleBatch, StoreUnavailable, Unsche
 from pipeline.generator import load_generator
 from pipeline.phase import phases_of
 from pipeline.store import claims
-from pipeline.store.phases import CORRUPT, Store
+from pipeline.store.maps import CORRUPT
+from pipeline.store.phases import Store
 from pipeline.training.flow import run_flow
 
 
