@@ -89,8 +89,8 @@ def precision(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> float:
     if not comparable(x, y, LEAST_SAMPLES):
         return math.nan
     nth = min(k, len(y) - 1)  # the zeroth neighbour of a point is itself
-    radii = np.concatenate([np.partition(within, nth, axis=1)[:, nth] for within in _squared_distances(y, y)])
-    return float(np.concatenate([(across <= radii).any(1) for across in _squared_distances(x, y)]).mean())
+    radii = np.concatenate([np.partition(within, nth, axis=1)[:, nth] for within in squared_distances(y, y)])
+    return float(np.concatenate([(across <= radii).any(1) for across in squared_distances(x, y)]).mean())
 
 
 def recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> float:
@@ -114,12 +114,14 @@ def nearness(x: Points, y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " n"]:
     Args:
         y: at least two points.
     """
-    closest = np.concatenate([np.partition(across, 1, axis=1)[:, :2] for across in _squared_distances(x, y)])
+    closest = np.concatenate([np.partition(across, 1, axis=1)[:, :2] for across in squared_distances(x, y)])
     return np.sqrt(closest[:, 0] / np.maximum(closest[:, 1], np.finfo(closest.dtype).tiny))
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
-    """Yield squared distances by blocks of rows: 10,000 x 10,000 in 1,280 dimensions neither fill the memory nor take minutes."""
+def squared_distances(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
+    """Yield squared distances of x to y by blocks of rows: 10,000 x 10,000 in 1,280 dimensions neither fill the memory nor take
+    minutes.
+    """
     centre = y.mean(0, dtype=np.float64)
     x, y = x - centre, y - centre
     of_y = (y**2).sum(1)

@@ -27,6 +27,7 @@ RESOLVED = ("columns", "weights", "split", "schema")
 """Fields that the name of prepared rows has in it (`pipeline.data.resolution`): in a phase they are left out."""
 LATER_FIELDS = (
     "size",
+    "channels",
     "flip",
     "digest",
     "source_digest",

@@ -53,6 +53,8 @@ class Data:
     data's. Default with a network for images: false"""
     size: int | None = None
     """side of the images in pixels; None: what the set comes with. `celeba_hq` and `image_folder` need one"""
+    channels: int | None = None
+    """of the images of a folder: 1 of grey ones, 3 in colour; None: as they were prepared, and a 1 then stands here"""
     flip: bool = False
     """mirror each training image of the target left to right with probability 1/2"""
     digest: str | None = None

@@ -71,6 +71,7 @@ def plan(
     *,
     encoding: Encoding | None = None,
     per_shard: int | None = 16,
+    channels: int | None = None,
 ) -> Plan:
     images = image_sets()[name]
     size = size or images.side
@@ -78,7 +79,9 @@ def plan(
     uri = uri_of(name, size, str(data_uri))
     encoding = encoding or ("raw" if images.side else "encoded")
     originals = images.originals_of(source, Layout(), lambda done, total: None)
-    return plan_of(name, originals, uri, size=size, channels=images.channels, encoding=encoding, num_originals=per_shard)
+    return plan_of(
+        name, originals, uri, size=size, channels=channels or images.channels, encoding=encoding, num_originals=per_shard
+    )
 
 
 def prepared(
@@ -89,9 +92,10 @@ def prepared(
     *,
     encoding: Encoding | None = None,
     per_shard: int | None = 16,
+    channels: int | None = None,
 ) -> Written:
     """Prepare with a few images per shard."""
-    return write_set(plan(name, source, data_uri, size, encoding=encoding, per_shard=per_shard))
+    return write_set(plan(name, source, data_uri, size, encoding=encoding, per_shard=per_shard, channels=channels))
 
 
 def open_set(name: str, data_uri: str | Path, size: int) -> PreparedSet:

@@ -36,7 +36,8 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
         words = [OF_TABLES, *words]
     parsed = parsing.parse(flags, prog, words)
     command = places.resolved(parsed.command)
-    resolved = resolved_recipe(command.recipe, {name: value for name, value in parsed.given.items() if name in KINDS})
+    given = {name: value for name, value in parsed.given.items() if name in KINDS}
+    resolved = resolved_recipe(command.recipe, given, clusters.data(command.cluster))
     if resolved.note:
         process.say(f"note: {resolved.note}")
     recipe = resolved.recipe

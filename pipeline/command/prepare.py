@@ -18,6 +18,8 @@ NUM_SHOWN = 20
 """Most bad images that are printed; all are in bad_images.json."""
 OF_IMAGES = "images"
 """The recipe of images that have none of their own."""
+OF_FOLDERS = "image_folder"
+"""The set that this recipe is for where nobody says another."""
 if TYPE_CHECKING:
     SetName = str
 else:
@@ -46,6 +48,8 @@ class Prepare(Command):
     size: int | None = None
     """side in pixels: the centre square is resized to it; None: what the set comes with, or of a folder what its
     images have, at most 64"""
+    channels: int | None = None
+    """of a folder: 1 makes all images grey, 3 keeps colours; None: 1 where every image is grey, else 3"""
     encoding: Literal["raw", "encoded"] | None = None
     """`raw` pixels, quicker to read, or PNG and JPEG, smaller; None: `encoded` for folders, else `raw`"""
 
@@ -56,7 +60,7 @@ def require_usable(command: Prepare) -> None:
     Raises:
         ValueError: what is wrong, in one line.
     """
-    from pipeline.data.images.image_set import image_sets  # imports numpy, which --help need not wait for
+    from pipeline.data.images.image_set import CHANNELS, image_sets  # imports numpy, which --help need not wait for
 
     images = image_sets()[command.name]
     side = images.side
@@ -70,6 +74,10 @@ def require_usable(command: Prepare) -> None:
         raise ValueError(f"--from must be an existing folder or file, not {command.from_}")
     if side is not None and (command.train, command.test) != (None, None):
         raise ValueError(f"--train and --test must be left out for {command.name}, whose files say which images are held out")
+    if side is not None and command.channels is not None:
+        raise ValueError(f"--channels must be left out for {command.name}, whose images have {images.channels}")
+    if command.channels not in (None, *CHANNELS):
+        raise ValueError(f"--channels must be 1 or 3, not {command.channels}")
     places.home()
 
 
@@ -82,12 +90,13 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
     from pipeline.command import report
     from pipeline.data.images.image_set import image_sets
     from pipeline.data.images.prepared import BAD_IMAGES, uri_of
-    from pipeline.data.preparing.originals import Layout, side_of
+    from pipeline.data.preparing.originals import Layout
     from pipeline.data.preparing.plan import plan_of
+    from pipeline.data.preparing.suiting import channels_of, side_of
     from pipeline.data.preparing.write import write_set
 
     images = image_sets()[command.name]
-    channels = images.channels
+    channels = command.channels or images.channels
     encoding = command.encoding or ("raw" if images.side else "encoded")
     with report.progress(f"reading {command.name}") as show:
         originals = images.originals_of(command.from_, Layout(command.train, command.test), show)
@@ -97,6 +106,12 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
     if size is None:
         size = side_of(originals)
         report.line(f"{size} x {size} pixels, chosen by the sides of the images; --size is for another")
+    if images.side is None and command.channels is None:
+        with report.progress("looking for colours") as show:
+            channels = channels_of(originals, show)
+        report.line(
+            "1 channel, since every image is grey; --channels 3 is for three" if channels == 1 else "3 channels, in colour"
+        )
     uri = uri_of(command.name, size, command.to)
     plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
     with report.progress(f"{command.name}, {size} x {size}") as show:
@@ -152,7 +167,8 @@ def next_command(command: Prepare, size: int) -> str:
         recipe = read(path).values
         if recipe.get("data.target") == command.name and recipe.get("data.size", side) == size and "data.source" not in recipe:
             fitting.append(path.stem)
-    words = [min(fitting, key=len)] if fitting else [OF_IMAGES, "--data.target", command.name, "--data.size", str(size)]
+    target = [] if command.name == OF_FOLDERS else ["--data.target", command.name]
+    words = [min(fitting, key=len)] if fitting else [OF_IMAGES, *target, "--data.size", str(size)]
     if command.to is not None:
         words += ["--store.data", redacted(command.to)]
     return command_line("python", "-m", "pipeline", "run", *words)

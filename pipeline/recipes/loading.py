@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from components.parts.loading import look_beside
 from components.parts.naming import is_own
 from pipeline.recipe import PARTS, Recipe
 from pipeline.recipes import reading, values
+from pipeline.recipes.choosing import of_folder
 from pipeline.recipes.reading import KINDS
 from pipeline.recipes.resolution import Resolved, resolve
 
@@ -36,8 +38,11 @@ def load_recipe(name_or_path: str, **fields: Any) -> Recipe:
     return resolved.recipe
 
 
-def resolved_recipe(name_or_path: str, given: Mapping[str, values.Value]) -> Resolved:
+def resolved_recipe(name_or_path: str, given: Mapping[str, values.Value], data_uri: str | None = None) -> Resolved:
     """Find and read a recipe, and replace the fields that are given by dotted name; own parts may stand beside its file.
+
+    Args:
+        data_uri: folder or URL of prepared sets, where a recipe leaves fields to a folder of images; None: $SJKO_HOME/data.
 
     Raises:
         ValueError: as `load_recipe` does.
@@ -45,4 +50,6 @@ def resolved_recipe(name_or_path: str, given: Mapping[str, values.Value]) -> Res
     file = reading.read(reading.find(name_or_path))
     if any(is_own(str(values.get(field, ""))) for values in (file.values, given) for field in PARTS):
         look_beside(file.path)
-    return resolve(file, given)
+    chosen, note = of_folder(file.values, given, data_uri)
+    resolved = resolve(file, {**chosen, **given})
+    return replace(resolved, note="; ".join(filter(None, (note, resolved.note))))

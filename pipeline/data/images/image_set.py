@@ -19,11 +19,14 @@ from pipeline.errors import FlowError, Unusable
 from pipeline.provenance import redacted
 from pipeline.recipe import Data
 from pipeline.recipes.values import Refused
+from pipeline.words import counted
 
 if TYPE_CHECKING:
     from pipeline.data.images.prepared import PreparedSet
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 1024
+CHANNELS = (1, 3)
+"""Of images: grey, or red, green and blue."""
 DIGEST = re.compile("[0-9a-f]{64}")
 LABEL = "label"
 """What recipes call the condition that is the class of an image."""
@@ -56,7 +59,7 @@ class ImageSet(SourceSpec):
     """The specification of a set of square images: what recipes must know of it, and how it is opened.
 
     Attributes:
-        channels: 1 or 3.
+        channels: 1 or 3; of originals of any size 3, where nothing says that they are grey.
         side: in pixels, that the set comes with; None: originals of any size.
         originals: reads what `python -m pipeline prepare --from` names; None where all originals are built in.
         built_in: images that are there without being prepared.
@@ -71,7 +74,7 @@ class ImageSet(SourceSpec):
     classes: tuple[str, ...] = ()
     first_label: int = 0
     picture: str = "images"
-    fields = frozenset({"size", "flip", "digest", "streamed"})
+    fields = frozenset({"size", "channels", "flip", "digest", "streamed"})
     source_fields = frozenset({"source_digest"})
 
     def originals_of(self, path: Path | None, layout: Layout, show: Show) -> Originals:
@@ -99,18 +102,22 @@ class ImageSet(SourceSpec):
         """Give the shape (channels, side, side) with the size that the recipe says, else the set's own."""
         side = data.size or self.side
         assert side is not None
-        return self.channels, side, side
+        return data.channels or self.channels, side, side
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Say whether a target is images with as many channels."""
-        return len(shape) == 3 and shape[0] == self.channels
+        """Say whether a target is images with as many channels; those of a folder may have one or three."""
+        return len(shape) == 3 and (shape[0] == self.channels or (self.side is None and shape[0] == 1))
 
     def require_target(self, data: Data) -> None:
-        """Refuse sizes that there are not, streaming of what is built in, and what is no digest."""
+        """Refuse sizes and channels that there are not, streaming of what is built in, and what is no digest."""
         if data.size is not None and not SMALLEST_SIDE <= data.size <= LARGEST_SIDE:
             raise Refused("data.size", f"from {SMALLEST_SIDE} to {LARGEST_SIDE}", data.size)
         if data.size is None and self.side is None:
             raise Refused("data.size", f"given for data.target {data.target}", data.size)
+        if data.channels is not None and self.side is not None:
+            raise Refused("data.channels", f"left out for data.target {data.target}, which has {self.channels}", data.channels)
+        if data.channels not in (None, *CHANNELS):
+            raise Refused("data.channels", "1 or 3", data.channels)
         _require_digest("data.digest", data.digest)
         if data.streamed and self._needs_none(Chosen.of(data, "target")):
             raise Refused("data.streamed", f"false for data.target {data.target}, which fits", data.streamed)
@@ -125,15 +132,22 @@ class ImageSet(SourceSpec):
         _require_digest("data.source_digest", data.source_digest)
 
     def normal_form(self, data: Data) -> Data:
-        """Leave out the size where it is the set's own."""
-        return replace(data, size=None) if data.size == self.side else data
+        """Leave out the size and the channels where they are the set's own."""
+        data = replace(data, size=None) if data.size == self.side else data
+        return replace(data, channels=None) if data.channels == self.channels else data
 
     def resolve(self, data: Data, end: EndName, data_uri: str | None, most_bytes: float) -> Data:
-        """Fill in the digest of prepared images, and whether they are streamed."""
+        """Fill in the digest of prepared images, their channels, and whether they are streamed."""
         chosen = Chosen.of(data, end)
         prepared = self._prepared(chosen, data_uri)
         if prepared is None or self._needs_none(chosen):
             return data
+        if end == "target" and data.channels is None and self.side is None:
+            data = self.normal_form(replace(data, channels=prepared.channels))
+        (channels, *_) = spec_of(data.target).shape(data)
+        if prepared.channels != channels:
+            held, other = counted(prepared.channels, "channel"), "data.channels" if end == "target" else data.target
+            raise Unusable(f"data.{end}: {redacted(prepared.uri)} holds images of {held}, {other} has {channels}")
         too_large = prepared.decoded_bytes("train") > most_bytes
         if too_large and data.condition is not None:
             needed = f"{prepared.decoded_bytes('train') / 1e9:.3g}"

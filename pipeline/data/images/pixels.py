@@ -20,6 +20,8 @@ from pipeline.data.preparing.originals import Original
 Pixels = UInt8[np.ndarray, "n c s s"]
 Encoding = Literal["raw", "encoded"]
 KEPT_FORMATS, KEPT_MODES = ("PNG", "JPEG"), ("RGB", "L")
+MODES = {1: "L", 3: "RGB"}
+"""Of Pillow, by the number of channels."""
 
 
 class Bad(Exception):
@@ -39,7 +41,7 @@ def stored(original: Original, size: int, channels: int, encoding: Encoding, rem
         if encoding == "raw" and original.pixels.shape == (channels, size, size):
             return original.pixels.tobytes()
         return _written(Image.fromarray(np.ascontiguousarray(original.pixels.transpose(1, 2, 0).squeeze())), size, encoding)
-    content = _content(original.pixels)
+    content = content_of(original.pixels)
     with Image.open(io.BytesIO(content)) as image:
         deep = image.mode.startswith("I;16") or any(";16" in str(tile) for tile in image.tile)  # before load() empties it
         image.load()
@@ -49,10 +51,15 @@ def stored(original: Original, size: int, channels: int, encoding: Encoding, rem
             return content
         if deep:
             remarks.append("16 bits per channel, of which the upper 8 are kept")
-        return _written(_as_rgb(image, remarks), size, encoding)
+        return _written(as_rgb(image, remarks).convert(MODES[channels]), size, encoding)
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Read the bytes of a file.
+
+    Raises:
+        Bad: it is none, or empty.
+    """
     if not path.is_file():  # a pipe would be waited for
         raise Bad("no regular file" if path.exists() else "a link that leads nowhere")
     content = path.read_bytes()
@@ -68,8 +75,15 @@ def _fits_as_it_is(image: Image.Image, size: int) -> bool:
     return image.format in KEPT_FORMATS and image.size == (size, size) and as_rgb and upright and still
 
 
-def _as_rgb(image: Image.Image, remarks: list[str]) -> Image.Image:
-    """Turn an image upright and make it RGB of 8 bits: the upper 8 of 16, and white behind what is transparent."""
+def as_rgb(image: Image.Image, remarks: list[str]) -> Image.Image:
+    """Turn an image upright and make it RGB of 8 bits: the upper 8 of 16, and white behind what is transparent.
+
+    Args:
+        remarks: is told what of the image is not kept.
+
+    Raises:
+        Bad: nothing says what its numbers mean.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # as Pillow reads 16-bit colours
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -158,7 +172,7 @@ def decode(column: pa.Array, shape: tuple[int, int, int]) -> Pixels:
 def decode_one(content: bytes, channels: int) -> UInt8[np.ndarray, "c h w"]:
     """Decode one PNG or JPEG to pixels, channels first."""
     with Image.open(io.BytesIO(content)) as image:
-        return channels_first(image.convert("L" if channels == 1 else "RGB"))
+        return channels_first(image.convert(MODES[channels]))
 
 
 def channels_first(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:

@@ -124,13 +124,29 @@ class PreparedSet:
             Corrupt: names the shard.
         """
         shards = self.splits[split]
-        path = home() / "cache" / f"{self.digest}-{split}.npy"
+        grey = "-grey" if self.encoding == "encoded" and self.channels == 1 else ""  # the same files may have been three channels
+        path = home() / "cache" / f"{self.digest}{grey}-{split}.npy"
         return decoded(path, (self.num_rows(split), *self.shape), lambda: places.in_order(self.pixels, shards))
 
 
 def uri_of(name: str, size: int, data_uri: str | None) -> str:
     """Name the folder of a prepared set in the folder of all, by default $SJKO_HOME/data."""
     return f"{(data_uri or str(home() / 'data')).rstrip('/')}/{name}-{size}"
+
+
+def sizes_of(name: str, data_uri: str | None) -> list[int]:
+    """List the sides in which a set is prepared, in the folder of all.
+
+    Raises:
+        FlowError: it is no place that can be read.
+    """
+    start = uri_of(name, 0, data_uri).removesuffix("0")
+    files, inside = places.at(start)
+    try:
+        found = [path.split("/")[-2].rpartition("-")[2] for path in files.glob(f"{inside}*/{MANIFEST}")]
+    except Exception as error:  # each file system has its own
+        raise Unreachable(f"{redacted(start)} cannot be listed: {describe_error(error)}") from error
+    return sorted(int(size) for size in found if size.isdecimal())
 
 
 def open_images(uri: str, digest: str | None = None) -> PreparedSet:

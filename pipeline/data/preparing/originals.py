@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,9 +12,6 @@ from pipeline.errors import Unusable
 
 Show = Callable[[int, int], None]
 """Is shown how many images are done, of how many."""
-SIDES = (16, 28, 32, 48, 64)
-"""Of prepared images, where nobody says another: what a flow learns on one core, and the pair `light` takes."""
-NUM_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -60,27 +56,6 @@ class Layout:
 
     train: str | None = None
     test: str | None = None
-
-
-def side_of(originals: Originals) -> int:
-    """Choose the side of prepared images: the largest of `SIDES` that half of the originals have at least, of 200 looked at."""
-    images = originals.splits["train"]
-    sides = [side for image in images[:: len(images) // NUM_LOOKED_AT + 1] if (side := _shorter_side(image)) is not None]
-    usual = median(sides) if sides else SIDES[0]
-    return max((side for side in SIDES if side <= usual), default=SIDES[0])
-
-
-def _shorter_side(image: Original) -> int | None:
-    """Give the shorter side of an image in pixels; None where it cannot be read, which is told when it is prepared."""
-    if not isinstance(image.pixels, Path):
-        return int(min(image.pixels.shape[1:]))
-    from PIL import Image
-
-    try:
-        with Image.open(image.pixels) as opened:
-            return int(min(opened.size))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return None
 
 
 def from_arrays(arrays: dict[str, tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...] = ()) -> Originals:

@@ -29,6 +29,7 @@ from pipeline.data.preparing.shards import convert, kept
 from pipeline.data.preparing.tally import Tally
 from pipeline.errors import Corrupt, FlowError, Unusable
 from pipeline.provenance import redacted
+from pipeline.words import counted
 
 LOCK = ".prepare.lock"
 
@@ -120,7 +121,8 @@ def _finished(plan: Plan) -> dict[str, str]:
     if manifest["plan"] != plan.identity:
         raise Unusable(
             f"{redacted(plan.uri)} already holds {manifest['name']}, digest {manifest['digest']}, made from other files, with "
-            "another encoding or another version of Pillow or of this program: choose another --to, or delete it"
+            f"another encoding, other than {counted(manifest['channels'], 'channel')}, or another version of Pillow or of this "
+            "program: choose another --to, or delete it"
         )
     return {shard["file"]: shard["sha256"] for split in SPLITS for shard in manifest["splits"][split]["shards"]}
 
@@ -145,6 +147,7 @@ def _finish(plan: Plan, tally: Tally, began: float) -> Written:
         "digest": tally.digest.hexdigest(),
         "splits": {split: {"rows": tally.num_rows(split), "shards": tally.shards[split]} for split in SPLITS},
         "bad": len(tally.bad),
+        "mirrored": bool(tally.mirrored),
         "moments": hashlib.sha256(moments.getvalue()).hexdigest(),
         "plan": plan.identity,
         "versions": {name: version(name) for name in ("numpy", "pillow", "pyarrow")},

@@ -59,6 +59,7 @@ WITH_INFLUENCE: dict[str, list[Case]] = {
         ({"target": "digits"}, {"standardise": False}),
     ],
     "data.size": [(LARGE, {"size": 8})],
+    "data.channels": [(LARGE, {"channels": 1})],
     "data.flip": [(IMAGES, {"flip": True}), ({"target": "digits"}, {"flip": True}), (LETTERS, {"flip": True})],
     "data.digest": [(LARGE, {"digest": "other"})],
     "data.source_digest": [(LETTERS, {"source_digest": "other"})],
@@ -159,12 +160,14 @@ class Sets:
             for size in (8, 16):
                 sets.prepared("image_folder", photos, data_uri, size)
         sets.prepared("cifar10", sets.cifar10(folder / "cifar"), self.folders[0])
+        self.grey = folder / "grey"
+        sets.prepared("image_folder", photos, self.grey, 16, channels=1)
         self.numbers = cache(self._numbers)
 
     def recipe(self, changes: dict[str, Any]) -> tuple[Recipe, str]:
         """The tiny recipe with changes, resolved, and where its images are."""
         other = "other" in (changes.get("digest"), changes.get("source_digest"))
-        data_uri = str(self.folders[other])
+        data_uri = str(self.folders[other] if changes.get("channels") != 1 else self.grey)
         recipe = tiny(**{"num_phases": 2, "num_steps": 4} | {k: v for k, v in changes.items() if v != "other"})
         validate(recipe)
         return resolve(recipe, Cluster(data=data_uri)), data_uri

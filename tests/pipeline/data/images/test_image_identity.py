@@ -75,6 +75,8 @@ MISTAKES = {
     ),
     "--data.target moons --data.source mnist": ("data.source", "normal or gaussian or gauss8", "mnist"),
     "--data.target digits --data.source mnist": ("data.size", "given where mnist has side 28 and digits 8"),
+    "--data.target mnist --data.channels 1": ("data.channels", "left out for data.target mnist, which has 1"),
+    "--data.target image_folder --data.size 28 --data.channels 2": ("data.channels", "1 or 3", "2"),
     "--data.target moons --data.flip": ("data.flip", "left out for data.target moons", "true"),
     "--data.target mnist --data.digest abc": ("data.digest", "64 hexadecimal digits", "abc"),
     f"--data.target mnist --data.source-digest {'a' * 64}": ("data.source_digest", "left out for data.source normal"),
