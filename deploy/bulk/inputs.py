@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from components.parts.loading import describe_error
 from pipeline.data.given.coordinates import as_table
-from pipeline.data.tables import reading
+from pipeline.data.tables import formats, reading
 from pipeline.data.tables.naming import ending_of
 from pipeline.errors import Unusable
 from pipeline.files import at
@@ -181,7 +181,7 @@ def _looked_at(files: fsspec.AbstractFileSystem, path: str, name: str) -> tuple[
             parquet = pq.ParquetFile(file)
             return parquet.schema_arrow.remove_metadata(), parquet.metadata.num_rows, None
     content = files.cat_file(path)
-    table = as_table(reading.parsed(content, ending, name), name)
+    table = as_table(formats.parsed(content, ending, name), name)
     return table.schema.remove_metadata(), table.num_rows, table
 
 

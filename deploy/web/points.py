@@ -16,7 +16,7 @@ from deploy.web import packed
 from deploy.web.bodies import MOST_TEXT, Condition, Phase, Seed, Which, value_of
 from deploy.web.refusals import Rejected
 from pipeline.data.given.coordinates import as_table
-from pipeline.data.tables import reading
+from pipeline.data.tables import formats
 from pipeline.errors import Unusable
 
 MOST_POINT_BYTES = 8 * 2**20
@@ -97,7 +97,7 @@ def points_in(request: Request, content: bytes, most_rows: int) -> Points:
             _require_few(content, ending, most_rows)
             asked = _checked({name: _option(name, value) for name, value in options.items()})
             stream = packed.stream_of(content) if ending == ".arrow" else content  # what was looked at, and no other part
-            return Points(asked, reading.parsed(stream, ending, BODY), ending[1:])
+            return Points(asked, formats.parsed(stream, ending, BODY), ending[1:])
         if options:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"{next(iter(options))} belongs into the JSON body")
         asked = _checked(value_of(content) if content else None)

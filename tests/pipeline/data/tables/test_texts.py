@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.data.tables.codes import dates
 from pipeline.data.tables.encoding import Encoding
+from pipeline.data.tables.formats import parsed
 from pipeline.data.tables.inference import infer
-from pipeline.data.tables.reading import parsed
 from pipeline.data.tables.texts.numerals import GAPS, numbers_in
 from pipeline.errors import Unusable
 
