@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks import gaussian
 from benchmarks.flows import shipped, train_flow
 from benchmarks.gaussian import NUM_MOMENTS, moments_of, solve
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.metrics import over_floor, precision_recall
 from pipeline.evaluation.draws import held_out, num_samples
 from pipeline.evaluation.measure import evaluate

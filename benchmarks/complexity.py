@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from benchmarks.flows import CPU
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.jko import train_step
 from components.streams import stream
 from pipeline.data.endpoints import load_endpoints

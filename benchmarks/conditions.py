@@ -11,14 +11,16 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.flows import Trained, shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from pipeline.data.endpoints import load_endpoints
 from pipeline.data.images.image_set import LABEL
 from pipeline.data.source import Samples
 from pipeline.evaluation.draws import Draws, OfMap
 from pipeline.evaluation.extractors import Extractor, quantised
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import figures, floor_of, means, offer_of, views_of
+from pipeline.evaluation.metrics import figures, floor_of, means, views_of
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Recipe
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from benchmarks.table_sets import Halves
 from pipeline.data.tables.encoding import Encoding
 from pipeline.data.tables.inference import infer

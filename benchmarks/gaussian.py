@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.flows import Trained, shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.streams import normal, stream
 from pipeline.data.analytic import Analytic
 from pipeline.data.endpoints import between

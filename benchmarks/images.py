@@ -14,7 +14,8 @@ from torch import nn
 
 from benchmarks import ot_cfm
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.networks.light import LightMap
 from components.networks.pair import NetworkSpec
 from components.networks.pairs import Light

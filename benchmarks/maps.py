@@ -14,7 +14,8 @@ from scipy.linalg import sqrtm
 from scipy.special import softmax
 
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.streams import normal, stream
 from pipeline.data.analytic import Analytic
 from pipeline.data.endpoints import between

@@ -5,7 +5,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks.harness import Pivot, Row, child, cpu_seconds_of_children, main
+from benchmarks.harness import child, cpu_seconds_of_children, main
+from benchmarks.rows import Pivot, Row
 
 MEBIBYTE = 2**20
 FLOW = """

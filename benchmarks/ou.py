@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.datasets import make_spd_matrix
 
 from benchmarks.gaussian import NUM_MOMENTS, moments_of, recipe_of, solve
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.streams import stream
 from tests.closed_forms import Gaussian, gaussian_jko_step, gaussian_kl, ornstein_uhlenbeck
 

@@ -16,7 +16,8 @@ from typing import Any
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from benchmarks import ot_cfm, toys
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.metrics import over_floor
 from pipeline.data.endpoints import load_endpoints
 from pipeline.evaluation.measure import evaluate

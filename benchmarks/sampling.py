@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from benchmarks.flows import shipped
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
 from benchmarks.images import Velocity
 from benchmarks.ot_cfm import EulerMap
+from benchmarks.rows import Pivot, Row
 from benchmarks.toys import VelocityNetwork
 from components.gradients import push_through
 from pipeline.data.endpoints import load_endpoints

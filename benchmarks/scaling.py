@@ -8,7 +8,8 @@ from dataclasses import replace
 from statistics import median
 
 from benchmarks.flows import shipped
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from pipeline import cluster as clusters
 from pipeline import ray_session
 from pipeline.cluster import Cluster

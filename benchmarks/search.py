@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import ROOT, Pivot, Row, main, use_one_thread
+from benchmarks.harness import ROOT, main, use_one_thread
+from benchmarks.rows import Pivot, Row
 from components.metrics import over_floor
 from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import EvaluationSize

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.metrics import over_floor
 from components.streams import stream
 from pipeline.data.sets import fashion_mnist

@@ -22,7 +22,8 @@ import aiohttp
 import numpy as np
 
 from benchmarks.flows import shipped
-from benchmarks.harness import ROOT, Pivot, Row, main
+from benchmarks.harness import ROOT, main
+from benchmarks.rows import Pivot, Row
 from components.streams import stream
 from pipeline.generator import Generator
 

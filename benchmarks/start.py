@@ -4,7 +4,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from benchmarks.harness import Pivot, Row, child, cpu_seconds_of_children, main
+from benchmarks.harness import child, cpu_seconds_of_children, main
+from benchmarks.rows import Pivot, Row
 
 SHORT = ["--network.width", "8", "--training.num-steps", "2", "--training.batch-size", "16", "--jko.num-phases"]
 IMPORTS = "import pipeline.command.actions"

@@ -12,8 +12,9 @@ from statistics import median
 
 import torch
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
 from benchmarks.products import Recorder
+from benchmarks.rows import Pivot, Row
 from benchmarks.variants import Step, Switches, batch, fresh, ours, textbook
 from components import state as states
 from components.networks.pair import NetworkSpec

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from benchmarks import ot_cfm
 from benchmarks.encodings import of_categories, of_numbers
 from benchmarks.flows import train_flow
-from benchmarks.harness import Row
+from benchmarks.rows import Row
 from benchmarks.table_sets import Halves
 from components.networks.perceptron import FourierFeatures, perceptron
 from components.streams import stream

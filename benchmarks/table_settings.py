@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from benchmarks.table_methods import CHOSEN, METHODS, Problem, Settings
 from benchmarks.tables import CPU_SECONDS, figures
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from benchmarks.harness import Pivot, Row, child, main
+from benchmarks.harness import child, main
+from benchmarks.rows import Pivot, Row
 
 NUM_SHARDS, BATCH_SIZE, NUM_BATCHES = 10, 1024, 300
 PREPARE = """

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from benchmarks.table_methods import CHOSEN, METHODS, Fitted, Problem
 from benchmarks.table_sets import TABLES, Halves
 from components.metrics import over_floor

@@ -14,7 +14,8 @@ from torch import nn
 
 from benchmarks import ot_cfm
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
+from benchmarks.rows import Pivot, Row
 from components.metrics import mmd2, over_floor
 from components.networks.perceptron import FourierFeatures, perceptron
 from pipeline.data.endpoints import load_endpoints

@@ -15,8 +15,9 @@ from torch import nn
 
 from benchmarks import ot_cfm
 from benchmarks.flows import shipped, train_flow
-from benchmarks.harness import Pivot, Row, main
+from benchmarks.harness import main
 from benchmarks.problems import Problem, problem
+from benchmarks.rows import Pivot, Row
 from components.metrics import mode_statistics, over_floor, sliced_w2, w2
 from components.networks.perceptron import FourierFeatures, perceptron
 from components.streams import stream

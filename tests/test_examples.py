@@ -17,7 +17,7 @@ WITH_EXAMPLES = sorted(
 )
 ENTRIES = """
 benchmarks.gaussian: moments_of
-benchmarks.harness: Pivot
+benchmarks.rows: Pivot
 benchmarks.variants: Switches
 components.costs: Cost transport_cost
 components.divergences.base: Divergence FDivergence

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from benchmarks.harness import Row, matches, rows_of_case
+from benchmarks.harness import rows_of_case
+from benchmarks.rows import Row, matches
 from pipeline.evaluation.size import EvaluationSize
 
 pytestmark = pytest.mark.thorough

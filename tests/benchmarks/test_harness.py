@@ -9,6 +9,7 @@ import pytest
 from flows import ROOT
 
 from benchmarks import harness
+from benchmarks.rows import Row, matches, summary
 
 
 @pytest.mark.thorough
@@ -27,8 +28,8 @@ def test_a_benchmark_s_command_writes_its_rows_and_prints_its_table(tmp_path: Pa
 def test_rows_are_filtered_and_a_filter_that_leaves_nothing_is_a_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert harness.matches({"d": 2, "h": 0.3}, [("d", "2"), ("d", "8"), ("k", "1")])
-    assert not harness.matches({"d": 2}, [("d", "8")])
+    assert matches({"d": 2, "h": 0.3}, [("d", "2"), ("d", "8"), ("k", "1")])
+    assert not matches({"d": 2}, [("d", "8")])
     monkeypatch.setattr(sys, "argv", ["benchmarks.x", "--only", "d=3"])
     with pytest.raises(SystemExit) as stopped:
         harness.main("x", "nothing", cases=lambda quick: [{"d": 2}], measure=lambda case: [], pivots=[])
@@ -47,7 +48,7 @@ def test_a_result_file_that_cannot_be_is_refused_before_any_work(
     assert "argument --json" in capsys.readouterr().err
 
 
-def failing(case: harness.Row) -> list[harness.Row]:
+def failing(case: Row) -> list[Row]:
     if case["d"] == 2:
         raise ValueError("two is too few")
     return [{"w2": 1.0}]
@@ -55,7 +56,7 @@ def failing(case: harness.Row) -> list[harness.Row]:
 
 @pytest.mark.thorough
 def test_a_case_that_fails_costs_no_other_its_rows() -> None:
-    kept: list[list[harness.Row]] = []
+    kept: list[list[Row]] = []
     rows, failures = harness.run([{"d": 1}, {"d": 2}, {"d": 3}], failing, processes=1, keep=kept.append)
     assert kept == [[{"d": 1, "w2": 1.0}], [{"d": 1, "w2": 1.0}], [{"d": 1, "w2": 1.0}, {"d": 3, "w2": 1.0}]]
     assert rows == [{"d": 1, "w2": 1.0}, {"d": 3, "w2": 1.0}]
@@ -81,12 +82,12 @@ def test_a_mistake_is_told_before_anything_runs(
 
 
 def test_a_case_stands_for_rows_whose_value_begins_with_its_own() -> None:
-    assert harness.matches({"method": "ot_cfm"}, [("method", "ot_cfm_10")])
-    assert harness.matches({"method": "ot_cfm_10"}, [("method", "ot_cfm")])
-    assert not harness.matches({"method": "ot_cfm_10"}, [("method", "ot_cfm_100")])
+    assert matches({"method": "ot_cfm"}, [("method", "ot_cfm_10")])
+    assert matches({"method": "ot_cfm_10"}, [("method", "ot_cfm")])
+    assert not matches({"method": "ot_cfm_10"}, [("method", "ot_cfm_100")])
 
 
 def test_a_table_shows_median_and_range_over_seeds() -> None:
-    assert harness.summary([1.0, 3.0, 2.0]) == "2 [1, 3]"
-    assert harness.summary([0.25]) == "0.25"
-    assert harness.summary([]) == ""
+    assert summary([1.0, 3.0, 2.0]) == "2 [1, 3]"
+    assert summary([0.25]) == "0.25"
+    assert summary([]) == ""
