@@ -1,6 +1,6 @@
 """What a flow of Python has trained: in this process, or in a store as the command does."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from components.parts.naming import PartName
@@ -10,6 +10,9 @@ from pipeline.data.endpoints import Endpoints, load_endpoints
 from pipeline.data.resolution import resolve
 from pipeline.data.tables import kept
 from pipeline.errors import Unusable
+from pipeline.evaluation import judging
+from pipeline.evaluation.judging import CURVES
+from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.size import Evaluation, EvaluationSize
 from pipeline.generator import Generator, generator_of, load_generator
 from pipeline.phase import Phase, phases_of
@@ -19,8 +22,36 @@ from pipeline.training.flow import run_flow
 from sjko.data.bound import BoundRecipe
 from sjko.progress import counting, watching
 from sjko.storing import require_storable
-from sjko.trained import InProcess, InStore, TrainedPhase
-from sjko.training import Kept, publish, train
+from sjko.trained import TrainedPhase
+from sjko.training import Curve, Kept, publish, train
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A phase that this process has trained, and that no store has."""
+
+    curve: Curve
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        return {name: [(step, losses[name]) for step, losses in self.curve if name in losses] for name in CURVES}
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        return evaluate(generator, size, logged=self.curve[-1][1] if self.curve else {})
+
+
+@dataclass(frozen=True)
+class InStore:
+    """A phase that is published in a store, with which its metrics are kept."""
+
+    uri: str
+    ref: MapRef
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        store = Store(self.uri)
+        return {name: store.metric_history(self.ref.run_id, name) for name in CURVES}
+
+    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
+        return judging.metrics_of(Store(self.uri), self.ref, generator.phase, lambda: generator, cluster=Cluster(), size=size)
 
 
 class Fitted:

@@ -19,11 +19,12 @@ from pipeline.recipes.rules import validate
 from pipeline.training.flow import require_shares
 from sjko import page, parts, versions
 from sjko.data.bound import BoundRecipe, Start
+from sjko.data.given import whole
 from sjko.ends import end_of
 from sjko.fitted import Fitted
 from sjko.recipes import checked, default_recipe
 from sjko.storing import HERE, require_storable, store_of
-from sjko.trained import TrainedPhase, whole
+from sjko.trained import TrainedPhase
 from sjko.training import in_float32
 
 

@@ -2,9 +2,7 @@
 
 import copy
 import logging
-import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
 
@@ -13,23 +11,16 @@ import pyarrow as pa
 
 from components.conditions import Conditions
 from deploy.models import Draw, noise_of
-from pipeline.cluster import Cluster
 from pipeline.data.given.outside import far_outside
 from pipeline.data.given.ways import Where, way_of
 from pipeline.errors import Unusable
-from pipeline.evaluation import judging
-from pipeline.evaluation.judging import CURVES
-from pipeline.evaluation.measure import evaluate
 from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, Noise, push_in_blocks
-from pipeline.store.maps import MapRef
-from pipeline.store.phases import Store
 from sjko.data import conditions, tables
-from sjko.data.given import ARRAY, Form, require_same, rows_of
+from sjko.data.given import ARRAY, Form, require_same, rows_of, whole
 from sjko.data.joined import values_of
 from sjko.data.opening import columns_of, opened, taken_out
-from sjko.training import Curve
 
 logger = logging.getLogger(__name__)
 COPIES = 3
@@ -50,34 +41,6 @@ class Origin(Protocol):
     def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
         """Give the metrics of the map, with their floors."""
         ...
-
-
-@dataclass(frozen=True)
-class InProcess:
-    """A phase that this process has trained, and that no store has."""
-
-    curve: Curve
-
-    def curves(self) -> dict[str, list[tuple[int, float]]]:
-        return {name: [(step, losses[name]) for step, losses in self.curve if name in losses] for name in CURVES}
-
-    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
-        return evaluate(generator, size, logged=self.curve[-1][1] if self.curve else {})
-
-
-@dataclass(frozen=True)
-class InStore:
-    """A phase that is published in a store, with which its metrics are kept."""
-
-    uri: str
-    ref: MapRef
-
-    def curves(self) -> dict[str, list[tuple[int, float]]]:
-        store = Store(self.uri)
-        return {name: store.metric_history(self.ref.run_id, name) for name in CURVES}
-
-    def metrics(self, generator: Generator, size: EvaluationSize) -> dict[str, float]:
-        return judging.metrics_of(Store(self.uri), self.ref, generator.phase, lambda: generator, cluster=Cluster(), size=size)
 
 
 class TrainedPhase:
@@ -273,18 +236,3 @@ class TrainedPhase:
     def __repr__(self) -> str:
         phase = self.generator.phase
         return f"<phase {phase.k} of a flow to {phase.data.target}, h {phase.jko.h:g}, {phase.fingerprint}>"
-
-
-def whole(name: str, number: Any, *, least: int) -> int:
-    """Read a whole number, be it Python's or NumPy's.
-
-    Raises:
-        ValueError: it is none, or below the least.
-    """
-    try:
-        value = operator.index(number)
-    except TypeError:
-        raise ValueError(f"{name} must be a whole number, not {number!r}") from None
-    if isinstance(number, bool) or not least <= value < 2**63:
-        raise ValueError(f"{name} must be a whole number of at least {least} and below 2^63, not {number!r}")
-    return value

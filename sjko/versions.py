@@ -19,7 +19,8 @@ from pipeline.phase import OF_POINTS, Phase, step_size
 from pipeline.recipe import Jko, Recipe
 from pipeline.store.maps import MapRef
 from pipeline.store.phases import Store
-from sjko.trained import InStore, TrainedPhase
+from sjko.fitted import InStore
+from sjko.trained import TrainedPhase
 
 
 @dataclass(frozen=True)

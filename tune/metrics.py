@@ -6,7 +6,8 @@ Neither torch nor Ray is imported, so that a wrong name is refused at once.
 from collections.abc import Sequence
 
 from components.parts.naming import PartName
-from pipeline.evaluation.metrics import Metric, figures, offer_of, with_figure
+from pipeline.evaluation.metrics import Metric, figures, with_figure
+from pipeline.evaluation.offer import offer_of
 from pipeline.recipe import Data
 
 

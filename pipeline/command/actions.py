@@ -17,7 +17,8 @@ from pipeline.evaluation import judging
 from pipeline.evaluation.extractors import extractor
 from pipeline.evaluation.judging import LOGGED_IN_TRAINING
 from pipeline.evaluation.measure import evaluate, image_figures, require_image_figures
-from pipeline.evaluation.metrics import HEADLINE, Metric, Offer, brief, figures, floor_of, offer_of
+from pipeline.evaluation.metrics import HEADLINE, Metric, brief, figures, floor_of
+from pipeline.evaluation.offer import Offer, offer_of
 from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.files import write_json

@@ -18,7 +18,8 @@ from pipeline.cluster import Mlflow
 from pipeline.command import report
 from pipeline.command.flags import List, Show, Ui
 from pipeline.errors import FlowError, StoreNotFound, Unusable
-from pipeline.evaluation.metrics import HEADLINE, figures, floor_of, offer_of
+from pipeline.evaluation.metrics import HEADLINE, figures, floor_of
+from pipeline.evaluation.offer import offer_of
 from pipeline.provenance import redacted
 from pipeline.store import claims
 from pipeline.store.phases import Store

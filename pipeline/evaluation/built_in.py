@@ -10,7 +10,8 @@ import numpy as np
 from components import metrics
 from components.streams import stream
 from pipeline.evaluation.extractors import quantised
-from pipeline.evaluation.metrics import Metric, Needs, Offer
+from pipeline.evaluation.metrics import Metric, Needs
+from pipeline.evaluation.offer import Offer
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws

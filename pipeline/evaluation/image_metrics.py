@@ -17,7 +17,8 @@ from components.metrics import LEAST_SAMPLES, nearness, precision, recall
 from components.streams import stream
 from pipeline.evaluation.draws import MOST_NUMBERS
 from pipeline.evaluation.extractors import Described, Extractor, Images, Pixels, quantised
-from pipeline.evaluation.metrics import Metric, Needs, Offer, figures, floor_of, means
+from pipeline.evaluation.metrics import Metric, Needs, figures, floor_of, means
+from pipeline.evaluation.offer import Offer
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws

@@ -14,7 +14,8 @@ from pipeline import cluster as clusters
 from pipeline.cluster import Cluster
 from pipeline.evaluation.draws import held_out, num_samples
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import HEADLINE, Offer, figures, floor_of, offer_of, own_metric
+from pipeline.evaluation.metrics import HEADLINE, figures, floor_of, own_metric
+from pipeline.evaluation.offer import Offer, offer_of
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, load_generator
 from pipeline.parts import travel

@@ -12,7 +12,8 @@ from pipeline.errors import Unusable
 from pipeline.evaluation.draws import Draws, OfData, OfMap, num_samples
 from pipeline.evaluation.extractors import extractor
 from pipeline.evaluation.image_metrics import image_metrics
-from pipeline.evaluation.metrics import Metric, figures, floor_of, means, offer_of, views_of
+from pipeline.evaluation.metrics import Metric, figures, floor_of, means, views_of
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.size import FULL, EvaluationSize
 from pipeline.generator import Generator, endpoints_of
 from pipeline.parts.faults import OwnParts

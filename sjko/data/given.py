@@ -1,6 +1,7 @@
 """Data that a person gives: arrays, frames, tables, data sets, files; read as rows of float32, and samples given back alike."""
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -217,3 +218,18 @@ def _of_arrow(column: Any, label: Any, name: str) -> np.ndarray:
     if pa.types.is_fixed_size_list(column.type) or (pa.types.is_nested(column.type) and column.null_count):
         return list_column(column, label, None, name)
     return number_column(column, label, name)
+
+
+def whole(name: str, number: Any, *, least: int) -> int:
+    """Read a whole number, be it Python's or NumPy's.
+
+    Raises:
+        ValueError: it is none, or below the least.
+    """
+    try:
+        value = operator.index(number)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {number!r}") from None
+    if isinstance(number, bool) or not least <= value < 2**63:
+        raise ValueError(f"{name} must be a whole number of at least {least} and below 2^63, not {number!r}")
+    return value

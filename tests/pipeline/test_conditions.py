@@ -21,7 +21,8 @@ from pipeline.data.source import At
 from pipeline.data.specs import condition_of, spec_of
 from pipeline.errors import Unusable
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import figures, offer_of
+from pipeline.evaluation.metrics import figures
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, generator_of
 from pipeline.phase import Phase, phases_of

@@ -6,7 +6,8 @@ from pipeline.data import table
 from pipeline.data.endpoints import load_endpoints
 from pipeline.data.sets.fashion_mnist import DEBIAN_FOLDER
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import figures, offer_of
+from pipeline.evaluation.metrics import figures
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import Generator, endpoints_of
 from pipeline.phase import phases_of

@@ -10,7 +10,8 @@ from pipeline.data.analytic import noise
 from pipeline.data.endpoints import Endpoints, between, load_endpoints
 from pipeline.evaluation.draws import Draws, OfData
 from pipeline.evaluation.extractors import EXTRACTORS, Extractor
-from pipeline.evaluation.metrics import Metric, Offer
+from pipeline.evaluation.metrics import Metric
+from pipeline.evaluation.offer import Offer
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.parts.checks.check import Check, Failed, require, tried
 from pipeline.recipe import Data

@@ -6,7 +6,8 @@ from components.parts.naming import PartError, is_own, shown
 from components.table import cost, divergence, network_pair
 from pipeline.data.own import remade, source_of
 from pipeline.data.specs import condition_of, sample_shape
-from pipeline.evaluation.metrics import figures, offer_of, own_metric
+from pipeline.evaluation.metrics import figures, own_metric
+from pipeline.evaluation.offer import offer_of
 from pipeline.parts.checks import costs, divergences, metrics, networks, sources
 from pipeline.parts.checks.check import Check
 from pipeline.parts.pinning import own_parts, parts_in_memory

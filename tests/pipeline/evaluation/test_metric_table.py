@@ -13,7 +13,8 @@ from pipeline.data import table
 from pipeline.evaluation import judging, metrics
 from pipeline.evaluation.built_in import W2
 from pipeline.evaluation.judging import is_valid, tag_of
-from pipeline.evaluation.metrics import Metric, Offer, brief, figures, offer_of
+from pipeline.evaluation.metrics import Metric, brief, figures
+from pipeline.evaluation.offer import Offer, offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data
 from pipeline.store.phases import Store

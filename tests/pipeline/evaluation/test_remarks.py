@@ -14,7 +14,8 @@ from pipeline.data.endpoints import load_endpoints
 from pipeline.evaluation.draws import Draws
 from pipeline.evaluation.image_metrics import DETAIL, NEAR, NEAR_COPIES
 from pipeline.evaluation.measure import NOTHING_LOGGED
-from pipeline.evaluation.metrics import figures, floor_of, means, offer_of, views_of
+from pipeline.evaluation.metrics import figures, floor_of, means, views_of
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.remarks import remarks
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.recipe import Data

@@ -169,7 +169,8 @@ def test_an_own_extractor_is_tried_named_and_refused_like_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipeline.evaluation.extractors import extractor
-    from pipeline.evaluation.metrics import Offer, figures
+    from pipeline.evaluation.metrics import figures
+    from pipeline.evaluation.offer import Offer
 
     module = write(tmp_path, monkeypatch, "nets_of_mine")
     assert cli.main(["check-part", "lenet_digits"]) == 0

@@ -18,7 +18,8 @@ from pipeline.data.tables.preparing import prepared
 from pipeline.evaluation.draws import Draws, OfData
 from pipeline.evaluation.judging import is_valid, tag_of
 from pipeline.evaluation.measure import evaluate
-from pipeline.evaluation.metrics import figures, offer_of, own_metric, with_figure
+from pipeline.evaluation.metrics import figures, own_metric, with_figure
+from pipeline.evaluation.offer import offer_of
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.generator import load_generator
 from pipeline.parts.checks.of_recipe import require_metrics, require_working
