@@ -46,11 +46,20 @@ class Squared(Cost):
         return (x - y).flatten(1).square().sum(1)
 
     def matrix(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]) -> Float[Tensor, "m n"]:
-        return torch.cdist(x.flatten(1), y.flatten(1), compute_mode=MATMUL).square()
+        x, y = _about_middle(x, y)
+        return torch.cdist(x, y, compute_mode=MATMUL).square()
 
     def nearest(self, x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"], less: Float[Tensor, " n"]) -> Int[Tensor, " m"]:
-        flat = y.flatten(1)  # |x - y|^2 - less is least where 2 x y - |y|^2 + less is most: a third of the time
-        return torch.addmm(less - flat.square().sum(1), x.flatten(1), 2 * flat.T).argmax(1)
+        x, y = _about_middle(x, y)  # |x - y|^2 - less is least where 2 x y - |y|^2 + less is most: a third of the time
+        return torch.addmm(less - y.square().sum(1), x, 2 * y.T).argmax(1)
+
+
+def _about_middle(
+    x: Float[Tensor, "m *shape"], y: Float[Tensor, "n *shape"]
+) -> tuple[Float[Tensor, "m d"], Float[Tensor, "n d"]]:
+    """Subtract the mean of y from both: their distances stay, and |y|^2 of data far from 0 has no digits left for them."""
+    middle = y.flatten(1).mean(0)
+    return x.flatten(1) - middle, y.flatten(1) - middle
 
 
 class MeanSquared(Cost):

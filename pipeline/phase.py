@@ -12,13 +12,14 @@ from pipeline.data.specs import spec_of
 from pipeline.recipe import GROUPS, Data, Jko, Network, Recipe, Training
 
 Group = TypeVar("Group", Data, Jko, Training)
-METHOD_VERSION, FOR_ALL = 6, 3
+METHOD_VERSION, FOR_ALL = 7, 3
 """The first is raised when a change of the code changes what a recipe computes; FOR_ALL is the last that changed it for every
 recipe. The version of a phase is part of its fingerprint."""
 CHANGES: dict[int, Callable[["Phase"], bool]] = {
     4: lambda phase: phase.network.second_order,
     5: lambda phase: phase.on_points,
     6: lambda phase: phase.on_points,
+    7: lambda phase: phase.on_points,
 }
 """Which phases a version beyond FOR_ALL changed: others keep the version before it, and with it their fingerprints."""
 OF_FLOWS = ("num_phases", "first_h", "growth", "max_h", "first_num_steps")

@@ -30,7 +30,8 @@ NUM_SOLVED = 4
 """Samples that a hard dual is solved on, one after the other, and averaged over; a soft one takes as long as all of them."""
 NUM_ROUNDS, OF_SPREAD, OF_DISTANCE = 200, 5.0, 0.5
 """Of stochastic ascent, and its first steps where a mass is 1 / n too small. A step is so much of the costs' deviation over n,
-and at most so much of the cost of moving a point to its fourth neighbour: points that lie close together differ by little."""
+and at most so much of the cost of moving a point to its fourth neighbour: points that lie close together differ by little. Of
+fewer than 50 points it is a nearer one: the fourth of five is the farthest, and such steps have left points without any mass."""
 
 
 class Solved(NamedTuple):
@@ -57,7 +58,7 @@ class PointPotential:
 
     Attributes:
         objective: of the step, whose cost decides what is near.
-        points: y_j.
+        points: y_j, none twice.
         weights: w_j, what of the data each point stands for; their sum is 1.
         output: the network's output D_j that stands for v_j; they are equal unless v is bounded below.
         gap: of the dual that the values solve.
@@ -149,8 +150,10 @@ def _first_steps(potential: PointPotential, x: Float[Tensor, "m *shape"]) -> Flo
     points, cost, h = potential.points, potential.objective.cost, potential.objective.h
     spread = cost.matrix(x, points).std() / (2 * h)
     among = cost.matrix(points, points) / (2 * h)
-    near = among.kthvalue(min(5, len(points)), 1).values  # the first is the point itself
-    return torch.minimum(OF_SPREAD * spread / len(points), OF_DISTANCE * near)
+    n = len(points)
+    nth = min(n, max(2, min(5, n // 10)))  # the first is the point itself
+    near = among.kthvalue(nth, 1).values
+    return torch.minimum(OF_SPREAD * spread / n, OF_DISTANCE * near)
 
 
 def averaged(divergence: FDivergence, costs_of: Callable[[int], Matrix], weights: Vector) -> Solved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # torch and pyarrow, which a search need not load to know its
 MOST_NUMBERS = 40_000_000
 """Most numbers that one sample holds in memory: 203 images of 256 x 256 in colour."""
 SAMPLES_AT_ONCE = 250
+MOST_TRAINED_ON = 10_000
+"""Training images among which copies are looked for."""
 
 
 def num_samples(endpoints: Endpoints, asked: int = FULL.num_samples) -> int:
@@ -156,6 +159,14 @@ class Draws:
         n = num_samples(self.endpoints, self.size.num_samples)
         draws = range(self.first_draw, self.first_draw + self.size.num_pairs)
         return [(self.sampler.sample(n, draw), held_out(self.endpoints, draw, n)) for draw in draws]
+
+    @cached_property
+    def trained_on(self) -> Samples:
+        """Draw images that training sees, MOST_TRAINED_ON or as many as memory holds, each once: a copy may be of two."""
+        count = max(64, min(MOST_TRAINED_ON, MOST_NUMBERS // math.prod(self.endpoints.shape)))
+        seen = self.endpoints.data.seen(count, stream(0, "evaluation_floor"))
+        first = {hashlib.sha256(image.tobytes()).digest(): number for number, image in reversed(list(enumerate(seen)))}
+        return seen[sorted(first.values())]
 
     @cached_property
     def by_class(self) -> list[tuple[Samples, Samples]]:

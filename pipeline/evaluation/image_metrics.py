@@ -14,19 +14,18 @@ import numpy as np
 
 from components import image_metrics as distances
 from components.metrics import LEAST_SAMPLES, nearness, precision, recall
-from components.streams import stream
-from pipeline.evaluation.draws import MOST_NUMBERS
 from pipeline.evaluation.extractors import Described, Extractor, Images, Pixels, quantised
-from pipeline.evaluation.metrics import Metric, Needs, figures, floor_of, means
+from pipeline.evaluation.metrics import AMONG, Metric, Needs, figures, floor_of, means
 from pipeline.evaluation.offer import Offer
 
 if TYPE_CHECKING:
     from pipeline.evaluation.draws import Draws
 
-MOST_COMPARED, MOST_TRAINED_ON = 500, 10_000
-"""Images whose closest training images are looked for, and training images among which."""
+MOST_COMPARED = 500
+"""Images whose closest training images are looked for."""
 NEAR = 0.05
-"""Share of held-out images that count as near copies: those with the least distance to one image beside that to the next."""
+"""Share of held-out images that count as near copies: those with the least distance to one image beside that to the next. It is
+more where more of them are copies, or where they are few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +140,14 @@ class Beside:
 
 def _beside(draws: "Draws") -> Sequence[Beside]:
     made, held_out = (np.asarray(images)[:MOST_COMPARED] for images in draws.pairs[0])
-    count = max(64, min(MOST_TRAINED_ON, MOST_NUMBERS // math.prod(draws.endpoints.shape)))
-    return [Beside(made, held_out, draws.endpoints.data.seen(count, stream(0, "evaluation_floor")))]
+    return [Beside(made, held_out, draws.trained_on)]
 
 
-PIXELS = Needs(lambda name, offer: name if offer.has_images else None, _beside)
+def _num_trained_on(draws: "Draws") -> Mapping[str, float]:
+    return {AMONG: len(draws.trained_on)}
+
+
+PIXELS = Needs(lambda name, offer: name if offer.has_images else None, _beside, _num_trained_on)
 """Images as they are, without any network that describes them."""
 
 
@@ -162,11 +164,15 @@ def _near_copies(seen: Beside) -> float:
     if len(seen.trained_on) < LEAST_SAMPLES or not np.isfinite(seen.made).all():
         return math.nan
     made, usual, rows = (each.reshape(len(each), -1) for each in (seen.made, seen.held_out, seen.trained_on))
-    return float((nearness(made, rows) < np.quantile(nearness(usual, rows), NEAR)).mean())
+    return float((nearness(made, rows) <= np.quantile(nearness(usual, rows), NEAR)).mean())
+
+
+def _near_copies_of_data(seen: Beside) -> float:
+    return _near_copies(Beside(seen.held_out, seen.held_out, seen.trained_on))
 
 
 DETAIL = Metric("detail", "times the data's", False, PIXELS, _detail, floor=_detail_of_data, brief="detail {value:.2f}")
-NEAR_COPIES = Metric("near_copies", "share", True, PIXELS, _near_copies, floor=lambda _: NEAR)
+NEAR_COPIES = Metric("near_copies", "share", True, PIXELS, _near_copies, floor=_near_copies_of_data, version=2)
 FRECHET = Metric(
     "frechet", "squared features", True, FEATURES, _frechet, brief="{network} Frechet {value:.3g} (floor {floor:.2g})"
 )

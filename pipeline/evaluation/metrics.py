@@ -51,8 +51,10 @@ HEADLINE = "w2"
 """The figure that titles, curves and lists of flows show: every map has it."""
 FLOOR = "_floor"
 """Ending of the name of a floor."""
+AMONG = "near_copies_among"
+"""Name of the number of training images among which copies are looked for."""
 TAKEN = frozenset(
-    ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes"]
+    ["step", "train_seconds", "potential_loss", "map_loss", "gradient_penalty", "num_samples", "num_pairs", "modes", AMONG]
 )
 """Names of numbers beside figures that no metric can have."""
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,7 +12,7 @@ from components.gradients import push_through
 from components.jko import Problem, Steps
 from components.points.dual import potential_on
 from components.points.regression import DISTANCES, Regression
-from components.points.weights import poststratified
+from components.points.weights import merged, poststratified
 from components.semidual import Objective
 from components.streams import normal, stream
 from pipeline.data.space import MOST_NUMBERS, MOST_ROWS
@@ -65,11 +66,14 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
     All there are of the target's points where they are fewer than `num_points`; each worker solves the same.
     """
     objective, training, ends = objective_of(phase), phase.training, setting.endpoints
-    n, many, z_dim = phase.jko.num_points, max(2, min(MOST_ROWS, MOST_NUMBERS // math.prod(ends.shape))), phase.network.z_dim
+    n, z_dim, many = phase.jko.num_points, phase.network.z_dim, min(MOST_ROWS, MOST_NUMBERS // math.prod(ends.shape))
 
     def seen(rows: int, step: int) -> torch.Tensor:
+        """Draw so many samples, or all there are; where that are fewer, again, since draws of rows with weights differ."""
         rng = stream(phase.seed, "points", phase=phase.k, step=step)
-        return torch.from_numpy(ends.target.seen(rows, rng)).to(setting.device)
+        drawn = [ends.target.seen(rows, rng)]
+        drawn += [ends.target.seen(rows, rng) for _ in range(rows // len(drawn[0]) - 1)]
+        return torch.from_numpy(np.concatenate(drawn)).to(setting.device)
 
     def draw(at: int) -> torch.Tensor:
         """Draw n samples of mu_k."""
@@ -78,8 +82,8 @@ def regression_of(phase: Phase, setting: Setting, anchor: Sequence[nn.Module]) -
         z = torch.from_numpy(normal(rng, n, z_dim)).to(setting.device) if z_dim else None
         return push_through(anchor, x, z)
 
-    points = seen(n, step=0)
-    potential = potential_on(points, poststratified(points, seen(many, step=1)), objective, draw)
+    points, counts = merged(seen(n, step=0))
+    potential = potential_on(points, poststratified(points, seen(max(n, many), step=1), counts), objective, draw)
     schedule = SCHEDULES[training.lr_schedule]
     return Regression(
         potential,
