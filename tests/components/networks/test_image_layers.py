@@ -65,6 +65,34 @@ def test_fir_resampling_is_the_filter_with_pixels_inserted_or_dropped(resampling
 
 
 @pytest.mark.parametrize("resampling", ["down", "up", "blur"])
+@pytest.mark.parametrize("side", [6, 7])
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_derivatives_of_a_filter_are_those_of_the_convolution_at_one_convolution_each(resampling, side, bfloat16):
+    """Torch's own second derivative of a depthwise convolution has a convolution per channel."""
+    fir, channels = Fir(resampling), 12
+    x = normal(2, channels, side, side).float().requires_grad_()
+    kernel = fir.kernel.expand(channels, 1, 4, 4)
+
+    def of_torch(x):
+        if resampling == "up":
+            return nn.functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+        stride, padding = (2, 1) if resampling == "down" else (1, 2)
+        return nn.functional.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
+
+    def second(layer):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            (first,) = torch.autograd.grad(layer(x).float().pow(3).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), x)[0]
+
+    ours, theirs = second(fir), second(of_torch)
+    assert (ours - theirs).norm() <= (2**-6 if bfloat16 else 1e-6) * theirs.norm()
+    with torch.profiler.profile() as profile:
+        second(fir)
+    calls = sum(event.count for event in profile.key_averages() if event.key == "aten::convolution")
+    assert calls == 4, "forward, the gradient, and back through both"
+
+
+@pytest.mark.parametrize("resampling", ["down", "up", "blur"])
 def test_fir_resampling_keeps_what_is_constant_but_for_the_border_and_adds_nothing_to_the_weights(resampling):
     fir = Fir(resampling)
     torch.testing.assert_close(fir(torch.ones(1, 1, 12, 12))[..., 2:-2, 2:-2].unique(), torch.ones(1))
