@@ -47,11 +47,8 @@ def test_an_example_runs_from_this_folder(
     assert json.loads(to.read_text())["phases"][0]["metrics"]["w2"] > 0
 
 
-THOROUGH = [pytest.param(folder, marks=pytest.mark.thorough) for folder in ("own_source", "own_networks")]
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("folder", ["own_divergence", *THOROUGH])
+@pytest.mark.thorough
+@pytest.mark.parametrize("folder", ["own_divergence", "own_source", "own_networks"])
 def test_the_commands_of_an_example_run_in_its_folder(folder: str, home: Path) -> None:
     """As its README has them, but for the numbers of steps; a search takes too long."""
     text = (ROOT / "examples" / folder / "README.md").read_text()

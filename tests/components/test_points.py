@@ -1,11 +1,14 @@
 """A potential on points against exact solutions: optimal transport, the band law, and its own certificate."""
 
 import math
+from typing import Any
 
 import numpy as np
 import ot
 import pytest
 import torch
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from components.costs import Cost, MeanSquared, Squared
 from components.divergences.base import FDivergence
@@ -90,6 +93,22 @@ def test_the_dual_gap_is_what_the_smoothing_leaves(name: str, h: float) -> None:
     output, gap = solve(f_divergence(name), costs)
     assert np.isfinite(output).all()
     assert 0 <= gap <= SMOOTHING[-1] * costs.std() * math.log(50) * 1.05
+
+
+def test_a_soft_dual_is_solved_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of short vector products wait for each other at full speed."""
+    numbers: list[int] = []
+
+    def watched(*given: Any, **settings: Any) -> Any:
+        numbers.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return minimize(*given, **settings)
+
+    monkeypatch.setattr("scipy.optimize.minimize", watched)
+    with threadpool_limits(2, user_api="blas"):
+        solve(f_divergence("kl"), two_clouds())
+        after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert set(numbers) == {1}
+    assert set(after) == {2}
 
 
 @pytest.mark.parametrize(("h", "log_ratio"), [(1.0, math.log(4)), (4.0, 0.5), (40.0, 0.05)])

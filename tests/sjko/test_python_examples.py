@@ -34,7 +34,7 @@ def test_the_lines_of_the_readme_run(home: Path, few: None, tmp_path: Path, monk
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.real
+@pytest.mark.thorough
 def test_a_flow_is_trained_in_a_ray_cluster_of_the_users_own(home: Path, no_ray: None) -> None:
     command = [sys.executable, "examples/own_ray_cluster/flow_in_my_cluster.py", "20"]
     environment = command_environment(home)
