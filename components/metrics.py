@@ -103,18 +103,24 @@ def precision_recall(x: Points, y: Float[np.ndarray, "m d"], k: int = 5) -> dict
     return {"precision": precision(x, y, k), "recall": recall(x, y, k)}
 
 
-def nearness(x: Points, y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " n"]:
+def nearness(x: Points, y: Float[np.ndarray, "m d"], *, among: bool = False) -> Float[np.ndarray, " n"]:
     """Divide the distance of each x to its closest y by that to the second closest: near 0 for a copy, 1 between two.
 
     Example:
         >>> y = np.array([[0.0], [1.0], [3.0]])
         >>> nearness(np.array([[0.01], [0.5]]), y).round(2)
         array([0.01, 1.  ])
+        >>> nearness(y[:1], y, among=True).round(2)
+        array([0.33])
 
     Args:
         y: at least two points.
+        among: each x is one of y, which needs three points, and is compared with the others.
     """
-    closest = np.concatenate([np.partition(across, 1, axis=1)[:, :2] for across in squared_distances(x, y)])
+    skipped = int(among)
+    closest = np.concatenate(
+        [np.partition(across, skipped + 1, axis=1)[:, skipped : skipped + 2] for across in squared_distances(x, y)]
+    )
     return np.sqrt(closest[:, 0] / np.maximum(closest[:, 1], np.finfo(closest.dtype).tiny))
 
 

@@ -21,6 +21,9 @@ OF_IMAGES = "images"
 OF_FOLDERS = "image_folder"
 """The set that this recipe is for where nobody says another."""
 if TYPE_CHECKING:
+    from pipeline.data.preparing.plan import Plan
+    from pipeline.data.preparing.write import Written
+
     SetName = str
 else:
     SetName = Literal[tuple(table.IMAGE_SETS)]
@@ -88,60 +91,79 @@ def prepare_set(command: Prepare) -> Mapping[str, Any]:
         Unusable: the originals are not what they should be, or --to cannot be written.
     """
     from pipeline.command import report
-    from pipeline.data.images.image_set import image_sets
-    from pipeline.data.images.prepared import BAD_IMAGES, uri_of
-    from pipeline.data.preparing.originals import Layout
-    from pipeline.data.preparing.plan import plan_of
-    from pipeline.data.preparing.suiting import channels_of, side_of
     from pipeline.data.preparing.write import write_set
 
+    plan = chosen_plan(command)
+    with report.progress(f"{command.name}, {plan.size} x {plan.size}") as show:
+        done = write_set(plan, show)
+    tell(done, plan)
+    report.line(f"next: {next_command(command, plan.size)}")
+    return {
+        "name": command.name,
+        "uri": plan.uri,
+        "channels": plan.channels,
+        "digest": done.manifest["digest"],
+        "rows": done.rows,
+        "bad": done.bad,
+        "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
+        "notes": plan.originals.notes,
+        "bytes": done.num_bytes,
+        "images_per_second": done.num_new / done.seconds,
+    }
+
+
+def chosen_plan(command: Prepare) -> "Plan":
+    """Read the originals, and choose what the command leaves to them: size, channels, encoding.
+
+    Raises:
+        Unusable: the originals are not what they should be.
+    """
+    from pipeline.command import report
+    from pipeline.data.images.image_set import image_sets
+    from pipeline.data.images.prepared import uri_of
+    from pipeline.data.preparing.originals import Layout
+    from pipeline.data.preparing.plan import plan_of
+    from pipeline.data.preparing.suiting import coloured, side_of
+
     images = image_sets()[command.name]
-    channels = command.channels or images.channels
-    encoding = command.encoding or ("raw" if images.side else "encoded")
     with report.progress(f"reading {command.name}") as show:
         originals = images.originals_of(command.from_, Layout(command.train, command.test), show)
     for note in originals.notes:
         report.line(note)
-    size = command.size or images.side
+    size, channels = command.size or images.side, command.channels or images.channels
     if size is None:
         size = side_of(originals)
         report.line(f"{size} x {size} pixels, chosen by the sides of the images; --size is for another")
     if images.side is None and command.channels is None:
         with report.progress("looking for colours") as show:
-            channels = channels_of(originals, show)
-        report.line(
-            "1 channel, since every image is grey; --channels 3 is for three" if channels == 1 else "3 channels, in colour"
-        )
+            in_colour = coloured(originals, show)
+        channels = 1 if in_colour is None else 3
+        grey = "1 channel, since every image is grey; --channels 3 is for three"
+        report.line(grey if in_colour is None else f"3 channels, since {in_colour} is in colour; --channels 1 is for grey")
+    encoding = command.encoding or ("raw" if images.side else "encoded")
     uri = uri_of(command.name, size, command.to)
-    plan = plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
-    with report.progress(f"{command.name}, {size} x {size}") as show:
-        done = write_set(plan, show)
+    return plan_of(command.name, originals, uri, size=size, channels=channels, encoding=encoding)
+
+
+def tell(done: "Written", plan: "Plan") -> None:
+    """Print what was written: bad images, what of others was not kept, how many there are, where they are."""
+    from pipeline.command import report
+    from pipeline.data.images.prepared import BAD_IMAGES
+
+    uri = redacted(plan.uri)
     for image in done.bad[:NUM_SHOWN]:
         report.line(f"bad: {image['path']}: {image['reason']}")
     if len(done.bad) > NUM_SHOWN:
-        report.line(f"... and {len(done.bad) - NUM_SHOWN} more in {redacted(uri)}/{BAD_IMAGES}")
+        report.line(f"... and {len(done.bad) - NUM_SHOWN} more in {uri}/{BAD_IMAGES}")
     for remark, names in grouped(done.remarks)[:NUM_SHOWN]:
         report.line(f"{len(names):,} x {remark}: {names[0]}{', ...' if names[1:] else ''}")
-    rows = {split: done.manifest["splits"][split]["rows"] for split in ("train", "test")}
     speed = f", {done.num_new / done.seconds:,.0f} images/s" if done.num_new else ""
     earlier = f", {done.num_kept_shards} shards were there already" if done.num_kept_shards else ""
-    shape = f"{channels} x {size} x {size}"
-    report.line(f"{rows['train']:,} training and {rows['test']:,} test images of {shape}; {len(done.bad):,} bad")
+    shape = f"{plan.channels} x {plan.size} x {plan.size}"
+    report.line(f"{done.rows['train']:,} training and {done.rows['test']:,} test images of {shape}; {len(done.bad):,} bad")
     report.line(f"{done.num_bytes:,} bytes{speed}{earlier}")
     report.line(f"digest {done.manifest['digest']}")
-    report.line(f"in {redacted(uri)}")
-    report.line(f"next: {next_command(command, size)}")
-    return {
-        "name": command.name,
-        "uri": uri,
-        "digest": done.manifest["digest"],
-        "rows": rows,
-        "bad": done.bad,
-        "remarks": [{"path": path, "remark": remark} for path, remark in done.remarks],
-        "notes": originals.notes,
-        "bytes": done.num_bytes,
-        "images_per_second": done.num_new / done.seconds,
-    }
+    report.line(f"in {uri}")
 
 
 def grouped(remarks: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:

@@ -26,6 +26,8 @@ MOST_COMPARED = 500
 NEAR = 0.05
 """Share of held-out images that count as near copies: those with the least distance to one image beside that to the next. It is
 more where more of them are copies, or where they are few."""
+FEW_HELD_OUT = 100
+"""Of fewer held-out images detail and a twentieth say little: training images stand beside them, each among the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,8 @@ class Beside:
 
 
 def _beside(draws: "Draws") -> Sequence[Beside]:
-    made, held_out = (np.asarray(images)[:MOST_COMPARED] for images in draws.pairs[0])
+    made = np.concatenate([np.asarray(samples) for samples, _ in draws.pairs])[:MOST_COMPARED]
+    held_out = np.asarray(draws.pairs[0][1])[:MOST_COMPARED]
     return [Beside(made, held_out, draws.trained_on)]
 
 
@@ -152,7 +155,8 @@ PIXELS = Needs(lambda name, offer: name if offer.has_images else None, _beside, 
 
 
 def _detail(seen: Beside) -> float:
-    of_data = distances.detail(seen.held_out)
+    few = len(seen.held_out) < FEW_HELD_OUT
+    of_data = distances.detail(np.concatenate([seen.held_out, seen.trained_on[:MOST_COMPARED]]) if few else seen.held_out)
     return distances.detail(seen.made) / of_data if of_data > 0 else math.nan
 
 
@@ -163,8 +167,11 @@ def _detail_of_data(seen: Beside) -> float:
 def _near_copies(seen: Beside) -> float:
     if len(seen.trained_on) < LEAST_SAMPLES or not np.isfinite(seen.made).all():
         return math.nan
-    made, usual, rows = (each.reshape(len(each), -1) for each in (seen.made, seen.held_out, seen.trained_on))
-    return float((nearness(made, rows) <= np.quantile(nearness(usual, rows), NEAR)).mean())
+    made, held_out, rows = (each.reshape(len(each), -1) for each in (seen.made, seen.held_out, seen.trained_on))
+    usual = nearness(held_out, rows)
+    if len(usual) < FEW_HELD_OUT:
+        usual = np.concatenate([usual, nearness(rows[:MOST_COMPARED], rows, among=True)])
+    return float((nearness(made, rows) <= np.quantile(usual, NEAR)).mean())
 
 
 def _near_copies_of_data(seen: Beside) -> float:

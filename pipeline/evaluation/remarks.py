@@ -53,7 +53,7 @@ def _on_images(metrics: Mapping[str, float]) -> str | None:
 def _on_sharpness(metrics: Mapping[str, float]) -> str | None:
     """Say whether images are blurred or noisy; None where that is not known, or of few images."""
     detail, usual = metrics.get("detail", math.nan), metrics.get(floor_of("detail"), math.nan)
-    if math.isnan(detail) or math.isnan(usual) or metrics.get("num_samples", FEW_SAMPLES) < FEW_SAMPLES:
+    if math.isnan(detail) or math.isnan(usual) or _num_images(metrics) < FEW_SAMPLES:
         return None
     sharp = "about as sharp as the data"
     if not usual / SHARP <= detail <= usual * SHARP:
@@ -70,9 +70,18 @@ def _on_copies(metrics: Mapping[str, float]) -> str | None:
     copies, usual = metrics.get("near_copies", math.nan), metrics.get(floor_of("near_copies"), math.nan)
     if math.isnan(copies) or math.isnan(usual):
         return None
-    number = metrics.get("num_samples", math.inf)
+    number = _num_images(metrics)
     is_many = copies - usual > max(MANY_COPIES, CHANCE * math.sqrt(2 * usual * (1 - usual) / number))
     if number < FEW_SAMPLES and not is_many:
         return None
     among = f"one of {counted(int(metrics[AMONG]), 'training image')}" if AMONG in metrics else "training images"
     return f"{'many' if is_many else 'few'} nearly repeat {among} ({100 * copies:.0f} %, floor {100 * usual:.0f} %)"
+
+
+def _num_images(metrics: Mapping[str, float]) -> float:
+    """Count the images that were looked at: those of all pairs, beside training images where few are held out.
+
+    >>> _num_images({"num_samples": 20, "num_pairs": 4})
+    80
+    """
+    return metrics.get("num_samples", math.inf) * metrics.get("num_pairs", 1)

@@ -44,10 +44,10 @@ def _shorter_side(image: Original) -> int | None:
         return None
 
 
-def channels_of(originals: Originals, show: Show) -> int:
-    """Count the channels that prepared images need: 1 where every picture that can be read is grey, else 3.
+def coloured(originals: Originals, show: Show) -> str | None:
+    """Name an image that is in colour; None where every one that can be read is grey, so that one channel holds it.
 
-    Red, green and blue may be equal at each pixel: such a picture is grey too. The first one in colour ends the search.
+    Red, green and blue may be equal at each pixel: such an image is grey too. The first one in colour ends the search.
 
     Args:
         show: told (images looked at, images in all) as it goes on.
@@ -55,11 +55,11 @@ def channels_of(originals: Originals, show: Show) -> int:
     images = [image for split in originals.splits.values() for image in split]
     with warnings.catch_warnings():  # they are told when the images are prepared
         warnings.simplefilter("ignore")
-        for done, grey in enumerate(places.in_order(_is_grey, images), 1):
+        for number, grey in enumerate(places.in_order(_is_grey, images)):
             if not grey:
-                return 3
-            show(done, len(images))
-    return 1
+                return images[number].name
+            show(number + 1, len(images))
+    return None
 
 
 def _is_grey(image: Original) -> bool:

@@ -52,6 +52,11 @@ class Written:
     num_kept_shards: int
     seconds: float
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Count the images of each split."""
+        return {split: self.manifest["splits"][split]["rows"] for split in SPLITS}
+
 
 def write_set(plan: Plan, show: Callable[[int, int], None] = lambda done, total: None) -> Written:
     """Prepare a set: write the shards that are missing, and the manifest.

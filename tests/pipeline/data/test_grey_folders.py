@@ -91,10 +91,11 @@ def test_grey_pictures_of_every_kind_become_one_channel_with_their_own_levels(
 
 
 @pytest.mark.parametrize("name", COLOURED)
-def test_one_picture_in_colour_makes_three_channels(name: str, tmp_path: Path) -> None:
+def test_one_picture_in_colour_makes_three_channels(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folder_of(tmp_path / "from", GREY)
     COLOURED[name]().save(folder / name)
     assert prepare(folder, tmp_path / "to") == 0
+    assert f"3 channels, since {name} is in colour" in capsys.readouterr().out
     assert channels(tmp_path / "to") == 3
 
 

@@ -82,6 +82,16 @@ def test_blur_noise_and_copies_are_said(kind: str) -> None:
     assert f"; {many} nearly repeat training images (" in sentence
 
 
+@pytest.mark.parametrize(("kind", "many"), [("real", False), ("nearly copied", True)])
+def test_of_few_held_out_images_copies_are_seen_by_training_images_as_well(kind: str, many: bool) -> None:
+    """By the three held-out images alone, a twentieth is any number between two of them."""
+    data = ENDPOINTS.data
+    held_out, trained_on = data.held_out(3, np.random.default_rng(0)), data.seen(120, np.random.default_rng(1))
+    made = unseen() if kind == "real" else np.concatenate([trained_on, trained_on[:30]]) + 0.01 * noise()
+    share = NEAR_COPIES.measure(Beside(made, held_out, trained_on))
+    assert (share > 0.9) if many else (share < 0.1)
+
+
 def test_only_images_have_these_figures_and_what_is_not_measured_is_not_said() -> None:
     assert {"detail", "near_copies"} <= figures(offer_of(DIGITS, NOTHING_LOGGED)).keys()
     assert not {"detail", "near_copies"} & figures(offer_of(Data(target="moons"))).keys()
@@ -111,6 +121,14 @@ def test_of_few_images_only_copies_that_are_no_chance_are_said(share: float, num
     sentence = remarks(said(share, 1 / number if number < 20 else 2 / 30, number))[-1]
     assert (f"many {'images ' if number < 20 else ''}nearly repeat one of 3,000 training images" in sentence) == many
     assert ("as sharp as" in sentence) == (number == 30)
+
+
+def test_a_folder_of_two_hundred_pictures_is_told_how_sharp_and_how_new_its_images_are() -> None:
+    """It holds out 20, of which a map is judged by four samples of 20."""
+    w2, of_images = remarks(said(0.03, 0.05, 20) | {"num_pairs": 4.0})
+    assert w2.startswith("W2 and its floor are of 20 samples alone")
+    assert of_images.startswith("the images are about as sharp as the data")
+    assert "; few nearly repeat" in of_images
 
 
 def said(copies: float, usual: float, number: int) -> dict[str, float]:
