@@ -115,7 +115,18 @@ def _require_ends(data: Data) -> None:
         if is_own(name):
             _require_part(f"data.{field_name}", partial(spec_of(name).shape, data))
     target, source = spec_of(data.target), spec_of(data.source)
-    for field_name in ("size", "flip", "digest", "streamed", "source_digest", "columns", "weights", "split", "schema"):
+    for field_name in (
+        "size",
+        "channels",
+        "flip",
+        "digest",
+        "streamed",
+        "source_digest",
+        "columns",
+        "weights",
+        "split",
+        "schema",
+    ):
         end, fields = ("source", source.source_fields) if field_name == "source_digest" else ("target", target.fields)
         value = getattr(data, field_name)
         without = field_name in fields or value == getattr(Data, field_name)

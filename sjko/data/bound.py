@@ -99,7 +99,9 @@ class BoundRecipe:
         source = before.source if points is None else rows.name_of(points)
         data = replace(before, target=end.name, digest=None, condition=end.condition, source=source, source_digest=None)
         if end.points is not None:
-            data = replace(data, size=None, streamed=False)
+            if data.flip:
+                logger.warning("data.flip is for prepared images: x is taken as it is")
+            data = replace(data, size=None, channels=None, flip=False, streamed=False)
         recipe = replace(self.recipe, data=data)
         validate(recipe)
         if end.points is not None:
