@@ -114,9 +114,9 @@ def unregistered(command: flags.Unregister) -> Mapping[str, Any]:
     pointing = versions[number]["aliases"]
     if pointing and not command.drop_aliases:
         move = command_line("python", "-m", "deploy", "promote", name, "--version", "N", "--alias", pointing[0])
+        these, point = " and ".join(f"@{alias}" for alias in pointing), "points" if len(pointing) == 1 else "point"
         raise Unusable(
-            f"{name} version {number} is what {' and '.join(f'@{alias}' for alias in pointing)} points at: say --drop-aliases, "
-            f"or first have another version there, with {move}"
+            f"{these} of {name} {point} at version {number}: say --drop-aliases, or first have another version there, with {move}"
         )
     take_out(store, name, number)
     dropped = f", and with it {' '.join(f'@{alias}' for alias in pointing)}" if pointing else ""

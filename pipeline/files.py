@@ -103,7 +103,7 @@ def _whole(files: "fsspec.AbstractFileSystem", path: str) -> Iterator[str]:
         yield partial
         os.replace(partial, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename == partial:
+        if isinstance(error, OSError) and error.filename in (None, partial):  # a full disk has no name
             error.filename = path
         with contextlib.suppress(OSError):
             os.unlink(partial)
@@ -139,7 +139,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     /dev/stdout.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            error.filename = str(path)
+            raise
         return
     import fsspec
 

@@ -132,7 +132,7 @@ class Registry(RegisteredVersions):
         with self._store.answering():
             for key, value in {**note, **moves.tags(moves.PROMOTED, alias, because)}.items():
                 self._client.set_model_version_tag(version.name, str(version.number), key, value[:4000])
-            been = [] if previous is None else self._been(previous, alias)
+            been = self._written_been(version.name, alias) or [] if previous is None else self._been(previous, alias)
             if been[-1:] != [version.number]:
                 self._write_been([*been, version.number], version.name, alias)
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
@@ -168,16 +168,20 @@ class Registry(RegisteredVersions):
 
     def _been(self, version: Version, alias: str) -> list[int]:
         """List the versions that an alias has pointed at, the last being the one that it points at now."""
-        with self._store.answering():
-            written = self._client.get_registered_model(version.name).tags.get(f"{moves.BEEN}{alias}")
-        if written is not None:
-            return moves.up_to([int(number) for number in written.split()], version.number)
+        if (written := self._written_been(version.name, alias)) is not None:
+            return moves.up_to(written, version.number)
         before, been = version.tags.get(f"sjko.before.{alias}"), [version.number]  # as earlier releases have written it
         while before is not None and int(before) not in been:
             been.insert(0, int(before))
             earlier = self.find(version.name, before)
             before = None if earlier is None else earlier.tags.get(f"sjko.before.{alias}")
         return been
+
+    def _written_been(self, name: str, alias: str) -> list[int] | None:
+        """Read the versions that an alias has pointed at, also where it points at none now; None where nobody wrote them."""
+        with self._store.answering():
+            written = self._client.get_registered_model(name).tags.get(f"{moves.BEEN}{alias}")
+        return None if written is None else [int(number) for number in written.split()]
 
     def _write_been(self, been: list[int], name: str, alias: str) -> None:
         written = " ".join(map(str, been[-moves.MOST_BEEN :]))

@@ -31,8 +31,10 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
         ValueError: what is wrong, in one line.
     """
     if not words or words[0].startswith("-"):
-        if not any(is_location(word.removeprefix("--data.target=")) for word in _targets(words)):
-            raise ValueError(f"RECIPE must come right after `{prog.rpartition(' ')[2]}`, before all flags")
+        targets = _targets(words)
+        if not any(map(is_location, targets)):
+            no_table = f"; a table alone needs none, and {targets[0]} is none such as cells.csv or ./folder" if targets else ""
+            raise ValueError(f"RECIPE must come right after `{prog.rpartition(' ')[2]}`, before all flags{no_table}")
         words = [OF_TABLES, *words]
     parsed = parsing.parse(flags, prog, words)
     command = places.resolved(parsed.command)
@@ -47,7 +49,7 @@ def read_flow(flags: type, prog: str, words: Sequence[str]) -> Any:
 def _targets(words: Sequence[str]) -> list[str]:
     """Find the words that may be the target of a flow, in a command line that names no recipe."""
     following = [word for flag, word in pairwise(words) if flag == "--data.target"]
-    return following + [word for word in words if word.startswith("--data.target=")]
+    return following + [word.removeprefix("--data.target=") for word in words if word.startswith("--data.target=")]
 
 
 def check_flow(command: Any) -> None:

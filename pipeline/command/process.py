@@ -78,7 +78,7 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, _: object) -> None:
         if number == signal.SIGHUP:
-            _forget(terminals)
+            forget(terminals)
         raise Stopped(number)
 
     previous = {number: signal.getsignal(number) for number in STOPPING}
@@ -91,10 +91,10 @@ def stoppable() -> Iterator[None]:
         restore(previous)
 
 
-def _forget(terminals: Sequence[int]) -> None:
-    """Write into nothing in place of a terminal that is gone, where every byte would be an error."""
+def forget(streams: Sequence[int]) -> None:
+    """Write into nothing in place of a terminal or a pipe that is gone, where every byte would be an error."""
     nothing = os.open(os.devnull, os.O_WRONLY)
-    for number in terminals:
+    for number in streams:
         os.dup2(nothing, number)
     os.close(nothing)
 

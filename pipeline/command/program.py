@@ -107,6 +107,9 @@ class Program:
             try:
                 try:
                     command = self.read(list(arguments) or ["--help"])
+                except BrokenPipeError:  # as of `--help | head`
+                    process.forget([1])
+                    return 1
                 except OSError as error:  # no file can have such a name
                     raise ValueError(process.sentence(error)) from error
                 action = self.actions[arguments[0]]

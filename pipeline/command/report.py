@@ -6,6 +6,7 @@ Text is shown as it is, never read as rich's markup: names and paths of users ha
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +39,16 @@ if TYPE_CHECKING:
 
 WIDE = 10_000
 """Width of the output to a file, in columns: nothing is wrapped there."""
-console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def _width() -> int | None:
+    """Give the width of the output; None: that of the terminal at each time. With COLUMNS=0 rich would print nothing."""
+    if not sys.stdout.isatty():
+        return WIDE
+    return shutil.get_terminal_size().columns if os.environ.get("COLUMNS") == "0" else None
+
+
+console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False, width=_width())
 
 
 def can_redraw() -> bool:

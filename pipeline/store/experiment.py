@@ -61,12 +61,20 @@ class Experiment:
         if database is None:
             self.client = MlflowClient(self.uri)
             return self._experiment(None, create)
-        if not create and not database.exists():
+        making = Path(f"{database}.making")
+        if not create and (making.exists() or not database.exists()):
             raise StoreNotFound(f"there is no store at {self.uri}: nothing has been trained there yet")
         with self._alone(database, create):
+            if making.exists():  # a kill or a full disk has cut it off, and MLflow cannot go on with half of its tables
+                for file in (database, Path(f"{database}-journal")):
+                    file.unlink(missing_ok=True)
+            if not database.exists():
+                making.touch()
             mlflow_errors.check_database(database)
             self.client = MlflowClient(self.uri)
-            return self._experiment((database.parent / "artifacts").as_uri(), create)
+            experiment_id = self._experiment((database.parent / "artifacts").as_uri(), create)
+            making.unlink(missing_ok=True)
+            return experiment_id
 
     @contextmanager
     def _alone(self, database: Path, create: bool) -> Iterator[None]:

@@ -162,7 +162,7 @@ def test_a_version_is_unregistered_unless_an_alias_points_at_it(
     capsys.readouterr()
     assert main(["unregister", "moons", "2"]) == 2
     error = capsys.readouterr().err
-    assert "moons version 2 is what @candidate points at: say --drop-aliases, or first have another version there, with" in error
+    assert "@candidate of moons points at version 2: say --drop-aliases, or first have another version there, with" in error
     assert error.count("\n") == 1
     assert result_of(tmp_path, "unregister", "moons", "1") == {"name": "moons", "version": 1, "dropped_aliases": []}
     again = capsys.readouterr().out.rpartition("store: ")[2].split()

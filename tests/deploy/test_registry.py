@@ -126,6 +126,11 @@ def test_rollback_goes_back_one_more_each_time_and_passes_over_what_is_gone(
     assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
     shared_store.client.set_registered_model_alias("steps", "champion", "3")  # as MLflow's page does
     assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": 3}
+    result_of(tmp_path, "promote", "steps", "--version", "3")
+    result_of(tmp_path, "unregister", "steps", "3", "--drop-aliases")
+    again = result_of(tmp_path, "register", trained(shared_store, 3).run_id, "--name", "steps")["version"]
+    result_of(tmp_path, "promote", "steps")
+    assert result_of(tmp_path, "rollback", "steps") == {"version": 1, "instead_of": again}, "an alias that is gone keeps its way"
 
 
 @pytest.mark.slow

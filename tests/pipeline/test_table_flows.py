@@ -112,6 +112,7 @@ def test_samples_of_a_version_are_rows_with_the_columns_and_types_of_the_table(
         (["cells.parquet"], "a table is a target: --data.target cells.parquet"),
         (["--data.target", "nowhere.csv"], "there is no file"),
         (["--data.target", "cells.xlsx"], "RECIPE must come right after `run`"),
+        (["--data.target=cells"], "a table alone needs none, and cells is none such as cells.csv or ./folder"),
         (["table", "--data.target", "cells.xlsx"], "data.target must be one of"),
         (["table", "--data.target", "{}", "--data.columns", "height,weight"], "has no column 'weight'; it has height, children"),
         (["table", "--data.target", "{}", "--data.columns", "height,height"], "data.columns must be different names of columns"),

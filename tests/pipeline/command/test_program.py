@@ -11,7 +11,7 @@ from programs import program
 from sqlalchemy import create_engine
 from terminals import terminal
 
-from pipeline.command.process import stoppable
+from pipeline.command.process import sentence, stoppable
 from pipeline.errors import (
     AmbiguousReference,
     Corrupt,
@@ -30,6 +30,7 @@ from pipeline.errors import (
     Unusable,
     VersionNotFound,
 )
+from pipeline.files import write_text
 from pipeline.signals import STOPPING
 
 MISTAKES = (
@@ -183,3 +184,29 @@ def test_a_cursor_that_a_signal_has_left_open_is_not_told_of(tmp_path: Path, cap
     with stoppable():
         pool.logger.error("Error closing cursor", exc_info=True)
     assert not caplog.records
+
+
+@pytest.mark.real
+def test_help_into_a_pipe_that_is_closed_ends_without_a_word() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m pipeline --help | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) in ((1, b""), (0, b"")), "0 where it was written before the pipe was closed"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_the_file_that_a_full_disk_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No space") as said:
+        write_text(Path("/dev/full"), "text")
+    assert sentence(said.value) == "/dev/full: No space left on device"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", full)
+    with pytest.raises(OSError, match="No space") as said:
+        write_text(tmp_path / "x.txt", "text")
+    assert sentence(said.value) == f"{tmp_path / 'x.txt'}: No space left on device"

@@ -48,6 +48,19 @@ def test_what_is_no_character_to_look_at_is_shown_as_its_number() -> None:
     assert literal("\udce9") == r"\xe9"
 
 
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("60", None), (None, None)])
+def test_a_terminal_that_is_said_to_have_no_columns_has_some(
+    columns: str | None, width: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under COLUMNS=0 all of a command's results were left out, and its exit code was 0."""
+    monkeypatch.setattr(report.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(report.os, "get_terminal_size", lambda *_: report.os.terminal_size((80, 24)))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert report._width() == width
+
+
 def test_a_table_that_is_too_wide_becomes_several_whose_cells_are_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
