@@ -153,6 +153,12 @@ def warnings_of(rows: Rows, name: str) -> tuple[str, ...]:
             f"{name}: column {named([repr(labels[number]) for number in constant])} has one value only, and samples will vary "
             "about it: leave it out, or give a table, of which constants come back as they were"
         )
+    low, high = float(rows.samples.min()), float(rows.samples.max())
+    if rows.samples.ndim == 4 and not (low >= -1 and high <= 1):
+        hint = ": write x / 127.5 - 1" if low >= 0 and high <= 255 else ""
+        sentences.append(
+            f"{name}: pictures of samples are drawn, and judged, in [-1, 1], and these images go from {low:g} to {high:g}{hint}"
+        )
     return tuple(sentences)
 
 

@@ -130,8 +130,8 @@ def _array(given: Any, name: str) -> np.ndarray:
     if isinstance(given, Iterator):
         raise Unusable(f"{name} {NOT_ROWS}, not a {type(given).__name__}, which can be read once only: make a list of it")
     if is_of(given, "torch", "Tensor"):
-        given = given.detach().cpu()
-        given = given.float().numpy() if given.is_floating_point() else given.numpy()
+        given = given.detach().cpu().to_dense()
+        given = given.float().numpy() if given.is_floating_point() and given.element_size() < 4 else given.numpy()
     elif hasattr(given, "toarray"):  # scipy's sparse ones
         given = given.toarray()
     elif isinstance(given, list | tuple) and any(is_of(each, "torch", "Tensor") for each in given):

@@ -47,6 +47,8 @@ def rows_of(table: pa.Table, held_out: pa.Table | None, condition: Sequence[str]
     """
     if held_out is None:
         return prepared(table, Asked(condition=tuple(condition)), name)
+    if not len(held_out):
+        raise Unusable("held_out has no rows")
     if held_out.column_names != table.column_names:
         mine, others = ", ".join(table.column_names), ", ".join(held_out.column_names)
         raise Unusable(f"held_out: its columns are {others}, those of {name} {mine}")
@@ -98,8 +100,20 @@ def form_of(given: Any) -> Form:
 
 def _of_frame(frame: Any, name: str) -> pa.Table:
     """Make a table of a frame, without its index; its columns are called as text."""
+    import pandas as pd
+
+    frame = frame.set_axis([str(label) for label in frame.columns], axis=1)
+    columns = {}
+    for number, label in enumerate(frame.columns):
+        dtype = frame.dtypes.iloc[number]
+        if isinstance(getattr(dtype, "categories", None), pd.IntervalIndex):
+            raise Unusable(f"{name}: column {label!r} holds intervals: write them as text, with x[{label!r}].astype(str)")
+        if isinstance(dtype, pd.SparseDtype):
+            columns[label] = frame.iloc[:, number].sparse.to_dense()
+        elif isinstance(dtype, np.dtype) and not dtype.isnative:  # as FITS files have them
+            columns[label] = frame.iloc[:, number].astype(dtype.newbyteorder("="))
     try:
-        return pa.Table.from_pandas(frame.set_axis([str(label) for label in frame.columns], axis=1), preserve_index=False)
+        return pa.Table.from_pandas(frame.assign(**columns), preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise Unusable(f"{name}: a column holds what no table can: {'. '.join(map(str, error.args))}") from error
 

@@ -31,6 +31,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "a tuple of arrays": lambda: tuple(ROWS),
     "a tensor that wants a gradient": lambda: torch.tensor(ROWS, dtype=torch.float32, requires_grad=True),
     "a tensor of 16 bits": lambda: torch.tensor(ROWS, dtype=torch.bfloat16),
+    "a sparse tensor": lambda: torch.tensor(ROWS, dtype=torch.float64).to_sparse(),
     "a torch data set with labels": lambda: TensorDataset(torch.tensor(ROWS), torch.zeros(6)),
     "a sparse matrix": lambda: sparse.csr_matrix(ROWS),
     "objects that are numbers": lambda: ROWS.astype(object),
@@ -221,10 +222,17 @@ def test_columns_that_a_flow_would_not_do_justice_to_are_named() -> None:
     assert end_of(pd.DataFrame(array), None, "x").warnings == (), "of a table constants come back"
     assert end_of(pd.DataFrame(array), None, "x").of_scales == (), "each column of a frame is coded in its own units"
     late = np.stack([1.7e9 + np.arange(200), np.arange(200)], axis=1)
-    for given in (late, late.astype(np.int64)):
+    for given in (late, late.astype(np.int64), torch.from_numpy(late)):
         assert "x: column 0 has fewer different values in float32" in end_of(given, None, "x").warnings[-1]
     assert end_of(late - late.mean(axis=0), None, "x").warnings == ()
     assert end_of(late.astype(np.float32)[:, 1:], None, "x").warnings == ()
+
+
+def test_images_that_are_not_in_unit_range_are_told() -> None:
+    levels = np.arange(5 * 64, dtype=np.float32).reshape(5, 1, 8, 8) % 256
+    (told,) = end_of(levels, None, "x").warnings
+    assert "these images go from 0 to 255: write x / 127.5 - 1" in told
+    assert end_of(levels / 127.5 - 1, None, "x").warnings == ()
 
 
 def test_an_array_under_the_name_of_an_archive_is_read(tmp_path: Path) -> None:

@@ -139,6 +139,12 @@ def test_types_of_pandas_that_arrow_has_not_come_back() -> None:
             "truth": pd.array([True, None, False, True] * 20, "boolean"),
             "word": pd.Series(["a", "b"] * 40, dtype=object),
             "size": pd.Categorical(["S", "L"] * 40, ["S", "M", "L"], ordered=True),
+            "grade": pd.Categorical([1, 2, None, 2] * 20),
+            "share": pd.Categorical([0.5, 1.5] * 40),
+            "answer": pd.Categorical([True, False] * 40),
+            "one": pd.Categorical([1] * 80),
+            "swapped": np.arange(80.0).astype(">f8"),
+            "sparse": pd.arrays.SparseArray([0, 0, 1, 2] * 20),
             7: np.arange(80.0, dtype=np.float32),
         }
     )
@@ -146,6 +152,9 @@ def test_types_of_pandas_that_arrow_has_not_come_back() -> None:
     assert list(made.columns) == list(frame.columns)
     assert made.dtypes.tolist() == frame.dtypes.tolist()
     assert made["whole"].isna().any()
+    assert set(made["grade"].dropna()) == {1, 2}
+    given = fitted(frame, condition="answer").sample(9, condition="true")
+    assert set(given["answer"]) == {True}
 
 
 def test_a_frame_is_the_source_of_a_frame() -> None:
@@ -177,6 +186,17 @@ def test_rows_keep_the_condition_that_they_have_unless_another_is_asked_for() ->
         (FRAME, {"condition": ["red"] * 5}, "there is no column 'red'"),
         (FRAME, {"condition": np.arange(5.0)}, "condition must be one for each of 200 rows, not 5"),
         (FRAME, {"held_out": np.zeros((3, 4))}, "held_out must be a table like x"),
+        (FRAME, {"held_out": FRAME[:0]}, "held_out has no rows"),
+        (
+            FRAME.dropna(),
+            {"condition": "seen"},
+            "column 'seen' holds timestamp.*and a condition is numbers, text, or true and false",
+        ),
+        (
+            FRAME.assign(tall=pd.cut(FRAME["height"], 3)),
+            {},
+            r"'tall' holds intervals: write them as text, with x\['tall'\].astype",
+        ),
         (FRAME.assign(what=[object()] * N), {}, "a column holds what no table can"),
         (FRAME[:1], {}, "1 row"),
     ],

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.conditions import Condition, Conditions
+from pipeline.data.tables.codes import arrow_types
 from pipeline.data.tables.codes.arrow_types import type_of
 from pipeline.data.tables.encoding import Encoding
 from pipeline.errors import Unusable
@@ -47,9 +48,15 @@ class Given:
         """Find what kind of condition the columns of a table are: numbers, standardised, or the classes of one column.
 
         Raises:
-            Unusable: a value is missing, or columns of classes stand beside others.
+            Unusable: a value is missing, or is neither a number, text nor true or false; columns of classes stand beside others.
         """
         for name in columns:
+            kind = table[name].type
+            if not (arrow_types.is_category(kind) or arrow_types.is_number(kind)):
+                raise Unusable(
+                    f"data.condition: column {name!r} holds {kind}, and a condition is numbers, text, or true and false: "
+                    "write it as such"
+                )
             if table[name].null_count:
                 raise Unusable(f"data.condition: column {name!r} has missing values; fill them, or leave the rows out")
         types = tuple(str(table[name].type) for name in columns)
@@ -99,7 +106,7 @@ class Given:
         types = self.arrow_types
         if self.cells:
             cells = pa.array([self.cells[number] for number in conditions])
-            return {self.columns[0]: pc.cast(cells, types[0], safe=False)}
+            return {self.columns[0]: arrow_types.cast(cells, types[0])}
         shift, scale = (np.array(each) for each in (self.condition.shift, self.condition.scale))
         numbers = conditions.astype(np.float64) * scale + shift
         places = np.maximum(0, np.ceil(-np.log10(scale * EXACT))).astype(int)  # what 32 bits say of them

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.tables.codes import arrow_types
 from pipeline.data.tables.codes.cells import Cells
 from pipeline.data.tables.codes.choices import OneHot, Ranked
 from pipeline.data.tables.codes.conform import COMPUTED
@@ -138,7 +139,7 @@ class Constant:
         """Repeat the one value for each of n rows."""
         of = self.column.arrow_type
         plain = of.value_type if pa.types.is_dictionary(of) else of
-        return pa.repeat(scalar(self.column.value, plain), len(coordinates)).cast(of)
+        return arrow_types.cast(pa.repeat(scalar(self.column.value, plain), len(coordinates)), of)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give no array: nothing was fitted."""

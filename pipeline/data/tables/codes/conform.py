@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.tables.codes.arrow_types import is_text
+from pipeline.data.tables.codes.arrow_types import cast, is_text
 from pipeline.errors import Unusable
 from pipeline.recipes.values import like, meant, shown
 
@@ -43,7 +43,7 @@ def as_described(column: "Column", values: pa.ChunkedArray) -> pa.ChunkedArray:
             values = plain(values)
             if pa.types.is_date(column.arrow_type) and is_text(values.type):  # JSON has days with times of the day
                 values = values.cast(pa.timestamp("us")).cast(column.arrow_type)
-            values = values.cast(column.arrow_type)
+            values = cast(values, column.arrow_type)
         except pa.ArrowException as error:
             reason = str(error).partition("\n")[0]
             raise Unusable(f"the column {name} must be {column.type}, and is {values.type}: {reason}") from error
