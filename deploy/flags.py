@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.cluster import Mlflow, Stores
-from pipeline.command.flags import Command
+from pipeline.command.flags import Command, Reference
 from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Place, RayAddress, Source
 
@@ -31,15 +31,16 @@ class Workers(RunningRay):
     """Ray workers, of one CPU each"""
 
 
-ALLOW_CODE = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="NAME@ALIAS or NAME@VERSION")]
+ALLOWED = "run the code of own parts that a version carries or names; read it first"
+AllowCode = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help=ALLOWED)]
 
 
 @dataclass(frozen=True)
 class Register(Command):
     """Make a version of a trained flow's map, under the alias @candidate; that of its last phase unless --phase says another."""
 
-    reference: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    reference: Reference
     name: str
     """name of the registered model"""
     phase: int | None = None
@@ -73,8 +74,7 @@ class Promote(Command):
     """the alias to move"""
     require: str | None = None
     """rule, such as 'w2 <= 1.0 * champion', 'w2 <= 1.2 * floor' or 'modes_covered >= 25'"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     evaluation: EvaluationSize = field(default_factory=EvaluationSize)
     store: Stores = field(default_factory=Stores)
 
@@ -105,8 +105,7 @@ class Rollback(Command):
     """name of the registered model"""
     alias: str = "champion"
     """the alias to move"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     store: Stores = field(default_factory=Stores)
 
 
@@ -114,8 +113,7 @@ class Rollback(Command):
 class Serve(Command):
     """Serve samples over HTTP until Ctrl-C; an alias is followed as it moves."""
 
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
+    model: Model
     host: str = "127.0.0.1"
     """address to listen on; others than this machine can be let in with a token only"""
     port: int = 8000
@@ -129,8 +127,7 @@ class Serve(Command):
     token and no names any is taken"""
     metrics_port: int | None = None
     """port of this machine that Prometheus reads; None takes a free one, which is printed"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     cluster: RunningRay = field(default_factory=RunningRay)
     store: Stores = field(default_factory=Stores)
 
@@ -139,8 +136,7 @@ class Serve(Command):
 class Generate(Command):
     """Draw many samples with Ray Data and write them as Parquet; started again, it goes on with what is missing."""
 
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
+    model: Model
     num_samples: int
     """how many"""
     to: Place
@@ -149,8 +145,7 @@ class Generate(Command):
     """draw from mu_{k+1} = T_k of this phase k instead of the last one"""
     seed: int = 0
     """seed of x and z: equal seeds give equal samples, whatever the number of workers"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     condition: str | None = None
     """NAME=CLASS, such as label=3, that all samples are given, or NAME=VALUE,VALUE,...; None: of a conditional model drawn for
     each from the data's distribution, and written beside the sample"""
@@ -162,8 +157,7 @@ class Generate(Command):
 class Transport(Command):
     """Apply a map to the points in given files, row by row, with Ray Data; started again, it goes on with what is missing."""
 
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
+    model: Model
     from_: Annotated[Source, tyro.conf.arg(name="from")]
     """points of the source in its own units, N(0, I) where it is noise. A Parquet, CSV, Arrow, npy or npz file, a folder of such,
     or a pattern in quotes, here or at a URL such as s3://bucket/in"""
@@ -175,8 +169,7 @@ class Transport(Command):
     """apply T_k of this phase k instead of the last one"""
     seed: int = 0
     """seed of z: row i gets the same z for equal seeds, whatever the number of workers"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     condition: str | None = None
     """NAME=CLASS, such as label=3, that all points are given, or NAME=VALUE,VALUE,...; None: of a conditional model drawn for
     each from the data's distribution, and written beside the point"""
@@ -188,14 +181,12 @@ class Transport(Command):
 class Export(Command):
     """Write a version's generator as one file for other runtimes."""
 
-    model: tyro.conf.Positional[str]
-    """NAME@ALIAS or NAME@VERSION"""
+    model: Model
     to: Path
     """the file"""
     format: Literal["pt2", "onnx"] | None = None
     """torch.export's format or ONNX; None: what the file's name ends in"""
-    allow_code: ALLOW_CODE = False
-    """run the code of own parts that a version carries or names; read it first"""
+    allow_code: AllowCode = False
     store: Stores = field(default_factory=Stores)
 
 

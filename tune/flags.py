@@ -15,6 +15,7 @@ from pipeline.evaluation.size import EvaluationSize
 from pipeline.places import Database
 from tune.space import Axis
 
+Name = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help="name of the search")]
 OPTUNA = tyro.conf.arg(name="store.optuna", prefix_name=False)
 
 
@@ -70,8 +71,7 @@ class Run(FlowFlags):
 class Resume(Command):
     """Go on with a search that was interrupted; no finished phase is trained again."""
 
-    name: tyro.conf.Positional[str]
-    """name of the search"""
+    name: Name
     store: SearchStores = field(default_factory=SearchStores)
 
 
@@ -79,8 +79,7 @@ class Resume(Command):
 class Show(Command):
     """Show the trials of a search."""
 
-    name: tyro.conf.Positional[str]
-    """name of the search"""
+    name: Name
     store: Mlflow = field(default_factory=Mlflow)
 
 
@@ -88,8 +87,7 @@ class Show(Command):
 class Best(Command):
     """Write the best recipe of a search as YAML, for `python -m pipeline run`."""
 
-    name: tyro.conf.Positional[str]
-    """name of the search"""
+    name: Name
     to: Path
     """the file"""
     store: Mlflow = field(default_factory=Mlflow)

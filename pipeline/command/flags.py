@@ -14,6 +14,9 @@ from pipeline.places import Server, Source
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 
 DASHBOARD = "http://127.0.0.1:8265"
+MEANT = "an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"
+Reference = Annotated[tyro.conf.Positional[str], tyro.conf.arg(help=MEANT)]
+"""The map of a phase, as a person names it."""
 KindOfPart = Literal["divergence", "network", "cost", "source", "metric", "extractor"]
 
 
@@ -84,8 +87,7 @@ class Ui(Command):
 class Show(Command):
     """Show the phases of a flow with their metrics."""
 
-    reference: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    reference: Reference
     store: Mlflow = field(default_factory=Mlflow)
 
 
@@ -93,8 +95,7 @@ class Show(Command):
 class Evaluate(Command):
     """Compute the metrics of any published map afresh and draw its samples."""
 
-    reference: tyro.conf.Positional[str]
-    """an MLflow run id, runs:/ID/phase, or the first eight or more characters of a fingerprint"""
+    reference: Reference
     extractor: str | None = None
     """image metrics in the features of this network as well: lenet, lenet_digits, effnet, inception, which with its published
     weights gives FID and KID, or package.module:name of your own"""

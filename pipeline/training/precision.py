@@ -9,6 +9,7 @@ from torch import nn
 from components.gradients import outputs_at, transport
 from components.networks.pair import NetworkSpec
 from components.state import build_map, build_potential
+from components.streams import seeded
 from pipeline.phase import Phase
 from pipeline.provenance import processor
 from pipeline.training.solving.setting import Setting
@@ -57,7 +58,7 @@ def _pass(spec: NetworkSpec, n: int) -> Callable[[], torch.Tensor]:
     with torch.device("meta"):
         num_parameters = sum(p.numel() for p in build_map(spec).parameters())
     if num_parameters > MOST_PARAMETERS:
-        with torch.random.fork_rng(devices=[]):  # the global generator stays as it is
+        with seeded(0):  # the global generator stays as it is
             convolution = nn.Conv2d(spec.width, spec.width, 3, padding=1)
         images = torch.ones(1, spec.width, 16, 16)
         return lambda: convolution(images)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from components.gradients import push_through
 from components.networks.pair import NetworkPair, NetworkSpec
+from components.streams import seeded
 from pipeline.parts.checks.check import Check, Failed, finite, gradients, require, tensor_like, tried
 
 WILD = 10.0
@@ -80,8 +81,7 @@ class _Tries:
         return self.built[method, seed]
 
     def fresh(self, build: Build, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             module = build(self.spec)
         require(isinstance(module, nn.Module), f"it gives a {type(module).__name__}, and no torch.nn.Module")
         return module
@@ -92,8 +92,7 @@ class _Tries:
     @staticmethod
     def seeded(evaluate: Callable[[], Tensor]) -> Tensor:
         """Evaluate a network with the same random numbers each time: one with dropout draws some."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(2)
+        with seeded(2):
             return evaluate()
 
     def is_built(self, method: str) -> str:
@@ -140,25 +139,27 @@ class _Tries:
         finite(tensor_like(given, self.x.new_zeros(self.n)))
         return f"({self.n},) in float32"
 
-    def potential_gradients(self) -> str:
-        network = self.network("build_potential")
-        x = self.x.clone().requires_grad_()
+    def potential_by_x(self) -> tuple[Tensor, Tensor]:
+        """Evaluate the potential, and differentiate it by x."""
+        network, x = self.network("build_potential"), self.x.clone().requires_grad_()
         output = self.seeded(lambda: network(x, *self.given))
         (by_x,) = gradients(output.sum(), [x], "it", keep=True)
-        require(by_x is not None, "it does not depend on x")
-        finite(by_x if by_x is not None else x, "its gradient by x")
-        return _gradients_by_weights((output * torch.linspace(0.5, 1.5, self.n)).sum(), network)
+        if by_x is None:
+            raise Failed("it does not depend on x")
+        return output, by_x
+
+    def potential_gradients(self) -> str:
+        output, by_x = self.potential_by_x()
+        finite(by_x, "its gradient by x")
+        weighted = (output * torch.linspace(0.5, 1.5, self.n)).sum()
+        return _gradients_by_weights(weighted, self.network("build_potential"))
 
     def penalty_gradients(self) -> str:
-        network = self.network("build_potential")
-        x = self.x.clone().requires_grad_()
-        output = self.seeded(lambda: network(x, *self.given))
-        (by_x,) = gradients(output.sum(), [x], "it", keep=True)
-        require(by_x is not None, "it does not depend on x")
+        _, by_x = self.potential_by_x()
         require(not _once(by_x), "an operation in it can be differentiated once only, and would be taken for a constant")
-        penalty = (by_x if by_x is not None else x).flatten(1).square().sum(1).mean()
+        penalty = by_x.flatten(1).square().sum(1).mean()
         if penalty.requires_grad:  # not that of a linear network
-            weights = dict(network.named_parameters())
+            weights = dict(self.network("build_potential").named_parameters())
             for name, gradient in zip(weights, gradients(penalty, list(weights.values()), "it"), strict=True):
                 finite(penalty if gradient is None else gradient, f"the gradient of |grad D|^2 by {name}")
         return f"|grad D|^2 is {finite(penalty, '|grad D|^2').item():.3g}"
