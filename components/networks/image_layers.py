@@ -101,7 +101,9 @@ class Filtered(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Image, kernel: Tensor, stride: int, padding: int, side: int, adjoint: bool) -> Tensor:
+    def forward(  # noqa: PLR0917  # torch gives all by position
+        x: Image, kernel: Tensor, stride: int, padding: int, side: int, adjoint: bool
+    ) -> Tensor:
         """Filter x; the adjoint's result has the given side, which a stride of two leaves open."""
         channels = x.shape[1]
         kernel = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)

@@ -14,7 +14,8 @@ from pipeline.data.tables.columns import fitted
 from pipeline.data.tables.encoding import BLOCK, Encoding
 from pipeline.data.tables.inference import infer_of
 from pipeline.data.tables.passes.asked import Asked, AskedTable
-from pipeline.data.tables.passes.facts import Gathered, Rows
+from pipeline.data.tables.passes.facts import Gathered
+from pipeline.data.tables.passes.sampling import Rows
 from pipeline.data.tables.passes.shards import Shards
 from pipeline.data.tables.passes.sinks import Blocks, Sink
 from pipeline.data.tables.reading import named, select

@@ -12,9 +12,10 @@ from pipeline.data import rows, source
 from pipeline.data.source import moments_of
 from pipeline.data.tables import kept
 from pipeline.data.tables.inference import infer, infer_of
-from pipeline.data.tables.passes import facts, shards, sinks
+from pipeline.data.tables.passes import sampling, shards, sinks
 from pipeline.data.tables.passes.asked import Asked
-from pipeline.data.tables.passes.facts import Gathered, Rows
+from pipeline.data.tables.passes.facts import Gathered
+from pipeline.data.tables.passes.sampling import Rows
 from pipeline.data.tables.passes.shards import ParquetFiles, shards_at
 from pipeline.data.tables.preparing import HOW, alike, prepared
 from pipeline.data.tables.reading import read
@@ -116,7 +117,7 @@ def test_what_a_column_is_does_not_depend_on_batches(size: int) -> None:
 def test_of_many_rows_a_sample_is_fitted_to_that_their_places_decide(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "MOST_ROWS", most)
+    monkeypatch.setattr(sampling, "MOST_ROWS", most)
     digests = set()
     for batch in (64, 100, 5000):
         monkeypatch.setattr(shards, "BATCH", batch)
@@ -128,7 +129,7 @@ def test_of_many_rows_a_sample_is_fitted_to_that_their_places_decide(
     for name in ("n", "word", "kind", "day", "truth", "unit"):
         assert back[name].to_pylist() == expected[name].to_pylist(), f"{name}: of all rows, sampled or not"
     assert np.abs(made.train.mean(0)).max() < 0.5
-    sampled = facts.Sampled(pa.int64())
+    sampled = sampling.Sampled(pa.int64())
     sampled.add(pa.chunked_array([np.arange(10_000)]), Rows.of(10_000))
     numbers = np.asarray(sampled.values)
     assert most // 2 <= len(numbers) <= most
