@@ -29,6 +29,7 @@ NETWORK_PAIRS = {
     "perceptron": "components.networks.pairs:Perceptron",
     "residual": "components.networks.pairs:Residual",
     "light": "components.networks.pairs:Light",
+    "light_filtered": "components.networks.pairs:LightFiltered",
     "small": "components.networks.pairs:Small",
     "large": "components.networks.pairs:Large",
     "large_256": "components.networks.pairs:Large256",

@@ -43,8 +43,8 @@ class Data:
     source: SourceName = "normal"
     """mu, where the flow starts; `normal` is N(0, I) in the space the flow lives in; images need a target of their shape"""
     target: SourceName = "two_circles"
-    """nu, the data: one of these, or a table by its path or URL, as cells.parquet. Default for `light` fashion_mnist, for `small`
-    and `large` cifar10, for `large_256` celeba_hq"""
+    """nu, the data: one of these, or a table by its path or URL, as cells.parquet. Default for both light pairs fashion_mnist,
+    for `small` and `large` cifar10, for `large_256` celeba_hq"""
     dim: int = 2
     """dimension d, for targets that exist in each, such as `gaussian`; the others have their own"""
     standardise: Scaling = True
@@ -93,7 +93,7 @@ class Network:
 
     width: int = 96
     """units of a hidden layer, or channels of a network for images; each kind has its own default: 128 for `residual`, 32 for
-    `light`, 64 for `small`, 128 for `large`, 64 for `large_256`"""
+    the light pairs, 64 for `small`, 128 for `large`, 64 for `large_256`"""
     depth: int = 3
     """number of hidden layers; `perceptron` and `residual` only"""
     num_frequencies: int = 32
@@ -102,8 +102,9 @@ class Network:
     """size of the latent z of a stochastic map; 0 makes T deterministic. `residual` has 2, `large` and `large_256` have 100"""
     kind: PairName = "perceptron"
     """`perceptron` is ours; `residual` the reference code's toy networks: `depth` blocks of three SiLU layers, no features. For
-    images in [-1, 1]: `light` for CPU cores, the paper's `small` and `large` (NCSN++) pairs, and the latter for 256 pixels. As a
-    flag, another kind than the recipe's replaces the recipe's network as a whole"""
+    images in [-1, 1]: `light` for CPU cores, `light_filtered` the same without a pattern of pixels, the paper's `small` and
+    `large` (NCSN++) pairs, and the latter for 256 pixels. As a flag, another kind than the recipe's replaces the recipe's network
+    as a whole"""
     second_order: bool = False
     """an affine part in T and the log ratio of two Gaussians in v: exact between Gaussians under kl; v's part is so under
     forward_kl, jsd and twice_jsd too"""

@@ -15,6 +15,11 @@ from components.networks.image_layers import Image, activate, activation, image_
 from components.networks.pair import NetworkSpec
 
 
+def smooth(x: Image) -> Image:
+    """Filter images with [1, 2, 1] / 4 along each axis, as two means of two; the edge is repeated outside."""
+    return functional.avg_pool2d(functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
+
+
 class LightMap(nn.Module):
     """The light map T(x, z): dense layers to a quarter of the side, a convolution there, two pixel shuffles (Shi et al. 2016)
     to the image.
@@ -22,8 +27,15 @@ class LightMap(nn.Module):
     Images end in tanh: T begins near grey and not at the identity. A condition's embedding is added to the first hidden layer.
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, *, filtered: bool = False) -> None:
+        """Build the map.
+
+        Args:
+            filtered: each pixel shuffle is followed by `smooth`: the pixels that it sets side by side come of other weights each,
+                and leave a pattern of two pixels' length where images are neither black nor white.
+        """
         super().__init__()
+        self.filtered = filtered
         channels, side = image_shape(spec, divisor=4)
         self.side, width = side // 4, spec.width
         in_dim = math.prod(spec.sample_shape) + spec.z_dim
@@ -48,8 +60,12 @@ class LightMap(nn.Module):
             hidden = layer(hidden)
         hidden = hidden.unflatten(1, (self.width, self.side, self.side))
         hidden = activate(hidden + self.coarse(hidden))
-        hidden = activate(self.middle(functional.pixel_shuffle(hidden, 2)))
-        return torch.tanh(functional.pixel_shuffle(self.fine(hidden), 2))
+        hidden = activate(self.middle(self._doubled(hidden)))
+        return torch.tanh(self._doubled(self.fine(hidden)))
+
+    def _doubled(self, x: Image) -> Float[Tensor, "n _ _ _"]:
+        doubled = functional.pixel_shuffle(x, 2)
+        return smooth(doubled) if self.filtered else doubled
 
 
 class LightPotential(nn.Module):

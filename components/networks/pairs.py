@@ -82,6 +82,15 @@ class Light(NetworkPair):
         yield Rule("network.width", fields["network.width"] % 4 == 0, "a multiple of 4")
 
 
+class LightFiltered(Light):
+    """The light pair with a map that filters what it enlarges, for images of any kind on CPU cores."""
+
+    def build_map(self, spec: NetworkSpec) -> "torch.nn.Module":
+        from components.networks.light import LightMap
+
+        return LightMap(spec, filtered=True)
+
+
 class Small(NetworkPair):
     """The paper's small image pair, whose map reads 8 x 8 sums of the noise and has batch norm."""
 

@@ -12,7 +12,7 @@ from components.conditions import Condition, Law
 from components.gradients import Batch, outputs_at, push_through, transport
 from components.jko import train_phase
 from components.networks.pair import NetworkSpec
-from components.networks.pairs import Large, Large256, Light, Perceptron, Residual, Small
+from components.networks.pairs import Large, Large256, Light, LightFiltered, Perceptron, Residual, Small
 from components.state import build_map, build_potential, new_state
 from components.streams import normal, stream
 from components.table import NETWORK_PAIRS, network_pair
@@ -26,6 +26,7 @@ SPECS = {
     "perceptron": NetworkSpec((2,), width=32, depth=2, pair=Perceptron(), num_frequencies=4),
     "residual": NetworkSpec((2,), width=16, depth=1, z_dim=2, pair=Residual()),
     "light": NetworkSpec((1, 8, 8), width=8, depth=1, z_dim=2, pair=Light()),
+    "light_filtered": NetworkSpec((1, 8, 8), width=8, depth=1, z_dim=2, pair=LightFiltered()),
     "small": NetworkSpec((1, 8, 8), width=8, depth=1, pair=Small()),
     "large": NetworkSpec((1, 16, 16), width=8, depth=1, z_dim=3, pair=Large()),
     "large_256": NetworkSpec((1, 64, 64), width=4, depth=1, z_dim=3, pair=Large256()),

@@ -281,6 +281,10 @@ def test_a_choice_beside_true_and_false_is_given_by_its_word(flag: str) -> None:
 KINDS = {
     "residual": (Network(kind="residual", width=128, num_frequencies=0, z_dim=2), Data()),
     "light": (Network(kind="light", width=32, num_frequencies=0), Data(target="fashion_mnist", standardise=False)),
+    "light_filtered": (
+        Network(kind="light_filtered", width=32, num_frequencies=0),
+        Data(target="fashion_mnist", standardise=False),
+    ),
     "small": (Network(kind="small", width=64, num_frequencies=0), Data(target="cifar10", standardise=False)),
     "large": (Network(kind="large", width=128, num_frequencies=0, z_dim=100), Data(target="cifar10", standardise=False)),
     "large_256": (

@@ -11,9 +11,9 @@ from torch import nn
 from benchmarks.products import Flop
 from components.adam import Moments
 from components.jko import train_step
-from components.networks.light import LightMap, LightPotential
+from components.networks.light import LightMap, LightPotential, smooth
 from components.networks.pair import NetworkSpec
-from components.networks.pairs import Light
+from components.networks.pairs import Light, LightFiltered
 from components.semidual import map_loss
 from components.state import State, new_state
 
@@ -47,6 +47,25 @@ def test_images_come_out_in_range_and_every_weight_learns(spec):
     potential(images).sum().backward()
     for network in (transport_map, potential):
         assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_a_filtered_map_has_the_same_weights_and_no_pattern_of_two_pixels():
+    """Of noise in every weight: the share of the highest frequency of an axis, which a filter of [1, 2, 1] / 4 has none of."""
+    spec, x = replace(LIGHT, pair=LightFiltered()), torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    filtered = spec.pair.build_map(spec)
+    torch.manual_seed(0)
+    plain = LightMap(LIGHT)
+    assert torch.equal(weights(filtered), weights(plain))
+
+    def alternating(images: torch.Tensor) -> float:
+        inner = images.atanh()[:, :, 1:-1, 1:-1]  # the edge is repeated outside
+        signs = (-1.0) ** torch.arange(26)
+        return (inner * signs).mean(3).square().mean().sqrt().item() / inner.std().item()
+
+    assert alternating(plain(x, None)) > 5 * alternating(filtered(x, None))
+    ramp = torch.arange(5.0).expand(1, 1, 5, 5)
+    torch.testing.assert_close(smooth(ramp)[0, 0, 2], torch.tensor([0.25, 1.0, 2.0, 3.0, 3.75]))
 
 
 def test_every_pixel_of_the_noise_and_the_latent_reach_the_image():
