@@ -1,4 +1,4 @@
-"""What a recipe leaves to a folder of images: size, channels, mirror images, and the steps that ten minutes have time for."""
+"""What a recipe leaves to a folder of images: size, channels, mirror images, network, and steps for ten minutes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,9 @@ SIZE = 32
 """Where nothing is prepared: the side that a recipe may still be read with, for images that are given in Python."""
 FEW = 1000
 """Training images, of fewer of which mirror images are taken too, where they look alike."""
-STEPS = {28: 1500, 32: 1000, 48: 500, 64: 300}
+BLACK_AND_WHITE = 0.25
+"""Share of values at the ends of the scale from which on tanh hides a pattern of pixels, and a filter costs sharp edges."""
+STEPS = {28: 1500, 32: 1200, 48: 700, 64: 400}
 """Of a phase, up to each side, on one slow core; larger ones have those of the last."""
 
 
@@ -37,11 +39,12 @@ def of_folder(in_file: Mapping[str, Value], given: Mapping[str, Value], data_uri
         return {}, ""
     manifest = _prepared(name, given.get("data.size"), data_uri)
     size = int(str(given.get("data.size") or (manifest or {}).get("size", SIZE)))
+    rows = manifest["splits"]["train"]["rows"] if manifest else 0
     suited: dict[str, Value] = {"data.size": size}
-    rows = 0
     if manifest is not None:
-        rows = manifest["splits"]["train"]["rows"]
         suited |= {"data.channels": manifest["channels"], "data.flip": bool(manifest.get("mirrored")) and rows < FEW}
+    plain = manifest is not None and (manifest.get("extremes") or 0) >= BLACK_AND_WHITE
+    suited |= {"network.kind": "light" if plain else "light_filtered", "training.batch_size": 32 if plain else 16}
     suited["training.num_steps"] = steps_of(size)
     chosen = {field: value for field, value in suited.items() if field not in {**in_file, **given}}
     told = ", ".join(f"{field} {str(value).lower()}" for field, value in chosen.items())

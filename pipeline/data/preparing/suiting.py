@@ -1,4 +1,4 @@
-"""What pictures say of how they are best prepared and trained on: their side, their channels, whether mirror images are alike."""
+"""What pictures say of how they are best prepared and trained on: side, channels, mirror images, how much is black and white."""
 
 import io
 import warnings
@@ -20,6 +20,8 @@ GREY_MODES = ("1", "L")
 """Modes of Pillow whose pixels have one number, and need not be read to know that."""
 NUM_MIRRORED, NUM_AMONG, SEEN_SIDE = 500, 2000, 32
 """Images whose mirror images are looked at, images among which the nearest is looked for, and the side at which."""
+NEAR_EXTREME = 4
+"""Levels from black, or from white, that are as good as it."""
 ALIKE = 1.1
 """How much farther the nearest image may be from a mirror image than from the image itself. Digits have 1.4 to 1.9, Fashion-MNIST
 1.2, its shirts 1.06."""
@@ -74,6 +76,16 @@ def _is_grey(image: Original) -> bool:
     except Exception:  # Pillow raises whatever a damaged file makes its decoders do
         return True
     return ImageChops.difference(red, green).getbbox() is None and ImageChops.difference(red, blue).getbbox() is None
+
+
+def extremes(images: Pixels) -> float:
+    """Measure the share of values that are all but black or white: Fashion-MNIST has .5, photographs have few.
+
+    Example:
+        >>> extremes(np.array([[[[0, 100], [130, 255]]]], dtype=np.uint8))
+        0.5
+    """
+    return float((np.abs(images.astype(np.int16) - 127.5) > 127.5 - NEAR_EXTREME).mean())
 
 
 def looks_mirrored(images: Pixels) -> bool:

@@ -13,7 +13,7 @@ from pipeline.data.images.pixels import Pixels, hash_rows
 from pipeline.data.images.prepared import SPLITS
 from pipeline.data.parts import FOOTER
 from pipeline.data.preparing.shards import images_and_labels
-from pipeline.data.preparing.suiting import looks_mirrored
+from pipeline.data.preparing.suiting import extremes, looks_mirrored
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Tally:
     Attributes:
         sums: of each pixel, and of its square, over the training images; exact, in any order.
         mirrored: whether mirror images look like images of the set, by its first shard.
+        extremes: share of the first shard's pixels that are all but black or white.
     """
 
     digest: Any = field(default_factory=hashlib.sha256)
@@ -31,6 +32,7 @@ class Tally:
     remarks: list[tuple[str, str]] = field(default_factory=list)
     sums: UInt64[np.ndarray, "2 c s s"] = field(default_factory=lambda: np.zeros((2, 1, 1, 1), dtype=np.uint64))
     mirrored: bool | None = None
+    extremes: float | None = None
     num_new: int = 0
     num_kept_shards: int = 0
 
@@ -47,9 +49,9 @@ class Tally:
         self.remarks += [(path, remark) for path, remark in footer.get("remarks", [])]
 
     def add_pixels(self, pixels: Pixels) -> None:
-        """Add the pixels of training images to the sums that moments are made of, and look whether mirror images are alike."""
+        """Add the pixels of training images to the sums that moments are made of, and look at the first ones."""
         if self.mirrored is None and len(pixels):
-            self.mirrored = looks_mirrored(pixels)
+            self.mirrored, self.extremes = looks_mirrored(pixels), extremes(pixels)
         squares = pixels.astype(np.uint16) ** 2  # 255^2 fits
         self.sums = self.sums + np.stack([pixels.sum(0, dtype=np.uint64), squares.sum(0, dtype=np.uint64)])
 

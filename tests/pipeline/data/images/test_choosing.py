@@ -10,16 +10,16 @@ from PIL import Image
 
 from pipeline.command import cli
 from pipeline.data.images.prepared import MANIFEST, manifest_sum
-from pipeline.recipe import Recipe
+from pipeline.recipe import Network, Recipe
 from pipeline.recipes.choosing import FEW, steps_of
 from pipeline.recipes.loading import load_recipe
 
 
-def folder_of(path: Path, n: int, *, symmetric: bool) -> Path:
+def folder_of(path: Path, n: int, *, symmetric: bool, darkest: int = 20) -> Path:
     """Grey pictures of 30 x 28 pixels: bars in the left half, or every second one of them mirrored."""
     path.mkdir()
     for number in range(n):
-        image = np.full((28, 30), 20, dtype=np.uint8)
+        image = np.full((28, 30), darkest, dtype=np.uint8)
         left = number * 7 % 12
         image[number % 20 : number % 20 + 9, left : left + 3] = 130 + number % 100
         Image.fromarray(image[:, ::-1] if symmetric and number % 2 else image).save(path / f"{number}.png")
@@ -52,6 +52,16 @@ def test_flags_replace_what_is_chosen_and_a_recipe_that_says_it_is_left_alone(tm
     recipe.write_text("data: {target: image_folder, size: 28}\nnetwork: {kind: light}")
     own = read(str(recipe), *of_folder)
     assert (own.data.channels, own.data.flip, own.training.num_steps) == (None, False, 1000)
+
+
+@pytest.mark.parametrize(("darkest", "kind", "batch_size"), [(0, "light", 32), (20, "light_filtered", 16)])
+def test_the_network_is_chosen_by_how_much_is_black_or_white(darkest: int, kind: str, batch_size: int, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "from", 40, symmetric=False, darkest=darkest)
+    sets.prepared("image_folder", folder, tmp_path / "to", 28, channels=1)
+    recipe = read("images", "--store.data", str(tmp_path / "to"))
+    assert (recipe.network, recipe.training.batch_size) == (Network(kind=kind, width=32, num_frequencies=0), batch_size)
+    other = read("images", "--store.data", str(tmp_path / "to"), "--network.kind", "perceptron", "--training.batch-size", "8")
+    assert (other.network.kind, other.training.batch_size) == ("perceptron", 8)
 
 
 @pytest.mark.parametrize(("rows", "flipped"), [(FEW - 1, True), (FEW, False)])
