@@ -95,8 +95,8 @@ tune.cli: resume_words
 tune.definition: Search Trial
 tune.flags: optuna_url
 tune.metrics: mode_of
-tune.search: distribution
 tune.space: Axis applied full_name rebuilt take_axes
+tune.studies: distribution
 tune.summary: overlaps
 """
 """What a user of Python calls, by module."""

@@ -14,7 +14,7 @@ from pipeline.files import write_text
 from pipeline.store import claims
 from pipeline.store.phases import OWNER
 from pipeline.words import command_line
-from tune import flags, records, search, summary
+from tune import flags, records, search, studies, summary
 from tune.definition import Search
 from tune.driver import carry_out, forgotten_without_result, require_idle
 from tune.metrics import mode_of
@@ -43,11 +43,11 @@ def run(command: flags.Run) -> Mapping[str, Any]:
     run_id = records.create(store, definition, claims.this_process())
     with contextlib.ExitStack() as stack:
         try:
-            study = stack.enter_context(search.study_of(definition, flags.optuna_url(command.optuna), create=True))
+            study = stack.enter_context(studies.study_of(definition, flags.optuna_url(command.optuna), create=True))
         except FlowError:
             records.forget(store, run_id)  # nothing of it is there
             raise
-        if (point := search.own_point(definition)) is not None:
+        if (point := studies.own_point(definition)) is not None:
             study.enqueue_trial(point)
         with forgotten_without_result(store, definition, run_id, study, Exception):
             return carry_out(store, definition, run_id, study, definition.num_trials)
@@ -65,11 +65,11 @@ def resume(command: flags.Resume) -> Mapping[str, Any]:
     definition.pinned()  # refuses other code than that of the trials before
     require_idle(store, stored, definition.name)
     has_trials = bool(records.trials(store, definition, stored.run_id))
-    with search.study_of(definition, flags.optuna_url(command.store.optuna), create=not has_trials, again=True) as study:
+    with studies.study_of(definition, flags.optuna_url(command.store.optuna), create=not has_trials, again=True) as study:
         store.tag(stored.run_id, OWNER, claims.this_process())
         store.set_status(stored.run_id, "RUNNING")
         records.close_trials(store, stored.run_id, "KILLED")
-        done = search.propose_again(study)
+        done = studies.propose_again(study)
         report.line(f"{definition.name}: {done} of {definition.num_trials} trials are done")
         with forgotten_without_result(store, definition, stored.run_id, study, search.SearchFailed):
             return carry_out(store, definition, stored.run_id, study, definition.num_trials - done)

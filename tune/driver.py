@@ -13,7 +13,7 @@ from pipeline.command import report
 from pipeline.errors import FlowError, SearchAtWork
 from pipeline.store import claims
 from pipeline.store.phases import Store
-from tune import records, search, summary
+from tune import records, search, studies, summary
 from tune.definition import Search
 from tune.records import Stored
 from tune.shown import figures, tables
@@ -30,7 +30,7 @@ def forgotten_without_result(
     except error:
         with contextlib.suppress(Exception):  # it is the first error that is to be told
             if not summary.ranked(definition, records.trials(store, definition, run_id)):
-                search.forget(study)
+                studies.forget(study)
                 records.forget(store, run_id)
         raise
 
@@ -63,7 +63,7 @@ def carry_out(store: Store, definition: Search, run_id: str, study: Any, num_tri
             drivers = {search.DRIVER: search.MANY_DRIVERS}
             with ray_session.started(definition.cluster, drivers, parts=[name for _, name in definition.parts()]):
                 if num_trials > 0:
-                    watch = Watch(definition, run_id, definition.num_trials - num_trials, search.last_number(study, num_trials))
+                    watch = Watch(definition, run_id, definition.num_trials - num_trials, studies.last_number(study, num_trials))
                     with shown(watch):
                         search.run(definition, run_id, study, num_trials, [watch])
                 records.close_trials(store, run_id, "KILLED")

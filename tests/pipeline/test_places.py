@@ -29,7 +29,7 @@ from pipeline.store.phases import Store
 from tune import cli as tune
 from tune.definition import Search
 from tune.flags import optuna_url
-from tune.search import study_of
+from tune.studies import study_of
 
 Reader = Callable[[str, str], str | Path]
 

@@ -11,7 +11,7 @@ from pipeline.command import report
 from pipeline.recipe import Jko, Recipe
 from pipeline.store import claims
 from pipeline.store.phases import Store
-from tune import records, search, space
+from tune import records, search, space, studies
 from tune.cli import main
 from tune.definition import Search
 from tune.records import NUMBER
@@ -87,24 +87,24 @@ def test_a_trial_has_one_number_in_lines_table_show_and_json_also_after_a_resume
     home: Path, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id, storage = records.create(store, SEARCH, GONE), f"sqlite:///{home}/optuna.db"
-    distributions = {axis.name: search.distribution(axis) for axis in SEARCH.axes}
+    distributions = {axis.name: studies.distribution(axis) for axis in SEARCH.axes}
 
     def proposer(study: object) -> search.Numbered:
         return search.Numbered(distributions, "best", "min", study_name="s", storage=study._storage)
 
-    with search.study_of(SEARCH, storage, create=True) as study:
-        assert search.last_number(study, 3) == 3
+    with studies.study_of(SEARCH, storage, create=True) as study:
+        assert studies.last_number(study, 3) == 3
         before = proposer(study)
         assert [before.suggest(name)[NUMBER] for name in "abc"] == [1, 2, 3]
         before.on_trial_complete("a", {"best": 0.5})
     opened_trial(store, run_id, 1, 0.7, 0.5, status="FINISHED")
     opened_trial(store, run_id, 2, 0.9)  # the third was killed before it opened its run
 
-    with search.study_of(SEARCH, storage, create=False) as study:
+    with studies.study_of(SEARCH, storage, create=False) as study:
         records.close_trials(store, run_id, "KILLED")
-        assert search.propose_again(study) == 1
-        assert search.last_number(study, 2) == 5
-        watch, after = Watch(SEARCH, run_id, 1, search.last_number(study, 2)), proposer(study)
+        assert studies.propose_again(study) == 1
+        assert studies.last_number(study, 2) == 5
+        watch, after = Watch(SEARCH, run_id, 1, studies.last_number(study, 2)), proposer(study)
         for name in "de":
             trial = SimpleNamespace(trial_id=name, config=after.suggest(name))
             watch.on_trial_start(0, [], trial)

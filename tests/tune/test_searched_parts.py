@@ -10,7 +10,7 @@ from own_parts import written
 from components.parts.code import code_of
 from pipeline.recipe import Jko, Recipe
 from pipeline.store.phases import Store
-from tune import records, search, space
+from tune import records, space, studies
 from tune.cli import main
 from tune.definition import Search
 
@@ -29,7 +29,7 @@ def test_a_search_pins_its_parts_once(tmp_path: Path, monkeypatch: pytest.Monkey
     own = f"searched_a:Alpha(alpha=3.0)@{digest}"
     assert pinned.axes[0].choices == (own, "jsd", f"searched_a:Alpha@{digest}")
     assert pinned.recipe.jko.divergence == own
-    assert search.own_point(pinned) == {"jko.divergence": own, "jko.h": 3.0}
+    assert studies.own_point(pinned) == {"jko.divergence": own, "jko.h": 3.0}
     assert {name for _, name in pinned.parts()} == {own, f"searched_a:Alpha@{digest}"}
     assert Search.from_json(pinned.to_json(), None) == pinned == pinned.pinned()
     with pytest.raises(ValueError, match=r"^--space\.divergence must name each value once, not .*Alpha, .*Alpha\(alpha=2\)"):
