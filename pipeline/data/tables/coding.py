@@ -104,9 +104,14 @@ class Given:
     def decode(self, conditions: Conditions) -> dict[str, pa.Array]:
         """Give the columns of conditions again."""
         types = self.arrow_types
+        if self.cells and pa.types.is_dictionary(types[0]):  # of all classes, also those that are not among these
+            known = [number for number, cell in enumerate(self.cells) if cell is not None]
+            places = pa.array(np.searchsorted(known, conditions), mask=~np.isin(conditions, known)).cast(types[0].index_type)
+            classes = pa.array([self.cells[number] for number in known]).cast(types[0].value_type)
+            return {self.columns[0]: pa.DictionaryArray.from_arrays(places, classes, ordered=types[0].ordered)}
         if self.cells:
             cells = pa.array([self.cells[number] for number in conditions])
-            return {self.columns[0]: arrow_types.cast(cells, types[0])}
+            return {self.columns[0]: pc.cast(cells, types[0], safe=False)}
         shift, scale = (np.array(each) for each in (self.condition.shift, self.condition.scale))
         numbers = conditions.astype(np.float64) * scale + shift
         places = np.maximum(0, np.ceil(-np.log10(scale * EXACT))).astype(int)  # what 32 bits say of them

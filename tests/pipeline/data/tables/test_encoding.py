@@ -1,9 +1,12 @@
 """Tables become coordinates and come back."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.data.tables.coding import Given
 from pipeline.data.tables.encoding import Encoding
 from pipeline.data.tables.inference import infer
 from pipeline.data.tables.schema import Schema
@@ -74,3 +77,16 @@ def test_what_cannot_be_decoded_is_refused() -> None:
         encoding.decode(np.full((2, encoding.width), np.nan))
     with pytest.raises(Unusable, match="of the shape"):
         encoding.decode(np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("cells", [[1, 3, 1], ["b", "a", "b"], [True, False, True]])
+def test_conditions_come_back_with_all_categories_that_there_are(cells: list[Any]) -> None:
+    """Rows of one class had that category alone, so that files of several classes had columns of different types."""
+    table = pa.table({"k": pa.array(cells).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.array(cells).type))})
+    given = Given.of(table, ["k"])
+    assert given.decode(given.encode(table))["k"].to_pylist() == cells
+    one = given.decode(given.encode(table)[:1])["k"]
+    assert (one.type, one.to_pylist()) == (table["k"].type, cells[:1])
+    assert sorted(one.dictionary.to_pylist()) == sorted(set(cells))
+    if cells[1] == 3:
+        assert given.decode(np.array([2, 3]))["k"].to_pylist() == [None, 3], "no row has 2"
