@@ -1,8 +1,13 @@
-"""What requests are answered with: they are admitted or refused at once, then drawn beside the event loop."""
+"""What requests are answered with: they are admitted or refused at once, then drawn in a thread beside the event loop.
+
+All of an answer is one call in that one thread: a hop between threads takes as long as a small network, and draws side by side
+would take turns on the one core of a replica.
+"""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,13 +19,13 @@ from fastapi import Request, Response
 from deploy.models import Draw, Loaded, Models, noise_of
 from deploy.web import wire
 from deploy.web.bodies import MOST_SEED, SampleRequest
-from deploy.web.points import BODY, Points, points_in, require_rows
+from deploy.web.points import BODY, Points, TransportRequest, points_in, require_rows
 from deploy.web.refusals import RETRY_AFTER, Rejected
 from pipeline.data.given.coordinates import require_mapped
 from pipeline.data.given.ways import Where, way_of
 from pipeline.data.source import Samples
 from pipeline.errors import VersionNotFound
-from pipeline.generator import Generator, Noise
+from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.places import Place, Tracking
 
 MOST_VALUES = 100_000_000
@@ -66,19 +71,20 @@ class Answers:
 
     Args:
         models: the versions that the replica holds.
-        push: maps a generator and its noise to samples; may push several draws together.
-        phase: gives the generator of a phase, from the version's number and k.
+        tally: is told how many samples were drawn.
+        push: maps a generator and its noise to samples.
     """
 
     def __init__(
         self,
         models: Models,
         settings: Settings,
-        push: Callable[[tuple[Generator, Noise]], Awaitable[Samples]],
-        phase: Callable[[int, int], Awaitable[Generator]],
+        tally: Callable[[int], object],
+        push: Callable[[Generator, Noise], Samples] = push_in_blocks,
     ) -> None:
-        self.models, self.settings, self.push, self.phase = models, settings, push, phase
+        self.models, self.settings, self.tally, self.push = models, settings, tally, push
         self.waiting, self.values = 0, 0
+        self._thread = ThreadPoolExecutor(1, "draw")
 
     def state(self) -> dict[str, Any]:
         """Say which version is served, and which one the alias points at but could not be loaded, for /readyz."""
@@ -107,7 +113,8 @@ class Answers:
         if body.num_samples > limit:
             raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"num_samples must be at most {limit}, not {body.num_samples}")
         seed = secrets.randbelow(MOST_SEED + 1) if body.seed is None else body.seed
-        return await self.in_time(body.num_samples, lambda: self.drawn(body, seed, name))
+        draw = Draw(body.num_samples, seed, body.condition)
+        return await self.in_time(body.num_samples, body, lambda generator, identity: self.drawn(generator, draw, name, identity))
 
     async def transported(self, request: Request, accept: str) -> Response:
         """Transport the points that a request brings, in the format that it asks for or else that they came in.
@@ -115,24 +122,35 @@ class Answers:
         Raises:
             Rejected: the request is not admitted, cannot be read, brings too many points or bad ones, or takes too long.
         """
-        given = points_in(request, await request.body(), self.settings.max_samples)
+        given = await asyncio.to_thread(points_in, request, await request.body(), self.settings.max_samples)
         require_rows(given.table.num_rows, self.settings.max_samples)
         name = given.asked.format or wire.format_of(accept, wire.POINT_TYPES, given.came_as)
         if name is None:
             raise Rejected(HTTPStatus.NOT_ACCEPTABLE, f"Accept must name one of {', '.join(wire.POINT_TYPES.values())}")
-        return await self.in_time(given.table.num_rows, lambda: self.moved(given, name))
+        num_rows = given.table.num_rows
+        return await self.in_time(num_rows, given.asked, lambda generator, identity: self.moved(generator, given, name, identity))
 
-    async def in_time(self, num_rows: int, answer: Callable[[], Awaitable[Response]]) -> Response:
+    async def in_time(
+        self,
+        num_rows: int,
+        asked: SampleRequest | TransportRequest,
+        answer: Callable[[Generator, dict[str, object]], Response],
+    ) -> Response:
         """Admit a request of so many rows, and give its answer within the time limit.
 
+        Args:
+            answer: makes it in the thread, from the generator of the phase that is asked for and their version and phase.
+
         Raises:
-            Rejected: it is not admitted, or is not done in time.
+            Rejected: it is not admitted, asks for what there is not, or is not done in time.
         """
         seconds = self.settings.time_limit_seconds
         with self.admitted(num_rows * self.models.current.last.dim):
             try:
                 async with asyncio.timeout(seconds):
-                    return await answer()
+                    loaded, k, generator = await self.generator(asked.version, asked.phase)
+                    identity: dict[str, object] = {"version": loaded.version.number, "phase": k}
+                    return await asyncio.get_running_loop().run_in_executor(self._thread, answer, generator, identity)
             except TimeoutError:
                 sentence = f"not done within {seconds:g} seconds; ask for fewer samples or try again"
                 raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, sentence, RETRY_AFTER) from None
@@ -155,53 +173,47 @@ class Answers:
         finally:
             self.waiting, self.values = self.waiting - 1, self.values - values
 
-    async def drawn(self, body: SampleRequest, seed: int, name: str) -> Response:
-        """Draw an admitted request's samples from a seed, and write them in the named format of `wire.MEDIA_TYPES`."""
-        loaded, k, generator = await self.generator(body.version, body.phase)
+    def drawn(self, generator: Generator, draw: Draw, name: str, identity: dict[str, object]) -> Response:
+        """Draw an admitted request's samples, and write them in the named format of `wire.MEDIA_TYPES`."""
         try:
-            noise = await asyncio.to_thread(noise_of, generator, Draw(body.num_samples, seed, body.condition))
+            noise = noise_of(generator, draw)
         except ValueError as error:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-        samples = await self.push((generator, noise))
+        samples = self.pushed(generator, noise)
         if not np.isfinite(samples).all():
             sentence = (
-                f"version {loaded.version.number} draws numbers that are not finite from seed {seed}; ask for another version"
+                f"version {identity['version']} draws numbers that are not finite from seed {draw.seed}; ask for another version"
             )
             raise Rejected(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
-        identity = {"version": loaded.version.number, "phase": k, "seed": seed}
-        table = None
-        if generator.endpoints.coding is not None:
-            table = await asyncio.to_thread(generator.table, samples, noise.condition)
-        content = await asyncio.to_thread(wire.encode, samples, name, identity, generator.endpoints.data.picture, table)
-        headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
-        return Response(content, media_type=wire.MEDIA_TYPES[name], headers=headers)
+        table = None if generator.endpoints.coding is None else generator.table(samples, noise.condition)
+        identity = {**identity, "seed": draw.seed}
+        content = wire.encode(samples, name, identity, generator.endpoints.data.picture, table)
+        return _response(content, wire.MEDIA_TYPES[name], identity)
 
-    async def moved(self, given: Points, name: str) -> Response:
+    def moved(self, generator: Generator, given: Points, name: str, identity: dict[str, object]) -> Response:
         """Transport an admitted request's points, and write them in the named format of `wire.POINT_TYPES`."""
         asked, table = given.asked, given.table
         seed = secrets.randbelow(MOST_SEED + 1) if asked.seed is None else asked.seed
-        loaded, k, generator = await self.generator(asked.version, asked.phase)
         try:
             drawn = "condition" if asked.condition is None and generator.endpoints.law is not None else None
-            columns = asked.coordinates or ()
-            way = way_of(generator.endpoints, table.schema, BODY, columns, "coordinates", condition=drawn)
-            points = await asyncio.to_thread(way.samples, table, Where(BODY, seed=seed))
-            row_conditions = await asyncio.to_thread(way.conditions, table)
-            noise = await asyncio.to_thread(
-                lambda: list(generator.given_noise(points, seed, asked.condition, row_conditions=row_conditions))
-            )
-            moved = np.concatenate([await self.push((generator, each)) for each in noise])
+            way = way_of(generator.endpoints, table.schema, BODY, asked.coordinates or (), "coordinates", condition=drawn)
+            points, row_conditions = way.samples(table, Where(BODY, seed=seed)), way.conditions(table)
+            noise = list(generator.given_noise(points, seed, asked.condition, row_conditions=row_conditions))
+            moved = np.concatenate([self.pushed(generator, each) for each in noise])
             require_mapped(moved)
             conditions = [each.condition for each in noise if each.condition is not None and drawn is not None]
-            back, _ = await asyncio.to_thread(way.back, table, moved, np.concatenate(conditions) if conditions else None)
+            back, _ = way.back(table, moved, np.concatenate(conditions) if conditions else None)
         except ValueError as error:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-        far = await asyncio.to_thread(generator.num_far, points)
-        identity = {"version": loaded.version.number, "phase": k, "seed": seed, "far": far}
+        identity = {**identity, "seed": seed, "far": generator.num_far(points)}
         is_array = given.is_array and generator.endpoints.coding is None
-        content = await asyncio.to_thread(wire.encode_points, back, moved, name, identity, is_array=is_array)
-        headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
-        return Response(content, media_type=wire.POINT_TYPES[name], headers=headers)
+        content = wire.encode_points(back, moved, name, identity, is_array=is_array)
+        return _response(content, wire.POINT_TYPES[name], identity)
+
+    def pushed(self, generator: Generator, noise: Noise) -> Samples:
+        """Map noise to samples, and tell how many."""
+        self.tally(len(noise.x))
+        return self.push(generator, noise)
 
     async def generator(self, which: str | None, phase: int | None) -> tuple[Loaded, int, Generator]:
         """Find the generator of a version's phase, its last one where none is asked for.
@@ -213,7 +225,7 @@ class Answers:
         k = loaded.num_phases - 1 if phase is None else phase
         if k >= loaded.num_phases:
             raise Rejected(HTTPStatus.UNPROCESSABLE_ENTITY, f"phase must be below {loaded.num_phases}, not {k}")
-        return loaded, k, loaded.last if phase is None else await self.phase(loaded.version.number, k)
+        return loaded, k, loaded.last if phase is None else await asyncio.to_thread(self.models.phase, loaded, k)
 
     async def version(self, which: str | None) -> Loaded:
         """Find the version that is served, or another by alias or number.
@@ -228,3 +240,8 @@ class Answers:
         except VersionNotFound:
             sentence = f"{self.models.name} has no version {which}; GET /v1/model tells its aliases"
             raise Rejected(HTTPStatus.NOT_FOUND, sentence) from None
+
+
+def _response(content: bytes, media_type: str, identity: Mapping[str, object]) -> Response:
+    headers = {f"X-{key.capitalize()}": str(value) for key, value in identity.items()}
+    return Response(content, media_type=media_type, headers=headers)

@@ -19,6 +19,8 @@ from pipeline.store.phases import Store
 logger = logging.getLogger(__name__)
 MOST_BESIDE = 2
 """Versions kept in memory beside the one that is served."""
+MOST_PHASES = 8
+"""Earlier phases kept in memory, beside the last one of each version: those that were last asked for."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class Models:
         self._registry = Registry(self._store, data_uri, allow_code=allow_code)
         self.name, self.which = name, which
         self.failed: tuple[int, str] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._phase_lock = threading.Lock(), threading.Lock()
         self.current = self._first(self._registry.require(name, which))
         self._beside = lru_cache(maxsize=MOST_BESIDE)(lambda number: self._load(self._registry.require(name, str(number))))
+        self._earlier = lru_cache(maxsize=MOST_PHASES)(self._load_phase)
 
     def _first(self, version: Version) -> Loaded:
         """Load the version to begin with; where it is broken, the one that the alias pointed at before, as older replicas do."""
@@ -156,6 +159,11 @@ class Models:
             return loaded.last
         if k == -1:
             return replace(loaded.last, maps=[])
+        with self._phase_lock:  # requests that come together load it once
+            return self._earlier(loaded.version.number, k)
+
+    def _load_phase(self, number: int, k: int) -> Generator:
+        loaded = self.find(str(number))
         ref = self._store.resolve(loaded.lineage.phase_run_ids[k])
         code.require_no_other(self._store.phase_of(ref), loaded.last.phase, str(loaded.version))
         return load_generator(self._store, ref, loaded.last.endpoints)

@@ -1,13 +1,11 @@
-"""The service on Ray Serve: replicas that follow an alias and push requests together.
+"""The service on Ray Serve: replicas that follow an alias.
 
 The alias is followed by every replica itself: a promotion touches nothing but the registry.
 """
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import cache
 from http import HTTPStatus
@@ -22,16 +20,11 @@ from deploy.answers import Answers, Settings
 from deploy.models import Models
 from deploy.web.app import web_app
 from deploy.web.door import Access
-from pipeline.data.source import Samples
-from pipeline.generator import Generator, Noise, push_in_blocks
 from pipeline.places import resolved
 
 logger = logging.getLogger(__name__)
 FOLLOW_EVERY_SECONDS = 1.0
 """How often a replica looks where the alias points: who promotes needs no access to Ray, and all replicas agree in a second."""
-MOST_PHASES = 8
-"""Earlier phases that a replica keeps in memory, beside the last one of the version that is served."""
-MOST_IN_BATCH = 64
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Logging of Serve without a line per request, which is a tenth of a small request's time."""
 
@@ -43,7 +36,6 @@ class Numbers:
         self.requests = metrics.Counter("sjko_requests", "Requests for samples by status.", ("status",))
         self.samples = metrics.Counter("sjko_samples", "Samples drawn.")
         self.refused = metrics.Counter("sjko_refused", "Requests refused by reason.", ("reason",))
-        self.batch = metrics.Histogram("sjko_batch_size", "Requests that one call draws.", boundaries=[1, 2, 4, 8, 16, 32, 64])
         self.version = metrics.Gauge("sjko_model_version", "Version that is served.")
         self.broken = metrics.Gauge("sjko_broken_version", "Version that the alias points at and that cannot be served; 0: none.")
 
@@ -75,7 +67,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Make this replica's HTTP application; Serve calls this by its name, in the replica, so it never travels."""
-        answers = Answers(self.models, self.settings, self.together, lambda number, k: self.phase(f"{number}/{k}"))
+        answers = Answers(self.models, self.settings, numbers().samples.inc)
         return web_app(answers, Access(self.settings.token, tuple(self.settings.hosts)), count)
 
     def follow(self) -> None:
@@ -88,20 +80,6 @@ class Replica:
                 self.models.follow()
             except Exception as error:  # an error that ended this thread would end the following for ever
                 logger.warning("%s is not looked up now: %s", self.models.name, str(error).partition("\n")[0])
-
-    # Ray ships no types for its decorators and for what they make of a class.
-    @serve.multiplexed(max_num_models_per_replica=MOST_PHASES)  # type: ignore[untyped-decorator]  # of Ray
-    async def phase(self, model_id: str) -> Generator:
-        """Load the generator of phase K of version NUMBER, from `NUMBER/K`; Serve keeps the few that were last asked for."""
-        number, _, k = model_id.partition("/")
-        return await asyncio.to_thread(lambda: self.models.phase(self.models.find(number), int(k)))
-
-    @serve.batch(max_batch_size=MOST_IN_BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]  # of Ray
-    async def together(self, draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-        """Draw for all requests that wait, in one call; Serve's batching gathers their (generator, noise) pairs."""
-        numbers().batch.observe(len(draws))
-        numbers().samples.inc(sum(len(noise.x) for _, noise in draws))
-        return await asyncio.to_thread(draw_all, draws)
 
 
 def build(settings: Settings) -> serve.Application:
@@ -136,8 +114,3 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
     check_hosts("args.hosts", arguments.get("hosts", ()))
     open_to_all = "0.0.0.0"  # nosec B104
     return build(resolved(Settings(**arguments, token=token_of(open_to_all, None)), "args."))
-
-
-def draw_all(draws: Sequence[tuple[Generator, Noise]]) -> list[Samples]:
-    """Map the noise of several draws to samples, one draw after the other, so that none's digits depend on the others."""
-    return [push_in_blocks(generator, noise) for generator, noise in draws]

@@ -13,12 +13,19 @@ from pipeline.errors import FlowError, Unusable
 if TYPE_CHECKING:
     from deploy.answers import Settings
 
-PATIENCE = {
+ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # 15 by default: any other process of this machine would go first
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 by default, which a busy machine misses
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.web.connections:limit",
+    # A request passes no second event loop, and no actor call between proxy and replica: two fifths of a small one's time.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),  # 4 MiB by default, which larger bodies and answers exceed
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
 }
+"""What Ray and Serve are told, unless the environment of the command says otherwise."""
 
 
 def check_port(host: str, port: int, flags: str) -> None:
@@ -47,7 +54,7 @@ def running(settings: "Settings", host: str, port: int, address: str | None, met
         address: of the running cluster; None starts Ray here.
         metrics_port: that Prometheus reads of a Ray that is started here; None for a free one.
     """
-    os.environ.update({name: value for name, value in PATIENCE.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     import ray
     from ray import serve
 

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from deploy.serving import PATIENCE
+from deploy.serving import ENVIRONMENT
 from deploy.web import connections
 from deploy.web.connections import CALLBACK, LimitedProtocol, Unsteered, limit
 
@@ -116,7 +116,7 @@ def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch
 def test_a_proxy_that_starts_takes_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
     setting = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-    assert PATIENCE[setting] == CALLBACK
+    assert ENVIRONMENT[setting] == CALLBACK
     for name in ("deploy/serve.yaml", "deploy/kubernetes/Containerfile"):
         assert f"{setting}={CALLBACK}" in (ROOT / name).read_text()
     (middleware,) = limit()

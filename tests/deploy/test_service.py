@@ -142,7 +142,7 @@ def test_requests_that_do_not_go_on_are_given_up(service: Service) -> None:
         connection.close()
 
 
-def test_prometheus_reads_requests_samples_batches_version_and_refusals(service: Service) -> None:
+def test_prometheus_reads_requests_samples_version_and_refusals(service: Service) -> None:
     (url,) = re.findall(r"Prometheus reads (\S+)", (service.home / "log").read_text())
     assert url == f"http://127.0.0.1:{service.metrics_port}/metrics"
     service.samples(num_samples=3)
@@ -154,7 +154,6 @@ def test_prometheus_reads_requests_samples_batches_version_and_refusals(service:
         r'requests_total{.*status="422".*} \d',
         r'refused_total{.*reason="Not Found".*} \d',
         r"samples_total{.*} \d",
-        r"batch_size_bucket{.*} \d",
         r"model_version{.*} 1\.0",
         r"broken_version{.*} 0\.0",
     ]
