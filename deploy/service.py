@@ -13,9 +13,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.util import metrics
+from ray.util import get_node_ip_address, metrics
 
-from deploy.access import check_hosts, token_of
+from deploy.access import check_hosts, is_loopback, token_of
 from deploy.answers import Answers, Settings
 from deploy.models import Models
 from deploy.web.app import web_app
@@ -60,6 +60,7 @@ class Replica:
         import torch
 
         torch.set_num_threads(1)
+        listen_on_the_loopback_alone()
         self.settings = Settings(**values)
         version = (self.settings.tracking_uri, self.settings.name, self.settings.which, self.settings.data)
         self.models = Models(*version, allow_code=self.settings.allow_code)
@@ -80,6 +81,18 @@ class Replica:
                 self.models.follow()
             except Exception as error:  # an error that ended this thread would end the following for ever
                 logger.warning("%s is not looked up now: %s", self.models.name, str(error).partition("\n")[0])
+
+
+def listen_on_the_loopback_alone() -> None:
+    """Bind this replica's gRPC server, which the proxy asks, to the loopback, where Ray is on this machine alone.
+
+    Serve listens on every interface, and has no setting for it. So the function that binds is replaced in this process.
+    """
+    from ray.serve._private import replica
+
+    if is_loopback(get_node_ip_address()):
+        bind = replica.add_port_to_grpc_server
+        replica.add_port_to_grpc_server = lambda server, _: bind(server, "127.0.0.1:0")
 
 
 def build(settings: Settings) -> serve.Application:

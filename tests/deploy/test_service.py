@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import picture_sets as sets
+import psutil
 import pyarrow as pa
 import pytest
 import requests
@@ -140,6 +141,19 @@ def test_requests_that_do_not_go_on_are_given_up(service: Service) -> None:
     for connection in (body, *silent):
         assert connection.recv(1) == b"", "the service ends it"
         connection.close()
+
+
+def test_it_listens_on_the_loopback_alone(service: Service) -> None:
+    """Serve's proxy and replicas, Ray's own processes, and the port that Prometheus reads."""
+    listening = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("SJKO_HOME") == str(service.home):
+                found = [each.laddr for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+                listening += [(process.name(), at) for at in found]
+    names = {name for name, _ in listening}
+    assert {"ray::ServeReplica:generator:generator", "ray::ProxyActor"} <= names, names
+    assert not [(name, at) for name, at in listening if at.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
 
 
 def test_prometheus_reads_requests_samples_version_and_refusals(service: Service) -> None:
