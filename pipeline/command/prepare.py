@@ -18,6 +18,8 @@ NUM_SHOWN = 20
 """Most bad images that are printed; all are in bad_images.json."""
 OF_IMAGES = "images"
 """The recipe of images that have none of their own."""
+LEARNED_WELL = 32
+"""The largest side whose images ten minutes of a core come near to: at 64 pixels shoes and bags are smears after 100 seconds."""
 OF_FOLDERS = "image_folder"
 """The set that this recipe is for where nobody says another."""
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ def chosen_plan(command: Prepare) -> "Plan":
     if size is None:
         size = side_of(originals)
         report.line(f"{size} x {size} pixels, chosen by the sides of the images; --size is for another")
+        if size > LEARNED_WELL:
+            report.line(f"ten minutes of one core learn more of {LEARNED_WELL} x {LEARNED_WELL}: --size {LEARNED_WELL}")
     if images.side is None and command.channels is None:
         with report.progress("looking for colours") as show:
             in_colour = coloured(originals, show)

@@ -14,7 +14,7 @@ FEW = 1000
 """Training images, of fewer of which mirror images are taken too, where they look alike."""
 BLACK_AND_WHITE = 0.25
 """Share of values at the ends of the scale from which on tanh hides a pattern of pixels, and a filter costs sharp edges."""
-STEPS = {28: 1500, 32: 1200, 48: 700, 64: 400}
+STEPS = {28: 1500, 32: 1200, 48: 600, 64: 300}
 """Of a phase, up to each side, on one slow core; larger ones have those of the last."""
 
 

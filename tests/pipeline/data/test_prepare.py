@@ -292,6 +292,7 @@ def test_a_folder_s_images_say_how_large_they_become(
     printed = capsys.readouterr().out
     assert done == 0
     assert f"{chosen} x {chosen} pixels, chosen by the sides of the images" in printed
+    assert ("ten minutes of one core learn more of 32 x 32: --size 32" in printed) == (chosen > 32)
     assert f"test images of 3 x {chosen} x {chosen}; 1 bad" in printed
     assert f"--data.size {chosen}" in printed or chosen == 32
 
