@@ -12,7 +12,7 @@ from components import state as states
 from components.gradients import Transported, potential_gradients, push_through, sample_gradients, transport
 from components.jko import Problem, train_phase
 from components.networks.pair import NetworkSpec
-from components.networks.pairs import Large, Large256, Light, Perceptron, Residual, Small
+from components.networks.pairs import Large, Large256, Light, LightFiltered, Perceptron, Residual, Small
 from components.semidual import Objective
 from components.state import Tensors
 from components.table import DIVERGENCES, divergence
@@ -22,6 +22,7 @@ PAIRS = {
     "second_order": NetworkSpec((2,), 96, 3, Perceptron(), num_frequencies=32, second_order=True),
     "residual": NetworkSpec((2,), 64, 2, z_dim=2, pair=Residual()),
     "light": NetworkSpec((1, 28, 28), 32, 0, pair=Light()),
+    "light_filtered": NetworkSpec((3, 32, 32), 32, 0, pair=LightFiltered()),
     "small": NetworkSpec((3, 32, 32), 64, 0, pair=Small()),
     "large": NetworkSpec((3, 32, 32), 64, 0, z_dim=100, pair=Large()),
     "large_256": NetworkSpec((3, 256, 256), 8, 0, z_dim=100, pair=Large256()),

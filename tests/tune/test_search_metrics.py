@@ -14,7 +14,7 @@ from pipeline.phase import phases_of
 from pipeline.recipe import Data, Jko, Network, Recipe, Training
 from tune.metrics import mode_of, objective
 
-CONSTANT = {"modes", "lenet_n", "lenet_digits_n", "num_samples", "num_pairs"}
+CONSTANT = {"modes", "lenet_n", "lenet_digits_n", "near_copies_among", "num_samples", "num_pairs"}
 
 
 @pytest.mark.parametrize(
